@@ -1,0 +1,52 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# A wanted interpreter that is absent must fail at once instead of being fetched.
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONPATH :=
+
+.PHONY: help setup demo test check bench lock
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.bootstrap/.done: bootstrap.lock
+	@echo "setup: fetching the installer"
+	@rm -rf .bootstrap && mkdir -p .bootstrap
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore \
+		--target .bootstrap --require-hashes -r bootstrap.lock
+	@touch $@
+
+.venv/.done: .bootstrap/.done requirements-dev.lock pyproject.toml
+	@echo "setup: making .venv from requirements-dev.lock"
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@VIRTUAL_ENV=$(CURDIR)/.venv PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --require-hashes requirements-dev.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv PYTHONPATH=.bootstrap $(PYTHON) -m uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/.done ## make .venv with everything the other targets need
+
+demo: setup ## a portal with simulated carriers; prints the addresses to open
+	@exec $(BIN)/portal1400 demo
+
+test: setup ## the tests, on a PostgreSQL of their own
+	@$(BIN)/pytest
+
+check: setup ## what CI runs: style, types, import rules, wheel, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@tests/wheel_smoke.sh
+	@$(MAKE) --no-print-directory test
+
+bench: setup ## measure: our intake beside a plain one and beside an empty answer
+	@$(BIN)/python -m tests.bench
+
+lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without host names
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--extra embedded pyproject.toml -o requirements.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--extra embedded --group dev pyproject.toml -o requirements-dev.lock
