@@ -22,8 +22,8 @@ help: ## list the targets
 .venv/.done: .bootstrap/.done requirements-dev.lock pyproject.toml
 	@echo "setup: making .venv from requirements-dev.lock"
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	@VIRTUAL_ENV=$(CURDIR)/.venv PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --require-hashes requirements-dev.lock
-	@VIRTUAL_ENV=$(CURDIR)/.venv PYTHONPATH=.bootstrap $(PYTHON) -m uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: .venv/.done ## make .venv with everything the other targets need
