@@ -1,0 +1,25 @@
+"""A callback as it came: what an adapter may look at, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One HTTP request from a carrier or hub.
+
+    `query` is the raw query string as it stood in the request line, still percent-encoded; `headers` has
+    lower-case names, and a repeated header is joined with ", " (RFC 9110, section 5.3); `body` is at most the
+    adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw.
+    """
+
+    method: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: IPv4Address | IPv6Address
+    received_at: datetime
+    path_secret: str | None = None
+    is_delivery_report: bool = False

@@ -1,0 +1,179 @@
+"""The contract of an adapter: authenticate, parse, respond. The order is fixed by `Gateway.open`."""
+
+import hmac
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import ClassVar, Generic, TypeVar, final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateways.callback import Callback
+from gateways.events import Event
+from gateways.outcome import Answer, FieldError, Outcome, Result
+
+KIB = 1024
+
+
+class AccountSettings(BaseModel):
+    """The keys of `[[gateway]]` every adapter may have; an adapter's own model adds its own.
+
+    Secret values arrive here resolved (`env:NAME` already replaced). `model_json_schema()` is what the
+    documentation shows. Unknown keys are refused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path_secret: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$")
+    carriers: dict[str, str] = Field(default_factory=dict)
+
+    SECRET_KEYS: ClassVar[frozenset[str]] = frozenset({"path_secret", "password", "secrets"})
+    """Keys whose values are stored encrypted and may be `env:NAME`."""
+
+    def factors(self) -> frozenset[str]:
+        """Which factors, beside the network list, these settings carry."""
+        return frozenset({"path_secret"} if self.path_secret else ())
+
+
+Settings = TypeVar("Settings", bound=AccountSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Generic[Settings]):
+    """One link a carrier or hub posts over. `carrier` is a carrier or `from_message`."""
+
+    code: str
+    carrier: str
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    settings: Settings
+
+
+class Rejected(Exception):
+    """A callback that ends here. `reason` is a fixed phrase for the log: no secret, number or text."""
+
+    outcome: ClassVar[Outcome]
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SignatureRejected(Rejected):
+    """At least one configured factor failed. `from_listed_network`: the source address did pass."""
+
+    outcome = Outcome.UNAUTHENTICATED
+
+    def __init__(self, reason: str, *, from_listed_network: bool = False) -> None:
+        super().__init__(reason)
+        self.from_listed_network = from_listed_network
+
+
+class StaleAttempt(Rejected):
+    """Rightly signed, but the signed time of the attempt is outside the freshness window."""
+
+    outcome = Outcome.STALE
+
+
+class MalformedCallback(Rejected):
+    """Verified, but not understood; `errors` say where and why without a value that was sent."""
+
+    outcome = Outcome.MALFORMED
+
+    def __init__(self, errors: tuple[FieldError, ...]) -> None:
+        super().__init__("; ".join(f"{error.path}: {error.reason}" for error in errors[:5]))
+        self.errors = errors
+
+
+class Gateway(ABC, Generic[Settings]):
+    """One protocol, bound to one account. Stateless and pure: the same callback gives the same result.
+
+    Subclasses set the class variables, and implement `verify`, `parse` and `respond`. `open` is final, so
+    that nothing is ever parsed that was not verified.
+    """
+
+    name: ClassVar[str]
+    settings_model: ClassVar[type[AccountSettings]]
+    methods: ClassVar[frozenset[str]] = frozenset({"POST"})
+    body_bytes_max: ClassVar[int] = 64 * KIB
+    query_bytes_max: ClassVar[int] = 8 * KIB
+    sender_retries: ClassVar[bool] = False
+    """Whether the protocol's senders really try again later: only those are answered 429."""
+
+    def __init__(self, account: Account[Settings]) -> None:
+        self.account = account
+        self.settings = account.settings
+
+    @property
+    def answer_depends_on_reading(self) -> bool:
+        """Whether the answer to a message is stored with it, to be repeated to the letter."""
+        return False
+
+    @final
+    def open(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """Verify every configured factor, then parse. Raises a `Rejected`; nothing else may come out.
+
+        `digest_key` keys the digests and derived ids over personal fields.
+        """
+        self._require_factors(callback)
+        return self.parse(callback, digest_key)
+
+    @final
+    def describe(self, callback: Callback) -> Answer | None:
+        """The protocol's description (a WSDL), if `callback` asks for one; the same factors guard it.
+
+        Factors that only a message's body can carry are not asked for. Raises SignatureRejected.
+        """
+        document = self.document(callback)
+        if document is None:
+            return None
+        listed = self._is_from_listed_network(callback)
+        secret = self._is_path_secret_right(callback)
+        if not (listed and secret):
+            raise SignatureRejected("source or path", from_listed_network=listed)
+        return document
+
+    def document(self, callback: Callback) -> Answer | None:  # noqa: ARG002 -- most protocols have none
+        """The description `callback` asks for, or None where it is no such request."""
+        return None
+
+    @abstractmethod
+    def verify(self, callback: Callback) -> None:
+        """Check the factors peculiar to the protocol. Raises SignatureRejected or StaleAttempt.
+
+        Takes the same work whether or not a secret is right: `hmac.compare_digest`, no early way out.
+        """
+
+    @abstractmethod
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """What the callback says, at least one event. Raises MalformedCallback."""
+
+    @abstractmethod
+    def respond(self, result: Result) -> Answer:
+        """The protocol's own words for an outcome. Total over `Outcome`; depends on `result` alone."""
+
+    def _require_factors(self, callback: Callback) -> None:
+        # All factors are always evaluated, so that a caller learns nothing from how long a refusal took.
+        listed = self._is_from_listed_network(callback)
+        secret = self._is_path_secret_right(callback)
+        refusal: Rejected | None = None
+        try:
+            self.verify(callback)
+        except (SignatureRejected, StaleAttempt) as rejected:
+            refusal = rejected
+        if not listed or not secret:
+            raise SignatureRejected(
+                "source or path", from_listed_network=listed and bool(self.account.networks)
+            )
+        if isinstance(refusal, SignatureRejected):
+            raise SignatureRejected(refusal.reason, from_listed_network=bool(self.account.networks))
+        if refusal is not None:
+            raise refusal
+
+    def _is_from_listed_network(self, callback: Callback) -> bool:
+        networks = self.account.networks
+        return not networks or any(callback.peer in network for network in networks)
+
+    def _is_path_secret_right(self, callback: Callback) -> bool:
+        expected = (self.settings.path_secret or "").encode()
+        given = (callback.path_secret or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(expected, given)

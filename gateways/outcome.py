@@ -1,0 +1,58 @@
+"""How a callback ended, and what an adapter is told to put it into the sender's words."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateways.events import Event
+
+
+class Outcome(StrEnum):
+    """The closed set of endings. Each protocol has exactly one answer for each."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    UNALLOCATED = "unallocated"
+    REJECTED_POLICY = "rejected_policy"
+    MALFORMED = "malformed"
+    UNAUTHENTICATED = "unauthenticated"
+    STALE = "stale"
+    TOO_LARGE = "too_large"
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault of a callback: where (`data.text`, `query.id`) and why. Never holds a value that was sent."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back over the wire. The listener adds `Cache-Control: no-store` and nothing else."""
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What `Gateway.respond` is told.
+
+    `events` are those parsed from this very callback, in its order (empty where it did not get that far);
+    `conflicts` the native ids among them whose content differs from what we hold; `retry_after_seconds` goes
+    with `overloaded` and `unavailable`; `now` is our clock, for answers that tell it.
+    """
+
+    outcome: Outcome
+    now: datetime
+    events: tuple[Event, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+    retry_after_seconds: int = 5
