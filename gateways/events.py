@@ -31,8 +31,9 @@ class Message:
 
     `native_id` is the sender's own id of it, 1..200 characters; `digest` the keyed digest over the canonical
     fields, by which a repeat is told from a conflict; `msisdn` is 84 and 9 digits; `text` at most 1,000
-    characters (`flags` then has `text_cut`); `message_at` the carrier's time of the message, aware, None
-    where the protocol has none; `operator_time` that time verbatim; `claimed_vnd` the amount the carrier claims.
+    characters (`flags` then has `text_cut`). `message_at` is the carrier's time of the message, aware, None
+    where the protocol has none; `operator_time` is that time verbatim; `claimed_vnd` the amount the carrier
+    claims.
     """
 
     native_id: str
