@@ -19,6 +19,8 @@ CATEGORIES = (
     "other",
 )
 
+NO_BLANKS: frozenset[int] = frozenset()
+
 
 class Grammar(StrEnum):
     """How the amount is written after the keyword; campaigns/grammar.py has the table."""
@@ -99,6 +101,67 @@ class Organisation:
     name_en: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A keyword that a text begins with, and what it belongs to."""
+
+    campaign: Campaign
+    route: Route
+    keyword: str
+
+
+class KeywordTable:
+    """The keywords of one short code, arranged so that the longest a text begins with is found by look-ups.
+
+    Length counts a keyword without its blanks. A blank of the keyword is optional in the text, a blank that
+    it has not is not allowed; so keywords that are equal without their blanks are met by the same text, and
+    stand in one group, in file order.
+    """
+
+    def __init__(self, routes: Iterable[tuple[Campaign, Route]]) -> None:
+        groups: dict[str, list[tuple[frozenset[int], Met]]] = {}
+        for campaign, route in routes:
+            for keyword in route.keywords:
+                entry = (_blank_places(keyword), Met(campaign, route, keyword))
+                groups.setdefault(keyword.replace(" ", ""), []).append(entry)
+        self._groups = {compact: tuple(entries) for compact, entries in groups.items()}
+        self._lengths = tuple(sorted({len(compact) for compact in groups}, reverse=True))
+        # In a folded text no two blanks are neighbours, so this head holds every letter that is looked at.
+        self._head_length = 2 * self._lengths[0] if self._lengths else 0
+
+    def longest(self, text: str) -> tuple[list[Met], str]:
+        """Every keyword of the greatest length that `text` (folded) begins with, and the rest of the text.
+
+        A keyword that runs on in letters is not met. Empty list: none is met.
+        """
+        compact = text[: self._head_length].replace(" ", "")
+        for length in self._lengths:
+            group = self._groups.get(compact[:length]) if length <= len(compact) else None
+            if group is None:
+                continue
+            blanks = _blank_places(text, length)
+            end = length + len(blanks)
+            # str.isalpha is true for exactly the Unicode categories L*.
+            if text[end : end + 1].isalpha():
+                continue
+            met = [entry for places, entry in group if blanks <= places]
+            if met:
+                return met, text[end:].strip(" ")
+        return [], text
+
+
+def _blank_places(text: str, length: int | None = None) -> frozenset[int]:
+    """After how many letters each blank stands, among the first `length` letters (blanks not counted)."""
+    at = text.find(" ")
+    if at < 0 or (length is not None and at >= length):
+        return NO_BLANKS
+    places: list[int] = []
+    while at >= 0 and (length is None or at - len(places) < length):
+        places.append(at - len(places))
+        at = text.find(" ", at + 1)
+    return frozenset(places)
+
+
 class Book:
     """All campaigns of one version. Never changed; a new version is a new book. Version 0 is the empty book."""
 
@@ -115,3 +178,4 @@ class Book:
             for route in campaign.routes:
                 routes.setdefault(route.short_code, []).append((campaign, route))
         self.routes_by_code = MappingProxyType({code: tuple(found) for code, found in routes.items()})
+        self.keywords_by_code = MappingProxyType({code: KeywordTable(found) for code, found in routes.items()})

@@ -2,14 +2,15 @@
 
 import hmac
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import ClassVar, Generic, TypeVar, final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateways.callback import Callback
-from gateways.events import Event
+from gateways.events import CARRIERS, Event
 from gateways.outcome import Answer, FieldError, Outcome, Result
 
 KIB = 1024
@@ -22,10 +23,13 @@ class AccountSettings(BaseModel):
     documentation shows. Unknown keys are refused.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Neither an error's text nor a repr may show what stands in a secret's place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    path_secret: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$")
-    carriers: dict[str, str] = Field(default_factory=dict)
+    path_secret: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$", repr=False
+    )
+    carriers: dict[str, str] = Field(default_factory=dict, max_length=200)
 
     SECRET_KEYS: ClassVar[frozenset[str]] = frozenset({"path_secret", "password", "secrets"})
     """Keys whose values are stored encrypted and may be `env:NAME`."""
@@ -33,6 +37,25 @@ class AccountSettings(BaseModel):
     def factors(self) -> frozenset[str]:
         """Which factors, beside the network list, these settings carry."""
         return frozenset({"path_secret"} if self.path_secret else ())
+
+    @field_validator("path_secret")
+    @classmethod
+    def _is_a_path_segment_of_its_own(cls, value: str | None) -> str | None:
+        # `dlr` is the address of delivery reports, and dots alone are folded away by every HTTP client.
+        if value in {"dlr", ".", ".."}:
+            raise ValueError("dlr, . and .. mean something else in an address: choose another")
+        return value
+
+    @field_validator("carriers")
+    @classmethod
+    def _names_carriers_we_know(cls, value: dict[str, str]) -> dict[str, str]:
+        folded: dict[str, str] = {}
+        for said, carrier in value.items():
+            if carrier not in CARRIERS:
+                raise ValueError(f"each value must be one of {', '.join(CARRIERS)}")
+            if folded.setdefault(said.strip().casefold(), carrier) != carrier:
+                raise ValueError("two names differ only by case and mean different carriers")
+        return value
 
 
 Settings = TypeVar("Settings", bound=AccountSettings)
@@ -102,6 +125,18 @@ class Gateway(ABC, Generic[Settings]):
     def __init__(self, account: Account[Settings]) -> None:
         self.account = account
         self.settings = account.settings
+        self._listed_carriers = {said.strip().casefold(): is_ for said, is_ in account.settings.carriers.items()}
+
+    def carrier_of(self, said: str | None, own_names: Mapping[str, str]) -> str:
+        """Who charged the donor: the account's fixed carrier, else what `said` means to the account.
+
+        `own_names` are the protocol's own words (case-folded), asked after the account's `carriers`; what
+        neither lists is `unknown`.
+        """
+        if self.account.carrier != "from_message":
+            return self.account.carrier
+        name = (said or "").strip().casefold()
+        return self._listed_carriers.get(name) or own_names.get(name, "unknown")
 
     @property
     def answer_depends_on_reading(self) -> bool:
@@ -161,9 +196,7 @@ class Gateway(ABC, Generic[Settings]):
         except (SignatureRejected, StaleAttempt) as rejected:
             refusal = rejected
         if not listed or not secret:
-            raise SignatureRejected(
-                "source or path", from_listed_network=listed and bool(self.account.networks)
-            )
+            raise SignatureRejected("source or path", from_listed_network=listed and bool(self.account.networks))
         if isinstance(refusal, SignatureRejected):
             raise SignatureRejected(refusal.reason, from_listed_network=bool(self.account.networks))
         if refusal is not None:
@@ -175,5 +208,6 @@ class Gateway(ABC, Generic[Settings]):
 
     def _is_path_secret_right(self, callback: Callback) -> bool:
         expected = (self.settings.path_secret or "").encode()
-        given = (callback.path_secret or "").encode("utf-8", "surrogateescape")
+        # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.
+        given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
         return hmac.compare_digest(expected, given)

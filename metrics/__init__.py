@@ -1,0 +1,1 @@
+"""The numbers we publish: Prometheus instruments, the live board, the invariants. Knows no protocol."""

