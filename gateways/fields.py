@@ -214,7 +214,7 @@ def _constant(_name: str) -> NoReturn:
 
 def _require_shallow(value: object) -> None:
     level: list[object] = [value]
-    for _ in range(NESTING_MAX + 1):
+    for _ in range(NESTING_MAX):
         below: list[object] = []
         for node in level:
             if type(node) is dict:

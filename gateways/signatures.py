@@ -46,9 +46,7 @@ def sign(key: bytes, attempt_id: str, timestamp: str, body: bytes) -> str:
     return "v1," + _mac(key, _signed_bytes(attempt_id, timestamp, body)).decode()
 
 
-def require_signature(
-    headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime
-) -> None:
+def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime) -> None:
     """Pass if any entry of the signature header is right for any of `keys`, and the attempt is fresh.
 
     Every key is tried against every entry, whatever the others gave, so that the time taken tells nothing.

@@ -1,7 +1,7 @@
 """XML from strangers: no document types, no entities, bounded; and the one repair that hubs make necessary.
 
-Some hubs put a donor's text into their template without escaping it (`../reference` of the project, hub SOAP
-family), so `A&B` arrives as XML that is not well-formed.
+Some hubs put a donor's text into their template without escaping it, so that `A&B` arrives as XML that is
+not well-formed.
 """
 
 import re

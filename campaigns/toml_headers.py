@@ -1,0 +1,86 @@
+"""Where the tables of a TOML file begin. tomllib forgets lines; a refusal has to name one."""
+
+import re
+import tomllib
+
+Location = tuple[str | int, ...]
+"""Keys and array positions from the top of the file, as in ("campaign", 2, "route", 0)."""
+
+TOKEN = re.compile(
+    r'"""(?:[^\\]|\\.)*?""""{0,2}'
+    r"|'''.*?''''{0,2}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|[\[\]{}]",
+    re.DOTALL,
+)
+"""What can hide a bracket, and brackets. A multi-line string may end in up to two quotes of its own."""
+
+
+def header_lines(text: str) -> dict[Location, int]:
+    """The line (from 1) of every table header in `text`, which must be valid TOML with bare newlines."""
+    lines: dict[Location, int] = {}
+    lengths: dict[Location, int] = {}
+    known: dict[str, tuple[str, ...]] = {}
+    at, line, counted_to, depth = 0, 1, 0, 0
+    while (token := TOKEN.search(text, at)) is not None:
+        at = token.end()
+        line_start = text.rfind("\n", 0, token.start()) + 1
+        if depth == 0 and token[0] == "[" and not text[line_start : token.start()].strip():
+            line_end = text.find("\n", at)
+            at = len(text) if line_end < 0 else line_end
+            header = text[token.start() : at]
+            if header not in known:
+                known[header] = _keys(header)
+            line += text.count("\n", counted_to, token.start())
+            counted_to = token.start()
+            lines[_location(known[header], header.startswith("[["), lengths)] = line
+        elif token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+    return lines
+
+
+def line_of(location: Location, lines: dict[Location, int]) -> int | None:
+    """The line of the header whose table holds `location`; None where no header does (an inline table)."""
+    for length in range(len(location), 0, -1):
+        if location[:length] in lines:
+            return lines[location[:length]]
+    return None
+
+
+def toml_path(location: Location) -> str:
+    """`location` as a person writes it: campaign[2].route[0].unit_vnd, counted from 0."""
+    written = ""
+    for step in location:
+        if isinstance(step, int):
+            written += f"[{step}]"
+        else:
+            written += f".{step}" if written else step
+    return written
+
+
+def _keys(header: str) -> tuple[str, ...]:
+    # The header alone is a TOML file of nested empty tables: its own parser undoes quotes and dots.
+    keys: list[str] = []
+    table: object = tomllib.loads(header)
+    while isinstance(table, dict) and table:
+        key, table = next(iter(table.items()))
+        keys.append(key)
+    return tuple(keys)
+
+
+def _location(keys: tuple[str, ...], is_array: bool, lengths: dict[Location, int]) -> Location:
+    location: Location = ()
+    for key in keys[:-1]:
+        location += (key,)
+        if location in lengths:
+            location += (lengths[location] - 1,)
+    location += (keys[-1],)
+    if is_array:
+        position = lengths.get(location, 0)
+        lengths[location] = position + 1
+        location += (position,)
+    return location

@@ -1,0 +1,178 @@
+"""`kannel`: the sms-service of a Kannel gateway that fetches our address for each message.
+
+Settings: `path_secret` (Kannel carries no credentials of its own: with the network list it makes the two
+factors), `carriers` (Kannel's `smsc-id` to carrier). Callback: GET. What its operator configures:
+
+    get-url = "https://HOST/gw/kannel/ACCOUNT/SECRET?id=%I&from=%p&to=%P&smsc=%i&ts=%T&coding=%c&charset=%C&text=%b&udh=%u&bill=%B&meta=%D"
+    omit-empty = true, catch-all = yes, max-messages = 0, concatenation = true; in group smsbox: http-request-retry = 360
+
+Delivery reports of charged messages come to `.../dlr?ref=<charge reference>&d=%d&fid=%F&ts=%T`. Limits:
+Kannel sends the body of an answer to the donor as an SMS, so every answer is an empty text/plain; it tries
+again only where `http-request-retry` says so.
+
+Source: Kannel user guide 1.4.5, "SMS services" and "Delivery reports"; behaviour seen with Kannel 1.4.5.
+"""  # noqa: E501 -- the address is to be copied as one line
+
+from collections.abc import Mapping
+from typing import ClassVar
+from urllib.parse import unquote_to_bytes
+
+from gateways import fields
+from gateways.callback import Callback
+from gateways.events import Charge, ChargeStatus, Event, Message
+from gateways.gateway import AccountSettings, Gateway
+from gateways.outcome import Answer, Outcome, Result
+
+_MESSAGE_FIELDS = frozenset({b"id", b"from", b"to", b"smsc", b"ts", b"coding", b"charset", b"text"})
+_REPORT_FIELDS = frozenset({b"ref", b"d", b"ts"})
+
+# Names of one encoding differ by hyphens and case over Kannel's versions. What is not listed here, `8-BIT`
+# among it, says nothing about the text: UTF-8, else Latin-1.
+_CHARSETS = {
+    "utf8": "utf-8",
+    "utf16be": "utf-16-be",
+    "utf16": "utf-16-be",
+    "ucs2": "utf-16-be",
+    "iso10646ucs2": "utf-16-be",
+}
+_CODING_UCS2 = "2"
+
+# Bits of `%d`, the first that is set decides: a report of the end says more than one of the way.
+_REPORTS = (
+    (1, ChargeStatus.SUCCEEDED, None),
+    (2, ChargeStatus.FAILED, "delivery failed"),
+    (16, ChargeStatus.FAILED, "rejected by the SMSC"),
+    (8, ChargeStatus.PENDING, "accepted by the SMSC"),
+    (4, ChargeStatus.PENDING, "buffered"),
+)
+_REPORT_BITS = 31
+
+_STATUSES: dict[Outcome, int] = {
+    Outcome.ACCEPTED: 200,
+    Outcome.DUPLICATE: 200,
+    Outcome.CONFLICT: 200,
+    Outcome.UNALLOCATED: 200,
+    Outcome.REJECTED_POLICY: 200,
+    # The donor was charged and would read an error's text: our quarantined copy can be replayed.
+    Outcome.MALFORMED: 200,
+    Outcome.UNAUTHENTICATED: 403,
+    Outcome.STALE: 403,
+    Outcome.TOO_LARGE: 413,
+    Outcome.OVERLOADED: 503,
+    Outcome.UNAVAILABLE: 503,
+}
+
+
+class KannelSettings(AccountSettings):
+    """The keys of a `kannel` account: only the common ones."""
+
+
+class Kannel(Gateway[KannelSettings]):
+    """One Kannel whose smsbox fetches our address."""
+
+    name: ClassVar[str] = "kannel"
+    settings_model: ClassVar[type[AccountSettings]] = KannelSettings
+    methods: ClassVar[frozenset[str]] = frozenset({"GET"})
+
+    def verify(self, callback: Callback) -> None:
+        """Nothing: the protocol's factors are the path and the source, which `open` checks."""
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """One message, or one report about a charge."""
+        if callback.is_delivery_report:
+            return (_report(_values(callback.query, _REPORT_FIELDS), digest_key),)
+        return (self._message(_values(callback.query, _MESSAGE_FIELDS), digest_key),)
+
+    def respond(self, result: Result) -> Answer:
+        """Always an empty text/plain; the status alone speaks."""
+        status = _STATUSES[result.outcome]
+        headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
+        return Answer(status, b"", "text/plain", headers)
+
+    def _message(self, values: Mapping[str, bytes], digest_key: bytes) -> Message:
+        native_id = fields.require_short_field("query.id", _required(values, "id"))
+        msisdn = fields.require_msisdn("query.from", _required(values, "from"))
+        short_code = fields.require_short_code("query.to", _required(values, "to"))
+        smsc = _optional(values, "smsc")
+        sent_at = _optional(values, "ts")
+        message_at = fields.require_epoch("query.ts", sent_at) if sent_at else None
+        if "text" not in values:
+            fields.malformed("query.text", "is missing")
+        text, flags = _decoded(values["text"], _optional(values, "charset"), _optional(values, "coding"))
+        kept, kept_flags = fields.storable_text(text)
+        return Message(
+            native_id=native_id,
+            digest=fields.keyed_digest(digest_key, "message", msisdn, short_code, text, smsc, message_at),
+            msisdn=msisdn,
+            short_code=short_code,
+            text=kept,
+            carrier=self.carrier_of(smsc, {}),
+            message_at=message_at,
+            operator_time=sent_at,
+            flags=tuple(dict.fromkeys((*kept_flags, *flags))),
+        )
+
+
+def _report(values: Mapping[str, bytes], digest_key: bytes) -> Charge:
+    charge_id = fields.require_short_field("query.ref", _required(values, "ref"))
+    level = _required(values, "d")
+    # int() takes digits of every script; only 0-9 are meant.
+    bits = int(level) if level.isascii() and level.isdigit() and len(level) <= 2 else 0
+    known = [row for row in _REPORTS if bits & row[0]]
+    if not known or bits > _REPORT_BITS:
+        fields.malformed("query.d", "is not a delivery report value of Kannel")
+    _, status, reason = known[0]
+    occurred = _optional(values, "ts")
+    occurred_at = fields.require_epoch("query.ts", occurred) if occurred else None
+    return Charge(
+        native_id=f"{charge_id}:{bits}",
+        digest=fields.keyed_digest(digest_key, "charge", bits),
+        charge_id=charge_id,
+        status=status,
+        amount_vnd=None,
+        occurred_at=occurred_at,
+        reason=reason,
+    )
+
+
+def _decoded(raw: bytes, charset: str | None, coding: str | None) -> tuple[str, tuple[str, ...]]:
+    """The text in `%b`, and a flag where it is not what its charset says."""
+    name = (charset or "").lower().replace("-", "").replace("_", "")
+    codec = _CHARSETS.get(name) or ("utf-16-be" if not name and coding == _CODING_UCS2 else None)
+    if codec is None:
+        return fields.decode_or_latin(raw), ()
+    try:
+        return raw.decode(codec), ()
+    except UnicodeDecodeError:
+        broken = fields.decode_or_latin(raw) if codec == "utf-8" else raw.decode(codec, "replace")
+        return broken, ("text_repaired",)
+
+
+def _values(query: str, known: frozenset[bytes]) -> dict[str, bytes]:
+    """The bytes of each known parameter. A `+` is a blank, and only `%2B` a plus, before anything is decoded."""
+    values: dict[str, bytes] = {}
+    for pair in query.encode("utf-8", "surrogatepass").split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name not in known:
+            continue
+        field = name.decode()
+        if field in values:
+            fields.malformed(f"query.{field}", "is given twice")
+        values[field] = unquote_to_bytes(value.replace(b"+", b" "))
+    return values
+
+
+def _required(values: Mapping[str, bytes], field: str) -> str:
+    value = _optional(values, field)
+    if value is None:
+        fields.malformed(f"query.{field}", "is missing")
+    return value
+
+
+def _optional(values: Mapping[str, bytes], field: str) -> str | None:
+    """A short field without blanks around it; None where it is absent or empty, as Kannel writes it."""
+    try:
+        value = values.get(field, b"").decode().strip()
+    except UnicodeDecodeError:
+        fields.malformed(f"query.{field}", "is not UTF-8")
+    return fields.require_short_field(f"query.{field}", value) if value else None

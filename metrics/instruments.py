@@ -1,0 +1,125 @@
+"""Every Prometheus family, in one structure made from a registry. Labels are closed sets; children exist at once."""
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from campaigns.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
+
+UNKNOWN_ACCOUNT = "unknown"
+CALLBACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+COMMIT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
+
+
+class Instruments:
+    """The families of the contract. `registry` belongs to one process; nothing is global."""
+
+    def __init__(
+        self, registry: CollectorRegistry, *, version: str, adapters: Sequence[str], outcomes: Sequence[str]
+    ) -> None:
+        disable_created_metrics()
+        self.registry = registry
+        self._adapters = tuple(adapters)
+        self._outcomes = tuple(outcomes)
+        self.callbacks = Counter(
+            "portal1400_callbacks", "Callbacks by how they ended", ["account", "outcome"], registry=registry
+        )
+        self.callback_seconds = Histogram(
+            "portal1400_callback_seconds",
+            "From the first byte read to the answer",
+            ["adapter"],
+            buckets=CALLBACK_BUCKETS,
+            registry=registry,
+        )
+        self.messages = Counter(
+            "portal1400_messages",
+            "Counted messages this process committed",
+            ["campaign", "carrier"],
+            registry=registry,
+        )
+        self.units = Counter(
+            "portal1400_units", "Units this process committed", ["campaign", "carrier"], registry=registry
+        )
+        self.pledged_vnd = Counter(
+            "portal1400_pledged_vnd",
+            "VND this process committed as pledged",
+            ["campaign", "carrier"],
+            registry=registry,
+        )
+        self.uncounted = Counter(
+            "portal1400_uncounted_messages",
+            "Messages committed at zero VND, by reason",
+            ["carrier", "reason"],
+            registry=registry,
+        )
+        self.last_callback = Gauge(
+            "portal1400_last_callback_timestamp_seconds",
+            "When an account last sent a verified callback, unix seconds",
+            ["account"],
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "portal1400_commit_seconds", "Time of one group commit", buckets=COMMIT_BUCKETS, registry=registry
+        )
+        self.commit_batch = Histogram(
+            "portal1400_commit_batch_messages",
+            "Messages in one group commit",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.campaign_pledged_vnd = Gauge(
+            "portal1400_campaign_pledged_vnd",
+            "VND pledged to a campaign, as published",
+            ["campaign"],
+            registry=registry,
+        )
+        self.campaign_messages = Gauge(
+            "portal1400_campaign_messages",
+            "Messages counted for a campaign, as published",
+            ["campaign"],
+            registry=registry,
+        )
+        self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
+        self.quarantined = Counter(
+            "portal1400_quarantined", "Callbacks kept for a person", ["adapter", "reason"], registry=registry
+        )
+        self.conflicts = Counter(
+            "portal1400_conflicts", "Other content under an id we hold, recorded", ["account"], registry=registry
+        )
+        self.invariant_difference = Gauge(
+            "portal1400_invariant_difference", "Rows by which an invariant is broken; must be 0", ["invariant"],
+            registry=registry,
+        )  # fmt: skip
+        build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
+        build.labels(version).set(1)
+        for adapter in self._adapters:
+            self.callback_seconds.labels(adapter)
+            for reason in QUARANTINE_REASONS:
+                self.quarantined.labels(adapter, reason)
+        for carrier in CARRIERS:
+            for reason in (*UNCOUNTED_REASONS, *UNALLOCATED_REASONS):
+                self.uncounted.labels(carrier, reason)
+        self.know_accounts([UNKNOWN_ACCOUNT])
+
+    def know_accounts(self, accounts: Iterable[str]) -> None:
+        """Make the children of accounts, so that a rate exists from their first callback on."""
+        for account in accounts:
+            self.conflicts.labels(account)
+            for outcome in self._outcomes:
+                self.callbacks.labels(account, outcome)
+
+    def know_campaigns(self, slugs: Iterable[str]) -> None:
+        """Make the children of campaigns."""
+        for slug in slugs:
+            self.campaign_pledged_vnd.labels(slug)
+            self.campaign_messages.labels(slug)
+            for carrier in CARRIERS:
+                for family in (self.messages, self.units, self.pledged_vnd):
+                    family.labels(slug, carrier)
+
+    def know_invariants(self, names: Iterable[str]) -> None:
+        """Make the children of the invariants."""
+        for name in names:
+            self.invariant_difference.labels(name)
