@@ -11,7 +11,8 @@ from campaigns.totals import CARRIERS, CampaignTotals, CarrierTotals, Unallocate
 # Version and figures come from one snapshot: equal version, equal figures.
 SELECT_TOTALS = """
 SELECT c.id, c.slug, c.goal_vnd, c.applied_at, t.carrier,
-       coalesce(sum(t.version), 0)::bigint AS version, max(t.as_of) AS as_of, coalesce(sum(t.lines), 0)::bigint AS lines,
+       coalesce(sum(t.version), 0)::bigint AS version, max(t.as_of) AS as_of,
+       coalesce(sum(t.lines), 0)::bigint AS lines,
        coalesce(sum(t.messages), 0)::bigint AS messages, coalesce(sum(t.units), 0)::bigint AS units,
        coalesce(sum(t.pledged_vnd), 0)::bigint AS pledged_vnd,
        coalesce(sum(t.confirmed_vnd), 0)::bigint AS confirmed_vnd,

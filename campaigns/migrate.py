@@ -73,8 +73,7 @@ async def pending(connection: asyncpg.Connection) -> tuple[Migration, ...]:
                 "it was made by a newer release; install that one"
             )
     for migration in shipped:
-        row = applied.get(migration.number)
-        if row is not None and bytes(row["sha256"]) != migration.sha256:
+        if migration.number in applied and bytes(applied[migration.number]["sha256"]) != migration.sha256:
             raise MigrationRefused(
                 f"migration {migration.name} differs from what was applied to this database: "
                 "a released migration is never edited; reinstall the release"

@@ -19,7 +19,7 @@ class Instruments:
     def __init__(
         self, registry: CollectorRegistry, *, version: str, adapters: Sequence[str], outcomes: Sequence[str]
     ) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without types
         self.registry = registry
         self._adapters = tuple(adapters)
         self._outcomes = tuple(outcomes)

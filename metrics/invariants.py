@@ -48,7 +48,8 @@ INVARIANTS = (
                       coalesce(total.messages, 0), coalesce(total.units, 0), coalesce(total.vnd, 0)) AS found
         FROM line FULL JOIN total USING (campaign_id, carrier)
         WHERE (coalesce(line.lines, 0), coalesce(line.messages, 0), coalesce(line.units, 0), coalesce(line.vnd, 0))
-            <> (coalesce(total.lines, 0), coalesce(total.messages, 0), coalesce(total.units, 0), coalesce(total.vnd, 0))
+            <> (coalesce(total.lines, 0), coalesce(total.messages, 0), coalesce(total.units, 0),
+                coalesce(total.vnd, 0))
         ORDER BY 1 LIMIT $1
         """,
     ),
@@ -171,7 +172,8 @@ INVARIANTS = (
         "a counted message has exactly its one pledge, with its units and amount; nothing else has one",
         """
         SELECT format('message %s', coalesce(m.id, l.gift_id)) AS place,
-               CASE WHEN m.id IS NULL THEN 'no pledge' ELSE format('%s units, %s VND', m.units, m.amount_vnd) END AS expected,
+               CASE WHEN m.id IS NULL THEN 'no pledge'
+                    ELSE format('%s units, %s VND', m.units, m.amount_vnd) END AS expected,
                CASE WHEN l.gift_id IS NULL THEN 'no pledge'
                     ELSE format('%s messages, %s units, %s VND', l.messages, l.units, l.vnd) END AS found
         FROM (SELECT id, campaign_id, carrier, units, amount_vnd FROM message WHERE reading = 'counted') AS m
@@ -196,7 +198,8 @@ INVARIANTS = (
         )
         SELECT format('gift %s', coalesce(gift.message_id, taken.gift_id)) AS place,
                format('%s VND taken back', coalesce(gift.reversed_vnd, 0)) AS expected,
-               format('%s VND taken back, %s left', coalesce(taken.taken_vnd, 0), coalesce(taken.left_vnd, 0)) AS found
+               format('%s VND taken back, %s left', coalesce(taken.taken_vnd, 0),
+                      coalesce(taken.left_vnd, 0)) AS found
         FROM taken FULL JOIN (SELECT message_id, reversed_vnd FROM gift WHERE reversed_vnd > 0) AS gift
             ON gift.message_id = taken.gift_id
         WHERE coalesce(taken.taken_vnd, 0) <> coalesce(gift.reversed_vnd, 0) OR taken.left_vnd < 0
