@@ -34,7 +34,7 @@ from campaigns.apply_tables import (
     sentence,
 )
 from campaigns.book import Book, Campaign, Decision, Grammar, Organisation, Route
-from campaigns.overlap import Claim, clashes
+from campaigns.overlap import claims_of, clashes
 from campaigns.toml_headers import Location, header_lines, line_of, toml_path
 
 FILE_BYTES_MAX = 1024 * 1024
@@ -138,7 +138,7 @@ class _Reader:
         self.problems: list[ApplyProblem] = []
 
     def file(self, name: str, sha256: bytes, tables: dict[str, Any]) -> ApplyFile:
-        for key in tables.keys() - {"organisation", "campaign", "gateway"}:
+        for key in sorted(tables.keys() - {"organisation", "campaign", "gateway"}):
             self._refuse((key,), "is not a table of an apply file; use organisation, campaign or gateway")
         file = ApplyFile(
             name,
@@ -149,7 +149,7 @@ class _Reader:
         )
         self._require_once([(each.place, each.organisation.code) for each in file.organisations], "code")
         self._require_once([(each.place, each.slug) for each in file.campaigns], "slug")
-        self._require_no_clash(file.campaigns)
+        self.problems.extend(clashes(claims_of(file.campaigns)))
         return file
 
     def _each(
@@ -236,12 +236,6 @@ class _Reader:
             if earlier is not place:
                 reason = f"is the same as in {earlier.toml_path}; give each its own, or join the two tables"
                 self.problems.append(ApplyProblem(f"{place.toml_path}.{key}", place.line, reason))
-
-    def _require_no_clash(self, campaigns: tuple[CampaignEntry, ...]) -> None:
-        claims = [
-            Claim(each.slug, each.decision, entry.route, entry.place) for each in campaigns for entry in each.routes
-        ]
-        self.problems.extend(clashes(claims))
 
     def _place(self, at: Location) -> Place:
         return Place(toml_path(at), line_of(at, self._lines))

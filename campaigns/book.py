@@ -122,7 +122,7 @@ class KeywordTable:
         groups: dict[str, list[tuple[frozenset[int], Met]]] = {}
         for campaign, route in routes:
             for keyword in route.keywords:
-                entry = (_blank_places(keyword), Met(campaign, route, keyword))
+                entry = (_blank_places(keyword, len(keyword)), Met(campaign, route, keyword))
                 groups.setdefault(keyword.replace(" ", ""), []).append(entry)
         self._groups = {compact: tuple(entries) for compact, entries in groups.items()}
         self._lengths = tuple(sorted({len(compact) for compact in groups}, reverse=True))
@@ -136,10 +136,11 @@ class KeywordTable:
         """
         compact = text[: self._head_length].replace(" ", "")
         for length in self._lengths:
-            group = self._groups.get(compact[:length]) if length <= len(compact) else None
-            if group is None:
+            group = self._groups.get(compact[:length])
+            if group is None or length > len(compact):
                 continue
-            blanks = _blank_places(text, length)
+            # Most texts have no blank this early, and then the places need not be worked out.
+            blanks = NO_BLANKS if text.find(" ", 0, length) < 0 else _blank_places(text, length)
             end = length + len(blanks)
             # str.isalpha is true for exactly the Unicode categories L*.
             if text[end : end + 1].isalpha():
@@ -150,13 +151,11 @@ class KeywordTable:
         return [], text
 
 
-def _blank_places(text: str, length: int | None = None) -> frozenset[int]:
+def _blank_places(text: str, length: int) -> frozenset[int]:
     """After how many letters each blank stands, among the first `length` letters (blanks not counted)."""
-    at = text.find(" ")
-    if at < 0 or (length is not None and at >= length):
-        return NO_BLANKS
     places: list[int] = []
-    while at >= 0 and (length is None or at - len(places) < length):
+    at = text.find(" ")
+    while 0 <= at < length + len(places):
         places.append(at - len(places))
         at = text.find(" ", at + 1)
     return frozenset(places)

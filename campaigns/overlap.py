@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from campaigns.apply_entries import ApplyProblem, Place
+from campaigns.apply_entries import ApplyProblem, CampaignEntry, Place
 from campaigns.book import Decision, Route
 
 
@@ -11,13 +11,15 @@ from campaigns.book import Decision, Route
 class Claim:
     """A campaign's claim to the keywords of a route, within the window of `decision`.
 
-    `place` is None where the route is not of the file but of the stored book.
+    `is_stored`: the route is not of the file but of the stored book. Its `place` is then that of its campaign in
+    the file, which may move the window, or None where the file does not name the campaign.
     """
 
     slug: str
     decision: Decision
     route: Route
     place: Place | None
+    is_stored: bool = False
 
 
 def clashes(claims: Iterable[Claim]) -> Iterator[ApplyProblem]:
@@ -38,8 +40,16 @@ def clashes(claims: Iterable[Claim]) -> Iterator[ApplyProblem]:
                 # A pair of the stored book was judged when it was stored; one sentence for each other campaign.
                 if reason and place is not None and other.slug not in told:
                     told.add(other.slug)
-                    yield ApplyProblem(f"{place.toml_path}.keywords", place.line, reason)
+                    yield ApplyProblem(place.toml_path, place.line, reason)
             group.append((claim, keyword))
+
+
+def claims_of(campaigns: Iterable[CampaignEntry]) -> Iterator[Claim]:
+    """The claims that the routes of an apply file make."""
+    for entry in campaigns:
+        for each in entry.routes:
+            place = Place(f"{each.place.toml_path}.keywords", each.place.line)
+            yield Claim(entry.slug, entry.decision, each.route, place)
 
 
 def _reason(claim: Claim, keyword: str, other: Claim, other_keyword: str) -> str | None:
@@ -52,7 +62,7 @@ def _reason(claim: Claim, keyword: str, other: Claim, other_keyword: str) -> str
                 f'"{keyword}" on {code} has another grammar, unit_vnd or max_units than "{other_keyword}" of this '
                 "campaign; a running keyword keeps its value: choose another keyword, or open another campaign"
             )
-        if keyword == other_keyword and other.place is not None and claim.place is not None:
+        if keyword == other_keyword and not other.is_stored and not claim.is_stored:
             return f'"{keyword}" on {code} stands twice in this campaign; remove one'
         return None
     ours, theirs = claim.decision, other.decision

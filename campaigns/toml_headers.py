@@ -44,11 +44,15 @@ def header_lines(text: str) -> dict[Location, int]:
 
 
 def line_of(location: Location, lines: dict[Location, int]) -> int | None:
-    """The line of the header whose table holds `location`; None where no header does (an inline table)."""
+    """The line of the header whose table holds `location`, or else of the first header below it.
+
+    None where there is neither (an inline table at the top of the file).
+    """
     for length in range(len(location), 0, -1):
         if location[:length] in lines:
             return lines[location[:length]]
-    return None
+    below = (line for header, line in lines.items() if header[: len(location)] == location)
+    return min(below, default=None)
 
 
 def toml_path(location: Location) -> str:

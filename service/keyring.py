@@ -87,6 +87,13 @@ class Keyring:
         self._days[day] = sealer
         return sealer
 
+    async def find_day(self, connection: asyncpg.Connection, day: date) -> Sealer | None:
+        """The key of `day`, or None where it was destroyed. Makes none."""
+        wrapped = await connection.fetchval(SELECT_DATA_KEY, day)
+        if wrapped is None:
+            return None
+        return Sealer(self._wrapper.unseal(bytes(wrapped), b"data_key:" + day.isoformat().encode()))
+
     async def claim(self, connection: asyncpg.Connection, kind: str) -> str:
         """Mark a new database as `kind` (live or demo) with a check value of this key; returns its kind.
 

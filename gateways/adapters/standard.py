@@ -95,7 +95,6 @@ class Standard(Gateway[StandardSettings]):
             raise MalformedCallback(tuple(errors_of(invalid))) from None
         if not isinstance(payload, BatchPayload):
             return (self._event(payload, "", digest_key),)
-        _require_time("timestamp", payload.timestamp)
         return tuple(
             self._event(element, f"data.{position}.", digest_key) for position, element in enumerate(payload.data)
         )
@@ -122,7 +121,6 @@ class Standard(Gateway[StandardSettings]):
     def _event(
         self, payload: MessagePayload | ChargePayload | ReversalPayload, prefix: str, digest_key: bytes
     ) -> Event:
-        _require_time(f"{prefix}timestamp", payload.timestamp)
         if isinstance(payload, MessagePayload):
             return self._message(payload.data, prefix, digest_key)
         if isinstance(payload, ChargePayload):
@@ -133,7 +131,7 @@ class Standard(Gateway[StandardSettings]):
     def _message(self, data: MessageData, prefix: str, digest_key: bytes) -> Message:
         msisdn = fields.msisdn_of(data.msisdn)
         short_code = fields.short_code_of(data.short_code)
-        message_at = _require_time(f"{prefix}data.operator_time", data.operator_time)
+        message_at = _time_of(f"{prefix}data.operator_time", data.operator_time)
         text, flags = fields.storable_text(data.text)
         digest = fields.keyed_digest(
             digest_key, "message", msisdn, short_code, data.text, data.carrier, message_at, data.parts, data.amount
@@ -156,7 +154,7 @@ class Standard(Gateway[StandardSettings]):
 def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: bytes) -> Charge:
     msisdn = fields.msisdn_of(data.msisdn) if data.msisdn else None
     short_code = fields.short_code_of(data.short_code) if data.short_code else None
-    occurred_at = _require_time(f"{prefix}data.occurred_at", data.occurred_at)
+    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
     content = (data.amount, data.message_id, msisdn, short_code, occurred_at, data.reason)
     return Charge(
         native_id=f"{data.charge_id}:{status}",
@@ -175,7 +173,7 @@ def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: byt
 def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
     if data.charge_id is None and data.message_id is None:
         fields.malformed(f"{prefix}data", "names neither charge_id nor message_id")
-    occurred_at = _require_time(f"{prefix}data.occurred_at", data.occurred_at)
+    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
     content = (data.amount, data.charge_id, data.message_id, data.scope, data.kind, occurred_at)
     return Reversal(
         native_id=data.reversal_id,
@@ -189,5 +187,5 @@ def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
     )
 
 
-def _require_time(path: str, text: str | None) -> datetime | None:
-    return None if text is None else fields.require_time(path, text)
+def _time_of(path: str, text: str | None) -> datetime | None:
+    return None if text is None else fields.time_of(path, text)

@@ -1,7 +1,7 @@
 """`vn_soap_mo`: the SOAP family in which Vietnamese hubs hand over messages.
 
-Settings: `dialect` (a key of DIALECTS; it decides, not the body), `style` (`ack`: the answer only says that
-we have it; `reply`: the answer is the charge, and any value but the good one and -1 makes the hub refund),
+Settings: `dialect` (a row of vn_soap_dialects; it decides, not the body), `style` (`ack`: the answer only
+says that we have it; `reply`: it is the charge, and any value but the good one and -1 makes the hub refund),
 `success_value` (default: the dialect's), `refuse_value` (required for `reply`), `base64` (the text comes in
 Base64), `user` and `password` (HTTP Basic, or elements of the body or header), `path_secret`, `carriers`
 (operator code to carrier). Callback: POST of a SOAP 1.1 envelope up to 64 KiB; GET `?wsdl` describes the
@@ -19,75 +19,24 @@ import hmac
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote
-from xml.etree.ElementTree import Element
 
 from pydantic import Field, model_validator
 
 from gateways import fields, soap
+from gateways.adapters.vn_soap_dialects import (
+    DIALECTS,
+    MEANINGS,
+    OTHER_OPERATIONS,
+    OWN_CARRIERS,
+    SUCCESS_VALUES,
+    folded,
+    meanings,
+)
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Event, Message
+from gateways.events import Event, Message
 from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
 from gateways.xml import local_name
-
-_SIX = ("User_ID", "Service_ID", "Command_Code", "Message", "Request_ID", "Operator")
-_OWN_NAMESPACE = "urn:portal1400:vn_soap_mo"
-
-DIALECTS: dict[str, soap.Operation] = {
-    "receiverMO": soap.Operation(
-        name="receiverMO", fields=_SIX, result="receiverMOResult", namespace=_OWN_NAMESPACE, is_rpc=False
-    ),
-    "moReceiver": soap.Operation(
-        name="moReceiver", fields=_SIX, result="moReceiverResult", namespace="Receiver", is_rpc=True
-    ),
-    "GetMOData": soap.Operation(
-        name="GetMOData",
-        fields=("UserID", "ServiceID", "CommandCode", "Content", "RequestID", "Operator"),
-        result="GetMODataResult",
-        namespace=_OWN_NAMESPACE,
-        is_rpc=False,
-    ),
-}
-SUCCESS_VALUES = {"receiverMO": "1", "moReceiver": "0", "GetMOData": "0|"}
-OTHER_OPERATIONS = {"moReceiver": ("moReceiverStandard",)}
-"""Operations that some senders call by another name and that are answered like the dialect's own."""
-
-SPELLINGS: dict[str, tuple[str, ...]] = {
-    "msisdn": ("User_ID", "src", "Sender", "mobilenumber", "Phone", "in0", "String_1"),
-    "short_code": ("Service_ID", "PrefixId", "dest", "shortcode", "ServiceNumber", "ServiceNum", "in1", "String_2"),
-    "keyword": ("Command_Code", "cmdcode", "CODE", "Syntax", "in2", "String_3"),
-    "text": ("Message", "Content", "info", "MessageIn", "msgbody", "messcontent", "TextContent", "in3", "String_4"),
-    "id": ("Request_ID", "moid", "MessageID", "in4", "String_5"),
-    "operator": (
-        "Operator",
-        "Mobi_Operator",
-        "Mobile_Operator",
-        "opid",
-        "operatorName",
-        "TelcoId",
-        "Telco",
-        "in5",
-        "String_6",
-    ),
-    "user": ("username",),
-    "password": ("password",),
-}
-"""How senders spell a field, read without regard to case, `_` and namespace."""
-
-_OWN_CARRIERS = {carrier: carrier for carrier in CARRIERS} | {
-    "gpc": "vinaphone",
-    "vms": "mobifone",
-    "vnm": "vietnamobile",
-    "htc": "vietnamobile",
-    "beeline": "gmobile",
-}
-
-
-def _folded(name: str) -> str:
-    return name.replace("_", "").casefold()
-
-
-_MEANINGS = {_folded(spelling): meaning for meaning, names in SPELLINGS.items() for spelling in names}
 
 # One row for each outcome without a result code: status, fault code, sentence.
 _FAULTS: dict[Outcome, tuple[int, str, str]] = {
@@ -150,7 +99,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         super().__init__(account)
         dialect = self.settings.dialect
         self._operation = DIALECTS[dialect]
-        self._operations = {_folded(name) for name in (dialect, *OTHER_OPERATIONS.get(dialect, ()))}
+        self._operations = {folded(name) for name in (dialect, *OTHER_OPERATIONS.get(dialect, ()))}
 
     @property
     def answer_depends_on_reading(self) -> bool:
@@ -182,9 +131,9 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The one message of a call."""
         call = soap.require_call(callback.body)
-        if _folded(local_name(call.operation)) not in self._operations:
+        if folded(local_name(call.operation)) not in self._operations:
             fields.malformed("body.Envelope.Body", "holds another operation than the account's dialect")
-        values = _meanings(call.operation)
+        values = meanings(call.operation)
         names = self._names()
         native_id = fields.require_short_field(names["id"], _required(values, names, "id"))
         msisdn = fields.require_msisdn(names["msisdn"], _required(values, names, "msisdn"))
@@ -203,7 +152,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
                 msisdn=msisdn,
                 short_code=short_code,
                 text=kept,
-                carrier=self.carrier_of(operator, _OWN_CARRIERS),
+                carrier=self.carrier_of(operator, OWN_CARRIERS),
                 flags=(*flags, "repaired") if call.is_repaired else flags,
             ),
         )
@@ -228,22 +177,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
 
     def _names(self) -> Mapping[str, str]:
         # A fault is told in the dialect's own spelling, which is what the sender can find in its template.
-        return {_MEANINGS[_folded(name)]: f"{self._operation.name}.{name}" for name in self._operation.fields}
-
-
-def _meanings(operation: Element) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for element in operation:
-        name = local_name(element)
-        meaning = _MEANINGS.get(_folded(name))
-        if meaning is None:
-            continue
-        if meaning in values:
-            fields.malformed(f"body.{meaning}", "is given twice")
-        if len(element):
-            fields.malformed(f"body.{meaning}", "holds elements instead of text")
-        values[meaning] = element.text or ""
-    return values
+        return {MEANINGS[folded(name)]: f"{self._operation.name}.{name}" for name in self._operation.fields}
 
 
 def _required(values: Mapping[str, str], names: Mapping[str, str], meaning: str) -> str:
@@ -265,10 +199,14 @@ def _from_base64(path: str, encoded: str) -> str:
 def _credentials_of_basic(header: str) -> tuple[bytes, bytes]:
     scheme, _, encoded = header.partition(" ")
     try:
-        user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        decoded = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
         return b"", b""
-    return (user, password) if scheme.casefold() == "basic" else (b"", b"")
+    # Only the one canonical writing: a flipped bit in the padding is a flipped bit.
+    if scheme.casefold() != "basic" or base64.b64encode(decoded).decode() != encoded.strip():
+        return b"", b""
+    user, _, password = decoded.partition(b":")
+    return user, password
 
 
 def _credentials_of_envelope(body: bytes) -> tuple[bytes, bytes]:
@@ -279,7 +217,7 @@ def _credentials_of_envelope(body: bytes) -> tuple[bytes, bytes]:
         return b"", b""
     found: dict[str, str] = {}
     for element in (*call.operation, *(call.header.iter() if call.header is not None else ())):
-        meaning = _MEANINGS.get(_folded(local_name(element)))
+        meaning = MEANINGS.get(folded(local_name(element)))
         if meaning in ("user", "password"):
             found.setdefault(meaning, (element.text or "").strip())
     return found.get("user", "").encode(), found.get("password", "").encode()

@@ -1,0 +1,222 @@
+"""The composition root: makes the parts of one worker, starts them in order, stops them in reverse."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version as distribution_version
+
+import asyncpg
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from campaigns.book import Book, Campaign
+from campaigns.booking import load_book
+from campaigns.ledger import Series, select_series
+from gateways.outcome import Outcome
+from gateways.registry import ADAPTERS
+from metrics.board import Board
+from metrics.instruments import Instruments
+from metrics.invariants import INVARIANTS
+from service.accounts import LoadedAccounts, load_account_rows, load_accounts
+from service.database import Database
+from service.feed import Feed
+from service.housekeeping import Housekeeping
+from service.intake import Intake, Shelf
+from service.keyring import Keyring
+from service.listener import Listener
+from service.middleware import errors_as_problems
+from service.quarantine import Quarantine
+from service.routes import api, callbacks, internal, openapi, pages
+from service.routes.stream import Streams
+from service.routes.stream import routes as stream_routes
+from service.settings import Settings
+from service.writer import Commit, Writer
+
+log = structlog.get_logger("service")
+
+Clock = Callable[[], datetime]
+NO_ACCOUNTS = LoadedAccounts({}, ())
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+def utc_now() -> datetime:
+    """The wall clock, aware."""
+    return datetime.now(UTC)
+
+
+class Service:
+    """One worker. `start` serves the sockets it is given; `stop` drains: what was accepted is stored and answered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        *,
+        clock: Clock = utc_now,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.keyring = keyring
+        self.clock = clock
+        self._environ = os.environ if environ is None else environ
+        self.board = Board()
+        self.instruments = Instruments(
+            CollectorRegistry(),
+            version=distribution_version("portal1400"),
+            adapters=tuple(ADAPTERS),
+            outcomes=[outcome.value for outcome in Outcome],
+        )
+        self.instruments.know_invariants(each.name for each in INVARIANTS)
+        self.writer = Writer(
+            lambda: database.connect("portal1400 writer"),
+            writers=settings.writers,
+            batch_events_max=settings.batch_events_max,
+            queue_events_max=settings.queue_events_max,
+            observe=self._observe,
+        )
+        self.writer.on_connection_lost = database.ensure
+        self.quarantine = Quarantine(database, keyring, self.instruments, settings.quarantine_per_account_max)
+        self.intake = Intake(
+            shelf=Shelf(Book(0, ()), NO_ACCOUNTS),
+            writer=self.writer,
+            keyring=keyring,
+            quarantine=self.quarantine,
+            instruments=self.instruments,
+            queue_wait_seconds=settings.queue_wait_seconds,
+            account_callbacks_max=settings.account_callbacks_max,
+        )
+        self.feed = Feed(
+            connect=lambda: database.connect("portal1400 feed"),
+            ensure=database.ensure,
+            board=self.board,
+            instruments=self.instruments,
+            reload=self.reload,
+        )
+        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock)
+        self.streams = Streams(
+            self.board,
+            lambda: self.intake.shelf.book,
+            self.instruments,
+            clock=clock,
+            viewers_max=settings.stream_viewers_max,
+            write_seconds=settings.stream_write_seconds,
+        )
+        self._listeners: list[Listener] = []
+        self._is_started = False
+
+    async def start(self, public: socket.socket, inside: socket.socket) -> None:
+        """Read the book, make today's partitions and keys, then listen. Raises what the database refuses."""
+        await self.database.open_pool()
+        async with self.database.borrow() as connection:
+            await self.reload(connection)
+            await self.housekeeping.prepare(connection)
+            await self.feed.read(connection)
+        self.writer.start()
+        self.feed.start()
+        self.housekeeping.start()
+        for app, bound in ((self._public_app(), public), (self._internal_app(), inside)):
+            listener = Listener(app, shutdown_seconds=self.settings.shutdown_seconds)
+            await listener.listen(bound)
+            self._listeners.append(listener)
+        self._is_started = True
+
+    async def stop(self) -> None:
+        """Stop accepting, answer what was accepted, store what waits, let the viewers go."""
+        self.streams.end()
+        for listener in self._listeners:
+            with suppress(Exception):
+                await listener.cleanup()
+        await self.writer.stop(self.settings.shutdown_seconds)
+        await self.housekeeping.stop()
+        await self.feed.stop()
+
+    async def reload(self, connection: asyncpg.Connection) -> int:
+        """Take over the newest book and accounts; returns the book's version."""
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            book = await load_book(connection)
+            rows = await load_account_rows(connection)
+        accounts = load_accounts(rows, self.keyring.settings.unseal, self._environ)
+        self.instruments.know_accounts(accounts.by_code)
+        self.instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
+        self.intake.shelf = Shelf(book, accounts)
+        for problem in accounts.problems:
+            log.warning("account_not_usable", reason=problem)
+        log.info("book_loaded", version=book.version, campaigns=len(book.campaigns), accounts=len(accounts.by_code))
+        return book.version
+
+    def health(self) -> internal.Health:
+        """What the probes tell."""
+        degraded = []
+        if self.writer.connected == 0:
+            degraded.append("no writer is connected to the database")
+        if not self.feed.is_connected:
+            degraded.append("totals are not being read from the database")
+        return internal.Health(self._is_started, self.writer.connected > 0, tuple(degraded))
+
+    def _observe(self, commit: Commit) -> None:
+        instruments = self.instruments
+        instruments.commit_seconds.observe(commit.seconds)
+        if commit.messages:
+            instruments.commit_batch.observe(len(commit.messages))
+        book = self.intake.shelf.book
+        accounts = {account.id: account.code for account in self.intake.shelf.accounts.by_code.values()}
+        for message in commit.messages:
+            if message.reading != "counted":
+                instruments.uncounted.labels(message.carrier, message.reading).inc()
+                continue
+            campaign = book.by_id.get(message.campaign_id or 0)
+            if campaign is not None:
+                instruments.messages.labels(campaign.slug, message.carrier).inc()
+                instruments.units.labels(campaign.slug, message.carrier).inc(message.units or 0)
+                instruments.pledged_vnd.labels(campaign.slug, message.carrier).inc(message.amount_vnd or 0)
+        for account_id in commit.conflicts:
+            instruments.conflicts.labels(accounts.get(account_id, "unknown")).inc()
+
+    async def _series(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
+        try:
+            async with self.database.borrow(2) as connection:
+                return await select_series(connection, campaign_id, bucket, since, until, api.POINTS_MAX)
+        except AWAY:
+            raise api.DatabaseAway from None
+
+    async def _last_hour(self, campaign: Campaign) -> Series:
+        until = self.clock().replace(second=0, microsecond=0) + timedelta(minutes=1)
+        return await self._series(campaign.id, "minute", until - timedelta(hours=1), until)
+
+    def _public_app(self) -> web.Application:
+        def book() -> Book:
+            return self.intake.shelf.book
+
+        app = web.Application(middlewares=[errors_as_problems], client_max_size=0)
+        app.add_routes(
+            callbacks.routes(
+                self.intake,
+                clock=self.clock,
+                trusted_proxies=self.settings.trusted_proxies,
+                body_read_seconds=self.settings.body_read_seconds,
+            )
+        )
+        app.add_routes(api.routes(self.board, book, self._series, self.clock))
+        app.add_routes(stream_routes(self.streams))
+        app.add_routes(openapi.routes())
+        app.add_routes(pages.routes(self.board, book, self._last_hour, self.clock))
+        return app
+
+    def _internal_app(self) -> web.Application:
+        app = web.Application(middlewares=[errors_as_problems])
+        app.add_routes(internal.routes(self.instruments.registry, self.health))
+        return app
+
+
+async def run_until(stopping: asyncio.Event, service: Service) -> None:
+    """Serve until `stopping` is set, then drain."""
+    try:
+        await stopping.wait()
+    finally:
+        await service.stop()

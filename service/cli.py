@@ -1,0 +1,58 @@
+"""The command line. Each command is a module of service/commands; exit 0 done, 1 refused or failed, 2 usage."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from service.settings import SettingsRefused
+
+COMMANDS = {
+    "demo": "a portal with simulated carriers on this machine; prints the addresses to open",
+    "serve": "the service, configured by the environment",
+    "migrate": "apply pending migrations",
+    "apply": "make organisations, campaigns, routes and gateway accounts as a file says",
+    "read": "show how a text would be read",
+    "simulate": "play carriers over HTTP and compare what grew with what was sent",
+    "check": "validate settings, database, book and accounts",
+    "verify": "recompute every total from the facts",
+}
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. A module of a command is imported only when it is asked for."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="portal1400",
+        description="Text-donation tracker for Vietnam's National Humanitarian Portal 1400.",
+        epilog="Settings come from the environment (prefix PORTAL1400_); deploy/env.example lists them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"portal1400 {version('portal1400')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, sentence in COMMANDS.items():
+        command = commands.add_parser(name, help=sentence, description=sentence[0].upper() + sentence[1:] + ".")
+        if given[:1] == [name]:
+            import_module(f"service.commands.{name}").add_arguments(command)
+    parsed = parser.parse_args(given)
+    module = import_module(f"service.commands.{parsed.command}")
+    try:
+        code: int = asyncio.run(module.run(parsed))
+    except SettingsRefused as refused:
+        return refuse(*refused.problems)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def refuse(*sentences: str) -> int:
+    """Say why a command did nothing; returns exit code 1."""
+    for sentence in sentences:
+        print(f"portal1400: {sentence}", file=sys.stderr)
+    return 1

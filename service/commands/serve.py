@@ -1,0 +1,63 @@
+"""portal1400 serve: the service, configured by the environment."""
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+
+import structlog
+
+from service import logs
+from service.app import Service, run_until
+from service.commands.opening import CommandRefused, opened, require_live
+from service.listener import bind
+from service.settings import HostPort, read_settings
+
+log = structlog.get_logger("serve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (for now: 1)")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns 0 after a clean stop."""
+    settings = read_settings()
+    if arguments.workers != 1:
+        raise CommandRefused([f"--workers {arguments.workers}: only 1 is supported for now; start one service"])
+    logs.configure(settings.log_format)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    public = bound("PORTAL1400_LISTEN", settings.listen)
+    inside = bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen)
+    async with opened(settings, may_migrate=settings.migrate_on_start, progress=_tell) as ready:
+        require_live(ready)
+        service = Service(settings, ready.database, ready.keyring)
+        await service.start(public, inside)
+        log.info(
+            "serving",
+            database=ready.database.description,
+            public="{}:{}".format(*public.getsockname()[:2]),
+            internal="{}:{}".format(*inside.getsockname()[:2]),
+        )
+        await run_until(stopping, service)
+    log.info("stopped")
+    return 0
+
+
+def bound(name: str, address: HostPort) -> socket.socket:
+    """A bound socket. Raises CommandRefused with the setting's name when the address is taken."""
+    try:
+        return bind(address.host, address.port)
+    except OSError as error:
+        raise CommandRefused(
+            [f"{name}={address} cannot be used ({error.strerror}): stop what listens there or set another address"]
+        ) from None
+
+
+def _tell(sentence: str) -> None:
+    print(f"portal1400: {sentence}", file=sys.stderr)

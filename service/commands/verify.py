@@ -1,0 +1,49 @@
+"""portal1400 verify: recomputes every total from the facts, in one snapshot, beside live intake."""
+
+import argparse
+
+import asyncpg
+
+from metrics.invariants import INVARIANTS, Difference, check
+from service.commands.opening import opened
+from service.rereading import reread
+from service.settings import read_settings
+
+NO_LIMIT = "SET LOCAL statement_timeout = 0"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--deep", action="store_true", help="also open and read every stored text again")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """List the invariants by name with the first difference of each; 1 when one is broken."""
+    async with opened(read_settings(), may_migrate=False) as ready:
+        connection = await ready.database.connect("portal1400 verify", may_take_long=True)
+        broken = 0
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await connection.execute(NO_LIMIT)
+                for invariant in INVARIANTS:
+                    broken += tell(invariant.name, invariant.sentence, await check(connection, invariant))
+                if arguments.deep:
+                    report = await reread(connection, ready.keyring)
+                    sentence = f"{report.read} stored texts read as they were, {report.without_text} no longer held"
+                    broken += tell("texts_read_the_same", sentence, report.differences)
+        except asyncpg.PostgresError as error:
+            print(f"failed   the database answered with {type(error).__name__}")
+            return 1
+        finally:
+            await connection.close()
+    print("every figure can be recomputed from its facts" if not broken else f"{broken} invariant(s) broken")
+    return 1 if broken else 0
+
+
+def tell(name: str, sentence: str, differences: list[Difference]) -> int:
+    """One line for an invariant, and one for its first difference; 1 when it is broken."""
+    print(f"{'broken' if differences else 'holds ':8} {name}: {sentence}")
+    if differences:
+        first = differences[0]
+        print(f"         first difference at {first.place}: expected {first.expected}, found {first.found}")
+    return 1 if differences else 0

@@ -1,0 +1,140 @@
+"""The database as a process uses it: which server, how to connect, and what is demanded of it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import cast
+
+import asyncpg
+
+from service.embedded import EmbeddedHandle, connect_embedded
+from service.settings import Settings
+
+CONNECT_SECONDS = 5.0
+MAJORS = range(15, 19)
+POOL_CONNECTIONS_MAX = 6
+
+
+class DatabaseRefused(Exception):
+    """The database cannot be used as it is; the sentence says what to do."""
+
+
+SHOW_REQUIREMENTS = """
+SELECT current_setting('server_version_num')::integer / 10000 AS major, current_setting('fsync') AS fsync,
+       current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding,
+       pg_is_in_recovery() AS is_standby
+"""
+
+
+class Database:
+    """Connections to the one PostgreSQL. Use as `async with Database.open(...)`; `borrow` serves short reads."""
+
+    def __init__(self, dsn: str, description: str, settings: Settings, embedded: EmbeddedHandle | None) -> None:
+        self.description = description
+        self._dsn = dsn
+        self._settings = settings
+        self._embedded = embedded
+        self._pool: asyncpg.Pool | None = None
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, *, embedded_only: bool = False, progress: Callable[[str], None] | None = None
+    ) -> "Database":
+        """Find or start the server. Raises DatabaseRefused or EmbeddedServerFailed."""
+        if settings.database_url is not None and not embedded_only:
+            return cls(settings.database_url.get_secret_value(), "PostgreSQL of DATABASE_URL", settings, None)
+        handle = await connect_embedded(settings.data_dir, settings.postgres, progress=progress)
+        return cls(handle.dsn, handle.description, settings, handle)
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the pool and leave the embedded server to whoever else uses it."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+        if self._embedded is not None:
+            await self._embedded.close()
+
+    async def ensure(self) -> None:
+        """After a lost connection: make sure that the embedded server has its keeper."""
+        if self._embedded is not None:
+            await self._embedded.ensure()
+            self._dsn = self._embedded.dsn
+
+    async def connect(self, application: str = "portal1400", *, may_take_long: bool = False) -> asyncpg.Connection:
+        """A connection of one's own, durable at commit and limited in time unless it `may_take_long`."""
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_SECONDS,
+            command_timeout=None if may_take_long else self._settings.statement_seconds + 1,
+            server_settings={
+                "application_name": application,
+                "synchronous_commit": "on",
+                "statement_timeout": str(int(self._settings.statement_seconds * 1000)),
+                "lock_timeout": str(int(self._settings.statement_seconds * 1000)),
+                "timezone": "UTC",
+                "jit": "off",
+            },
+        )
+
+    async def open_pool(self) -> None:
+        """Make `pool` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
+        try:
+            connection = await self.connect()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            raise DatabaseRefused(
+                f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
+                "PORTAL1400_DATABASE_URL names the right host, database, user and password"
+            ) from None
+        try:
+            await require_usable(connection)
+        finally:
+            await connection.close()
+        self._pool = asyncpg.create_pool(
+            min_size=0,
+            max_size=POOL_CONNECTIONS_MAX,
+            connect=self._pool_connect,
+            reset=_leave_as_it_is,
+        )
+        await self._pool
+
+    async def _pool_connect(self, *_arguments: object, **_keywords: object) -> asyncpg.Connection:
+        return await self.connect("portal1400 reader")
+
+    @asynccontextmanager
+    async def borrow(self, timeout_seconds: float = CONNECT_SECONDS) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for a short read or a rare write. Raises TimeoutError when none is free in time."""
+        if self._pool is None:
+            raise DatabaseRefused("the database is not open")
+        async with self._pool.acquire(timeout=timeout_seconds) as borrowed:
+            # The pool's proxy is a connection in all but its declared type.
+            yield cast("asyncpg.Connection", borrowed)
+
+
+async def require_usable(connection: asyncpg.Connection) -> None:
+    """Refuse a server that could lose what it acknowledged. Raises DatabaseRefused."""
+    row = await connection.fetchrow(SHOW_REQUIREMENTS)
+    assert row is not None  # noqa: S101 -- a SELECT of settings always has a row
+    if row["major"] not in MAJORS:
+        raise DatabaseRefused(f"PostgreSQL {row['major']} is not supported: use 15, 16, 17 or 18")
+    if row["fsync"] != "on" or row["full_page_writes"] != "on":
+        raise DatabaseRefused(
+            "the server runs with fsync or full_page_writes off: a gift it acknowledged could be lost; "
+            "set both to on in postgresql.conf"
+        )
+    if row["encoding"] != "UTF8":
+        raise DatabaseRefused(f"the database is encoded in {row['encoding']}: create it with ENCODING 'UTF8'")
+    if row["is_standby"]:
+        raise DatabaseRefused("the server is a standby and takes no writes: name the primary")
+
+
+async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
+    # The default reset doubles the cost of a small query; no reader leaves session state behind.
+    return

@@ -1,0 +1,91 @@
+"""What has to happen now and then: partitions and keys ahead of time, old raw callbacks, the invariants."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from campaigns.partitions import drop_partitions, make_partitions
+from metrics.instruments import Instruments
+from metrics.invariants import INVARIANTS, check
+from service.database import Database
+from service.keyring import Keyring
+from service.logs import describe_failure
+from service.settings import Settings
+
+log = structlog.get_logger("housekeeping")
+
+ROUND_SECONDS = 600.0
+"""Partitions and keys are looked after this often; they are made days ahead."""
+
+
+class Housekeeping:
+    """Two loops: days, and invariants. Failures are logged and tried again in the next round."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        instruments: Instruments,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._keyring = keyring
+        self._instruments = instruments
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin both loops."""
+        self._tasks = [
+            asyncio.create_task(self._every(ROUND_SECONDS, self._days), name="days"),
+            asyncio.create_task(self._every(self._settings.invariant_seconds, self._invariants), name="invariants"),
+        ]
+
+    async def stop(self) -> None:
+        """End both loops."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def prepare(self, connection: asyncpg.Connection) -> None:
+        """Everything today and the days ahead need: partitions and data keys."""
+        today = self._clock().astimezone(UTC).date()
+        made = await make_partitions(connection, today)
+        if made:
+            log.info("partitions_made", count=len(made))
+        for day in (today, today + timedelta(days=1)):
+            await self._keyring.open_day(connection, day)
+
+    async def clear(self, connection: asyncpg.Connection) -> list[str]:
+        """Drop raw callbacks whose time is over; returns the partitions dropped."""
+        before: date = self._clock().astimezone(UTC).date() - timedelta(days=self._settings.raw_retention_days)
+        dropped = await drop_partitions(connection, before)
+        if dropped:
+            log.info("partitions_dropped", count=len(dropped))
+        return dropped
+
+    async def _every(self, seconds: float, act: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+        while True:
+            try:
+                async with self._database.borrow(5) as connection:
+                    await act(connection)
+            except Exception as error:  # noqa: BLE001 -- the next round tries again
+                log.warning("housekeeping_failed", **describe_failure(error))
+            await asyncio.sleep(seconds)
+
+    async def _days(self, connection: asyncpg.Connection) -> None:
+        await self.prepare(connection)
+        await self.clear(connection)
+
+    async def _invariants(self, connection: asyncpg.Connection) -> None:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            for invariant in INVARIANTS:
+                differences = await check(connection, invariant)
+                self._instruments.invariant_difference.labels(invariant.name).set(len(differences))
+                if differences:
+                    log.error("invariant_broken", invariant=invariant.name, place=differences[0].place)

@@ -1,0 +1,337 @@
+"""The story of one callback: verify, parse, read, store with others, answer in the carrier's own words.
+
+Nothing is answered before it is durable, and no exception leaves without an answer of the protocol.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from campaigns.book import Book
+from campaigns.grammar import Reading, ReadingOutcome, read
+from campaigns.store import ChargeRow, MessageRow, RawRow, ReversalRow
+from gateways.callback import Callback
+from gateways.events import Charge, Event, Message, Reversal
+from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
+from gateways.outcome import Answer, FieldError, Outcome, Result
+from gateways.registry import ADAPTERS, decoy
+from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
+from service.accounts import LoadedAccount, LoadedAccounts
+from service.identifiers import uuid7
+from service.keyring import Keyring, Sealer
+from service.logs import describe_failure
+from service.packing import pack_answer, pack_callback, unpack_answer
+from service.quarantine import Quarantine
+from service.writer import DatabaseDown, Entry, EventResult, Fate, QueueFull, Row, Unstorable, Writer
+
+log = structlog.get_logger("intake")
+
+AHEAD_MAX = timedelta(minutes=10)
+"""A carrier's message time further ahead of our clock is flagged and not believed."""
+LATE_AFTER_CLOSE = timedelta(hours=24)
+"""A message that arrives later than this after its campaign closed is flagged."""
+
+UNALLOCATED = frozenset(
+    {ReadingOutcome.UNKNOWN_KEYWORD, ReadingOutcome.UNKNOWN_SHORT_CODE, ReadingOutcome.EMPTY_TEXT}
+)
+# The worst first: how a callback with several events is counted.
+WORST_FIRST = (
+    Outcome.CONFLICT, Outcome.REJECTED_POLICY, Outcome.UNALLOCATED, Outcome.ACCEPTED, Outcome.DUPLICATE,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What callbacks are read by: one book version and the accounts as of it. Replaced whole, never changed."""
+
+    book: Book
+    accounts: LoadedAccounts
+
+
+@dataclass(slots=True)
+class Ending:
+    """How one callback ended, for the answer, the metrics and the log line."""
+
+    outcome: Outcome
+    answer: Answer
+    events: int = 0
+    reason: str = ""
+
+
+class Intake:
+    """Everything a callback passes, in order. One per worker."""
+
+    def __init__(
+        self,
+        *,
+        shelf: Shelf,
+        writer: Writer,
+        keyring: Keyring,
+        quarantine: Quarantine,
+        instruments: Instruments,
+        queue_wait_seconds: float,
+        account_callbacks_max: int,
+    ) -> None:
+        self.shelf = shelf
+        self._writer = writer
+        self._keyring = keyring
+        self._quarantine = quarantine
+        self._instruments = instruments
+        self._queue_wait_seconds = queue_wait_seconds
+        self._account_callbacks_max = account_callbacks_max
+        self._in_hand: dict[str, int] = {}
+        self._decoys = {name: decoy(name) for name in ADAPTERS}
+
+    def gateway(self, adapter: str, code: str) -> Gateway[Any]:
+        """The gateway that answers at this address: the account's own, or a stand-in that refuses all alike."""
+        account = self.shelf.accounts.find(adapter, code)
+        return account.gateway if account else self._decoys[adapter]
+
+    async def take(self, adapter: str, code: str, callback: Callback) -> Answer:
+        """One callback from bytes to answer. Counts it and writes its one log line; raises nothing."""
+        started = time.perf_counter()
+        account = self.shelf.accounts.find(adapter, code)
+        gateway = account.gateway if account else self._decoys[adapter]
+        label = account.code if account else UNKNOWN_ACCOUNT
+        try:
+            ending = await self._open(gateway, account, callback)
+        except Exception as error:  # noqa: BLE001 -- the one place where a bug of ours becomes "later"
+            log.error("callback_failed", account=label, adapter=adapter, **describe_failure(error))
+            ending = self._end(gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
+        self.note(adapter, label, ending, time.perf_counter() - started)
+        return ending.answer
+
+    def refuse(self, adapter: str, code: str, callback: Callback, outcome: Outcome) -> Answer:
+        """An ending before the body was even read, such as too_large."""
+        account = self.shelf.accounts.find(adapter, code)
+        ending = self._end(account.gateway if account else self._decoys[adapter], callback, outcome)
+        self.note(adapter, account.code if account else UNKNOWN_ACCOUNT, ending, 0.0)
+        return ending.answer
+
+    def note(self, adapter: str, label: str, ending: Ending, seconds: float) -> None:
+        """Count a callback and write its line."""
+        self._instruments.callbacks.labels(label, ending.outcome.value).inc()
+        self._instruments.callback_seconds.labels(adapter).observe(seconds)
+        write = log.warning if ending.outcome in (Outcome.CONFLICT, Outcome.UNAVAILABLE) else log.info
+        write(
+            "callback", account=label, adapter=adapter, outcome=ending.outcome.value, events=ending.events,
+            status=ending.answer.status, milliseconds=round(seconds * 1000, 2), reason=ending.reason,
+        )  # fmt: skip
+
+    async def _open(self, gateway: Gateway[Any], account: LoadedAccount | None, callback: Callback) -> Ending:
+        if account is not None and not account.is_usable:
+            if account.knows(callback):
+                return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="account not usable")
+            # To whoever cannot pass the other factors it looks like an account that does not exist.
+            gateway, account = self._decoys[account.adapter], None
+        try:
+            document = gateway.describe(callback)
+            if document is not None:
+                return Ending(Outcome.ACCEPTED, document, reason="description")
+            events = gateway.open(callback, self._keyring.digest_key)
+        except SignatureRejected as rejected:
+            if account is not None and rejected.from_listed_network:
+                await self._quarantine.keep(account, callback, rejected.outcome, rejected.reason)
+            return self._end(gateway, callback, rejected.outcome, reason=rejected.reason)
+        except Rejected as rejected:
+            errors: tuple[FieldError, ...] = ()
+            if isinstance(rejected, MalformedCallback):
+                errors = rejected.errors
+                if account is not None and not await self._quarantine.keep(
+                    account, callback, rejected.outcome, rejected.reason
+                ):
+                    return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
+            return self._end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
+        if account is None:
+            return self._end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
+        if self._in_hand.get(account.code, 0) >= self._account_callbacks_max:
+            return self._end(gateway, callback, Outcome.OVERLOADED, reason="account has too many in hand")
+        self._in_hand[account.code] = self._in_hand.get(account.code, 0) + 1
+        try:
+            self._instruments.last_callback.labels(account.code).set(callback.received_at.timestamp())
+            return await self._store(gateway, account, callback, events)
+        finally:
+            self._in_hand[account.code] -= 1
+
+    async def _store(
+        self, gateway: Gateway[Any], account: LoadedAccount, callback: Callback, events: tuple[Event, ...]
+    ) -> Ending:
+        shelf = self.shelf
+        day = callback.received_at.astimezone(UTC).date()
+        sealer = self._keyring.day(day) or await self._quarantine.open_day(day)
+        if sealer is None:
+            return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="no data key")
+        desk = _Desk(gateway, account, callback, shelf.book, self._keyring, sealer, day)
+        rows = [desk.row(event) for event in events]
+        entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict)
+        try:
+            results = await self._writer.store(entry, self._queue_wait_seconds)
+        except QueueFull:
+            return self._end(gateway, callback, Outcome.OVERLOADED, events=events, reason="queue full")
+        except DatabaseDown as down:
+            # Whoever really retries may come again soon; the others hear the protocol's "later".
+            waited = gateway.sender_retries and self._writer.connected > 0
+            outcome = Outcome.OVERLOADED if waited else Outcome.UNAVAILABLE
+            return self._end(gateway, callback, outcome, events=events, reason=str(down))
+        except Unstorable as unstorable:
+            await self._quarantine.keep(account, callback, Outcome.MALFORMED, "unstorable")
+            errors = (FieldError("event", "cannot be stored"),)
+            return self._end(
+                gateway, callback, Outcome.MALFORMED, events=events, reason=str(unstorable), errors=errors
+            )
+        return self._conclude(gateway, callback, events, results, desk)
+
+    def _conclude(
+        self,
+        gateway: Gateway[Any],
+        callback: Callback,
+        events: tuple[Event, ...],
+        results: Sequence[EventResult],
+        desk: "_Desk",
+    ) -> Ending:
+        outcomes = [desk.outcome(event, result) for event, result in zip(events, results, strict=True)]
+        outcome = min(outcomes, key=WORST_FIRST.index)
+        conflicts = tuple(
+            event.native_id for event, result in zip(events, results, strict=True) if result.fate is Fate.CONFLICT
+        )
+        stored = results[0].answer if len(results) == 1 else None
+        if stored is not None:
+            return Ending(outcome, unpack_answer(bytes(stored)), len(events))
+        return self._end(gateway, callback, outcome, events=events, conflicts=conflicts)
+
+    def _end(
+        self,
+        gateway: Gateway[Any],
+        callback: Callback,
+        outcome: Outcome,
+        *,
+        events: tuple[Event, ...] = (),
+        conflicts: tuple[str, ...] = (),
+        errors: tuple[FieldError, ...] = (),
+        reason: str = "",
+    ) -> Ending:
+        result = Result(outcome=outcome, now=callback.received_at, events=events, conflicts=conflicts, errors=errors)
+        return Ending(outcome, gateway.respond(result), len(events), reason)
+
+
+class _Desk:
+    """Turns the events of one callback into rows: reads texts, seals what is personal, keeps the raw form."""
+
+    def __init__(
+        self,
+        gateway: Gateway[Any],
+        account: LoadedAccount,
+        callback: Callback,
+        book: Book,
+        keyring: Keyring,
+        sealer: Sealer,
+        day: date,
+    ) -> None:
+        self._gateway = gateway
+        self._account = account
+        self._callback = callback
+        self._book = book
+        self._keyring = keyring
+        self._sealer = sealer
+        self._day = day
+        self._raw_id = uuid7(callback.received_at)
+        self._readings: dict[str, Reading] = {}
+
+    def row(self, event: Event) -> Row:
+        """The event as it is stored."""
+        if isinstance(event, Message):
+            return self._message_row(event)
+        if isinstance(event, Charge):
+            return self._charge_row(event)
+        return self._reversal_row(event)
+
+    def outcome(self, event: Event, result: EventResult) -> Outcome:
+        """How an event ended, by its fate and, where it is new, its reading."""
+        if result.fate is Fate.CONFLICT:
+            return Outcome.CONFLICT
+        if result.fate is Fate.DUPLICATE:
+            return Outcome.DUPLICATE
+        if isinstance(event, Message):
+            return self._outcome_of(self._readings[event.native_id].outcome)
+        return Outcome.ACCEPTED
+
+    def _outcome_of(self, reading: ReadingOutcome) -> Outcome:
+        if reading in UNALLOCATED:
+            return Outcome.UNALLOCATED
+        if reading is not ReadingOutcome.COUNTED and self._gateway.answer_depends_on_reading:
+            return Outcome.REJECTED_POLICY
+        return Outcome.ACCEPTED
+
+    def _message_row(self, message: Message) -> MessageRow:
+        received_at = self._callback.received_at
+        at, flags = _believed(message.message_at, received_at, message.flags)
+        reading = read(self._book, message.short_code, message.text, at)
+        self._readings.setdefault(message.native_id, reading)
+        if message.claimed_vnd is not None and reading.amount_vnd not in (None, message.claimed_vnd):
+            flags = (*flags, "amount_differs")
+        if reading.campaign_id is not None:
+            closes_at = self._book.by_id[reading.campaign_id].closes_at
+            if received_at - closes_at > LATE_AFTER_CLOSE:
+                flags = (*flags, "late_after_close")
+        row_id = uuid7(received_at)
+        seal = self._sealer.seal
+        return MessageRow(
+            row_id, self._account.id, message.native_id, message.digest, received_at, at, message.operator_time,
+            message.short_code, message.carrier, reading.outcome.value, reading.campaign_id, reading.keyword,
+            reading.units, reading.amount_vnd, message.claimed_vnd, message.parts, ",".join(flags),
+            self._answer(message, reading), self._book.version, reading.grammar_version, self._raw_id, self._day,
+            seal(message.msisdn.encode(), b"message_person.msisdn:" + row_id.bytes),
+            self._keyring.number_hash(message.msisdn),
+            seal(message.text.encode(), b"message_person.text:" + row_id.bytes),
+        )  # fmt: skip
+
+    def _answer(self, message: Message, reading: Reading) -> bytes | None:
+        if not self._gateway.answer_depends_on_reading:
+            return None
+        outcome = self._outcome_of(reading.outcome)
+        result = Result(outcome=outcome, now=self._callback.received_at, events=(message,))
+        return pack_answer(self._gateway.respond(result))
+
+    def _charge_row(self, charge: Charge) -> ChargeRow:
+        at, flags = _believed(charge.occurred_at, self._callback.received_at, charge.flags)
+        return ChargeRow(
+            uuid7(self._callback.received_at), self._account.id, charge.native_id, charge.digest, charge.charge_id,
+            charge.status.value, charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason,
+            ",".join(flags), at, self._callback.received_at, self._raw_id,
+        )  # fmt: skip
+
+    def _reversal_row(self, reversal: Reversal) -> ReversalRow:
+        at, flags = _believed(reversal.occurred_at, self._callback.received_at, reversal.flags)
+        return ReversalRow(
+            uuid7(self._callback.received_at), self._account.id, reversal.native_id, reversal.digest,
+            reversal.charge_ref, reversal.message_ref, reversal.amount_vnd,
+            reversal.scope.value if reversal.scope else None, reversal.kind, ",".join(flags), at,
+            self._callback.received_at, self._raw_id,
+        )  # fmt: skip
+
+    def raw_row(self) -> RawRow:
+        """The callback as it came, sealed for its row."""
+        sealed = self._sealer.seal(pack_callback(self._callback), b"raw_callback.sealed:" + self._raw_id.bytes)
+        return RawRow(self._raw_id, self._day, self._account.id, sealed)
+
+    def seal_conflict(self, kind: str, row: Row) -> bytes:
+        """The callback sealed for a conflict row; called only when there is one."""
+        return self._sealer.seal(pack_callback(self._callback), conflict_associated(kind, row))
+
+
+def conflict_associated(kind: str, row: Row) -> bytes:
+    """The associated data of a conflict row."""
+    return b"conflict.sealed:%b:%d:%b:%b" % (kind.encode(), row.account_id, row.native_id.encode(), row.digest)
+
+
+def _believed(at: datetime | None, received_at: datetime, flags: tuple[str, ...]) -> tuple[datetime, tuple[str, ...]]:
+    """The moment that decides: the carrier's, unless it lies too far ahead of our clock."""
+    if at is None:
+        return received_at, flags
+    if at - received_at > AHEAD_MAX:
+        return received_at, (*flags, "time_in_future")
+    return at, flags

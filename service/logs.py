@@ -1,0 +1,82 @@
+"""Structured logs: one line per callback, constant event names. Numbers and texts cannot reach them."""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
+_NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
+REDACTED = "[redacted]"
+
+
+def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Drop what must not be logged: values of forbidden keys, and anything shaped like a phone number."""
+    for key, value in event.items():
+        if key in FORBIDDEN_KEYS:
+            event[key] = REDACTED
+        elif isinstance(value, str):
+            if _NUMBER.search(value):
+                event[key] = _NUMBER.sub(REDACTED, value)
+        elif isinstance(value, Mapping | list | tuple | bytes):
+            event[key] = _NUMBER.sub(REDACTED, repr(value))
+    return event
+
+
+def describe_failure(error: BaseException) -> dict[str, Any]:
+    """An exception as log fields: kind and places, never its message, which may quote what was sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(
+        f"{frame.filename.rsplit('/', 2)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )
+    return {"error": type(error).__name__, "where": places}
+
+
+def configure(log_format: Literal["console", "json"], stream: TextIO | None = None) -> None:
+    """Set up structlog for the process, and keep the libraries' own loggers from printing requests."""
+    stream = sys.stderr if stream is None else stream
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
+    if log_format == "json":
+        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(serializer=orjson.dumps)
+        factory = structlog.BytesLoggerFactory(stream.buffer)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_failure)
+        factory = structlog.PrintLoggerFactory(stream)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=factory,
+        cache_logger_on_first_use=False,
+    )
+    # aiohttp prints the bad request line and asyncio a task's exception: both may quote a donor.
+    for name in ("aiohttp", "asyncio"):
+        quiet = logging.getLogger(name)
+        quiet.handlers[:] = [_KindOnly()]
+        quiet.propagate = False
+
+
+class _KindOnly(logging.Handler):
+    """Turns a library's record into one line of ours without its message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING:
+            return
+        failure = record.exc_info[1] if record.exc_info else None
+        fields = describe_failure(failure) if failure else {}
+        structlog.get_logger(record.name).warning("library_complained", place=record.funcName, **fields)
+
+
+def _plain_failure(stream: TextIO, failure: Any) -> None:
+    stream.write(f" {failure[0].__name__}")

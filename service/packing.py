@@ -1,0 +1,38 @@
+"""Callbacks and answers as stored records."""
+
+import orjson
+
+from gateways.callback import Callback
+from gateways.outcome import Answer
+
+KEPT_HEADERS = (
+    "content-type", "content-encoding", "soapaction", "user-agent", "webhook-id", "webhook-timestamp",
+    "webhook-signature", "svix-id", "svix-timestamp", "svix-signature",
+)  # fmt: skip
+
+
+def pack_callback(callback: Callback) -> bytes:
+    """A callback as one record: a JSON line about it, then its body. Credentials are not kept."""
+    about = {
+        "method": callback.method,
+        "query": callback.query,
+        "headers": {name: callback.headers[name] for name in KEPT_HEADERS if name in callback.headers},
+        "received_at": callback.received_at,
+        "delivery_report": callback.is_delivery_report,
+    }
+    return orjson.dumps(about) + b"\n" + callback.body
+
+
+def pack_answer(answer: Answer) -> bytes:
+    """An answer as it is stored, to be repeated to the letter."""
+    head = {"status": answer.status, "content_type": answer.content_type, "headers": answer.headers}
+    return orjson.dumps(head) + b"\n" + answer.body
+
+
+def unpack_answer(packed: bytes) -> Answer:
+    """The answer `pack_answer` packed."""
+    head, _, body = packed.partition(b"\n")
+    fields = orjson.loads(head)
+    return Answer(
+        fields["status"], body, fields["content_type"], tuple((name, value) for name, value in fields["headers"])
+    )

@@ -1,0 +1,13 @@
+"""RFC 9457 problem details: every error outside /gw/ in one shape, with a stable `type`."""
+
+import orjson
+from aiohttp import web
+
+PROBLEM_BASE = "https://portal1400.invalid/problems/"
+"""Identifiers, not addresses: RFC 9457, section 3.1.1, wants them stable, not reachable."""
+
+
+def problem(status: int, kind: str, title: str, detail: str, **members: object) -> web.Response:
+    """A problem response. `kind` names the type, `detail` says what, where and what to do."""
+    body = {"type": PROBLEM_BASE + kind, "title": title, "status": status, "detail": detail, **members}
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/problem+json")

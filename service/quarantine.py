@@ -1,0 +1,72 @@
+"""Callbacks kept whole for a person: malformed ones, and unauthenticated ones from a listed network."""
+
+from datetime import UTC, date
+
+import asyncpg
+import structlog
+
+from campaigns import store
+from gateways.callback import Callback
+from gateways.outcome import Outcome
+from metrics.instruments import Instruments
+from service.accounts import LoadedAccount
+from service.database import Database
+from service.identifiers import uuid7
+from service.keyring import Keyring, Sealer
+from service.packing import pack_callback
+
+log = structlog.get_logger("quarantine")
+
+REASON_CHARACTERS_MAX = 300
+
+
+class Quarantine:
+    """Seals and stores callbacks that could not become gifts, within bounds per account and day."""
+
+    def __init__(self, database: Database, keyring: Keyring, instruments: Instruments, kept_max: int) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._instruments = instruments
+        self._kept_max = kept_max
+
+    async def open_day(self, day: date) -> Sealer | None:
+        """The data key of `day`, or None while the database is away."""
+        try:
+            async with self._database.borrow(1) as connection:
+                return await self._keyring.open_day(connection, day)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            return None
+
+    async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
+        """Keep `callback`; False when the database is away. `reason` holds no value that was sent.
+
+        A full quarantine also counts as kept: the bound is there so that a stranger cannot fill the disk.
+        """
+        day = callback.received_at.astimezone(UTC).date()
+        sealer = self._keyring.day(day) or await self.open_day(day)
+        if sealer is None:
+            return False
+        row_id = uuid7(callback.received_at)
+        try:
+            async with self._database.borrow(1) as connection:
+                kept = await store.quarantine(
+                    connection,
+                    id=row_id,
+                    received_at=callback.received_at,
+                    adapter=account.adapter,
+                    account_id=account.id,
+                    outcome=outcome.value,
+                    reason=reason[:REASON_CHARACTERS_MAX],
+                    sealed=sealer.seal(pack_callback(callback), b"quarantine.sealed:" + row_id.bytes),
+                    day=day,
+                    kept_max=self._kept_max,
+                )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
+            return False
+        label = "unstorable" if reason == "unstorable" else outcome.value
+        if kept:
+            self._instruments.quarantined.labels(account.adapter, label).inc()
+        else:
+            log.warning("quarantine_full", account=account.code, outcome=outcome.value)
+        return True

@@ -1,0 +1,51 @@
+"""The internal listener: Prometheus, and the probes of an orchestrator. Not for the public."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether this worker can take callbacks, and what is not as it should be."""
+
+    is_started: bool
+    can_accept: bool
+    degraded: tuple[str, ...]
+
+
+def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[web.RouteDef]:
+    """/metrics, /livez, /readyz, /startupz."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    async def livez(_request: web.Request) -> web.Response:
+        return _probe(200, "alive", ())
+
+    async def readyz(_request: web.Request) -> web.Response:
+        now = health()
+        return _probe(200 if now.can_accept else 503, "ready" if now.can_accept else "not ready", now.degraded)
+
+    async def startupz(_request: web.Request) -> web.Response:
+        started = health().is_started
+        return _probe(200 if started else 503, "started" if started else "starting", ())
+
+    return [
+        web.get("/metrics", metrics),
+        web.get("/livez", livez),
+        web.get("/readyz", readyz),
+        web.get("/startupz", startupz),
+    ]
+
+
+def _probe(status: int, word: str, degraded: tuple[str, ...]) -> web.Response:
+    body = orjson.dumps({"status": word, "degraded": degraded})
+    return web.Response(
+        status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

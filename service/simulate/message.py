@@ -1,0 +1,65 @@
+"""What the simulator sends: an SMS as a carrier hands it over, and a callback that carries one or more."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from service.simulate.links import Link
+
+
+class Fault(StrEnum):
+    """What goes wrong on a real evening. Each has a share of all messages, 0 to 1."""
+
+    DUPLICATES = "duplicates"
+    CONFLICTS = "conflicts"
+    DISCONNECT = "disconnect"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+    LATE = "late"
+    EARLY = "early"
+
+
+ON_THE_WAY = (Fault.DUPLICATES, Fault.CONFLICTS, Fault.DISCONNECT)
+"""Faults of the link: the message is sent again, with another text, or over a connection that breaks."""
+OF_THE_DONOR = (Fault.WRONG, Fault.UNKNOWN, Fault.LATE, Fault.EARLY)
+"""Faults of what is texted, or when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sms:
+    """One message. `number` counts from 0 in a run, `native_id` is the carrier's id of it.
+
+    `msisdn` is written in one of the forms carriers use. `at` is the carrier's time of the message, None where
+    the protocol has none. `carrier` is who charges; `said` is how the callback names it, None where the account
+    decides. `keyword` is what a hub believes the keyword to be.
+    """
+
+    number: int
+    native_id: str
+    msisdn: str
+    short_code: str
+    text: str
+    keyword: str
+    carrier: str
+    said: str | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A message, the link it comes over, when it is due (seconds from the start), and what befalls it there."""
+
+    sms: Sms
+    link: Link
+    due_seconds: float
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One callback: one message, or a batch of them, in which one message may stand twice."""
+
+    messages: tuple[Sms, ...]
+    link: Link
+    due_seconds: float
+    fault: Fault | None = None

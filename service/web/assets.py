@@ -1,0 +1,54 @@
+"""Static files: an explicit list, read once at start, addressed by the hash of them all."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+CONTENT_TYPES = {
+    "page.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "words.js": "text/javascript; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml; charset=utf-8",
+}
+"""Every file that is served; what is not named here does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it is sent."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class Assets:
+    """The static files of this build.
+
+    One hash stands in every address, so that a module's relative import stays within the same edition and
+    everything may be cached for ever.
+    """
+
+    def __init__(self) -> None:
+        folder = files("service.web") / "static"
+        bodies = {name: (folder / name).read_bytes() for name in CONTENT_TYPES}
+        whole = hashlib.sha256()
+        for name in sorted(bodies):
+            whole.update(b"%b %d\n" % (name.encode(), len(bodies[name])))
+            whole.update(bodies[name])
+        self.edition = whole.hexdigest()[:12]
+        self._assets = {
+            name: Asset(body, CONTENT_TYPES[name], hashlib.sha256(body).hexdigest()[:16])
+            for name, body in bodies.items()
+        }
+
+    def get(self, name: str) -> Asset | None:
+        """The file of that name, if it is on the list."""
+        return self._assets.get(name)
+
+    def address(self, name: str) -> str:
+        """Where pages find it. Raises KeyError for a file that is not on the list."""
+        if name not in self._assets:
+            raise KeyError(name)
+        return f"/static/{self.edition}/{name}"

@@ -1,0 +1,222 @@
+// @ts-check
+// Keeps a page live. Every snapshot is whole: it is shown or, when its version is not higher, ignored.
+// Nothing is ever added up here.
+
+import { refreshChart } from "./chart.js";
+import { ago, messages, moment, money, number, percent, text, write } from "./words.js";
+
+const PULSE_MS = 15_000;
+const STALE_SECONDS = 5;
+const LOST_AFTER_MS = 1_500;
+
+/**
+ * @typedef {{campaign: string, version: number, as_of: string, messages: number, units: number,
+ *   pledged_vnd: number, confirmed_vnd: number, received_vnd: number, disbursed_vnd: number,
+ *   goal_vnd: number | null, by_carrier: {carrier: string, messages: number, pledged_vnd: number}[],
+ *   uncounted: Record<string, number>}} Totals
+ */
+
+const isList = document.body.dataset.page === "list";
+const slug = isList ? null : document.querySelector("[data-campaign]")?.getAttribute("data-campaign") ?? null;
+
+/** @type {Map<string, Totals>} The highest version seen of each campaign. */
+const newest = new Map();
+/** @type {EventSource | undefined} */
+let stream;
+let heardAt = Date.now();
+let drift = 0;
+let chartOf = "";
+let refreshedAt = 0;
+/** @type {number | undefined} */
+let lostTimer;
+
+/** @type {Record<string, (totals: Totals, root: HTMLElement) => string>} Sentences that hold a figure. */
+const LINES = {
+  as_of: (totals) => text("as_of", moment(totals.as_of)),
+  messages: (totals) => messages(totals.messages),
+  meaning: (totals) =>
+    text(totals.confirmed_vnd ? "pledged_confirmed" : "pledged_meaning", { confirmed: money(totals.confirmed_vnd) }),
+  goal: (totals) => (totals.goal_vnd ? text("goal", { goal: money(totals.goal_vnd) }) : ""),
+  goal_reached: (totals) =>
+    totals.goal_vnd ? text("goal_reached", { percent: percent(totals.pledged_vnd, totals.goal_vnd) }) : "",
+  uncounted: (totals) =>
+    text("uncounted", Object.fromEntries(Object.entries(totals.uncounted).map(([key, n]) => [key, number(n)]))),
+  version: (totals) => text("version", { version: number(totals.version) }),
+  quote: (totals, root) =>
+    text(totals.confirmed_vnd ? "quote_confirmed" : "quote", {
+      ...moment(totals.as_of),
+      messages: messages(totals.messages),
+      amount: money(totals.pledged_vnd),
+      confirmed: money(totals.confirmed_vnd),
+      campaign: root.dataset.name ?? "",
+    }),
+};
+
+/** A figure by its name; `viettel.messages` is a carrier's. What a snapshot leaves out is zero.
+ * @param {Totals} totals
+ * @param {string} name
+ * @returns {number}
+ */
+function figure(totals, name) {
+  const [carrier, key] = name.split(".");
+  /** @type {Record<string, any> | undefined} */
+  const source = key ? totals.by_carrier.find((share) => share.carrier === carrier) : totals;
+  return source?.[key ?? carrier] ?? 0;
+}
+
+/** @param {Totals} totals */
+function show(totals) {
+  const root = /** @type {HTMLElement | null} */ (
+    document.querySelector(`[data-campaign="${CSS.escape(totals.campaign)}"]`)
+  );
+  const shown = Math.max(Number(root?.dataset.version ?? -1), newest.get(totals.campaign)?.version ?? -1);
+  if (totals.version > shown) newest.set(totals.campaign, totals);
+  if (root && totals.version > Number(root.dataset.version) && totals.version >= shown) paint(root, totals);
+  return root;
+}
+
+/** @param {HTMLElement} root @param {Totals} totals */
+function paint(root, totals) {
+  root.dataset.version = String(totals.version);
+  for (const element of root.querySelectorAll("[data-money]")) {
+    write(element, money(figure(totals, element.getAttribute("data-money") ?? "")));
+  }
+  for (const element of root.querySelectorAll("[data-count]")) {
+    write(element, number(figure(totals, element.getAttribute("data-count") ?? "")));
+  }
+  for (const element of root.querySelectorAll("[data-line]")) {
+    write(element, LINES[element.getAttribute("data-line") ?? ""](totals, root));
+  }
+  const progress = root.querySelector("progress");
+  if (progress && totals.goal_vnd) {
+    progress.max = totals.goal_vnd;
+    progress.value = Math.max(0, totals.pledged_vnd);
+  }
+}
+
+function connect() {
+  stream?.close();
+  stream = new EventSource(slug ? `/api/v1/stream?campaign=${encodeURIComponent(slug)}` : "/api/v1/stream");
+  stream.addEventListener("open", () => connection(true));
+  stream.addEventListener("error", () => connection(false));
+  stream.addEventListener("totals", (event) => {
+    heardAt = Date.now();
+    const totals = /** @type {Totals} */ (JSON.parse(event.data));
+    const root = show(totals);
+    // A campaign this list does not have yet, or a goal that came or went: only the server can lay that out.
+    if (root ? root.hasAttribute("data-goal") !== Boolean(totals.goal_vnd) : isList) void refreshPage();
+  });
+}
+
+/** Says whether figures still come; a hiccup of a moment is not worth a word.
+ * @param {boolean} alive
+ */
+function connection(alive) {
+  const element = document.getElementById("connection");
+  if (alive) {
+    clearTimeout(lostTimer);
+    lostTimer = undefined;
+    write(element, text("live"));
+    if (element) element.dataset.state = "live";
+  } else if (lostTimer === undefined) {
+    lostTimer = setTimeout(() => {
+      const now = document.getElementById("connection");
+      write(now, text("lost"));
+      if (now) now.dataset.state = "lost";
+    }, LOST_AFTER_MS);
+  }
+}
+
+/** Asks how old the server's knowledge is, and fills in when the stream was refused or fell silent. */
+async function pulse() {
+  if (document.hidden) return;
+  try {
+    const path = slug ? `/api/v1/campaigns/${encodeURIComponent(slug)}/totals` : "/api/v1/totals";
+    const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(8000) });
+    if (!response.ok) throw new Error(String(response.status));
+    drift = Date.parse(response.headers.get("date") ?? new Date().toISOString()) - Date.now();
+    const age = response.headers.get("x-portal1400-age-seconds");
+    write(
+      document.getElementById("stale"),
+      age !== null && Number(age) >= STALE_SECONDS ? text("stale", { ago: ago(Number(age)) }) : "",
+    );
+    const answer = await response.json();
+    for (const totals of slug ? [answer] : answer.campaigns) show(totals);
+    const silent = Date.now() - heardAt > 4 * PULSE_MS;
+    if (!stream || stream.readyState === EventSource.CLOSED || silent) {
+      heardAt = Date.now();
+      connect();
+    }
+  } catch {
+    connection(false);
+  }
+  if (hasTurned()) await refreshPage();
+  if (slug) await pulseChart(slug);
+}
+
+/** Redraws when there is something new: another version or another minute. @param {string} campaign */
+async function pulseChart(campaign) {
+  const now = Date.now() + drift;
+  const state = `${newest.get(campaign)?.version} ${Math.floor(now / 60_000)}`;
+  if (state === chartOf) return;
+  try {
+    await refreshChart(campaign, now);
+    chartOf = state;
+  } catch {
+    // The bars stay as they were; the next pulse tries again.
+  }
+}
+
+/** Whether a campaign on this page has opened or closed since the page was written. */
+function hasTurned() {
+  const now = (Date.now() + drift) / 1000;
+  return [...document.querySelectorAll("[data-changes-at]")].some(
+    (element) => Number(element.getAttribute("data-changes-at")) <= now,
+  );
+}
+
+/** Takes the server's page anew, at most once a pulse and never under a reader's cursor. */
+async function refreshPage() {
+  const main = document.getElementById("main");
+  if (!main || main.contains(document.activeElement) || Date.now() - refreshedAt < PULSE_MS) return;
+  refreshedAt = Date.now();
+  try {
+    const response = await fetch(location.href, { signal: AbortSignal.timeout(8000) });
+    if (!response.ok) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.getElementById("main");
+    if (!fresh) return;
+    main.replaceChildren(...fresh.children);
+    // That page may come from a worker a moment behind: no figure goes back.
+    for (const totals of newest.values()) show(totals);
+    offerCopy();
+    if (stream?.readyState === EventSource.OPEN) connection(true);
+  } catch {
+    connection(false);
+  }
+}
+
+function offerCopy() {
+  const button = document.getElementById("copy");
+  if (!button || !navigator.clipboard) return;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById("quote-line")?.textContent ?? "");
+    write(document.getElementById("copied"), text("copied"));
+    setTimeout(() => write(document.getElementById("copied"), ""), 3000);
+  });
+}
+
+write(document.getElementById("connection"), text("connecting"));
+offerCopy();
+connect();
+// Spread over the interval, so that a crowd that came at once does not ask at once.
+setTimeout(() => {
+  void pulse();
+  setInterval(pulse, PULSE_MS);
+}, PULSE_MS * Math.random());
+document.addEventListener("visibilitychange", () => void pulse());
+addEventListener("pagehide", () => stream?.close());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) connect();
+});

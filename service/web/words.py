@@ -1,0 +1,140 @@
+"""Words and figures as a reader of one language sees them. Every sentence stands in texts.toml."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from importlib.resources import files
+
+import orjson
+from markupsafe import Markup, escape
+
+from metrics.board import VIETNAM
+
+SCRIPT_TEXTS = (
+    "thousands_mark",
+    "decimal_mark",
+    "money",
+    "percent",
+    "date",
+    "months",
+    "days_pad",
+    "as_of",
+    "messages_one",
+    "messages_many",
+    "ago_seconds",
+    "ago_minutes",
+    "ago_hours",
+    "connecting",
+    "live",
+    "lost",
+    "stale",
+    "goal",
+    "goal_reached",
+    "uncounted",
+    "pledged_meaning",
+    "pledged_confirmed",
+    "quote",
+    "quote_confirmed",
+    "copied",
+    "version",
+    "chart_peak",
+    "chart_quiet",
+    "chart_away",
+)
+"""What the script needs of the table; it gets nothing else."""
+
+
+class Language(StrEnum):
+    """The languages of the pages, the default first."""
+
+    VI = "vi"
+    EN = "en"
+
+
+class Words:
+    """One language's texts, and how it writes money (integer VND), counts and Vietnam's time."""
+
+    def __init__(self, language: Language, texts: Mapping[str, str]) -> None:
+        self.language = language
+        self._texts = dict(texts)
+        self._months = texts["months"].split(",")
+        self.for_script = orjson.dumps({key: texts[key] for key in SCRIPT_TEXTS}).decode()
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text of `key` with its places filled. Raises KeyError for a text that does not exist."""
+        return self._texts[key].format(**values)
+
+    def rich(self, key: str, **values: object) -> Markup:
+        """The same as markup: the values escaped and set in <b>."""
+        bold = {name: Markup("<b>{}</b>").format(value) for name, value in values.items()}
+        return Markup(escape(self._texts[key])).format(**bold)  # noqa: S704 -- our own text, escaped
+
+    def number(self, value: int) -> str:
+        """A whole number with marks between thousands."""
+        return re.sub(r"\B(?=([0-9]{3})+$)", self._texts["thousands_mark"], str(value))
+
+    def money(self, value_vnd: int) -> str:
+        """VND as this language writes it."""
+        return self("money", amount=self.number(value_vnd))
+
+    def messages(self, count: int) -> str:
+        """A number of messages with its noun."""
+        return self("messages_one" if count == 1 else "messages_many", count=self.number(count))
+
+    def percent(self, part: int, whole: int) -> str:
+        """`part` of `whole` to a tenth of a percent, rounded down so that a goal is never reached too early."""
+        tenths = max(0, part) * 1000 // whole
+        number = self.number(tenths // 10) + self._texts["decimal_mark"] + str(tenths % 10)
+        return self("percent", number=number)
+
+    def date(self, at: datetime) -> str:
+        """The day in Vietnam."""
+        local = at.astimezone(VIETNAM)
+        day = str(local.day).zfill(int(self._texts["days_pad"]))
+        return self("date", day=day, month=self._months[local.month - 1], year=local.year)
+
+    def moment(self, at: datetime) -> str:
+        """Minute and day in Vietnam."""
+        return self("moment", time=f"{at.astimezone(VIETNAM):%H:%M}", date=self.date(at))
+
+    def closing(self, at: datetime) -> str:
+        """An exclusive end as decisions write it: midnight is 24:00 of the day before."""
+        local = at.astimezone(VIETNAM)
+        if (local.hour, local.minute, local.second) == (0, 0, 0):
+            return self("moment", time="24:00", date=self.date(local - timedelta(days=1)))
+        return self.moment(local)
+
+    def as_of(self, at: datetime) -> str:
+        """When figures were true, to the second, never rounded up."""
+        return self("as_of", time=f"{at.astimezone(VIETNAM):%H:%M:%S}", date=self.date(at))
+
+    def ago(self, seconds: float) -> str:
+        """An age in its largest whole unit."""
+        whole = int(seconds)
+        for size, key in ((3600, "ago_hours"), (60, "ago_minutes")):
+            if whole >= size:
+                return self(key, count=self.number(whole // size))
+        return self("ago_seconds", count=whole)
+
+    def either(self, items: Iterable[str]) -> str:
+        """`a`, `a or b`, `a, b or c`."""
+        *first, last = items
+        return self("either", first=", ".join(first), last=last) if first else last
+
+
+def read_texts() -> dict[str, dict[str, str]]:
+    """The table of texts: key, then language."""
+    table: dict[str, dict[str, str]] = tomllib.loads(
+        (files("service.web") / "texts.toml").read_text(encoding="utf-8")
+    )
+    return table
+
+
+def load_words() -> dict[Language, Words]:
+    """Both languages. Raises KeyError when a text lacks one."""
+    table = read_texts()
+    return {
+        language: Words(language, {key: entry[language] for key, entry in table.items()}) for language in Language
+    }

@@ -1,0 +1,188 @@
+"""Kannel: encodings, carriers by smsc, delivery reports, and answers a donor never gets to read."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import quote_plus
+
+import pytest
+
+from gateways.callback import Callback
+from gateways.events import Charge, ChargeStatus, Message
+from gateways.gateway import Gateway, MalformedCallback
+from gateways.outcome import Answer, Outcome
+from tests.gateways.contract import KEY, AdapterContract, Sms, flipped_bits, gateway, request
+
+SECRET = "tram-cuu-tro-1"
+SETTINGS = {"path_secret": SECRET, "carriers": {"vnp1": "vinaphone", "Viettel-Main": "viettel"}}
+OK = Answer(200, b"", "text/plain")
+LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
+
+
+def fetched(query: str, **more: Any) -> Callback:
+    """What Kannel's smsbox asks for."""
+    return request(method="GET", query=query, path_secret=SECRET, **more)
+
+
+class TestKannel(AdapterContract):
+    adapter = "kannel"
+    settings: ClassVar[dict[str, Any]] = SETTINGS
+    methods = frozenset({"GET"})
+    fuzzed = "query"
+    answers: ClassVar[dict[Outcome, Answer]] = {
+        Outcome.ACCEPTED: OK,
+        Outcome.DUPLICATE: OK,
+        Outcome.CONFLICT: OK,
+        Outcome.UNALLOCATED: OK,
+        Outcome.REJECTED_POLICY: OK,
+        Outcome.MALFORMED: OK,
+        Outcome.UNAUTHENTICATED: Answer(403, b"", "text/plain"),
+        Outcome.STALE: Answer(403, b"", "text/plain"),
+        Outcome.TOO_LARGE: Answer(413, b"", "text/plain"),
+        Outcome.OVERLOADED: LATER,
+        Outcome.UNAVAILABLE: LATER,
+    }
+
+    def callback(self, sms: Sms = Sms()) -> Callback:  # noqa: B008 -- frozen
+        written = {"id": sms.id, "from": sms.msisdn, "to": sms.short_code, "text": sms.text}
+        pairs = [f"{name}={quote_plus(value)}" for name, value in written.items() if value is not None]
+        return fetched("&".join((*pairs, "smsc=vnp1&ts=1795249800&coding=0&charset=UTF-8&udh=&bill=&meta=")))
+
+    def with_content(self, content: bytes) -> Callback:
+        return fetched(content.decode("utf-8", "surrogateescape"))
+
+    def flipped(self) -> Iterator[Callback]:
+        for secret in flipped_bits(SECRET):
+            yield replace(self.callback(), path_secret=secret)
+
+
+@pytest.fixture
+def ours() -> Gateway[Any]:
+    return gateway("kannel", SETTINGS, carrier="from_message")
+
+
+def read(gateway: Gateway[Any], rest: str) -> Message:
+    """The message in a query whose first fields are right."""
+    (event,) = gateway.open(fetched(f"id=7c1f&from=%2B84950000001&to=1408&{rest}"), KEY)
+    assert isinstance(event, Message)
+    return event
+
+
+# text as %b, charset as %C, coding as %c; what the donor meant; flags
+TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "ascii": ("text=VNN+5&coding=0&charset=UTF-8", "VNN 5", ()),
+    "a plus and an ampersand": ("text=A%2BB%26C&coding=0&charset=UTF-8", "A+B&C", ()),
+    "utf-8": ("text=%E1%BB%A7ng+h%E1%BB%99&coding=0&charset=UTF-8", "ủng hộ", ()),
+    "utf-16be, blank as plus": ("text=%00V%00N%00N%00+%005&coding=2&charset=UTF-16BE", "VNN 5", ()),
+    "utf-16be, plus": ("text=%00%2B&coding=2&charset=utf-16be", "+", ()),
+    "utf-16be, Vietnamese": ("text=%1E%E7%00n%00g%00+%00h%1E%D9&coding=2&charset=UTF-16BE", "ủng hộ", ()),
+    "emoji": ("text=%D8%3D%DE%00&coding=2&charset=UTF-16BE", "😀", ()),
+    "ucs-2 without a charset": ("text=%00V%00N&coding=2&charset=", "VN", ()),
+    "8-bit that is utf-8": ("text=%E1%BB%A7&coding=1&charset=8-BIT", "ủ", ()),
+    "8-bit that is not": ("text=%E9t%E9&coding=1&charset=8-BIT", "été", ()),
+    "a charset nobody knows": ("text=%E9&coding=0&charset=KLINGON-7", "é", ()),
+    "no charset at all": ("text=VNN", "VNN", ()),
+    "utf-8 that is not": ("text=VNN+%E9&charset=UTF-8", "VNN é", ("text_repaired",)),
+    "half a character": ("text=%00V%D8%3D&coding=2&charset=UTF-16BE", "V\ufffd", ("text_repaired",)),
+    "odd number of bytes": ("text=%00V%00&coding=2&charset=UTF-16BE", "V\ufffd", ("text_repaired",)),
+    "nul": ("text=VNN%005&charset=UTF-8", "VNN\ufffd5", ("text_repaired",)),
+    "percent that encodes nothing": ("text=5%zz&charset=UTF-8", "5%zz", ()),
+    "empty": ("text=&charset=UTF-8", "", ()),
+}
+
+
+@pytest.mark.parametrize("label", TEXTS)
+def test_a_text_is_what_the_donor_meant(ours: Gateway[Any], label: str) -> None:
+    query, meant, flags = TEXTS[label]
+    message = read(ours, query)
+    assert (message.text, message.flags) == (meant, flags)
+
+
+@pytest.mark.parametrize(
+    ("smsc", "carrier"),
+    [
+        ("vnp1", "vinaphone"),
+        ("VNP1", "vinaphone"),
+        ("viettel-main", "viettel"),
+        ("viettel", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_the_carrier_is_the_one_the_smsc_was_listed_for(ours: Gateway[Any], smsc: str, carrier: str) -> None:
+    assert read(ours, f"text=VNN&smsc={smsc}").carrier == carrier
+
+
+def test_a_fixed_carrier_beats_the_smsc() -> None:
+    assert read(gateway("kannel", SETTINGS, carrier="mobifone"), "text=VNN&smsc=vnp1").carrier == "mobifone"
+
+
+def test_the_time_is_the_epoch_of_the_message(ours: Gateway[Any]) -> None:
+    message = read(ours, "text=VNN&ts=1795249800")
+    assert message.message_at == datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+    assert message.operator_time == "1795249800"
+    assert read(ours, "text=VNN&ts=").message_at is None
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ("text=VNN&ts=soon", "query.ts"),
+        ("text=VNN&ts=-1", "query.ts"),
+        ("text=VNN&ts=1", "query.ts"),
+        ("text=VNN&ts=999999999999", "query.ts"),
+        ("text=VNN&text=UH", "query.text"),
+        ("text=VNN&id=2", "query.id"),
+        ("text=VNN&smsc=%FF", "query.smsc"),
+        ("text=VNN&smsc=%01x", "query.smsc"),
+        ("txt=VNN", "query.text"),
+    ],
+)
+def test_a_malformed_query_names_the_place(ours: Gateway[Any], rest: str, place: str) -> None:
+    with pytest.raises(MalformedCallback) as caught:
+        read(ours, rest)
+    assert [error.path for error in caught.value.errors] == [place]
+
+
+REPORTS = {
+    1: (ChargeStatus.SUCCEEDED, None),
+    2: (ChargeStatus.FAILED, "delivery failed"),
+    4: (ChargeStatus.PENDING, "buffered"),
+    8: (ChargeStatus.PENDING, "accepted by the SMSC"),
+    16: (ChargeStatus.FAILED, "rejected by the SMSC"),
+    9: (ChargeStatus.SUCCEEDED, None),
+    12: (ChargeStatus.PENDING, "accepted by the SMSC"),
+    24: (ChargeStatus.FAILED, "rejected by the SMSC"),
+}
+
+
+@pytest.mark.parametrize("bits", REPORTS)
+def test_a_delivery_report_is_a_notice_about_a_charge(ours: Gateway[Any], bits: int) -> None:
+    status, reason = REPORTS[bits]
+    query = f"ref=gift-1&d={bits}&fid=abc&ts=1795249803"
+    (event,) = ours.open(fetched(query, is_delivery_report=True), KEY)
+    assert isinstance(event, Charge)
+    assert event == Charge(
+        native_id=f"gift-1:{bits}",
+        digest=event.digest,
+        charge_id="gift-1",
+        status=status,
+        amount_vnd=None,
+        occurred_at=datetime(2026, 11, 21, 8, 30, 3, tzinfo=UTC),
+        reason=reason,
+    )
+    later = fetched(query.replace("803", "999"), is_delivery_report=True)
+    assert ours.open(later, KEY)[0].digest == event.digest
+
+
+@pytest.mark.parametrize(
+    "query", ["d=1", "ref=&d=1", "ref=a", "ref=a&d=", "ref=a&d=0", "ref=a&d=32", "ref=a&d=١", "ref=a&d=-1"]
+)
+def test_a_report_that_says_nothing_is_malformed(ours: Gateway[Any], query: str) -> None:
+    with pytest.raises(MalformedCallback):
+        ours.open(fetched(query, is_delivery_report=True), KEY)
+
+
+def test_factors_are_the_path_alone() -> None:
+    assert gateway("kannel", SETTINGS).settings.factors() == {"path_secret"}
+    assert gateway("kannel", {}).settings.factors() == frozenset()

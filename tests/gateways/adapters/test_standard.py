@@ -1,0 +1,427 @@
+"""The portal's own protocol: signatures, batches, its three kinds of event, its answers."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from gateways.callback import Callback
+from gateways.events import Charge, ChargeStatus, Message, Reversal, ReversalScope
+from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, StaleAttempt
+from gateways.outcome import Answer, FieldError, Outcome
+from gateways.signatures import sign, signing_key
+from tests.gateways.contract import (
+    KEY,
+    RECEIVED_AT,
+    STRANGER,
+    AdapterContract,
+    Sms,
+    as_json,
+    flipped_bits,
+    gateway,
+    request,
+    result,
+)
+
+SECRET = "whsec_ZG9uYXRpb24tcG9ydGFsLXRlc3Qta2V5LTMyYnl0ZXM="
+OTHER_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOW = str(int(RECEIVED_AT.timestamp()))
+
+
+def signed(body: bytes, secret: str = SECRET, family: str = "webhook", at: str = NOW, **more: Any) -> Callback:
+    """`body` as a partner posts it."""
+    headers = {
+        f"{family}-id": "msg_0001",
+        f"{family}-timestamp": at,
+        f"{family}-signature": sign(signing_key(secret), "msg_0001", at, body),
+    }
+    return request(body=body, headers=headers, **more)
+
+
+def posted(payload: object, **more: Any) -> Callback:
+    """`payload` as JSON, signed."""
+    return signed(json.dumps(payload).encode(), **more)
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    """A message event; a change to None leaves the field out."""
+    data = {"message_id": "m-1", "msisdn": "84950000001", "short_code": "1408", "text": "VNN 5"} | changes
+    return {"type": "message.received", "data": {name: value for name, value in data.items() if value is not None}}
+
+
+def charge(status: str = "succeeded", **changes: Any) -> dict[str, Any]:
+    """A charge event."""
+    data = {"charge_id": "c-1", "amount": 100000, "currency": "VND"} | changes
+    return {"type": f"charge.{status}", "data": {name: value for name, value in data.items() if value is not None}}
+
+
+def reversal(**changes: Any) -> dict[str, Any]:
+    """A reversal event."""
+    data = {"reversal_id": "r-1", "amount": 20000, "charge_id": "c-1"} | changes
+    return {"type": "charge.reversed", "data": {name: value for name, value in data.items() if value is not None}}
+
+
+def answer(status: int, outcome: str, body: bytes, *headers: tuple[str, str]) -> Answer:
+    """A golden answer."""
+    return Answer(status, body, "application/json", (("x-portal1400-outcome", outcome), *headers))
+
+
+class TestStandard(AdapterContract):
+    adapter = "standard"
+    settings: ClassVar[dict[str, Any]] = {"secrets": [SECRET]}
+    body_bytes_max = 1024 * 1024
+    answers: ClassVar[dict[Outcome, Answer]] = {
+        Outcome.ACCEPTED: answer(200, "accepted", b'{"accepted":["900000001"]}'),
+        Outcome.DUPLICATE: answer(200, "duplicate", b'{"accepted":["900000001"]}'),
+        Outcome.UNALLOCATED: answer(200, "unallocated", b'{"accepted":["900000001"]}'),
+        Outcome.REJECTED_POLICY: answer(200, "rejected_policy", b'{"accepted":["900000001"]}'),
+        Outcome.CONFLICT: answer(409, "conflict", b'{"accepted":[],"conflicts":["900000001"]}'),
+        Outcome.MALFORMED: answer(
+            400, "malformed", b'{"error":"malformed","errors":[{"path":"data.text","reason":"is missing"}]}'
+        ),
+        Outcome.UNAUTHENTICATED: answer(401, "unauthenticated", b'{"error":"unauthenticated"}'),
+        Outcome.STALE: answer(401, "stale", b'{"error":"stale","server_time":"2026-11-21T08:30:00+00:00"}'),
+        Outcome.TOO_LARGE: answer(413, "too_large", b'{"error":"too_large"}'),
+        Outcome.OVERLOADED: answer(429, "overloaded", b'{"error":"overloaded"}', ("retry-after", "5")),
+        Outcome.UNAVAILABLE: answer(503, "unavailable", b'{"error":"unavailable"}', ("retry-after", "5")),
+    }
+
+    def callback(self, sms: Sms = Sms()) -> Callback:  # noqa: B008 -- frozen
+        return posted(message(message_id=sms.id, msisdn=sms.msisdn, short_code=sms.short_code, text=sms.text))
+
+    def with_content(self, content: bytes) -> Callback:
+        return signed(content)
+
+    def flipped(self) -> Iterator[Callback]:
+        right = self.callback()
+        for position in range(len(right.body) * 8):
+            changed = bytearray(right.body)
+            changed[position // 8] ^= 1 << position % 8
+            yield replace(right, body=bytes(changed))
+        for name, value in right.headers.items():
+            for flipped in flipped_bits(value):
+                yield replace(right, headers={**right.headers, name: flipped})
+        key = bytearray(signing_key(SECRET))
+        for position in range(len(key) * 8):
+            key[position // 8] ^= 1 << position % 8
+            signature = sign(bytes(key), "msg_0001", NOW, right.body)
+            yield replace(right, headers={**right.headers, "webhook-signature": signature})
+            key[position // 8] ^= 1 << position % 8
+
+    def strangers(self) -> Iterator[tuple[str, Callback]]:
+        yield from super().strangers()
+        yield "no signature", replace(self.callback(), headers={})
+        yield "another secret", signed(self.callback().body, secret=OTHER_SECRET)
+        yield "another secret and stale", signed(self.callback().body, secret=OTHER_SECRET, at="1")
+
+
+@pytest.fixture
+def ours() -> Gateway[Any]:
+    return gateway("standard", {"secrets": [SECRET]}, carrier="from_message")
+
+
+def faults(gateway: Gateway[Any], callback: Callback) -> list[tuple[str, str]]:
+    """Where and why a callback is malformed."""
+    with pytest.raises(MalformedCallback) as caught:
+        gateway.open(callback, KEY)
+    return [(error.path, error.reason) for error in caught.value.errors]
+
+
+def test_the_vector_of_our_own_contract_is_accepted(ours: Gateway[Any]) -> None:
+    body = (
+        b'{"type":"message.received","timestamp":"2026-11-21T08:30:00Z","data":{"message_id":"m-1",'
+        b'"msisdn":"84950000001","short_code":"1408","text":"VNN 5","carrier":"viettel",'
+        b'"operator_time":"2026-11-21T15:30:00+07:00"}}'
+    )
+    headers = {
+        "webhook-id": "msg_0001",
+        "webhook-timestamp": "1795249800",
+        "webhook-signature": "v1,jijnONjtxyd3I1IKjdYrEnW4RUTTKrShyX2zbGB4l+g=",
+    }
+    (event,) = ours.open(request(body=body, headers=headers), KEY)
+    assert isinstance(event, Message)
+    assert (event.native_id, event.carrier, event.message_at) == ("m-1", "viettel", RECEIVED_AT)
+    assert event.operator_time == "2026-11-21T15:30:00+07:00"
+
+
+def test_both_families_of_header_names_are_read(ours: Gateway[Any]) -> None:
+    for family in ("webhook", "svix"):
+        assert ours.open(posted(message(), family=family), KEY)
+
+
+def test_a_previous_secret_is_valid_as_long_as_it_is_listed() -> None:
+    rotating = gateway("standard", {"secrets": [OTHER_SECRET, SECRET]})
+    ended = gateway("standard", {"secrets": [OTHER_SECRET]})
+    assert rotating.open(posted(message()), KEY)
+    assert rotating.open(posted(message(), secret=OTHER_SECRET), KEY)
+    with pytest.raises(SignatureRejected):
+        ended.open(posted(message()), KEY)
+
+
+@pytest.mark.parametrize(("seconds", "is_fresh"), [(-301, False), (-300, True), (0, True), (300, True), (301, False)])
+def test_an_attempt_is_fresh_for_five_minutes_both_ways(ours: Gateway[Any], seconds: int, is_fresh: bool) -> None:
+    callback = replace(posted(message()), received_at=RECEIVED_AT + timedelta(seconds=seconds))
+    if is_fresh:
+        assert ours.open(callback, KEY)
+        return
+    with pytest.raises(StaleAttempt) as caught:
+        ours.open(callback, KEY)
+    assert caught.value.outcome is Outcome.STALE
+    # Only whom we know is told that the attempt was late.
+    with pytest.raises(SignatureRejected):
+        ours.open(replace(callback, peer=STRANGER), KEY)
+
+
+def test_an_old_event_in_a_fresh_attempt_is_legal(ours: Gateway[Any]) -> None:
+    payload = message(operator_time="2026-11-18 23:59:59") | {"timestamp": "2026-11-18T17:00:00Z"}
+    (event,) = ours.open(posted(payload), KEY)
+    assert isinstance(event, Message)
+    assert event.message_at == datetime(2026, 11, 18, 16, 59, 59, tzinfo=UTC)
+
+
+def test_neither_the_delivery_nor_the_envelope_is_part_of_an_event(ours: Gateway[Any]) -> None:
+    (first,) = ours.open(posted(message() | {"timestamp": "2026-11-21T08:30:00Z"}), KEY)
+    again = posted(message() | {"timestamp": "2026-11-21T08:31:00Z", "attempt": 2})
+    headers = {**again.headers, "webhook-id": "msg_0002"}
+    headers["webhook-signature"] = sign(signing_key(SECRET), "msg_0002", NOW, again.body)
+    assert ours.open(replace(again, headers=headers), KEY) == (first,)
+
+
+def test_one_instant_in_two_zones_is_one_content(ours: Gateway[Any]) -> None:
+    digests = {
+        ours.open(posted(message(operator_time=written)), KEY)[0].digest
+        for written in (
+            "2026-11-21T15:30:00+07:00",
+            "2026-11-21T08:30:00Z",
+            "2026-11-21 15:30:00",
+            "2026-11-21t15:30:00.000",
+        )
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("viettel", "viettel"), ("GMobile", "gmobile"), ("VNP", "vinaphone"), ("nobody", "unknown"), (None, "unknown")],
+)
+def test_the_carrier_is_what_the_account_understands(said: str | None, meant: str) -> None:
+    listening = gateway("standard", {"secrets": [SECRET], "carriers": {"vnp": "vinaphone"}}, carrier="from_message")
+    (event,) = listening.open(posted(message(carrier=said)), KEY)
+    assert isinstance(event, Message)
+    assert event.carrier == meant
+
+
+def test_a_fixed_carrier_beats_what_a_message_says() -> None:
+    (event,) = gateway("standard", {"secrets": [SECRET]}, carrier="mvno").open(
+        posted(message(carrier="viettel")), KEY
+    )
+    assert isinstance(event, Message)
+    assert event.carrier == "mvno"
+
+
+@pytest.mark.parametrize("status", list(ChargeStatus))
+def test_every_charge_status_is_understood(ours: Gateway[Any], status: ChargeStatus) -> None:
+    optional = {
+        "message_id": "m-1",
+        "msisdn": "0950000001",
+        "short_code": "tel:+841408",
+        "reason": "barred",
+        "occurred_at": "2026-11-21T15:30:00",
+    }
+    (event,) = ours.open(posted(charge(status, **optional)), KEY)
+    assert isinstance(event, Charge)
+    assert event == Charge(
+        native_id=f"c-1:{status}",
+        digest=event.digest,
+        charge_id="c-1",
+        status=status,
+        amount_vnd=100000,
+        message_ref="m-1",
+        msisdn="84950000001",
+        short_code="1408",
+        occurred_at=RECEIVED_AT,
+        reason="barred",
+    )
+
+
+def test_a_reversal_is_understood(ours: Gateway[Any]) -> None:
+    (event,) = ours.open(posted(reversal(scope="partial", kind="refund", message_id="m-1")), KEY)
+    assert isinstance(event, Reversal)
+    assert event == Reversal(
+        native_id="r-1",
+        digest=event.digest,
+        amount_vnd=20000,
+        charge_ref="c-1",
+        message_ref="m-1",
+        scope=ReversalScope.PARTIAL,
+        kind="refund",
+    )
+    (plain,) = ours.open(posted(reversal()), KEY)
+    assert isinstance(plain, Reversal)
+    assert plain.scope is None
+
+
+DIFFERENT = {
+    "charge amount": (charge(), charge(amount=100001)),
+    "charge message": (charge(), charge(message_id="m-2")),
+    "charge reason": (charge("failed"), charge("failed", reason="barred")),
+    "reversal amount": (reversal(), reversal(amount=1)),
+    "reversal scope": (reversal(), reversal(scope="total")),
+    "reversal of another charge": (reversal(), reversal(charge_id="c-2")),
+    "reversal by message": (reversal(), reversal(charge_id=None, message_id="c-1")),
+    "message parts": (message(), message(parts=1)),
+    "message amount": (message(), message(amount=1)),
+    "parts for amount": (message(parts=1), message(amount=1)),
+    "message carrier": (message(), message(carrier="viettel")),
+}
+
+
+@pytest.mark.parametrize("label", DIFFERENT)
+def test_other_content_has_another_digest(ours: Gateway[Any], label: str) -> None:
+    first, second = (ours.open(posted(event), KEY)[0] for event in DIFFERENT[label])
+    assert first.native_id == second.native_id
+    assert first.digest != second.digest
+
+
+NUMBER = "is not a Vietnamese mobile number"
+CONTROL = "holds a control character or half of a character"
+SHORT_CODE = "is not a short code of 3 to 6 digits"
+YEARS = "is not within years 2000 to 2100"
+LENGTH = "must have 1 to 200 characters"
+TIME = "is not a time (RFC 3339, or the same without zone for +07:00)"
+MALFORMED: dict[str, tuple[object, list[tuple[str, str]]]] = {
+    "no object": ([], [("body", "is not an object")]),
+    "no type": ({"data": {}}, [("type", "is missing")]),
+    "other type": ({"type": "message.sent", "data": {}}, [("type", "is not a type of event that is allowed here")]),
+    "type that is no string": ({"type": 7, "data": {}}, [("type", "is not a type of event that is allowed here")]),
+    "no data": ({"type": "message.received"}, [("data", "is missing")]),
+    "data is a list": ({"type": "message.received", "data": []}, [("data", "is not an object")]),
+    "two faults": (
+        message(message_id=None, msisdn="1"),
+        [("data.message_id", "is missing"), ("data.msisdn", NUMBER)],
+    ),
+    "id is a number": (message(message_id=7), [("data.message_id", "is not a string")]),
+    "empty id": (message(message_id=""), [("data.message_id", LENGTH)]),
+    "control in id": (
+        message(message_id="a\u0085"),
+        [("data.message_id", CONTROL)],
+    ),
+    "short code of letters": (
+        message(short_code="14O8"),
+        [("data.short_code", SHORT_CODE)],
+    ),
+    "parts 0": (message(parts=0), [("data.parts", "is out of range")]),
+    "time of day only": (message(operator_time="15:30"), [("data.operator_time", TIME)]),
+    "day that is not": (message(operator_time="2026-02-30T00:00:00Z"), [("data.operator_time", TIME)]),
+    "last century": (
+        message(operator_time="1999-12-31T23:59:59Z"),
+        [("data.operator_time", YEARS)],
+    ),
+    "envelope time": (message() | {"timestamp": "now"}, [("timestamp", TIME)]),
+    "amount as text": (charge(amount="100000"), [("data.amount", "is not an integer")]),
+    "amount as float": (charge(amount=100000.0), [("data.amount", "is not an integer")]),
+    "amount as truth": (charge(amount=True), [("data.amount", "is not an integer")]),
+    "amount below 0": (charge(amount=-1), [("data.amount", "is out of range")]),
+    "amount beyond": (charge(amount=2**63), [("body", "holds an integer beyond 64 bits")]),
+    "no amount": (charge(amount=None), [("data.amount", "is missing")]),
+    "no charge id": (charge(charge_id=None), [("data.charge_id", "is missing")]),
+    "no currency": (charge(currency=None), [("data.currency", "is missing")]),
+    "dollars": (charge(currency="USD"), [("data.currency", "is not one of the values allowed here")]),
+    "charge number": (charge(msisdn="12"), [("data.msisdn", NUMBER)]),
+    "no reversal id": (reversal(reversal_id=None), [("data.reversal_id", "is missing")]),
+    "no reversal amount": (reversal(amount=None), [("data.amount", "is missing")]),
+    "reversal of nothing": (reversal(charge_id=None), [("data", "names neither charge_id nor message_id")]),
+    "half scope": (reversal(scope="half"), [("data.scope", "is not one of the values allowed here")]),
+    "empty batch": ({"type": "batch", "data": []}, [("data", "must hold 1 to 100 events")]),
+    "batch of 101": ({"type": "batch", "data": [message()] * 101}, [("data", "must hold 1 to 100 events")]),
+    "batch in a batch": (
+        {"type": "batch", "data": [{"type": "batch", "data": [message()]}]},
+        [("data.0.type", "is not a type of event that is allowed here")],
+    ),
+    "third of a batch": (
+        {"type": "batch", "data": [message(), charge(), message(text=None)]},
+        [("data.2.data.text", "is missing")],
+    ),
+    "time in a batch": (
+        {"type": "batch", "data": [charge(), message(operator_time="2026-13-01T00:00:00Z")]},
+        [("data.1.data.operator_time", TIME)],
+    ),
+}
+
+
+@pytest.mark.parametrize("label", MALFORMED)
+def test_a_malformed_event_is_told_where_and_why(ours: Gateway[Any], label: str) -> None:
+    payload, expected = MALFORMED[label]
+    assert faults(ours, posted(payload)) == expected
+
+
+def test_a_zero_amount_and_the_largest_are_taken(ours: Gateway[Any]) -> None:
+    for amount in (0, 2**63 - 1):
+        (event,) = ours.open(posted(charge(amount=amount)), KEY)
+        assert isinstance(event, Charge)
+        assert event.amount_vnd == amount
+
+
+def test_a_nul_in_a_text_is_repaired_and_a_null_field_is_absent(ours: Gateway[Any]) -> None:
+    payload = message(text="VNN\x005")
+    payload["data"]["carrier"] = None
+    (event,) = ours.open(posted(payload), KEY)
+    assert isinstance(event, Message)
+    assert (event.text, event.flags) == ("VNN\ufffd5", ("text_repaired",))
+
+
+def test_a_batch_keeps_its_order_and_tells_its_conflicts(ours: Gateway[Any]) -> None:
+    batch = [message(message_id="b"), charge(), message(message_id="a"), reversal(), message(message_id="b")]
+    events = ours.open(posted({"type": "batch", "data": batch}), KEY)
+    assert [event.native_id for event in events] == ["b", "c-1:succeeded", "a", "r-1", "b"]
+    taken = [ours.respond(result(outcome, events)) for outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE)]
+    assert taken[0].body == taken[1].body == b'{"accepted":["b","c-1:succeeded","a","r-1","b"]}'
+    conflict = ours.respond(result(Outcome.CONFLICT, events, conflicts=("a", "r-1")))
+    assert as_json(conflict) == {"accepted": ["b", "c-1:succeeded", "b"], "conflicts": ["a", "r-1"]}
+
+
+def test_a_hundred_events_are_a_batch(ours: Gateway[Any]) -> None:
+    batch = [message(message_id=f"m-{number}") for number in range(100)]
+    assert len(ours.open(posted({"type": "batch", "timestamp": "2026-11-21T08:30:00Z", "data": batch}), KEY)) == 100
+
+
+def test_a_batch_of_nothing_but_faults_is_answered_in_short(ours: Gateway[Any]) -> None:
+    callback = posted({"type": "batch", "data": [message(text=None, msisdn=None)] * 100})
+    with pytest.raises(MalformedCallback) as caught:
+        ours.open(callback, KEY)
+    assert len(caught.value.errors) == 50
+    answer = ours.respond(result(Outcome.MALFORMED, errors=caught.value.errors))
+    assert FieldError(**as_json(answer)["errors"][0]) == FieldError("data.0.data.msisdn", "is missing")
+
+
+WRONG_SETTINGS = {
+    "no secrets": ({}, "secrets"),
+    "empty list": ({"secrets": []}, "secrets"),
+    "nine secrets": ({"secrets": [SECRET] * 9}, "secrets"),
+    "no prefix": ({"secrets": [SECRET.removeprefix("whsec_")]}, "secret 1 must be whsec_"),
+    "second is short": ({"secrets": [SECRET, "whsec_c2hvcnQ="]}, "secret 2 must be whsec_"),
+    "dlr": ({"secrets": [SECRET], "path_secret": "dlr"}, "path_secret"),
+    "dots": ({"secrets": [SECRET], "path_secret": ".."}, "path_secret"),
+    "slash": ({"secrets": [SECRET], "path_secret": "a/b"}, "path_secret"),
+    "carrier nobody has": ({"secrets": [SECRET], "carriers": {"x": "vodafone"}}, "carriers"),
+    "one name, two carriers": ({"secrets": [SECRET], "carriers": {"VT": "viettel", "vt": "mvno"}}, "carriers"),
+    "password": ({"secrets": [SECRET], "password": "x"}, "password"),
+}
+
+
+@pytest.mark.parametrize("label", WRONG_SETTINGS)
+def test_wrong_settings_are_refused_without_being_shown(label: str) -> None:
+    wrong, hint = WRONG_SETTINGS[label]
+    with pytest.raises(ValueError, match=hint) as caught:
+        gateway("standard", wrong)
+    assert "c2hvcnQ" not in str(caught.value)
+    assert SECRET.removeprefix("whsec_") not in str(caught.value)
+
+
+def test_factors_are_the_signature_and_the_path() -> None:
+    assert gateway("standard", {"secrets": [SECRET]}).settings.factors() == {"signature"}
+    both = gateway("standard", {"secrets": [SECRET], "path_secret": "p"})
+    assert both.settings.factors() == {"signature", "path_secret"}

@@ -1,0 +1,340 @@
+"""What every adapter, and every dialect of one, must do. Test classes inherit it and say how they are called.
+
+A class that inherits says how its sender writes a message (`callback`), how it is refused, which answers it
+is owed (`answers`, a golden table), and which of its bytes are signed or secret (`flipped`).
+"""
+
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from gateways.callback import Callback
+from gateways.events import CARRIERS, Charge, Event, Message, Reversal
+from gateways.gateway import Account, Gateway, MalformedCallback, Rejected, SignatureRejected
+from gateways.outcome import Answer, FieldError, Outcome, Result
+from gateways.registry import ADAPTERS, decoy
+
+KEY = b"a digest key for tests, 32 bytes"
+LOOPBACK = (IPv4Network("127.0.0.0/8"),)
+LISTED = IPv4Address("127.0.0.1")
+STRANGER = IPv4Address("192.0.2.1")
+RECEIVED_AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+MUTATIONS = 10_000
+ACCIDENTS = (b'"', b"<", b"&", b"\x00", b"{", b"%", b"+", b"\xff", b"\\ud800", b"=")
+
+REQUIRED = ("id", "msisdn", "short_code", "text")
+TAKEN = (Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.UNALLOCATED)
+
+
+@dataclass(frozen=True)
+class Sms:
+    """What a donor sent, before a protocol puts it into its words; None is left out."""
+
+    id: str | None = "900000001"
+    msisdn: str | None = "84950000001"
+    short_code: str | None = "1408"
+    text: str | None = "VNN 5"
+
+
+def gateway(
+    adapter: str,
+    settings: Mapping[str, Any],
+    carrier: str = "viettel",
+    networks: tuple[IPv4Network, ...] = LOOPBACK,
+) -> Gateway[Any]:
+    """A gateway of an account `acc` with these settings."""
+    kind = ADAPTERS[adapter]
+    model = kind.settings_model.model_validate(dict(settings))
+    return kind(Account(code="acc", carrier=carrier, networks=networks, settings=model))
+
+
+def request(**changes: Any) -> Callback:
+    """A callback from the listed network; `changes` are its fields."""
+    plain: dict[str, Any] = {
+        "method": "POST",
+        "query": "",
+        "headers": {},
+        "body": b"",
+        "peer": LISTED,
+        "received_at": RECEIVED_AT,
+    }
+    return Callback(**(plain | changes))
+
+
+def result(outcome: Outcome, events: tuple[Event, ...] = (), **more: Any) -> Result:
+    """What the pipeline tells an adapter."""
+    if outcome is Outcome.MALFORMED:
+        more.setdefault("errors", (FieldError("data.text", "is missing"),))
+    return Result(outcome=outcome, now=RECEIVED_AT, events=events, **more)
+
+
+def flipped_bits(text: str) -> Iterator[str]:
+    """`text` with each of its bits flipped once."""
+    raw = text.encode()
+    for position in range(len(raw)):
+        for bit in range(7):
+            changed = bytearray(raw)
+            changed[position] ^= 1 << bit
+            yield changed.decode()
+
+
+def mutated(rng: random.Random, raw: bytes) -> bytes:
+    """`raw` after one to four small accidents."""
+    changed = bytearray(raw)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(changed) + 1)
+        match rng.randrange(5):
+            case 0:
+                changed[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del changed[at : at + rng.randint(1, 12)]
+            case 2:
+                changed[at:at] = rng.choice(ACCIDENTS) * rng.randint(1, 3)
+            case 3:
+                changed[at:at] = changed[at : at + rng.randint(1, 40)]
+            case _:
+                other = rng.randrange(len(changed) + 1)
+                changed[at : at + 6], changed[other : other + 6] = changed[other : other + 6], changed[at : at + 6]
+    return bytes(changed)
+
+
+def require_storable(event: Event) -> None:
+    """What the database and the rest of the house may rely on."""
+    shorts = [event.native_id]
+    if isinstance(event, Message):
+        assert len(event.msisdn) == 11
+        assert event.msisdn.startswith("84")
+        assert event.carrier in CARRIERS
+        assert len(event.text) <= 1000
+        assert "\x00" not in event.text
+        event.text.encode()
+        shorts += [event.short_code, event.operator_time or "-"]
+        assert event.short_code.isdigit()
+    if isinstance(event, Charge):
+        shorts += [event.charge_id, event.message_ref or "-", event.reason or "-"]
+    if isinstance(event, Reversal):
+        shorts += [event.charge_ref or "-", event.message_ref or "-", event.kind or "-"]
+    for short in shorts:
+        assert 1 <= len(short) <= 210
+        assert all(ord(character) > 31 for character in short)
+        short.encode()
+    assert len(event.digest) == 32
+
+
+class AdapterContract(ABC):
+    """The tests themselves."""
+
+    adapter: ClassVar[str]
+    settings: ClassVar[dict[str, Any]]
+    answers: ClassVar[dict[Outcome, Answer]]
+    body_bytes_max: ClassVar[int] = 64 * 1024
+    methods: ClassVar[frozenset[str]] = frozenset({"POST"})
+    fuzzed: ClassVar[str] = "body"
+
+    @abstractmethod
+    def callback(self, sms: Sms = Sms()) -> Callback:
+        """The message as this sender writes it, rightly authenticated."""
+
+    @abstractmethod
+    def with_content(self, content: bytes) -> Callback:
+        """Any bytes in the place of the message, rightly authenticated."""
+
+    @abstractmethod
+    def flipped(self) -> Iterator[Callback]:
+        """The callback with one bit flipped, for each bit that is signed or secret."""
+
+    def strangers(self) -> Iterator[tuple[str, Callback]]:
+        """Callbacks that lack a factor, by the name of what is wrong."""
+        yield "another source", replace(self.callback(), peer=STRANGER)
+        if "path_secret" in self.settings:
+            yield "no path secret", replace(self.callback(), path_secret=None)
+            yield "wrong path secret", replace(self.callback(), path_secret="another")
+            yield "path secret that is half a character", replace(self.callback(), path_secret="\ud800")
+        else:
+            yield "path secret where there is none", replace(self.callback(), path_secret="x")
+
+    @pytest.fixture
+    def gateway(self) -> Gateway[Any]:
+        return gateway(self.adapter, self.settings)
+
+    def test_a_message_is_understood(self, gateway: Gateway[Any]) -> None:
+        (event,) = gateway.open(self.callback(), KEY)
+        assert isinstance(event, Message)
+        require_storable(event)
+        assert (event.native_id, event.msisdn, event.short_code, event.text) == (
+            "900000001",
+            "84950000001",
+            "1408",
+            "VNN 5",
+        )
+        assert event.carrier == "viettel"
+        assert event.flags == ()
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            ("84950000002", "84950000002"),
+            ("+84950000002", "84950000002"),
+            ("0950000002", "84950000002"),
+            ("0084950000002", "84950000002"),
+        ],
+    )
+    def test_a_number_is_one_number_however_it_is_written(
+        self, gateway: Gateway[Any], written: str, meant: str
+    ) -> None:
+        (event,) = gateway.open(self.callback(Sms(msisdn=written)), KEY)
+        assert isinstance(event, Message)
+        assert event.msisdn == meant
+
+    def test_a_repeat_has_the_same_digest_and_the_same_answer(self, gateway: Gateway[Any]) -> None:
+        first = gateway.open(self.callback(), KEY)
+        second = gateway.open(self.callback(Sms(msisdn="0950000001")), KEY)
+        assert first[0].native_id == second[0].native_id
+        assert first[0].digest == second[0].digest
+        bodies = {
+            (answer.status, answer.body, answer.content_type)
+            for answer in (gateway.respond(result(outcome, first)) for outcome in TAKEN)
+        }
+        assert len(bodies) == 1
+
+    @pytest.mark.parametrize("changed", [{"text": "VNN 6"}, {"msisdn": "84950000003"}, {"short_code": "1407"}])
+    def test_other_content_under_the_same_id_has_another_digest(
+        self, gateway: Gateway[Any], changed: dict[str, str]
+    ) -> None:
+        first = gateway.open(self.callback(), KEY)
+        second = gateway.open(self.callback(replace(Sms(), **changed)), KEY)
+        assert first[0].native_id == second[0].native_id
+        assert first[0].digest != second[0].digest
+
+    def test_two_identical_gifts_are_two(self, gateway: Gateway[Any]) -> None:
+        first = gateway.open(self.callback(Sms(id="1")), KEY)
+        second = gateway.open(self.callback(Sms(id="2")), KEY)
+        assert first[0].native_id != second[0].native_id
+
+    def test_a_digest_depends_on_its_key(self, gateway: Gateway[Any]) -> None:
+        assert gateway.open(self.callback(), KEY)[0].digest != gateway.open(self.callback(), b"x" * 32)[0].digest
+
+    @pytest.mark.parametrize("missing", REQUIRED)
+    def test_a_required_field_is_required(self, gateway: Gateway[Any], missing: str) -> None:
+        with pytest.raises(MalformedCallback) as caught:
+            gateway.open(self.callback(replace(Sms(), **{missing: None})), KEY)
+        assert [error.reason for error in caught.value.errors] == ["is missing"]
+
+    def test_an_empty_text_is_a_message(self, gateway: Gateway[Any]) -> None:
+        (event,) = gateway.open(self.callback(Sms(text="")), KEY)
+        assert isinstance(event, Message)
+        assert event.text == ""
+
+    def test_a_long_text_is_cut_and_flagged(self, gateway: Gateway[Any]) -> None:
+        (event,) = gateway.open(self.callback(Sms(text="VNN " + "ạ" * 1000)), KEY)
+        assert isinstance(event, Message)
+        assert event.text == "VNN " + "ạ" * 996
+        assert event.flags == ("text_cut",)
+        (longer,) = gateway.open(self.callback(Sms(text="VNN " + "ạ" * 1001)), KEY)
+        assert longer.digest != event.digest
+
+    @pytest.mark.parametrize(
+        "number", ["", "8495000000", "849500000011", "٨٤950000001", "84950000001\n0", "1408", "84 950000001"]
+    )
+    def test_what_is_no_number_is_malformed_and_not_repeated(self, gateway: Gateway[Any], number: str) -> None:
+        with pytest.raises(MalformedCallback) as caught:
+            gateway.open(self.callback(Sms(msisdn=number)), KEY)
+        assert "950000" not in str(caught.value)
+
+    def test_an_id_that_cannot_be_stored_is_malformed(self, gateway: Gateway[Any]) -> None:
+        for native_id in ("x" * 201, "a\tb", "a\x7fb"):
+            with pytest.raises(MalformedCallback):
+                gateway.open(self.callback(Sms(id=native_id)), KEY)
+        assert gateway.open(self.callback(Sms(id="x" * 200)), KEY)[0].native_id == "x" * 200
+
+    def test_whoever_lacks_a_factor_is_refused(self, gateway: Gateway[Any]) -> None:
+        for label, stranger in self.strangers():
+            with pytest.raises(SignatureRejected) as caught:
+                gateway.open(stranger, KEY)
+            assert caught.value.from_listed_network == (stranger.peer == LISTED), label
+
+    def test_one_flipped_bit_in_anything_signed_or_secret_is_refused(self, gateway: Gateway[Any]) -> None:
+        tried = 0
+        for callback in self.flipped():
+            with pytest.raises(SignatureRejected):
+                gateway.open(callback, KEY)
+            tried += 1
+        assert tried >= 50
+
+    def test_every_outcome_has_its_answer(self, gateway: Gateway[Any]) -> None:
+        events = gateway.open(self.callback(), KEY)
+        assert set(self.answers) == set(Outcome)
+        for outcome, expected in self.answers.items():
+            told = events if outcome in (*TAKEN, Outcome.CONFLICT, Outcome.REJECTED_POLICY) else ()
+            conflicts = ("900000001",) if outcome is Outcome.CONFLICT else ()
+            assert gateway.respond(result(outcome, told, conflicts=conflicts)) == expected, outcome
+
+    def test_an_account_we_do_not_have_is_answered_like_a_wrong_secret(self, gateway: Gateway[Any]) -> None:
+        stand_in = decoy(self.adapter)
+        for callback in (self.callback(), *(stranger for _, stranger in self.strangers())):
+            with pytest.raises(SignatureRejected) as caught:
+                stand_in.open(callback, KEY)
+            assert not caught.value.from_listed_network
+        refused = result(Outcome.UNAUTHENTICATED)
+        assert stand_in.respond(refused) == gateway.respond(refused)
+
+    def test_limits_and_methods_are_what_the_protocol_says(self, gateway: Gateway[Any]) -> None:
+        assert gateway.body_bytes_max == self.body_bytes_max
+        assert gateway.query_bytes_max == 8 * 1024
+        assert gateway.methods == self.methods
+        assert ADAPTERS[self.adapter].name == self.adapter
+
+    def test_nothing_secret_is_shown(self, gateway: Gateway[Any]) -> None:
+        shown = repr(gateway.account) + repr(gateway.settings) + str(gateway.settings)
+        hidden = [self.settings.get("path_secret"), self.settings.get("password"), *self.settings.get("secrets", ())]
+        assert not [secret for secret in hidden if secret and secret in shown]
+
+    def test_a_setting_nobody_knows_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="secretz"):
+            gateway(self.adapter, self.settings | {"secretz": "whatever"})
+
+    @examples(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+    def test_junk_is_only_ever_rejected(self, content: bytes) -> None:
+        self._open_anything(gateway(self.adapter, self.settings), content)
+
+    def test_a_damaged_callback_gives_sound_events_or_a_rejection(self, gateway: Gateway[Any]) -> None:
+        rng = random.Random(1400)
+        source = self.callback()
+        valid = source.body if self.fuzzed == "body" else source.query.encode()
+        understood = sum(self._open_anything(gateway, mutated(rng, valid)) for _ in range(MUTATIONS))
+        # Were it none, this would test nothing.
+        assert MUTATIONS > understood > MUTATIONS // 100
+
+    def _open_anything(self, gateway: Gateway[Any], content: bytes) -> bool:
+        events: tuple[Event, ...] = ()
+        rejection: Rejected | None = None
+        try:
+            events = gateway.open(self.with_content(content), KEY)
+        except Rejected as rejected:
+            rejection = rejected
+        if rejection is not None:
+            errors = rejection.errors if isinstance(rejection, MalformedCallback) else ()
+            assert gateway.respond(result(rejection.outcome, errors=errors)) is not None
+            return False
+        assert events
+        for event in events:
+            require_storable(event)
+        ids = [(type(event), event.native_id) for event in events]
+        assert len(ids) == 1 or gateway.name == "standard"
+        return True
+
+
+def as_json(answer: Answer) -> Any:
+    """The body of a JSON answer."""
+    return json.loads(answer.body)
