@@ -90,7 +90,7 @@ INSERT INTO review (event_id, kind, account_id, reason) VALUES ($1, $2, $3, $4) 
 async def record_reversals(connection: asyncpg.Connection, rows: Sequence[ReversalRow], slot: int) -> set[Key]:
     """Store reversals not stored yet and apply each to its gift, in their order; returns the keys stored."""
     by_id = {row.id: row for row in rows}
-    found = await connection.fetch(RECORD_REVERSALS, *columns(rows, ReversalRow), slot)
+    found = await connection.fetch(RECORD_REVERSALS, *columns(rows, ReversalRow))
     for new in found:
         row = by_id[new["id"]]
         if new["message_ref"] is None:

@@ -28,7 +28,7 @@ from service.housekeeping import Housekeeping
 from service.intake import Intake, Shelf
 from service.keyring import Keyring
 from service.listener import Listener
-from service.middleware import errors_as_problems
+from service.middleware import errors_as_problems, name_no_software
 from service.quarantine import Quarantine
 from service.routes import api, callbacks, internal, openapi, pages
 from service.routes.stream import Streams
@@ -194,6 +194,7 @@ class Service:
             return self.intake.shelf.book
 
         app = web.Application(middlewares=[errors_as_problems], client_max_size=0)
+        app.on_response_prepare.append(name_no_software)
         app.add_routes(
             callbacks.routes(
                 self.intake,

@@ -14,6 +14,7 @@ One operating-system account per data folder; Linux and macOS. Everyone else set
 """
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -47,8 +48,8 @@ KEEPER_STARTS_MAX = 3
 # A server that starts, stops, or has just been killed.
 NOT_NOW = (
     OSError,
-    TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # when the server dies within an exchange
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.ObjectInUseError,
@@ -119,7 +120,13 @@ class EmbeddedHandle:
     def _dsn(self, database: str, state: State | None = None) -> str:
         known = state or self._state
         folder = quote(known.socket_folder if known else "", safe="/")
-        password = self._places.password.read_text(encoding="ascii")
+        try:
+            password = self._places.password.read_text(encoding="ascii")
+        except OSError as error:
+            raise EmbeddedServerFailed(
+                f"the password of PostgreSQL cannot be read ({error}): put the original file back, or move "
+                f"{self._places.root} away to begin with an empty database"
+            ) from error
         return f"postgresql://{SUPERUSER}:{password}@/{database}?host={folder}&port={PORT}"
 
     def _start_keeper(self, lock: int) -> None:
@@ -153,35 +160,40 @@ class EmbeddedHandle:
 
     async def _accepts(self, state: State) -> bool:
         """Whether the application's database accepts us now; makes the database when there is none."""
-        if state.is_new and self._state is None:  # spares the log a FATAL line
-            await self._create_database(state)
         try:
-            connection = await asyncpg.connect(self._dsn(DATABASE, state), timeout=10)
+            if state.is_new and self._state is None:  # spares the log a FATAL line
+                await self._create_database(state)
+            await self._visit(DATABASE, state, "SELECT 1")
         except asyncpg.InvalidCatalogNameError:
             await self._create_database(state)
             return False  # the next look finds it
         except asyncpg.TooManyConnectionsError:
             return True
+        except NOT_NOW:
+            return False
         except asyncpg.InvalidPasswordError as error:
             raise EmbeddedServerFailed(
                 f"PostgreSQL refuses the password in {self._places.password}: put the original file back, or move "
                 f"{self._places.root} away to begin with an empty database"
             ) from error
-        except NOT_NOW:
-            return False
-        await connection.close()
+        except asyncpg.PostgresError as error:
+            raise EmbeddedServerFailed(
+                f"PostgreSQL in {self._places.data} runs and does not let us in (SQLSTATE {error.sqlstate}): look "
+                "that code up, or restore the folder from a copy"
+            ) from error
         return True
 
     async def _create_database(self, state: State) -> None:
         """Several users may do this at once: the server lets one of them."""
+        with contextlib.suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError, *NOT_NOW):
+            await self._visit("postgres", state, f"CREATE DATABASE {DATABASE}")
+
+    async def _visit(self, database: str, state: State, statement: str) -> None:
+        connection = await asyncpg.connect(self._dsn(database, state), timeout=10)
         try:
-            connection = await asyncpg.connect(self._dsn("postgres", state), timeout=10)
-            try:
-                await connection.execute(f"CREATE DATABASE {DATABASE}")
-            finally:
-                await connection.close()
-        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError, *NOT_NOW):
-            pass
+            await connection.execute(statement, timeout=30)
+        finally:
+            connection.terminate()
 
 
 def _told_once(progress: Progress | None) -> Progress:

@@ -3,7 +3,7 @@
 import orjson
 from aiohttp import web
 
-PROBLEM_BASE = "https://portal1400.invalid/problems/"
+PROBLEM_BASE = "urn:portal1400:problem:"
 """Identifiers, not addresses: RFC 9457, section 3.1.1, wants them stable, not reachable."""
 
 

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from campaigns.book import Book, Campaign
 from campaigns.ledger import Series, TooManyPoints
-from metrics.board import VIETNAM, Board, encode_share, local
+from metrics.board import VIETNAM, Board, encode_share
 from service.problems import problem
 
 BUCKETS = ("minute", "hour", "day")
@@ -80,11 +80,11 @@ def routes(
                 "campaign": found.slug,
                 "version": sums.version,
                 "bucket": bucket,
-                "from": local(since),
-                "to": local(until),
+                "from": _second(since),
+                "to": _second(until),
                 "points": [
                     {
-                        "at": local(point.at),
+                        "at": _second(point.at),
                         "messages": point.messages,
                         "units": point.units,
                         "pledged_vnd": point.pledged_vnd,

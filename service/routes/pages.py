@@ -180,16 +180,21 @@ class Pages:
         )
 
     def _page(self, body: str, words: Words, status: int = 200) -> web.Response:
-        headers = {**COMMON_HEADERS, **PAGE_HEADERS, "Content-Language": words.language.value}
         age = self._board.age_seconds
-        if age is not None:
-            headers["x-portal1400-age-seconds"] = f"{age:.3f}"
+        headers = {
+            **COMMON_HEADERS,
+            **PAGE_HEADERS,
+            "Content-Language": words.language.value,
+            "x-portal1400-age-seconds": "unknown" if age is None else f"{age:.1f}",
+        }
         return web.Response(text=body, status=status, content_type="text/html", charset="utf-8", headers=headers)
 
 
 def _templates() -> Environment:
     folder = files("service.web") / "templates"
-    sources = {each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")}
+    sources = {
+        each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")
+    }
     return Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

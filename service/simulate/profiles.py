@@ -3,7 +3,7 @@
 Each figure stands here with the moment it was published for. Message times are as they were; only the sending
 is faster. At `scale` 1,000 a figure is the published one / 1,000, rounded down to whole units and messages.
 
-Source: the press on the first minute of the 2019 drive for the poor and on the Covid-19 drive of 2020; the
+Source: for 2019 Bao Phap luat, baophapluat.vn;
 figures are collected, with their addresses, in docs/simulate.md.
 """
 
@@ -113,7 +113,9 @@ def targets(profile: Profile, scale: int) -> tuple[Target, ...]:
     for target in made:
         messages, units = target.messages - earlier.messages, target.units - earlier.units
         if not messages <= units <= UNITS_MAX * messages:
-            raise SimulateRefused(f"{profile.name} at 1:{scale} leaves no whole messages between two moments: lower --scale")
+            raise SimulateRefused(
+                f"{profile.name} at 1:{scale} leaves no whole messages between two moments: lower --scale"
+            )
         earlier = target
     return tuple(made)
 
@@ -123,7 +125,9 @@ def _messages(profile: Profile, position: int) -> Fraction:
     figure = profile.published[position]
     if figure.messages is not None:
         return Fraction(figure.messages)
-    known = [each for each in (*profile.published, profile.following) if each is not None and each.messages is not None]
+    known = [
+        each for each in (*profile.published, profile.following) if each is not None and each.messages is not None
+    ]
     before = [each for each in known if each.at < figure.at][-1]
     after = next(each for each in known if each.at > figure.at)
     low, high = before.messages or 0, after.messages or 0

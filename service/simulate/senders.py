@@ -91,7 +91,9 @@ class StandardSender(Sender):
         """JSON under Standard Webhooks' headers, signed with every secret, as a sender does while rotating."""
         written = attempt_at.isoformat(timespec="seconds")
         events = [{"type": "message.received", "timestamp": written, "data": _data(sms)} for sms in messages]
-        body = orjson.dumps(events[0] if len(events) == 1 else {"type": "batch", "timestamp": written, "data": events})
+        body = orjson.dumps(
+            events[0] if len(events) == 1 else {"type": "batch", "timestamp": written, "data": events}
+        )
         attempt_id, timestamp = f"msg_{messages[0].native_id}", str(int(attempt_at.timestamp()))
         headers = {
             "Content-Type": "application/json",

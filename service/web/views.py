@@ -100,9 +100,7 @@ def _instruction(route: Route, words: Words) -> Instruction:
         return Instruction(sentence, words("value_thousands", example=f"{keyword} {count}K", amount=amount), aliases)
     if route.grammar is Grammar.UNITS and route.max_units > 1:
         count = min(UNITS_EXAMPLE, route.max_units)
-        sentence = words.rich(
-            "text_units", keyword=keyword, pattern=f"{keyword} n", max=limit, code=route.short_code
-        )
+        sentence = words.rich("text_units", keyword=keyword, pattern=f"{keyword} n", max=limit, code=route.short_code)
         amount = words.money(count * route.unit_vnd)
         value = words("value_units", keyword=keyword, unit=unit, example=f"{keyword} {count}", amount=amount)
         return Instruction(sentence, value, aliases)

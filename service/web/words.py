@@ -30,6 +30,7 @@ SCRIPT_TEXTS = (
     "live",
     "lost",
     "stale",
+    "never_seen",
     "goal",
     "goal_reached",
     "uncounted",

@@ -196,9 +196,10 @@ def test_a_refusal_names_path_line_and_reason(old: str, new: str, path: str, lin
 
 
 def other(slug: str, opens: str, closes: str, keywords: str, code: str = "1408") -> str:
-    return CAMPAIGN.replace('"vnn"', f'"{slug}"').replace("2026-10-17", opens).replace(
-        "2027-01-01", closes
-    ) + ROUTE.replace('["VNN"]', keywords).replace("1408", code)
+    campaign = CAMPAIGN.replace('"vnn"', f'"{slug}"')
+    campaign = campaign.replace("opens_at = 2026-10-17", f"opens_at = {opens}")
+    campaign = campaign.replace("closes_at = 2027-01-01", f"closes_at = {closes}")
+    return campaign + ROUTE.replace('["VNN"]', keywords).replace("1408", code)
 
 
 # label, window and keywords of a second campaign, whether it overlaps the first: VNN | DA CAM, until 1 January

@@ -24,6 +24,7 @@ import pytest
 from service.embedded import EmbeddedHandle, EmbeddedServerFailed, choose_binaries, connect_embedded
 from service.keeper_account import binaries_for, choose_account
 from service.keeper_files import PORT, Places, read_state
+from service.keeper_leftovers import is_ready, read_pid_file
 
 ROOT = Path(__file__).parents[2]
 CANARY = "ungho-0912345678-canary"
@@ -90,11 +91,38 @@ def base() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+async def made() -> AsyncIterator[Path]:
+    """A data folder that a server has made and left, to be copied: sparing each test its own initdb."""
+    base = Path(tempfile.mkdtemp(prefix="p14-"))
+    base.chmod(0o755)
+    with data_folder(base) as folder:
+        user = await connect_embedded(folder, timeout_seconds=60)
+        await user.close()
+        await rest(folder)
+        yield folder
+    shutil.rmtree(base)
+
+
 @pytest.fixture
-def data_dir(base: Path) -> Iterator[Path]:
-    """Where a server may be made; empty at first."""
+def new_dir(base: Path) -> Iterator[Path]:
+    """Where a server may be made."""
     with data_folder(base) as folder:
         yield folder
+
+
+@pytest.fixture
+def data_dir(made: Path, new_dir: Path) -> Path:
+    """Where a server has been before."""
+    new_dir.mkdir()
+    subprocess.run(["cp", "-a", str(made / "postgres"), str(new_dir)], check=True)
+    return new_dir
+
+
+async def rest(data_dir: Path) -> None:
+    """Spare ourselves the keeper's patience with users that may yet come."""
+    os.kill(state_of(data_dir).keeper_pid, signal.SIGTERM)
+    await eventually(lambda: not living(data_dir))
 
 
 @pytest.fixture
@@ -158,11 +186,11 @@ class User:
 
 
 @on_linux
-async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_leave_stops(data_dir: Path) -> None:
-    apply = User(data_dir)
+async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_leave_stops(new_dir: Path) -> None:
+    apply = User(new_dir)
     first = await apply.hear()
     assert any("creating the database files" in step for step in first["told"])
-    serve = User(data_dir)
+    serve = User(new_dir)
     second = await serve.hear()
     assert second["dsn"] == first["dsn"]
     assert not any("starting" in step for step in second["told"])
@@ -172,20 +200,20 @@ async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_lea
     assert await serve.ask("query SELECT n FROM kept") == {"rows": [[7]]}
     left = time.monotonic()
     await serve.leave()
-    await eventually(lambda: not living(data_dir), 5)
+    await eventually(lambda: not living(new_dir), 5)
     assert time.monotonic() - left > 1.5, "a command that follows at once should find the server"
-    assert sorted(path.name.split("-")[0] for path in data_dir.iterdir()) == [
+    assert sorted(path.name.split("-")[0] for path in new_dir.iterdir()) == [
         "keeper.lock", "postgres", "postgres.log", "socket", "users.lock",
     ]  # fmt: skip
 
 
 @on_linux
-async def test_four_users_who_come_at_the_same_instant_share_one_server(data_dir: Path) -> None:
-    users = [User(data_dir) for _ in range(4)]
+async def test_four_users_who_come_at_the_same_instant_share_one_server(new_dir: Path) -> None:
+    users = [User(new_dir) for _ in range(4)]
     heard = [await user.hear() for user in users]
     assert len({each.get("dsn") for each in heard}) == 1
-    assert sum("service.keeper" in words for words in living(data_dir).values()) == 1
-    assert sum("/postgres -D" in words for words in living(data_dir).values()) == 1
+    assert sum("service.keeper" in words for words in living(new_dir).values()) == 1
+    assert sum("/postgres -D" in words for words in living(new_dir).values()) == 1
     for user in users:
         await user.leave()
 
@@ -288,8 +316,7 @@ async def test_lock_files_of_a_dead_server_do_not_stop_a_start_even_when_their_p
     socket_lock = Path(state.socket_folder) / f".s.PGSQL.{PORT}.lock"
     lines = pid_file.read_text(encoding="ascii").splitlines()
     await first.close()
-    os.kill(state.keeper_pid, signal.SIGTERM)
-    await eventually(lambda: not living(data_dir))
+    await rest(data_dir)
     owner = (data_dir / "postgres").stat()
     run_as: Any = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     stranger = subprocess.Popen(["sleep", "60"], cwd="/", **run_as)
@@ -310,10 +337,8 @@ async def test_lock_files_of_a_dead_server_do_not_stop_a_start_even_when_their_p
 async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
     handle: EmbeddedHandle, data_dir: Path
 ) -> None:
-    state = state_of(data_dir)
     await handle.close()
-    os.kill(state.keeper_pid, signal.SIGTERM)
-    await eventually(lambda: not living(data_dir))
+    await rest(data_dir)
     account, binaries = choose_account(Places(data_dir)), choose_binaries("auto", data_dir)
     run_as: Any = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     options = ["-c", "listen_addresses=", "-c", "unix_socket_directories="]
@@ -324,7 +349,7 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
         **run_as,
     )
     try:
-        await eventually(lambda: "ready" in (data_dir / "postgres" / "postmaster.pid").read_text(encoding="ascii"))
+        await eventually(lambda: is_ready(read_pid_file(data_dir / "postgres")))
         refused = await User(data_dir).hear()
         assert f"pid {theirs.pid}" in refused["failed"]
         assert theirs.poll() is None
@@ -334,17 +359,17 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
 
 
 @on_linux
-async def test_an_interrupted_initdb_begins_again(data_dir: Path) -> None:
-    user = User(data_dir)
-    await eventually(lambda: list(data_dir.glob("postgres.new-*/base/1/*")) if data_dir.exists() else None)
-    state = read_state(Places(data_dir))
+async def test_an_interrupted_initdb_begins_again(new_dir: Path) -> None:
+    user = User(new_dir)
+    await eventually(lambda: list(new_dir.glob("postgres.new-*/base/1/*")) if new_dir.exists() else None)
+    state = read_state(Places(new_dir))
     assert state is not None
     os.kill(state.keeper_pid, signal.SIGKILL)
     user.kill()
-    assert not (data_dir / "postgres").exists()
-    second = await connect_embedded(data_dir, timeout_seconds=60)
+    assert not (new_dir / "postgres").exists()
+    second = await connect_embedded(new_dir, timeout_seconds=60)
     assert await query(second, "SELECT 1") == 1
-    assert not list(data_dir.glob("postgres.new-*"))
+    assert not list(new_dir.glob("postgres.new-*"))
     await second.close()
 
 
@@ -402,8 +427,8 @@ async def connect_or_skip(data_dir: Path, preference: str) -> EmbeddedHandle:
 
 
 @on_linux
-async def test_the_systems_server_works_too_and_reads_vietnamese(data_dir: Path) -> None:
-    user = await connect_or_skip(data_dir, "system")
+async def test_the_systems_server_works_too_and_reads_vietnamese(new_dir: Path) -> None:
+    user = await connect_or_skip(new_dir, "system")
     assert await query(user, "SELECT lower('ỦNG HỘ ĐỨC')") == "ủng hộ đức"
     assert "from the system" in user.description
     await user.close()
@@ -555,12 +580,12 @@ def test_another_major_is_refused_with_a_sentence(base: Path) -> None:
         assert part in str(caught.value)
 
 
-async def test_a_refused_folder_stays_as_it_was(data_dir: Path) -> None:
-    (data_dir / "postgres").mkdir(parents=True)
-    (data_dir / "postgres" / "PG_VERSION").write_text("14\n", encoding="ascii")
+async def test_a_refused_folder_stays_as_it_was(new_dir: Path) -> None:
+    (new_dir / "postgres").mkdir(parents=True)
+    (new_dir / "postgres" / "PG_VERSION").write_text("14\n", encoding="ascii")
     with pytest.raises(EmbeddedServerFailed, match="written by PostgreSQL 14"):
-        await connect_embedded(data_dir, timeout_seconds=10)
-    assert [path.name for path in (data_dir / "postgres").iterdir()] == ["PG_VERSION"]
+        await connect_embedded(new_dir, timeout_seconds=10)
+    assert [path.name for path in (new_dir / "postgres").iterdir()] == ["PG_VERSION"]
 
 
 def test_existing_data_decides_before_the_order(base: Path) -> None:
@@ -587,20 +612,21 @@ def test_the_programs_may_be_pointed_at(base: Path) -> None:
         choose_binaries(str(base), base)
 
 
-async def test_a_folder_with_something_else_in_it_is_refused(data_dir: Path) -> None:
-    (data_dir / "postgres").mkdir(parents=True)
-    (data_dir / "postgres" / "letter.txt").write_text("mine", encoding="ascii")
+async def test_a_folder_with_something_else_in_it_is_refused(new_dir: Path) -> None:
+    (new_dir / "postgres").mkdir(parents=True)
+    (new_dir / "postgres" / "letter.txt").write_text("mine", encoding="ascii")
     with pytest.raises(EmbeddedServerFailed, match="is not a PostgreSQL data folder"):
-        await connect_embedded(data_dir, timeout_seconds=30)
+        await connect_embedded(new_dir, timeout_seconds=30)
 
 
 async def test_damaged_data_is_a_sentence_with_the_servers_last_words(data_dir: Path) -> None:
     first = await connect_embedded(data_dir, timeout_seconds=60)
     await first.close()
-    os.kill(state_of(data_dir).keeper_pid, signal.SIGTERM)
-    await eventually(lambda: not living(data_dir))
+    await rest(data_dir)
     (data_dir / "postgres" / "global" / "pg_control").unlink()
-    with pytest.raises(EmbeddedServerFailed, match=r"did not start in .*pg_control.*see .*postgres\.log"):
+    with pytest.raises(
+        EmbeddedServerFailed, match=r"did not start in .*: could not find the .*; see .*postgres\.log"
+    ):
         await connect_embedded(data_dir, timeout_seconds=30)
 
 

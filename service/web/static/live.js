@@ -69,9 +69,10 @@ function show(totals) {
   const root = /** @type {HTMLElement | null} */ (
     document.querySelector(`[data-campaign="${CSS.escape(totals.campaign)}"]`)
   );
-  const shown = Math.max(Number(root?.dataset.version ?? -1), newest.get(totals.campaign)?.version ?? -1);
-  if (totals.version > shown) newest.set(totals.campaign, totals);
-  if (root && totals.version > Number(root.dataset.version) && totals.version >= shown) paint(root, totals);
+  const known = newest.get(totals.campaign);
+  const best = known && known.version >= totals.version ? known : totals;
+  newest.set(totals.campaign, best);
+  if (root && best.version > Number(root.dataset.version)) paint(root, best);
   return root;
 }
 
@@ -135,23 +136,26 @@ async function pulse() {
     const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(8000) });
     if (!response.ok) throw new Error(String(response.status));
     drift = Date.parse(response.headers.get("date") ?? new Date().toISOString()) - Date.now();
-    const age = response.headers.get("x-portal1400-age-seconds");
-    write(
-      document.getElementById("stale"),
-      age !== null && Number(age) >= STALE_SECONDS ? text("stale", { ago: ago(Number(age)) }) : "",
-    );
+    write(document.getElementById("stale"), staleness(response.headers.get("x-portal1400-age-seconds")));
     const answer = await response.json();
-    for (const totals of slug ? [answer] : answer.campaigns) show(totals);
-    const silent = Date.now() - heardAt > 4 * PULSE_MS;
-    if (!stream || stream.readyState === EventSource.CLOSED || silent) {
-      heardAt = Date.now();
-      connect();
-    }
+    /** @type {Totals[]} */
+    const all = slug ? [answer] : answer.campaigns;
+    const missed = all.some((totals) => totals.version > (newest.get(totals.campaign)?.version ?? Infinity));
+    for (const totals of all) show(totals);
+    const silent = missed && Date.now() - heardAt > PULSE_MS;
+    // A refused stream stays closed by itself; a silent one lost its way without anybody being told.
+    if (!stream || stream.readyState === EventSource.CLOSED || silent) connect();
   } catch {
     connection(false);
   }
   if (hasTurned()) await refreshPage();
   if (slug) await pulseChart(slug);
+}
+
+/** @param {string | null} age seconds since that worker last read the database; `unknown` before the first time */
+function staleness(age) {
+  if (age === "unknown") return text("never_seen");
+  return Number(age) >= STALE_SECONDS ? text("stale", { ago: ago(Number(age)) }) : "";
 }
 
 /** Redraws when there is something new: another version or another minute. @param {string} campaign */
@@ -178,7 +182,8 @@ function hasTurned() {
 /** Takes the server's page anew, at most once a pulse and never under a reader's cursor. */
 async function refreshPage() {
   const main = document.getElementById("main");
-  if (!main || main.contains(document.activeElement) || Date.now() - refreshedAt < PULSE_MS) return;
+  const reader = document.activeElement !== main && main?.contains(document.activeElement);
+  if (!main || reader || Date.now() - refreshedAt < PULSE_MS) return;
   refreshedAt = Date.now();
   try {
     const response = await fetch(location.href, { signal: AbortSignal.timeout(8000) });

@@ -1,0 +1,234 @@
+"""What arrives in an evening: who texts what to which campaign, over which carrier, with which fault.
+
+Everything is drawn from one seeded source: the same seed, book and start give the same messages. Ids carry the
+run's own name, so that a second run is new messages and not repeats of the first.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from campaigns.book import Book, Campaign, CampaignState, Route
+from campaigns.grammar import ReadingOutcome, read
+from service.simulate.forms import counted_text, units_texted, unknown_text, wrong_text
+from service.simulate.links import Link
+from service.simulate.message import OF_THE_DONOR, ON_THE_WAY, Delivery, Fault, Planned, Sms
+from service.simulate.refused import SimulateRefused
+
+CARRIER_SHARES: Mapping[str, float] = {
+    "viettel": 0.4755,
+    "mobifone": 0.2935,
+    "vinaphone": 0.214,
+    "vietnamobile": 0.011,
+    "gmobile": 0.006,
+}
+"""The mean of the two drives whose carriers were published, 2009 (final) and 2014 (after three days)."""
+
+NUMBERS = 10_000_000
+"""The numbers 84 95 xxxxxxx, a range whose network closed down."""
+FAITHFUL_NUMBERS = 50
+FAITHFUL_SHARE = 0.08
+"""Some donors text again and again, the same text too; each is a gift of its own."""
+NUMBER_FORMS = ("84", "84", "84", "+84", "0")
+
+BATCHED_SHARE = 0.6
+BATCH_MAX = 20
+BATCH_SECONDS = 1.0
+"""Messages that a partner of our own protocol sends in batches; how many, and for how long it gathers them."""
+
+NEAR = timedelta(hours=1)
+DRAWS_MAX = 20
+
+
+class Writer:
+    """Turns what somebody texts into a message on a link: number, id, and the words for its carrier."""
+
+    def __init__(self, links: Sequence[Link], chance: random.Random, run: str) -> None:
+        self._chance = chance
+        self._run = run
+        self._count = 0
+        self._faithful = [chance.randrange(NUMBERS) for _ in range(FAITHFUL_NUMBERS)]
+        served: dict[str, list[Link]] = {}
+        for link in links:
+            for carrier in link.carriers:
+                served.setdefault(carrier, []).append(link)
+        self._served = served
+        # Where only carriers without a published share are linked, all are alike.
+        shares = {carrier: CARRIER_SHARES.get(carrier, 0.0) for carrier in served}
+        self._carriers = tuple(shares)
+        self._weights = tuple(shares.values()) if sum(shares.values()) else (1.0,) * len(shares)
+
+    def carrier_and_link(self) -> tuple[str, Link]:
+        """Whose customer texts, and over which of that carrier's links it comes."""
+        carrier = self._chance.choices(self._carriers, self._weights)[0]
+        return carrier, self._chance.choice(self._served[carrier])
+
+    def sms(self, carrier: str, link: Link, route: Route, keyword: str, text: str, at: datetime | None) -> Sms:
+        """The next message of the run. `at` is dropped where the link tells no time."""
+        chance, number = self._chance, self._count
+        self._count += 1
+        is_faithful = chance.random() < FAITHFUL_SHARE
+        donor = chance.choice(self._faithful) if is_faithful else chance.randrange(NUMBERS)
+        return Sms(
+            number=number,
+            native_id=f"{self._run}-{number}",
+            msisdn=f"{chance.choice(NUMBER_FORMS)}95{donor:07d}",
+            short_code=route.short_code,
+            text=text,
+            keyword=keyword,
+            carrier=carrier,
+            said=link.carriers[carrier],
+            # Whole seconds are what every protocol can say.
+            at=at.replace(microsecond=0) if at is not None and link.is_timed else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A campaign's keyword, and the message times at which it is texted: from `since`, in the pace of the run."""
+
+    campaign: Campaign
+    route: Route
+    keyword: str
+    since: datetime
+
+
+class Evening:
+    """Messages for the campaigns of a book that are open, else (replayed) for those that have closed.
+
+    `started_at` is aware; `seconds` is how long the run may last. Raises SimulateRefused where a fault that has
+    a share cannot be played with this book.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        writer: Writer,
+        shares: Mapping[Fault, float],
+        chance: random.Random,
+        started_at: datetime,
+        seconds: float,
+    ) -> None:
+        self._book, self._writer, self._chance, self._started_at = book, writer, chance, started_at
+        self._on_the_way = _cumulated(shares, ON_THE_WAY)
+        self._of_the_donor = _cumulated(shares, OF_THE_DONOR)
+        self.aims = _aims(book, started_at, seconds)
+        if not self.aims:
+            raise SimulateRefused("the book file has no campaign with a route: add one, nothing could be texted")
+        self._outside = {fault: _outside(book, fault, started_at) for fault in (Fault.LATE, Fault.EARLY)}
+        for fault, aims in self._outside.items():
+            if shares.get(fault) and not aims:
+                wanted = "has closed" if fault is Fault.LATE else "has a beginning to be early for"
+                raise SimulateRefused(f"--faults {fault}: the book file has no campaign that {wanted}; leave it out")
+
+    def planned(self, moments: Iterable[float]) -> Iterator[Planned]:
+        """A message for each of `moments` (seconds from the start, ascending)."""
+        for due in moments:
+            carrier, link = self._writer.carrier_and_link()
+            fault = _drawn(self._of_the_donor, self._chance)
+            if fault is Fault.LATE or fault is Fault.EARLY:
+                sms = self._outside_window(fault, carrier, link)
+            else:
+                sms = self._inside_window(fault, carrier, link, due)
+            yield Planned(sms, link, due, _drawn(self._on_the_way, self._chance))
+
+    def _inside_window(self, fault: Fault | None, carrier: str, link: Link, due: float) -> Sms:
+        aim = self._chance.choice(self.aims)
+        at = aim.since + timedelta(seconds=due)
+        if fault is Fault.WRONG:
+            text = wrong_text(self._chance, aim.route, aim.keyword)
+        elif fault is Fault.UNKNOWN:
+            text = unknown_text(self._chance, aim.route, aim.keyword)
+        else:
+            text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
+        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at)
+
+    def _outside_window(self, fault: Fault, carrier: str, link: Link) -> Sms:
+        """A right text at a wrong time. Where another campaign would take it, another is drawn."""
+        outcome = ReadingOutcome.AFTER_CLOSE if fault is Fault.LATE else ReadingOutcome.BEFORE_OPEN
+        for _ in range(DRAWS_MAX):
+            aim = self._chance.choice(self._outside[fault])
+            text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
+            at = aim.since + self._chance.random() * min(NEAR, self._started_at - aim.since)
+            when = at if link.is_timed else self._started_at
+            if read(self._book, aim.route.short_code, text, when).outcome is outcome:
+                break
+        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at)
+
+
+def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[Aim, ...]:
+    """Every keyword of the campaigns to be texted: those open during the whole run, else the closed, else all."""
+    end = started_at + timedelta(seconds=seconds) + NEAR
+    is_open = [each for each in book.campaigns if each.opens_at <= started_at and end < each.closes_at]
+    closed = [each for each in book.campaigns if each.closes_at <= started_at]
+    if is_open:
+        return _keywords(is_open, {each.slug: started_at for each in is_open})
+    # Nothing is open: the past is played, as a recovery would bring it; links without times then come too late.
+    return _keywords(closed or book.campaigns, {each.slug: min(each.opens_at, started_at) for each in book.campaigns})
+
+
+def _outside(book: Book, fault: Fault, started_at: datetime) -> tuple[Aim, ...]:
+    """What may be texted too late or too early, none of it in the future: carriers' clocks there are not believed."""
+    if fault is Fault.LATE:
+        closed = [each for each in book.campaigns if each.state_at(started_at) is CampaignState.CLOSED]
+        return _keywords(closed, {each.slug: each.closes_at for each in closed})
+    since = {each.slug: min(each.opens_at - NEAR, started_at) for each in book.campaigns}
+    return _keywords(book.campaigns, since)
+
+
+def _keywords(campaigns: Iterable[Campaign], since: Mapping[str, datetime]) -> tuple[Aim, ...]:
+    return tuple(
+        Aim(campaign, route, keyword, since[campaign.slug])
+        for campaign in campaigns
+        for route in campaign.routes
+        for keyword in route.keywords
+    )
+
+
+def _cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:
+    made: list[tuple[float, Fault]] = []
+    reached = 0.0
+    for fault in among:
+        reached += shares.get(fault, 0.0)
+        made.append((reached, fault))
+    return tuple(made)
+
+
+def _drawn(cumulated: Sequence[tuple[float, Fault]], chance: random.Random) -> Fault | None:
+    drawn = chance.random()
+    return next((fault for reached, fault in cumulated if drawn < reached), None)
+
+
+def bundled(planned: Iterable[Planned], chance: random.Random) -> Iterator[Delivery]:
+    """Callbacks: one for each message, but some of those over `standard` gathered into batches.
+
+    A message that meets with a conflict or a broken connection goes alone. One that is repeated may stand twice
+    in its batch.
+    """
+    gathering: dict[str, tuple[deque[Planned], int]] = {}
+    for each in planned:
+        for account, (waiting, _) in list(gathering.items()):
+            if each.due_seconds - waiting[0].due_seconds > BATCH_SECONDS:
+                yield _batch(gathering.pop(account)[0], each.due_seconds)
+        is_alone = each.fault in (Fault.CONFLICTS, Fault.DISCONNECT) or chance.random() >= BATCHED_SHARE
+        if each.link.protocol != "standard" or is_alone:
+            yield Delivery((each.sms,), each.link, each.due_seconds, each.fault)
+            continue
+        waiting, size = gathering.setdefault(each.link.account, (deque(), chance.randint(2, BATCH_MAX)))
+        waiting.append(each)
+        if len(waiting) >= size:
+            yield _batch(gathering.pop(each.link.account)[0], each.due_seconds)
+    for waiting, _ in gathering.values():
+        yield _batch(waiting, waiting[-1].due_seconds)
+
+
+def _batch(waiting: Iterable[Planned], due_seconds: float) -> Delivery:
+    messages: list[Sms] = []
+    link = None
+    for each in waiting:
+        messages += [each.sms, each.sms] if each.fault is Fault.DUPLICATES else [each.sms]
+        link = each.link
+    assert link is not None  # noqa: S101 -- only ever called with something gathered
+    return Delivery(tuple(messages), link, due_seconds)
