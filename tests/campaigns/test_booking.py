@@ -177,7 +177,7 @@ async def test_a_change_that_shows_raises_the_version_of_the_total(
     assert await apply(connection, FILE.replace(old, new), RUNNING) == []
 
     rows = await connection.fetch(
-        "SELECT slug, carrier, slot, version, lines, messages, pledged_vnd, as_of >= now() - interval '1 minute' AS fresh "
+        "SELECT slug, carrier, slot, version, lines, messages, pledged_vnd, as_of > now() - interval '1 minute' "
         "FROM campaign_total JOIN campaign ON campaign.id = campaign_id"
     )
     assert [tuple(row) for row in rows] == [("vnn", "unknown", 0, 1, 0, 0, 0, True)]
@@ -339,10 +339,10 @@ async def test_an_extension_over_a_stored_campaign_is_refused(connection: asyncp
     found = await refusals(connection, EXTENDED[: EXTENDED.index("[[campaign.route]]")], RUNNING)
 
     assert [each[:2] for each in found] == [("campaign[0]", 6)]
-    assert "of campaign second" in found[0][2] or "of campaign vnn" in found[0][2]
+    assert "of campaign second" in found[0][2]
 
 
-async def test_two_campaigns_may_exchange_their_windows_in_one_file(connection: asyncpg.Connection) -> None:
+async def test_two_windows_that_meet_may_move_together_in_one_file(connection: asyncpg.Connection) -> None:
     await apply(connection, FILE + SECOND)
     shortened = FILE.replace("1/QD", "2/QD").replace("2027-01-01", "2026-12-01")
     earlier = SECOND.replace('organiser = "mttq"', 'organiser = "mttq"\ndecision = "3/QD"').replace(

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,6 +95,24 @@ networks = ["127.0.0.0/8"]
 """
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def outcome(self) -> str | None:
+        """How the callback ended, where the protocol tells."""
+        return self.headers.get("x-portal1400-outcome")
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+
 @dataclass
 class Portal:
     """A running service: its addresses, its database, and ways to speak to it."""
@@ -106,17 +124,14 @@ class Portal:
     dsn: str
     http: aiohttp.ClientSession
 
-    async def post(
-        self, body: dict[str, Any] | bytes, *, account: str = "hub", **changes: Any
-    ) -> aiohttp.ClientResponse:
-        """Post a signed callback of the `standard` protocol; the answer is read."""
+    async def post(self, body: dict[str, Any] | bytes, *, account: str = "hub", **changes: Any) -> Reply:
+        """Post a signed callback of the `standard` protocol."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = changes.pop("headers", None) or signed(raw)
         async with self.http.post(
             f"{self.base}/gw/standard/{account}", data=raw, headers=headers, **changes
         ) as answer:
-            await answer.read()
-            return answer
+            return Reply(answer.status, answer.headers, await answer.read())
 
     async def get(self, path: str, **changes: Any) -> Any:
         """GET a public JSON address."""

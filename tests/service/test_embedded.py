@@ -341,7 +341,8 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
     await rest(data_dir)
     account, binaries = choose_account(Places(data_dir)), choose_binaries("auto", data_dir)
     run_as: Any = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
-    options = ["-c", "listen_addresses=", "-c", "unix_socket_directories="]
+    data_dir.parent.chmod(0o777)
+    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={data_dir.parent}"]
     theirs = subprocess.Popen(
         [str(binaries.folder / "postgres"), "-D", str(data_dir / "postgres"), *options],
         cwd="/",
