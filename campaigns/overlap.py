@@ -35,12 +35,13 @@ def clashes(claims: Iterable[Claim]) -> Iterator[ApplyProblem]:
         for keyword in claim.route.keywords:
             group = held.setdefault((claim.route.short_code, keyword.replace(" ", "")), [])
             for other, other_keyword in group:
-                reason = _reason(claim, keyword, other, other_keyword)
-                place = claim.place or other.place
-                # A pair of the stored book was judged when it was stored; one sentence for each other campaign.
-                if reason and place is not None and other.slug not in told:
+                # Told from the side that the file can change; a pair of the stored book alone was judged before.
+                pair = (claim, keyword, other, other_keyword)
+                ours, own_keyword, theirs, their_keyword = pair if claim.place else (*pair[2:], *pair[:2])
+                reason = _reason(ours, own_keyword, theirs, their_keyword)
+                if reason and ours.place is not None and other.slug not in told:
                     told.add(other.slug)
-                    yield ApplyProblem(place.toml_path, place.line, reason)
+                    yield ApplyProblem(ours.place.toml_path, ours.place.line, reason)
             group.append((claim, keyword))
 
 

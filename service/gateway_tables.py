@@ -137,8 +137,11 @@ class _Table:
         try:
             return settings_of(adapter, without_references(adapter, own))
         except ValidationError as error:
-            for each in error.errors(include_url=False, include_input=False):
-                self._refuse(each["loc"], sentence(each))
+            faults = error.errors(include_url=False, include_input=False)
+            inner = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
+            # A list with a wrong item counts as too short as well: the item is what has to be told.
+            for fault in (each for each in faults if each["loc"] not in inner):
+                self._refuse(fault["loc"], sentence(fault))
             return None
 
     def _require_storable(self, place: tuple[str | int, ...], value: Any) -> None:

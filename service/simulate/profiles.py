@@ -3,8 +3,9 @@
 Each figure stands here with the moment it was published for. Message times are as they were; only the sending
 is faster. At `scale` 1,000 a figure is the published one / 1,000, rounded down to whole units and messages.
 
-Source: for 2019 Bao Phap luat, baophapluat.vn;
-figures are collected, with their addresses, in docs/simulate.md.
+Source: for 2019 baomoi.net.vn (c31887097); for 2020 suckhoedoisong.vn (launch day), ttvn.toquoc.vn (two days),
+cand.com.vn (five days), vietnamnet.vn (seven days), a copy at jenivy.com (29 March), vietnamnews.vn (5 April),
+laodong.vn (6 April), a copy of a VietNamNet item (27 April).
 """
 
 import random

@@ -138,7 +138,7 @@ class KannelSender(Sender):
     """A Kannel that fetches the `get-url` our documentation tells its operator to configure."""
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:  # noqa: ARG002 -- its attempts are not timed
-        """GET. A text of ASCII goes as UTF-8, any other as the UTF-16 it had on the air; parts we do not use are empty."""
+        """GET. A text of ASCII goes as UTF-8, any other as the UTF-16BE it had on the air."""
         (sms,) = messages
         is_plain = sms.text.isascii()
         values = {

@@ -73,7 +73,7 @@ class Writer:
         donor = chance.choice(self._faithful) if is_faithful else chance.randrange(NUMBERS)
         return Sms(
             number=number,
-            native_id=f"{self._run}-{number}",
+            native_id=f"{self._run}{number:09d}",
             msisdn=f"{chance.choice(NUMBER_FORMS)}95{donor:07d}",
             short_code=route.short_code,
             text=text,
@@ -112,8 +112,8 @@ class Evening:
         seconds: float,
     ) -> None:
         self._book, self._writer, self._chance, self._started_at = book, writer, chance, started_at
-        self._on_the_way = _cumulated(shares, ON_THE_WAY)
-        self._of_the_donor = _cumulated(shares, OF_THE_DONOR)
+        self._on_the_way = cumulated(shares, ON_THE_WAY)
+        self._of_the_donor = cumulated(shares, OF_THE_DONOR)
         self.aims = _aims(book, started_at, seconds)
         if not self.aims:
             raise SimulateRefused("the book file has no campaign with a route: add one, nothing could be texted")
@@ -127,12 +127,12 @@ class Evening:
         """A message for each of `moments` (seconds from the start, ascending)."""
         for due in moments:
             carrier, link = self._writer.carrier_and_link()
-            fault = _drawn(self._of_the_donor, self._chance)
+            fault = drawn_fault(self._of_the_donor, self._chance)
             if fault is Fault.LATE or fault is Fault.EARLY:
                 sms = self._outside_window(fault, carrier, link)
             else:
                 sms = self._inside_window(fault, carrier, link, due)
-            yield Planned(sms, link, due, _drawn(self._on_the_way, self._chance))
+            yield Planned(sms, link, due, drawn_fault(self._on_the_way, self._chance))
 
     def _inside_window(self, fault: Fault | None, carrier: str, link: Link, due: float) -> Sms:
         aim = self._chance.choice(self.aims)
@@ -187,7 +187,8 @@ def _keywords(campaigns: Iterable[Campaign], since: Mapping[str, datetime]) -> t
     )
 
 
-def _cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:
+def cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:
+    """The faults `among` with the upper ends of their shares, one after another."""
     made: list[tuple[float, Fault]] = []
     reached = 0.0
     for fault in among:
@@ -196,7 +197,8 @@ def _cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[t
     return tuple(made)
 
 
-def _drawn(cumulated: Sequence[tuple[float, Fault]], chance: random.Random) -> Fault | None:
+def drawn_fault(cumulated: Sequence[tuple[float, Fault]], chance: random.Random) -> Fault | None:
+    """One of the faults by its share, else none. Always draws once."""
     drawn = chance.random()
     return next((fault for reached, fault in cumulated if drawn < reached), None)
 

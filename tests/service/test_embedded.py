@@ -177,20 +177,44 @@ class User:
         assert self.process.returncode == 0
 
     def kill(self) -> None:
-        """Kill -9 its whole process group."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        """Kill -9 its whole process group, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
+
+
+class Users(list[User]):
+    """Makes users and, when the test is over, sees to it that none is left."""
+
+    def enter(self, data_dir: Path, preference: str = "auto", **run: Any) -> User:
+        """One more user of this folder."""
+        self.append(User(data_dir, preference, **run))
+        return self[-1]
+
+
+@pytest.fixture
+def users(new_dir: Path) -> Iterator[Users]:
+    """The processes of a test."""
+    entered = Users()
+    yield entered
+    for user in entered:
+        user.kill()
 
 
 # ---- life and death --------------------------------------------------------------------------------------------
 
 
 @on_linux
-async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_leave_stops(new_dir: Path) -> None:
-    apply = User(new_dir)
+async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_leave_stops(
+    new_dir: Path, users: Users
+) -> None:
+    apply = users.enter(new_dir)
     first = await apply.hear()
     assert any("creating the database files" in step for step in first["told"])
-    serve = User(new_dir)
+    serve = users.enter(new_dir)
     second = await serve.hear()
     assert second["dsn"] == first["dsn"]
     assert not any("starting" in step for step in second["told"])
@@ -208,9 +232,8 @@ async def test_who_comes_first_starts_who_comes_second_joins_and_the_last_to_lea
 
 
 @on_linux
-async def test_four_users_who_come_at_the_same_instant_share_one_server(new_dir: Path) -> None:
-    users = [User(new_dir) for _ in range(4)]
-    heard = [await user.hear() for user in users]
+async def test_four_users_who_come_at_the_same_instant_share_one_server(new_dir: Path, users: Users) -> None:
+    heard = [await user.hear() for user in [users.enter(new_dir) for _ in range(4)]]
     assert len({each.get("dsn") for each in heard}) == 1
     assert sum("service.keeper" in words for words in living(new_dir).values()) == 1
     assert sum("/postgres -D" in words for words in living(new_dir).values()) == 1
@@ -220,9 +243,8 @@ async def test_four_users_who_come_at_the_same_instant_share_one_server(new_dir:
 
 @on_linux
 @pytest.mark.slow
-async def test_users_killed_as_a_group_leave_nothing_running(data_dir: Path) -> None:
-    users = [User(data_dir) for _ in range(2)]
-    for user in users:
+async def test_users_killed_as_a_group_leave_nothing_running(data_dir: Path, users: Users) -> None:
+    for user in [users.enter(data_dir) for _ in range(2)]:
         await user.hear()
     for user in users:
         user.kill()
@@ -335,7 +357,7 @@ async def test_lock_files_of_a_dead_server_do_not_stop_a_start_even_when_their_p
 
 @on_linux
 async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
-    handle: EmbeddedHandle, data_dir: Path
+    handle: EmbeddedHandle, data_dir: Path, users: Users
 ) -> None:
     await handle.close()
     await rest(data_dir)
@@ -351,7 +373,7 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
     )
     try:
         await eventually(lambda: is_ready(read_pid_file(data_dir / "postgres")))
-        refused = await User(data_dir).hear()
+        refused = await users.enter(data_dir).hear()
         assert f"pid {theirs.pid}" in refused["failed"]
         assert theirs.poll() is None
     finally:
@@ -360,8 +382,8 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
 
 
 @on_linux
-async def test_an_interrupted_initdb_begins_again(new_dir: Path) -> None:
-    user = User(new_dir)
+async def test_an_interrupted_initdb_begins_again(new_dir: Path, users: Users) -> None:
+    user = users.enter(new_dir)
     await eventually(lambda: list(new_dir.glob("postgres.new-*/base/1/*")) if new_dir.exists() else None)
     state = read_state(Places(new_dir))
     assert state is not None
@@ -460,13 +482,13 @@ def test_programs_that_the_account_cannot_reach_are_copied_once(base: Path) -> N
 
 @on_linux
 @as_root
-async def test_an_ordinary_user_needs_no_root(base: Path) -> None:
+async def test_an_ordinary_user_needs_no_root(base: Path, users: Users) -> None:
     nobody = pwd.getpwnam("nobody")
     run_as: Any = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     python = python_for(run_as)
     base.chmod(0o777)
     with data_folder(base) as data_dir:
-        user = User(data_dir, python=python, **run_as)
+        user = users.enter(data_dir, python=python, **run_as)
         heard = await user.hear()
         assert "as user" not in heard["description"]
         pid = state_of(data_dir).server_pid
@@ -490,8 +512,8 @@ def python_for(run_as: Any) -> str:
 
 
 @on_linux
-async def test_our_secrets_do_not_live_on_in_keeper_and_server(data_dir: Path) -> None:
-    user = User(data_dir, env={"PORTAL1400_SECRET_KEY": CANARY})
+async def test_our_secrets_do_not_live_on_in_keeper_and_server(data_dir: Path, users: Users) -> None:
+    user = users.enter(data_dir, env={"PORTAL1400_SECRET_KEY": CANARY})
     await user.hear()
     state = state_of(data_dir)
     for pid in (state.keeper_pid, state.server_pid):

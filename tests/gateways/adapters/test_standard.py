@@ -397,7 +397,7 @@ def test_a_batch_of_nothing_but_faults_is_answered_in_short(ours: Gateway[Any]) 
     assert FieldError(**as_json(answer)["errors"][0]) == FieldError("data.0.data.msisdn", "is missing")
 
 
-WRONG_SETTINGS = {
+WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "no secrets": ({}, "secrets"),
     "empty list": ({"secrets": []}, "secrets"),
     "nine secrets": ({"secrets": [SECRET] * 9}, "secrets"),

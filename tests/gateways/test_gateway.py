@@ -1,0 +1,106 @@
+"""What every gateway does before its protocol is asked: all factors, in one order, and only then the content."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import ClassVar
+
+import pytest
+
+from gateways.callback import Callback
+from gateways.events import Event
+from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected, StaleAttempt
+from gateways.outcome import Answer, FieldError, Outcome, Result
+from tests.gateways.contract import KEY, LISTED, STRANGER, request
+
+NETWORKS = (IPv4Network("127.0.0.0/8"), IPv6Network("2001:db8::/32"))
+
+
+class Telltale(Gateway[AccountSettings]):
+    """A protocol that writes down what it was asked, and refuses as it is told."""
+
+    name: ClassVar[str] = "telltale"
+    settings_model: ClassVar[type[AccountSettings]] = AccountSettings
+
+    def __init__(self, refusal: Exception | None = None, networks: tuple[IPv4Network | IPv6Network, ...] = NETWORKS):
+        super().__init__(Account("acc", "viettel", networks, AccountSettings(path_secret="right")))
+        self.asked: list[str] = []
+        self.refusal = refusal
+
+    def verify(self, callback: Callback) -> None:
+        self.asked.append("verify")
+        if self.refusal is not None:
+            raise self.refusal
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        self.asked.append("parse")
+        return ()
+
+    def respond(self, result: Result) -> Answer:
+        return Answer(200)
+
+    def document(self, callback: Callback) -> Answer | None:
+        return Answer(200) if callback.query == "wsdl" else None
+
+
+RIGHT = request(path_secret="right")
+
+
+def test_the_content_is_read_only_after_every_factor_passed() -> None:
+    telltale = Telltale()
+    telltale.open(RIGHT, KEY)
+    assert telltale.asked == ["verify", "parse"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [replace(RIGHT, peer=STRANGER), replace(RIGHT, path_secret="wrong"), replace(RIGHT, path_secret=None)]
+)
+def test_whatever_factor_fails_all_are_asked_and_nothing_is_read(wrong: Callback) -> None:
+    telltale = Telltale()
+    with pytest.raises(SignatureRejected):
+        telltale.open(wrong, KEY)
+    assert telltale.asked == ["verify"]
+
+
+def test_a_late_attempt_is_only_told_to_whom_we_know() -> None:
+    late = Telltale(StaleAttempt("late"))
+    with pytest.raises(StaleAttempt):
+        late.open(RIGHT, KEY)
+    for wrong in (replace(RIGHT, peer=STRANGER), replace(RIGHT, path_secret="wrong")):
+        with pytest.raises(SignatureRejected):
+            late.open(wrong, KEY)
+    assert late.asked == ["verify"] * 3
+
+
+def test_a_wrong_signature_from_a_listed_network_is_known_as_such() -> None:
+    rejected = SignatureRejected("signature")
+    for networks, peer, is_listed in ((NETWORKS, LISTED, True), (NETWORKS, STRANGER, False), ((), LISTED, False)):
+        with pytest.raises(SignatureRejected) as caught:
+            Telltale(rejected, networks).open(replace(RIGHT, peer=peer), KEY)
+        assert caught.value.from_listed_network == is_listed
+
+
+def test_networks_are_of_both_families() -> None:
+    Telltale().open(replace(RIGHT, peer=IPv6Address("2001:db8::1")), KEY)
+    with pytest.raises(SignatureRejected):
+        Telltale().open(replace(RIGHT, peer=IPv6Address("2001:db9::1")), KEY)
+
+
+def test_a_description_asks_for_source_and_path() -> None:
+    telltale = Telltale()
+    asked = replace(RIGHT, query="wsdl")
+    assert telltale.describe(asked) == Answer(200)
+    assert telltale.describe(RIGHT) is None
+    with pytest.raises(SignatureRejected):
+        telltale.describe(replace(asked, path_secret="wrong"))
+    assert telltale.asked == []
+
+
+def test_a_rejection_says_what_happened_in_few_words() -> None:
+    errors = tuple(FieldError(f"data.{number}", "is missing") for number in range(7))
+    malformed = MalformedCallback(errors)
+    assert str(malformed) == "; ".join(f"data.{number}: is missing" for number in range(5))
+    assert [kind.outcome for kind in (MalformedCallback, SignatureRejected, StaleAttempt)] == [
+        Outcome.MALFORMED,
+        Outcome.UNAUTHENTICATED,
+        Outcome.STALE,
+    ]
