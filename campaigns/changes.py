@@ -156,7 +156,7 @@ def _decision_problems(entry: CampaignEntry, stored: Campaign, now: datetime) ->
         if old <= now:
             reason = f"cannot move: {_time(old)} has passed; write that time, or open another campaign"
             problems.append(_problem(entry, key, reason))
-        elif False:
+        elif new <= now:
             reason = f"cannot move from {_time(old)} into the past; choose a time to come"
             problems.append(_problem(entry, key, reason))
     return problems

@@ -88,7 +88,7 @@ class Database:
         """Make `pool` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
         try:
             connection = await self.connect()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, OverflowError) as error:
             raise DatabaseRefused(
                 f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
                 "PORTAL1400_DATABASE_URL names the right host, database, user and password"

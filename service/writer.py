@@ -35,6 +35,7 @@ from campaigns.store import (
     select_stored,
     take_slot,
 )
+from service.logs import describe_failure
 
 log = structlog.get_logger("writer")
 
@@ -184,34 +185,51 @@ class Writer:
         while not (self._stopping and not self._queue):
             try:
                 connection = await self._connect()
-                slot = await take_slot(connection, index)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("writer_cannot_connect", reason=type(error).__name__, attempt=attempt)
-                await self._recover(attempt)
-                attempt += 1
+            except Exception as error:  # noqa: BLE001 -- whatever it was: a writer that ended would be missed for ever
+                log.warning("writer_cannot_connect", reason=_name(error), attempt=attempt)
                 if self._stopping:
                     return
+                await self._recover(attempt)
+                attempt += 1
                 continue
             attempt = 0
-            self.connected += 1
             try:
-                await self._serve(connection, slot)
+                await self._hold(connection, index)
             except DatabaseDown as error:
                 log.warning("writer_lost_its_connection", reason=str(error))
                 await self._recover(0)
+            except Exception as error:  # noqa: BLE001 -- as above
+                log.error("writer_failed", **describe_failure(error))
+                await self._recover(0)
             finally:
-                self.connected -= 1
                 with suppress(Exception):
                     await connection.close(timeout=1)
 
+    async def _hold(self, connection: asyncpg.Connection, index: int) -> None:
+        """Write over `connection` until it is lost or the writer ends."""
+        # A writer that idles must hear of it too: whether any is connected is what readiness says.
+        connection.add_termination_listener(lambda _connection: self._wake.set())
+        slot = await take_slot(connection, index)
+        self.connected += 1
+        try:
+            await self._serve(connection, slot)
+        finally:
+            self.connected -= 1
+
     async def _recover(self, attempt: int) -> None:
         await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
-        if self.on_connection_lost is not None:
+        if self.on_connection_lost is None:
+            return
+        try:
             await self.on_connection_lost()
+        except Exception as error:  # noqa: BLE001 -- the next attempt asks again
+            log.warning("database_not_brought_back", **describe_failure(error))
 
     async def _serve(self, connection: asyncpg.Connection, slot: int) -> None:
         while True:
             await self._wake.wait()
+            if connection.is_closed():
+                raise DatabaseDown("the server closed the connection")
             batch = self._take()
             if not batch:
                 if self._stopping:
@@ -244,7 +262,10 @@ class Writer:
             for entry, result in zip(batch, results, strict=True):
                 if not entry.done.done():
                     entry.done.set_result(result)
-            self._observe(Commit(time.perf_counter() - started, commit[0], commit[1]))
+            try:
+                self._observe(Commit(time.perf_counter() - started, commit[0], commit[1]))
+            except Exception as error:  # noqa: BLE001 -- committed and answered: counting it wrong ends nothing
+                log.error("observer_failed", **describe_failure(error))
             return
 
     async def _halve(self, connection: asyncpg.Connection, slot: int, batch: list[Entry], error: Exception) -> None:

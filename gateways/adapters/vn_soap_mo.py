@@ -172,7 +172,8 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
             headers = (("www-authenticate", 'Basic realm="portal1400", charset="UTF-8"'),)
         elif status == 503:
             headers = (("retry-after", str(result.retry_after_seconds)),)
-        where = (f"{error.path} {error.reason}" for error in result.errors[:_FAULT_ERRORS_MAX])
+        errors = result.errors[:_FAULT_ERRORS_MAX] if result.outcome is Outcome.MALFORMED else ()
+        where = (f"{error.path} {error.reason}" for error in errors)
         return Answer(status, soap.fault(code, "; ".join((sentence, *where))), soap.CONTENT_TYPE, headers)
 
     def _names(self) -> Mapping[str, str]:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from service.simulate.links import PROTOCOLS
 from service.simulate.message import OF_THE_DONOR, ON_THE_WAY, Fault
-from service.simulate.playing import Progress
-from service.simulate.refused import SimulateRefused
 from service.simulate.options import (
     DEFAULT_RATE,
     DEFAULT_SCALE,
@@ -22,6 +20,8 @@ from service.simulate.options import (
     Options,
     require_target,
 )
+from service.simulate.playing import Progress
+from service.simulate.refused import SimulateRefused
 from service.simulate.runner import simulate
 from service.simulate.series import check_series
 

@@ -35,13 +35,13 @@ def require_profile(profile: Profile, book: Book) -> None:
         raise SimulateRefused(f"{profile.name} needs {profile.campaign} open from its first to its last figure")
 
 
-def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> Iterator[Delivery]:
+def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> tuple[Iterator[Delivery], str | None]:
     chance = random.Random(options.seed)  # noqa: S311 -- traffic that can be repeated, no secret
     run = options.run or str(RUN_MIN + secrets.randbelow(9 * RUN_MIN))
     writer = Writer(links, chance, run)
     profile = PROFILES.get(options.profile or "")
     if profile is not None:
-        return bundled(_replayed(profile, book, writer, options, chance), chance)
+        return bundled(_replayed(profile, book, writer, options, chance), chance), None
     seconds = EVENING_SECONDS if options.profile == EVENING else options.seconds
     faults = DEFAULT_FAULTS if options.faults is None else options.faults
     evening = Evening(book, writer, faults, chance, datetime.now(UTC), seconds or ENDLESS_WINDOW_SECONDS)
@@ -50,7 +50,7 @@ def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> I
         if seconds is None
         else arrivals(min(MESSAGES_MAX, max(1, round(options.rate * seconds))), seconds, chance)
     )
-    return bundled(evening.planned(moments), chance)
+    return bundled(evening.planned(moments), chance), evening.note
 
 
 def _replayed(

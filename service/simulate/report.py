@@ -87,7 +87,7 @@ class Report:
         elif wrong:
             yield f"NOT EQUAL: {wrong} figures grew by something else than what was sent"
         else:
-            yield "NOT RIGHT: the totals are those of what was acknowledged, but some answers were not as they must be"
+            yield "NOT RIGHT: the totals are those of what was acknowledged, but some answers were wrong"
 
 
 def _table_lines(row: Row) -> Iterator[tuple[str, ...]]:

@@ -54,7 +54,7 @@ async def simulate(
 
         before = await settled(fetch, lambda _: True, BASELINE_SECONDS)
         _require_campaigns(target, before, book, options)
-        deliveries = planned_deliveries(book, links, options)
+        deliveries, note = planned_deliveries(book, links, options)
         senders = {link.account: SENDERS[link.protocol](link) for link in links}
         player = Player(poster, senders, ledger, stop or asyncio.Event(), progress)
         await player.play(deliveries)
@@ -67,7 +67,7 @@ async def simulate(
             target=target,
             seed=options.seed,
             profile=options.profile,
-            notes=notes,
+            notes=(*notes, note) if note else notes,
             progress=player.progress,
             attempts=poster.attempts,
             retries=dict(poster.retries),

@@ -89,10 +89,13 @@ class Writer:
 class Aim:
     """A campaign's keyword, and the message times at which it is texted: from `since`, in the pace of the run."""
 
-    campaign: Campaign
     route: Route
     keyword: str
     since: datetime
+
+
+Aims = tuple[Aim, ...]
+"""The keywords of one campaign."""
 
 
 class Evening:
@@ -114,8 +117,8 @@ class Evening:
         self._book, self._writer, self._chance, self._started_at = book, writer, chance, started_at
         self._on_the_way = cumulated(shares, ON_THE_WAY)
         self._of_the_donor = cumulated(shares, OF_THE_DONOR)
-        self.aims = _aims(book, started_at, seconds)
-        if not self.aims:
+        self._aims, self.note = _aims(book, started_at, seconds)
+        if not self._aims:
             raise SimulateRefused("the book file has no campaign with a route: add one, nothing could be texted")
         self._outside = {fault: _outside(book, fault, started_at) for fault in (Fault.LATE, Fault.EARLY)}
         for fault, aims in self._outside.items():
@@ -135,7 +138,7 @@ class Evening:
             yield Planned(sms, link, due, drawn_fault(self._on_the_way, self._chance))
 
     def _inside_window(self, fault: Fault | None, carrier: str, link: Link, due: float) -> Sms:
-        aim = self._chance.choice(self.aims)
+        aim = self._chance.choice(self._chance.choice(self._aims))
         at = aim.since + timedelta(seconds=due)
         if fault is Fault.WRONG:
             text = wrong_text(self._chance, aim.route, aim.keyword)
@@ -149,7 +152,7 @@ class Evening:
         """A right text at a wrong time. Where another campaign would take it, another is drawn."""
         outcome = ReadingOutcome.AFTER_CLOSE if fault is Fault.LATE else ReadingOutcome.BEFORE_OPEN
         for _ in range(DRAWS_MAX):
-            aim = self._chance.choice(self._outside[fault])
+            aim = self._chance.choice(self._chance.choice(self._outside[fault]))
             text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
             at = aim.since + self._chance.random() * min(NEAR, self._started_at - aim.since)
             when = at if link.is_timed else self._started_at
@@ -158,18 +161,23 @@ class Evening:
         return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at)
 
 
-def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[Aim, ...]:
-    """Every keyword of the campaigns to be texted: those open during the whole run, else the closed, else all."""
+def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[tuple[Aims, ...], str | None]:
+    """The campaigns to be texted: those open during the whole run, else the closed, else all. And what to know of it."""
     end = started_at + timedelta(seconds=seconds) + NEAR
     is_open = [each for each in book.campaigns if each.opens_at <= started_at and end < each.closes_at]
-    closed = [each for each in book.campaigns if each.closes_at <= started_at]
     if is_open:
-        return _keywords(is_open, {each.slug: started_at for each in is_open})
-    # Nothing is open: the past is played, as a recovery would bring it; links without times then come too late.
-    return _keywords(closed or book.campaigns, {each.slug: min(each.opens_at, started_at) for each in book.campaigns})
+        return _keywords(is_open, {each.slug: started_at for each in is_open}), None
+    since = {each.slug: min(each.opens_at, started_at) for each in book.campaigns}
+    closed = [each for each in book.campaigns if each.state_at(started_at) is CampaignState.CLOSED]
+    if closed:
+        # As a recovery would bring them; links that tell no time come too late.
+        note = "no campaign of the book file is open for the whole run: those that have closed are texted at their own times"
+    else:
+        note = "no campaign of the book file is open yet: nothing will count"
+    return _keywords(closed or book.campaigns, since), note
 
 
-def _outside(book: Book, fault: Fault, started_at: datetime) -> tuple[Aim, ...]:
+def _outside(book: Book, fault: Fault, started_at: datetime) -> tuple[Aims, ...]:
     """What may be texted too late or too early, none of it in the future: carriers' clocks there are not believed."""
     if fault is Fault.LATE:
         closed = [each for each in book.campaigns if each.state_at(started_at) is CampaignState.CLOSED]
@@ -178,13 +186,13 @@ def _outside(book: Book, fault: Fault, started_at: datetime) -> tuple[Aim, ...]:
     return _keywords(book.campaigns, since)
 
 
-def _keywords(campaigns: Iterable[Campaign], since: Mapping[str, datetime]) -> tuple[Aim, ...]:
-    return tuple(
-        Aim(campaign, route, keyword, since[campaign.slug])
+def _keywords(campaigns: Iterable[Campaign], since: Mapping[str, datetime]) -> tuple[Aims, ...]:
+    """Campaign by campaign, so that one with many spellings is not texted more than another."""
+    made = (
+        tuple(Aim(route, keyword, since[campaign.slug]) for route in campaign.routes for keyword in route.keywords)
         for campaign in campaigns
-        for route in campaign.routes
-        for keyword in route.keywords
     )
+    return tuple(aims for aims in made if aims)
 
 
 def cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:

@@ -16,6 +16,8 @@ RECENTLY = timedelta(days=90)
 
 UNITS_EXAMPLE = 5
 THOUSANDS_EXAMPLE = 50
+TYPED = ("keyword", "pattern", "code")
+"""What a donor types, set in bold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Instruction:
     """What to text for one route: the sentence, what it is worth, other spellings."""
 
     sentence: Markup
-    value: str
+    value: Markup
     aliases: str | None
 
 
@@ -70,7 +72,7 @@ def campaign_view(
         organiser_language=organiser_language,
         state=state,
         instructions=tuple(_instruction(route, words) for route in campaign.routes),
-        window=_window(campaign, words),
+        window=_window("window", campaign, words),
         decisions=tuple(_decisions(campaign.decisions, words)),
         changes_at=int(changes.timestamp()) if changes else None,
         goal_vnd=totals.goal_vnd if totals else campaign.goal_vnd,
@@ -90,26 +92,28 @@ def _name(name_vi: str, name_en: str | None, words: Words) -> tuple[str, Languag
 
 def _instruction(route: Route, words: Words) -> Instruction:
     keyword, *others = route.keywords
-    unit = words.money(route.unit_vnd)
-    limit = words.number(route.max_units)
+    code, unit = route.short_code, words.money(route.unit_vnd)
     aliases = words("aliases", list=words.either(others), keyword=keyword) if others else None
     if route.grammar is Grammar.THOUSANDS:
         count = min(THOUSANDS_EXAMPLE, route.max_units)
-        sentence = words.rich("text_thousands", pattern=f"{keyword} NK", max=limit, code=route.short_code)
+        limit = words("limit_thousands", max=route.max_units)
+        sentence = words.rich("text_thousands", TYPED, pattern=f"{keyword} NK", limit=limit, code=code)
         amount = words.money(count * route.unit_vnd)
-        return Instruction(sentence, words("value_thousands", example=f"{keyword} {count}K", amount=amount), aliases)
-    if route.grammar is Grammar.UNITS and route.max_units > 1:
+        value = words.rich("value_thousands", example=f"{keyword} {count}K", amount=amount)
+    elif route.grammar is Grammar.UNITS and route.max_units > 1:
         count = min(UNITS_EXAMPLE, route.max_units)
-        sentence = words.rich("text_units", keyword=keyword, pattern=f"{keyword} n", max=limit, code=route.short_code)
+        limit = words("limit_units", max=route.max_units)
+        sentence = words.rich("text_units", TYPED, keyword=keyword, pattern=f"{keyword} n", limit=limit, code=code)
         amount = words.money(count * route.unit_vnd)
-        value = words("value_units", keyword=keyword, unit=unit, example=f"{keyword} {count}", amount=amount)
-        return Instruction(sentence, value, aliases)
-    sentence = words.rich("text_fixed", keyword=keyword, code=route.short_code)
-    return Instruction(sentence, words("value_fixed", unit=unit), aliases)
+        value = words.rich("value_units", keyword=keyword, unit=unit, example=f"{keyword} {count}", amount=amount)
+    else:
+        sentence = words.rich("text_fixed", TYPED, keyword=keyword, code=code)
+        value = words.rich("value_fixed", unit=unit)
+    return Instruction(sentence, value, aliases)
 
 
-def _window(window: Campaign | Decision, words: Words) -> str:
-    return words("window", opens=words.moment(window.opens_at), closes=words.closing(window.closes_at))
+def _window(key: str, window: Campaign | Decision, words: Words) -> str:
+    return words(key, opens=words.moment(window.opens_at), closes=words.closing(window.closes_at))
 
 
 def _decisions(decisions: tuple[Decision, ...], words: Words) -> Iterable[str]:
@@ -123,7 +127,7 @@ def _decisions(decisions: tuple[Decision, ...], words: Words) -> Iterable[str]:
         else:
             key = "decision_extension" if decision.closes_at > before.closes_at else "decision_change"
         number = decision.number or words("decision_unnumbered")
-        yield words(key, number=number, window=_window(decision, words))
+        yield words(key, number=number, window=_window("window_of_decision", decision, words))
         before = decision
 
 

@@ -29,6 +29,7 @@ SCRIPT_TEXTS = (
     "connecting",
     "live",
     "lost",
+    "lost_more",
     "stale",
     "never_seen",
     "goal",
@@ -67,10 +68,11 @@ class Words:
         """The text of `key` with its places filled. Raises KeyError for a text that does not exist."""
         return self._texts[key].format(**values)
 
-    def rich(self, key: str, **values: object) -> Markup:
-        """The same as markup: the values escaped and set in <b>."""
-        bold = {name: Markup("<b>{}</b>").format(value) for name, value in values.items()}
-        return Markup(escape(self._texts[key])).format(**bold)  # noqa: S704 -- our own text, escaped
+    def rich(self, key: str, bold: tuple[str, ...] = (), **values: str) -> Markup:
+        """The same as markup: every value escaped and kept on one line, those named in `bold` set in bold type."""
+        frames = {name: Markup("<b>{}</b>" if name in bold else "<span>{}</span>") for name in values}
+        marked = {name: frames[name].format(value) for name, value in values.items()}
+        return Markup(escape(self._texts[key])).format(**marked)  # noqa: S704 -- our own text, escaped
 
     def number(self, value: int) -> str:
         """A whole number with marks between thousands."""

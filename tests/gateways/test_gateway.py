@@ -1,5 +1,7 @@
 """What every gateway does before its protocol is asked: all factors, in one order, and only then the content."""
 
+# ruff: noqa: ARG002 -- a telltale answers whatever it is given
+
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar
@@ -10,7 +12,7 @@ from gateways.callback import Callback
 from gateways.events import Event
 from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected, StaleAttempt
 from gateways.outcome import Answer, FieldError, Outcome, Result
-from tests.gateways.contract import KEY, LISTED, STRANGER, request
+from tests.gateways.calls import KEY, LISTED, STRANGER, request
 
 NETWORKS = (IPv4Network("127.0.0.0/8"), IPv6Network("2001:db8::/32"))
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateways.outcome import Outcome, Result
 from gateways.registry import ADAPTERS, decoy
-from tests.gateways.contract import RECEIVED_AT
+from tests.gateways.calls import RECEIVED_AT
 
 
 def test_the_list_is_what_the_addresses_say() -> None:

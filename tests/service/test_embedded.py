@@ -82,20 +82,39 @@ def data_folder(base: Path, name: str = "d") -> Iterator[Path]:
         assert not left
 
 
+def open_folder(place: Path | None = None) -> Path:
+    """A short folder that every account can reach (pytest's own is closed to others).
+
+    In memory where there is room: these tests are about processes that die, not about a disk that others use.
+    """
+    memory = Path("/dev/shm")
+    if place is None and memory.is_dir() and shutil.disk_usage(memory).free > 2**30:
+        place = memory
+    folder = Path(tempfile.mkdtemp(prefix="p14-", dir=place))
+    folder.chmod(0o755)
+    return folder
+
+
 @pytest.fixture
 def base() -> Iterator[Path]:
-    """A short folder that every account can reach (pytest's own is closed to others)."""
-    folder = Path(tempfile.mkdtemp(prefix="p14-"))
-    folder.chmod(0o755)
+    """A folder for one test."""
+    folder = open_folder()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder whose programs may be run: in memory this can be forbidden."""
+    folder = open_folder(Path(tempfile.gettempdir()))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 async def made() -> AsyncIterator[Path]:
     """A data folder that a server has made and left, to be copied: sparing each test its own initdb."""
-    base = Path(tempfile.mkdtemp(prefix="p14-"))
-    base.chmod(0o755)
+    base = open_folder()
     with data_folder(base) as folder:
         user = await connect_embedded(folder, timeout_seconds=60)
         await user.close()
@@ -459,7 +478,8 @@ async def test_the_systems_server_works_too_and_reads_vietnamese(new_dir: Path) 
 
 @on_linux
 @as_root
-def test_programs_that_the_account_cannot_reach_are_copied_once(base: Path) -> None:
+def test_programs_that_the_account_cannot_reach_are_copied_once(on_disk: Path) -> None:
+    base = on_disk
     account = choose_account(Places(base))
     assert account is not None
     wheel = choose_binaries("wheel", base).folder

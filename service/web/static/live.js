@@ -118,11 +118,13 @@ function connection(alive) {
     clearTimeout(lostTimer);
     lostTimer = undefined;
     write(element, text("live"));
+    write(document.getElementById("lost"), "");
     if (element) element.dataset.state = "live";
   } else if (lostTimer === undefined) {
     lostTimer = setTimeout(() => {
       const now = document.getElementById("connection");
       write(now, text("lost"));
+      write(document.getElementById("lost"), text("lost_more"));
       if (now) now.dataset.state = "lost";
     }, LOST_AFTER_MS);
   }

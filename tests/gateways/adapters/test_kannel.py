@@ -12,7 +12,8 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Message
 from gateways.gateway import Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome
-from tests.gateways.contract import KEY, AdapterContract, Sms, flipped_bits, gateway, request
+from tests.gateways.calls import KEY, PLAIN, Sms, flipped_bits, gateway, request
+from tests.gateways.contract import AdapterContract
 
 SECRET = "tram-cuu-tro-1"
 SETTINGS = {"path_secret": SECRET, "carriers": {"vnp1": "vinaphone", "Viettel-Main": "viettel"}}
@@ -44,7 +45,7 @@ class TestKannel(AdapterContract):
         Outcome.UNAVAILABLE: LATER,
     }
 
-    def callback(self, sms: Sms = Sms()) -> Callback:  # noqa: B008 -- frozen
+    def callback(self, sms: Sms = PLAIN) -> Callback:
         written = {"id": sms.id, "from": sms.msisdn, "to": sms.short_code, "text": sms.text}
         pairs = [f"{name}={quote_plus(value)}" for name, value in written.items() if value is not None]
         return fetched("&".join((*pairs, "smsc=vnp1&ts=1795249800&coding=0&charset=UTF-8&udh=&bill=&meta=")))

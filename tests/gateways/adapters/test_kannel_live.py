@@ -19,7 +19,7 @@ from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import Gateway
 from gateways.outcome import Outcome, Result
-from tests.gateways.contract import KEY, gateway
+from tests.gateways.calls import KEY, gateway
 
 BEARERBOX = shutil.which("bearerbox", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 SMSBOX = shutil.which("smsbox", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")

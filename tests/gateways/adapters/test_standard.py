@@ -1,6 +1,5 @@
 """The portal's own protocol: signatures, batches, its three kinds of event, its answers."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,15 +8,25 @@ from typing import Any, ClassVar
 import pytest
 
 from gateways.callback import Callback
-from gateways.events import Charge, ChargeStatus, Message, Reversal, ReversalScope
+from gateways.events import Message
 from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, StaleAttempt
 from gateways.outcome import Answer, FieldError, Outcome
 from gateways.signatures import sign, signing_key
-from tests.gateways.contract import (
+from tests.gateways.adapters.standard_calls import (
+    NOW,
+    OTHER_SECRET,
+    SECRET,
+    charge,
+    message,
+    posted,
+    reversal,
+    signed,
+)
+from tests.gateways.calls import (
     KEY,
+    PLAIN,
     RECEIVED_AT,
     STRANGER,
-    AdapterContract,
     Sms,
     as_json,
     flipped_bits,
@@ -25,43 +34,7 @@ from tests.gateways.contract import (
     request,
     result,
 )
-
-SECRET = "whsec_ZG9uYXRpb24tcG9ydGFsLXRlc3Qta2V5LTMyYnl0ZXM="
-OTHER_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NOW = str(int(RECEIVED_AT.timestamp()))
-
-
-def signed(body: bytes, secret: str = SECRET, family: str = "webhook", at: str = NOW, **more: Any) -> Callback:
-    """`body` as a partner posts it."""
-    headers = {
-        f"{family}-id": "msg_0001",
-        f"{family}-timestamp": at,
-        f"{family}-signature": sign(signing_key(secret), "msg_0001", at, body),
-    }
-    return request(body=body, headers=headers, **more)
-
-
-def posted(payload: object, **more: Any) -> Callback:
-    """`payload` as JSON, signed."""
-    return signed(json.dumps(payload).encode(), **more)
-
-
-def message(**changes: Any) -> dict[str, Any]:
-    """A message event; a change to None leaves the field out."""
-    data = {"message_id": "m-1", "msisdn": "84950000001", "short_code": "1408", "text": "VNN 5"} | changes
-    return {"type": "message.received", "data": {name: value for name, value in data.items() if value is not None}}
-
-
-def charge(status: str = "succeeded", **changes: Any) -> dict[str, Any]:
-    """A charge event."""
-    data = {"charge_id": "c-1", "amount": 100000, "currency": "VND"} | changes
-    return {"type": f"charge.{status}", "data": {name: value for name, value in data.items() if value is not None}}
-
-
-def reversal(**changes: Any) -> dict[str, Any]:
-    """A reversal event."""
-    data = {"reversal_id": "r-1", "amount": 20000, "charge_id": "c-1"} | changes
-    return {"type": "charge.reversed", "data": {name: value for name, value in data.items() if value is not None}}
+from tests.gateways.contract import AdapterContract
 
 
 def answer(status: int, outcome: str, body: bytes, *headers: tuple[str, str]) -> Answer:
@@ -89,7 +62,7 @@ class TestStandard(AdapterContract):
         Outcome.UNAVAILABLE: answer(503, "unavailable", b'{"error":"unavailable"}', ("retry-after", "5")),
     }
 
-    def callback(self, sms: Sms = Sms()) -> Callback:  # noqa: B008 -- frozen
+    def callback(self, sms: Sms = PLAIN) -> Callback:
         return posted(message(message_id=sms.id, msisdn=sms.msisdn, short_code=sms.short_code, text=sms.text))
 
     def with_content(self, content: bytes) -> Callback:
@@ -121,13 +94,6 @@ class TestStandard(AdapterContract):
 @pytest.fixture
 def ours() -> Gateway[Any]:
     return gateway("standard", {"secrets": [SECRET]}, carrier="from_message")
-
-
-def faults(gateway: Gateway[Any], callback: Callback) -> list[tuple[str, str]]:
-    """Where and why a callback is malformed."""
-    with pytest.raises(MalformedCallback) as caught:
-        gateway.open(callback, KEY)
-    return [(error.path, error.reason) for error in caught.value.errors]
 
 
 def test_the_vector_of_our_own_contract_is_accepted(ours: Gateway[Any]) -> None:
@@ -220,157 +186,6 @@ def test_a_fixed_carrier_beats_what_a_message_says() -> None:
     )
     assert isinstance(event, Message)
     assert event.carrier == "mvno"
-
-
-@pytest.mark.parametrize("status", list(ChargeStatus))
-def test_every_charge_status_is_understood(ours: Gateway[Any], status: ChargeStatus) -> None:
-    optional = {
-        "message_id": "m-1",
-        "msisdn": "0950000001",
-        "short_code": "tel:+841408",
-        "reason": "barred",
-        "occurred_at": "2026-11-21T15:30:00",
-    }
-    (event,) = ours.open(posted(charge(status, **optional)), KEY)
-    assert isinstance(event, Charge)
-    assert event == Charge(
-        native_id=f"c-1:{status}",
-        digest=event.digest,
-        charge_id="c-1",
-        status=status,
-        amount_vnd=100000,
-        message_ref="m-1",
-        msisdn="84950000001",
-        short_code="1408",
-        occurred_at=RECEIVED_AT,
-        reason="barred",
-    )
-
-
-def test_a_reversal_is_understood(ours: Gateway[Any]) -> None:
-    (event,) = ours.open(posted(reversal(scope="partial", kind="refund", message_id="m-1")), KEY)
-    assert isinstance(event, Reversal)
-    assert event == Reversal(
-        native_id="r-1",
-        digest=event.digest,
-        amount_vnd=20000,
-        charge_ref="c-1",
-        message_ref="m-1",
-        scope=ReversalScope.PARTIAL,
-        kind="refund",
-    )
-    (plain,) = ours.open(posted(reversal()), KEY)
-    assert isinstance(plain, Reversal)
-    assert plain.scope is None
-
-
-DIFFERENT = {
-    "charge amount": (charge(), charge(amount=100001)),
-    "charge message": (charge(), charge(message_id="m-2")),
-    "charge reason": (charge("failed"), charge("failed", reason="barred")),
-    "reversal amount": (reversal(), reversal(amount=1)),
-    "reversal scope": (reversal(), reversal(scope="total")),
-    "reversal of another charge": (reversal(), reversal(charge_id="c-2")),
-    "reversal by message": (reversal(), reversal(charge_id=None, message_id="c-1")),
-    "message parts": (message(), message(parts=1)),
-    "message amount": (message(), message(amount=1)),
-    "parts for amount": (message(parts=1), message(amount=1)),
-    "message carrier": (message(), message(carrier="viettel")),
-}
-
-
-@pytest.mark.parametrize("label", DIFFERENT)
-def test_other_content_has_another_digest(ours: Gateway[Any], label: str) -> None:
-    first, second = (ours.open(posted(event), KEY)[0] for event in DIFFERENT[label])
-    assert first.native_id == second.native_id
-    assert first.digest != second.digest
-
-
-NUMBER = "is not a Vietnamese mobile number"
-CONTROL = "holds a control character or half of a character"
-SHORT_CODE = "is not a short code of 3 to 6 digits"
-YEARS = "is not within years 2000 to 2100"
-LENGTH = "must have 1 to 200 characters"
-TIME = "is not a time (RFC 3339, or the same without zone for +07:00)"
-MALFORMED: dict[str, tuple[object, list[tuple[str, str]]]] = {
-    "no object": ([], [("body", "is not an object")]),
-    "no type": ({"data": {}}, [("type", "is missing")]),
-    "other type": ({"type": "message.sent", "data": {}}, [("type", "is not a type of event that is allowed here")]),
-    "type that is no string": ({"type": 7, "data": {}}, [("type", "is not a type of event that is allowed here")]),
-    "no data": ({"type": "message.received"}, [("data", "is missing")]),
-    "data is a list": ({"type": "message.received", "data": []}, [("data", "is not an object")]),
-    "two faults": (
-        message(message_id=None, msisdn="1"),
-        [("data.message_id", "is missing"), ("data.msisdn", NUMBER)],
-    ),
-    "id is a number": (message(message_id=7), [("data.message_id", "is not a string")]),
-    "empty id": (message(message_id=""), [("data.message_id", LENGTH)]),
-    "control in id": (
-        message(message_id="a\u0085"),
-        [("data.message_id", CONTROL)],
-    ),
-    "short code of letters": (
-        message(short_code="14O8"),
-        [("data.short_code", SHORT_CODE)],
-    ),
-    "parts 0": (message(parts=0), [("data.parts", "is out of range")]),
-    "time of day only": (message(operator_time="15:30"), [("data.operator_time", TIME)]),
-    "day that is not": (message(operator_time="2026-02-30T00:00:00Z"), [("data.operator_time", TIME)]),
-    "last century": (
-        message(operator_time="1999-12-31T23:59:59Z"),
-        [("data.operator_time", YEARS)],
-    ),
-    "envelope time": (message() | {"timestamp": "now"}, [("timestamp", TIME)]),
-    "amount as text": (charge(amount="100000"), [("data.amount", "is not an integer")]),
-    "amount as float": (charge(amount=100000.0), [("data.amount", "is not an integer")]),
-    "amount as truth": (charge(amount=True), [("data.amount", "is not an integer")]),
-    "amount below 0": (charge(amount=-1), [("data.amount", "is out of range")]),
-    "amount beyond": (charge(amount=2**63), [("body", "holds an integer beyond 64 bits")]),
-    "no amount": (charge(amount=None), [("data.amount", "is missing")]),
-    "no charge id": (charge(charge_id=None), [("data.charge_id", "is missing")]),
-    "no currency": (charge(currency=None), [("data.currency", "is missing")]),
-    "dollars": (charge(currency="USD"), [("data.currency", "is not one of the values allowed here")]),
-    "charge number": (charge(msisdn="12"), [("data.msisdn", NUMBER)]),
-    "no reversal id": (reversal(reversal_id=None), [("data.reversal_id", "is missing")]),
-    "no reversal amount": (reversal(amount=None), [("data.amount", "is missing")]),
-    "reversal of nothing": (reversal(charge_id=None), [("data", "names neither charge_id nor message_id")]),
-    "half scope": (reversal(scope="half"), [("data.scope", "is not one of the values allowed here")]),
-    "empty batch": ({"type": "batch", "data": []}, [("data", "must hold 1 to 100 events")]),
-    "batch of 101": ({"type": "batch", "data": [message()] * 101}, [("data", "must hold 1 to 100 events")]),
-    "batch in a batch": (
-        {"type": "batch", "data": [{"type": "batch", "data": [message()]}]},
-        [("data.0.type", "is not a type of event that is allowed here")],
-    ),
-    "third of a batch": (
-        {"type": "batch", "data": [message(), charge(), message(text=None)]},
-        [("data.2.data.text", "is missing")],
-    ),
-    "time in a batch": (
-        {"type": "batch", "data": [charge(), message(operator_time="2026-13-01T00:00:00Z")]},
-        [("data.1.data.operator_time", TIME)],
-    ),
-}
-
-
-@pytest.mark.parametrize("label", MALFORMED)
-def test_a_malformed_event_is_told_where_and_why(ours: Gateway[Any], label: str) -> None:
-    payload, expected = MALFORMED[label]
-    assert faults(ours, posted(payload)) == expected
-
-
-def test_a_zero_amount_and_the_largest_are_taken(ours: Gateway[Any]) -> None:
-    for amount in (0, 2**63 - 1):
-        (event,) = ours.open(posted(charge(amount=amount)), KEY)
-        assert isinstance(event, Charge)
-        assert event.amount_vnd == amount
-
-
-def test_a_nul_in_a_text_is_repaired_and_a_null_field_is_absent(ours: Gateway[Any]) -> None:
-    payload = message(text="VNN\x005")
-    payload["data"]["carrier"] = None
-    (event,) = ours.open(posted(payload), KEY)
-    assert isinstance(event, Message)
-    assert (event.text, event.flags) == ("VNN\ufffd5", ("text_repaired",))
 
 
 def test_a_batch_keeps_its_order_and_tells_its_conflicts(ours: Gateway[Any]) -> None:
