@@ -144,6 +144,25 @@ async def _write(connection: asyncpg.Connection, file: ApplyFile, version: int, 
     await connection.execute(INSERT_VERSION, version, file.sha256, changes.lines)
     for organisation in changes.organisations:
         await connection.execute(UPSERT_ORGANISATION, organisation.code, organisation.name_vi, organisation.name_en)
+    await _write_campaigns(connection, version, changes)
+    await _write_windows_and_routes(connection, version, changes)
+    for gateway in changes.gateways:
+        await connection.execute(
+            UPSERT_GATEWAY,
+            gateway.code,
+            gateway.adapter,
+            gateway.carrier,
+            gateway.charging,
+            list(gateway.networks),
+            gateway.enabled,
+            json.dumps(gateway.settings),
+            version,
+        )
+    if changes.shown:
+        await connection.execute(RAISE_TOTAL_VERSIONS, sorted(changes.shown))
+
+
+async def _write_campaigns(connection: asyncpg.Connection, version: int, changes: Changes) -> None:
     # One by one, in file order: ids, and with them the order of the book, follow the file.
     for entry in changes.new_campaigns:
         await connection.execute(
@@ -166,6 +185,9 @@ async def _write(connection: asyncpg.Connection, file: ApplyFile, version: int, 
             campaign.organiser,
             campaign.goal_vnd,
         )
+
+
+async def _write_windows_and_routes(connection: asyncpg.Connection, version: int, changes: Changes) -> None:
     for slug, number, decision in changes.decisions:
         await connection.execute(
             INSERT_DECISION, slug, number, decision.number, decision.opens_at, decision.closes_at, version
@@ -181,20 +203,6 @@ async def _write(connection: asyncpg.Connection, file: ApplyFile, version: int, 
             route.max_units,
             version,
         )
-    for gateway in changes.gateways:
-        await connection.execute(
-            UPSERT_GATEWAY,
-            gateway.code,
-            gateway.adapter,
-            gateway.carrier,
-            gateway.charging,
-            list(gateway.networks),
-            gateway.enabled,
-            json.dumps(gateway.settings),
-            version,
-        )
-    if changes.shown:
-        await connection.execute(RAISE_TOTAL_VERSIONS, sorted(changes.shown))
 
 
 SELECT_GATEWAYS = """

@@ -1,7 +1,7 @@
 """A callback as it came: what an adapter may look at, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
@@ -16,10 +16,10 @@ class Callback:
     """
 
     method: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     peer: IPv4Address | IPv6Address
     received_at: datetime
-    path_secret: str | None = None
+    path_secret: str | None = field(default=None, repr=False)
     is_delivery_report: bool = False

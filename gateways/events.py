@@ -1,6 +1,6 @@
 """What a callback says, in our words. Adapters return these; no sender's field name passes this file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,9 +38,9 @@ class Message:
 
     native_id: str
     digest: bytes
-    msisdn: str
+    msisdn: str = field(repr=False)
     short_code: str
-    text: str
+    text: str = field(repr=False)
     carrier: str
     message_at: datetime | None = None
     operator_time: str | None = None
@@ -63,7 +63,7 @@ class Charge:
     status: ChargeStatus
     amount_vnd: int | None
     message_ref: str | None = None
-    msisdn: str | None = None
+    msisdn: str | None = field(default=None, repr=False)
     short_code: str | None = None
     occurred_at: datetime | None = None
     reason: str | None = None

@@ -129,10 +129,11 @@ class _Table:
         return tuple(dict.fromkeys(networks))
 
     def _settings(self, adapter: str, own: Mapping[str, Any]) -> AccountSettings | None:
+        known = len(self.problems)
         self._require_storable((), own)
-        for place, fault in reference_faults(adapter, own):
-            self._refuse(place, fault)
-        if self.problems:
+        for place, reason in reference_faults(adapter, own):
+            self._refuse(place, reason)
+        if len(self.problems) > known:
             return None
         try:
             return settings_of(adapter, without_references(adapter, own))
@@ -140,8 +141,8 @@ class _Table:
             faults = error.errors(include_url=False, include_input=False)
             inner = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
             # A list with a wrong item counts as too short as well: the item is what has to be told.
-            for fault in (each for each in faults if each["loc"] not in inner):
-                self._refuse(fault["loc"], sentence(fault))
+            for told in [each for each in faults if each["loc"] not in inner]:
+                self._refuse(told["loc"], sentence(told))
             return None
 
     def _require_storable(self, place: tuple[str | int, ...], value: Any) -> None:

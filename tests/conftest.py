@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,19 @@ from campaigns.migrate import migrate
 from tests.postgres import TestServer, start_server
 
 TEMPLATE = "portal_template"
+PEER_MARKERS = ("browser", "prometheus", "kannel")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With PORTAL_REQUIRE_PEERS set (CI), a test skipped because its peer is absent is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("PORTAL_REQUIRE_PEERS") and any(map(item.get_closest_marker, PEER_MARKERS)):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but PORTAL_REQUIRE_PEERS demands its peer: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

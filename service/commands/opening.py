@@ -52,11 +52,8 @@ async def opened(
                     if applied and progress is not None:
                         progress(f"applied {len(applied)} migration(s)")
                 elif waiting := await pending(connection):
-                    raise CommandRefused(
-                        [
-                            f"{len(waiting)} migration(s) are pending, first {waiting[0].name}: run `portal1400 migrate`"
-                        ]
-                    )
+                    first = waiting[0].name
+                    raise CommandRefused([f"migrations are pending, first {first}: run `portal1400 migrate`"])
                 found = await keyring.claim(connection, kind)
         except (DatabaseRefused, MigrationRefused, WrongSecretKey) as refused:
             raise CommandRefused([str(refused)]) from None

@@ -17,11 +17,11 @@ from service.simulate.traffic import Evening, Writer, bundled, cumulated, drawn_
 
 ENDLESS_WINDOW_SECONDS = 86_400.0
 """A campaign that closes sooner is not played by a run without an end."""
-MESSAGES_MAX = 50_000_000
 RUN_MIN = 10**12
 
 
 def require_profile(profile: Profile, book: Book) -> None:
+    """Raises SimulateRefused where `book` has not the campaign as it was when the figures were published."""
     campaign = book.by_slug.get(profile.campaign)
     if campaign is None:
         raise SimulateRefused(f"{profile.name} needs the campaign {profile.campaign} in the book file: add it")
@@ -36,6 +36,7 @@ def require_profile(profile: Profile, book: Book) -> None:
 
 
 def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> tuple[Iterator[Delivery], str | None]:
+    """The callbacks of a run, made as they are asked for, and a note on what they can come to."""
     chance = random.Random(options.seed)  # noqa: S311 -- traffic that can be repeated, no secret
     run = options.run or str(RUN_MIN + secrets.randbelow(9 * RUN_MIN))
     writer = Writer(links, chance, run)
@@ -48,7 +49,7 @@ def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> t
     moments = (
         endless_arrivals(options.rate, chance)
         if seconds is None
-        else arrivals(min(MESSAGES_MAX, max(1, round(options.rate * seconds))), seconds, chance)
+        else arrivals(max(1, round(options.rate * seconds)), seconds, chance)
     )
     return bundled(evening.planned(moments), chance), evening.note
 

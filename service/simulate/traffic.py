@@ -162,7 +162,7 @@ class Evening:
 
 
 def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[tuple[Aims, ...], str | None]:
-    """The campaigns to be texted: those open during the whole run, else the closed, else all. And what to know of it."""
+    """The campaigns to be texted: those open during the whole run, else the closed, else all; and a note on that."""
     end = started_at + timedelta(seconds=seconds) + NEAR
     is_open = [each for each in book.campaigns if each.opens_at <= started_at and end < each.closes_at]
     if is_open:
@@ -171,7 +171,7 @@ def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[tuple[Aims,
     closed = [each for each in book.campaigns if each.state_at(started_at) is CampaignState.CLOSED]
     if closed:
         # As a recovery would bring them; links that tell no time come too late.
-        note = "no campaign of the book file is open for the whole run: those that have closed are texted at their own times"
+        note = "no campaign of the book file is open for the whole run: those that have closed are texted, as in their time"
     else:
         note = "no campaign of the book file is open yet: nothing will count"
     return _keywords(closed or book.campaigns, since), note

@@ -43,9 +43,11 @@ SCRIPT_TEXTS = (
     "version",
     "chart_peak",
     "chart_quiet",
-    "chart_away",
 )
 """What the script needs of the table; it gets nothing else."""
+
+BOLD = Markup("<b>{}</b>")
+WHOLE = Markup("<span>{}</span>")
 
 
 class Language(StrEnum):
@@ -70,8 +72,7 @@ class Words:
 
     def rich(self, key: str, bold: tuple[str, ...] = (), **values: str) -> Markup:
         """The same as markup: every value escaped and kept on one line, those named in `bold` set in bold type."""
-        frames = {name: Markup("<b>{}</b>" if name in bold else "<span>{}</span>") for name in values}
-        marked = {name: frames[name].format(value) for name, value in values.items()}
+        marked = {name: (BOLD if name in bold else WHOLE).format(value) for name, value in values.items()}
         return Markup(escape(self._texts[key])).format(**marked)  # noqa: S704 -- our own text, escaped
 
     def number(self, value: int) -> str:

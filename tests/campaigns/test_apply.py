@@ -329,6 +329,10 @@ def test_headers_are_counted_below_their_parents() -> None:
     }
 
 
+def test_an_array_over_several_lines_holds_no_header() -> None:
+    assert header_lines("a = [\n[1, 2],\n[[3]],\n{ b = [\n[4]\n] },\n]\n[c]") == {("c",): 8}
+
+
 @pytest.mark.parametrize("rows", [ROWS, OVERLAPS, UNREADABLE, LIMITS])
 def test_labels_are_unique(rows: list[tuple[object, ...]]) -> None:
     assert len({row[0] for row in rows}) == len(rows)

@@ -8,6 +8,7 @@ from time import monotonic
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from campaigns.book import Book, Campaign, Decision, Grammar, Organisation, Route
@@ -123,6 +124,8 @@ class Site:
     series: Series | Exception = field(default_factory=hour)
     now: datetime = NOW
     series_reads: int = 0
+    stream: Handler | None = None
+    """Stands in for the real stream where a test needs one that misbehaves."""
 
     def post(self, *figures: CampaignTotals, seconds_ago: float = 0.0) -> None:
         """Let the board see the database, `seconds_ago`."""
@@ -148,7 +151,7 @@ class Site:
         streams = stream.Streams(self.board, book, instruments, clock=clock, viewers_max=50, write_seconds=5)
         app = web.Application()
         app.add_routes(api.routes(self.board, book, self.read_series, clock))
-        app.add_routes(stream.routes(streams))
+        app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         app.add_routes(pages.routes(self.board, book, self.read_series, clock))
 
         async def let_go(_app: web.Application) -> None:

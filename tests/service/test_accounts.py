@@ -137,13 +137,13 @@ def test_a_code_stands_once_in_a_file() -> None:
 
 
 def test_every_problem_of_every_table_is_told_at_once() -> None:
-    content = TABLE.replace("on_message", "on_reply").replace("127.0.0.0/8", "127.0.0.1/8") + TABLE.replace(
-        '"hub"', '"H"'
-    )
+    content = TABLE.replace("on_message", "on_reply").replace("127.0.0.0/8", "127.0.0.1/8").replace(SECRET, "env:")
+    content += TABLE.replace('"hub"', '"H"')
 
     assert [each[0] for each in refusals(content)] == [
         "gateway[0].charging",
         "gateway[0].networks[0]",
+        "gateway[0].secrets[0]",
         "gateway[1].code",
     ]
 

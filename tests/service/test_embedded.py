@@ -23,7 +23,7 @@ import pytest
 
 from service.embedded import EmbeddedHandle, EmbeddedServerFailed, choose_binaries, connect_embedded
 from service.keeper_account import binaries_for, choose_account
-from service.keeper_files import PORT, Places, read_state
+from service.keeper_files import PORT, Places, open_lock, read_state, try_lock
 from service.keeper_leftovers import is_ready, read_pid_file
 
 ROOT = Path(__file__).parents[2]
@@ -284,6 +284,31 @@ async def test_a_newcomer_is_safe_at_every_moment_of_a_stop(data_dir: Path) -> N
         await asyncio.sleep(0.15)  # a keeper that meant to stop would have done so by now
         assert await query(user, "SELECT 1") == 1
     await user.close()
+
+
+@on_linux
+async def test_while_a_server_stops_newcomers_wait_with_a_word_and_a_limit(data_dir: Path) -> None:
+    user = await connect_embedded(data_dir, timeout_seconds=60)
+    old = state_of(data_dir)
+    os.kill(old.server_pid, signal.SIGSTOP)  # a stop that takes its time
+    await user.close()
+    os.kill(old.keeper_pid, signal.SIGTERM)
+    await eventually(lambda: (state := read_state(Places(data_dir))) and state.stage == "stopping")
+    try:
+        lock = open_lock(Places(data_dir).users_lock)
+        assert not try_lock(lock, shared=True), "nobody may become a user of a server that goes"
+        os.close(lock)
+        with pytest.raises(EmbeddedServerFailed, match="has been stopping for"):
+            await connect_embedded(data_dir, timeout_seconds=0.2)
+        told: list[str] = []
+        waiting = asyncio.ensure_future(connect_embedded(data_dir, progress=told.append, timeout_seconds=30))
+        await eventually(lambda: told == ["waiting for the previous PostgreSQL to stop"])
+    finally:
+        os.kill(old.server_pid, signal.SIGCONT)
+    newcomer = await waiting
+    assert state_of(data_dir).server_pid != old.server_pid
+    assert await query(newcomer, "SELECT 1") == 1
+    await newcomer.close()
 
 
 @on_linux

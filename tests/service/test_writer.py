@@ -310,9 +310,7 @@ async def test_a_message_its_charge_and_its_reversal_meet_in_whatever_order_they
         name = f"m-{number}"
         events = [message_row(name), charge_row(f"c-{number}", name), reversal_row(f"r-{number}", name, 40_000)]
         order = [(number + offset) % 3 for offset in range(3)]
-        await asyncio.gather(
-            *(writers[at].store([entry(events[kind])]) for at, kind in enumerate(order))
-        )
+        await asyncio.gather(*(writers[at].store([entry(events[kind])]) for at, kind in enumerate(order)))
     totals = await connection.fetchrow("SELECT sum(messages), sum(pledged_vnd)::bigint FROM campaign_total")
     assert totals is not None
     assert tuple(totals) == (40, 40 * 60_000)

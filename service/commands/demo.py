@@ -1,0 +1,161 @@
+"""portal1400 demo: embedded PostgreSQL, campaigns open today, the service, and simulated carriers over real HTTP."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from base64 import b64encode
+from contextlib import suppress
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+
+from campaigns.apply import load
+from service import logs
+from service.app import Service
+from service.commands.apply import apply_file
+from service.commands.opening import CommandRefused, opened
+from service.commands.serve import bound
+from service.listener import bind
+from service.settings import HostPort, Settings
+from service.simulate.options import Options
+from service.simulate.refused import SimulateRefused
+from service.simulate.runner import simulate
+
+DATA_DIR = Path(".portal1400-demo")
+PORT = 1400
+RATE = 25.0
+"""Messages a second in the mean: the first minute of the 2019 drive."""
+RATE_MAX = 2_000.0
+INTERNAL_PORT = 9400
+OPEN_DAYS = 60
+STILL_OPEN = timedelta(days=1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "--data", type=Path, default=DATA_DIR, metavar="DIR", help=f"its own data folder ({DATA_DIR})"
+    )
+    parser.add_argument("--rate", type=float, default=RATE, metavar="N", help=f"messages a second ({RATE:g})")
+    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"port of the public pages ({PORT})")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Run until Ctrl-C; returns 0 after a clean end whose totals were exact."""
+    if not 0 < arguments.rate <= RATE_MAX:
+        raise CommandRefused(
+            [f"--rate {arguments.rate:g}: want more than 0 and at most {RATE_MAX:g} messages a second"]
+        )
+    if not 0 <= arguments.port <= 65535:
+        raise CommandRefused([f"--port {arguments.port}: want 0 to 65535"])
+    folder: Path = arguments.data
+    book, key = prepared_folder(folder, datetime.now().astimezone())
+    settings = Settings.model_validate(
+        {"data_dir": folder, "secret_key": key, "listen": HostPort(host="127.0.0.1", port=arguments.port)}
+    )
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    with (folder / "demo.log").open("w", encoding="utf-8") as log_file:
+        # The terminal is for people: a line per callback goes to a file.
+        logs.configure("console", log_file)
+        public = bound("--port", settings.listen)
+        inside = _bound_inside()
+        async with opened(settings, kind="demo", embedded_only=True, progress=_tell) as ready:
+            if ready.kind != "demo":
+                raise CommandRefused(
+                    [f"{folder} holds the database of a real service: name another folder by --data"]
+                )
+            await apply_file(ready, book)
+            service = Service(settings, ready.database, ready.keyring)
+            await service.start(public, inside)
+            base = f"http://127.0.0.1:{public.getsockname()[1]}"
+            _show_addresses(base, inside, folder)
+            try:
+                return await _play(base, book, arguments.rate, stopping)
+            finally:
+                await service.stop()
+                _tell("stopped")
+
+
+async def _play(base: str, book: Path, rate: float, stopping: asyncio.Event) -> int:
+    """Simulated carriers until Ctrl-C; then what they sent is compared with what the portal shows."""
+    options = Options(rate=rate, seconds=None)
+    try:
+        report = await simulate(base, book, options, environment=os.environ, stop=stopping)
+    except SimulateRefused as refused:
+        raise CommandRefused([str(refused)]) from None
+    print()
+    print(*report.lines(), sep="\n")
+    return 0 if report.is_right else 1
+
+
+def prepared_folder(folder: Path, now: datetime) -> tuple[Path, str]:
+    """The demo's apply file and key in `folder`, made when they are not there or no longer open for a day.
+
+    Raises CommandRefused for a folder that is something else.
+    """
+    book, key = folder / "book.toml", folder / "secret.key"
+    if folder.exists() and any(folder.iterdir()) and not key.exists():
+        raise CommandRefused([f"{folder} is not a demo's folder: name an empty or new one by --data"])
+    if book.exists() and key.exists():
+        if all(each.decision.closes_at - now > STILL_OPEN for each in load(book).campaigns):
+            return book, key.read_text().strip()
+        _tell("the last demo's campaigns are over: its invented gifts are thrown away")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_private(key, secrets.token_hex(32))
+    _write_private(book, demo_book(now))
+    return book, key.read_text().strip()
+
+
+def demo_book(now: datetime) -> str:
+    """The apply file of the demo: three drives like the real ones, open since the day before `now`."""
+    opens_at = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    closes_at = opens_at + timedelta(days=OPEN_DAYS)
+    template = resources.files("service").joinpath("commands/demo.toml").read_text(encoding="utf-8")
+    values = {
+        "@YEAR@": str(now.year),
+        "@OPENS@": opens_at.isoformat(),
+        "@CLOSES@": closes_at.isoformat(),
+        "@SIGNING@": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
+        "@PATH@": secrets.token_urlsafe(24),
+        "@PASSWORD@": secrets.token_urlsafe(24),
+    }
+    for mark, value in values.items():
+        template = template.replace(mark, value)
+    return template
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _bound_inside() -> socket.socket:
+    """The internal port; any free one when the usual is taken, for the demo is not alone on this machine."""
+    with suppress(OSError):
+        return bind("127.0.0.1", INTERNAL_PORT)
+    return bind("127.0.0.1", 0)
+
+
+def _show_addresses(base: str, inside: socket.socket, folder: Path) -> None:
+    rows = (
+        ("the public page", f"{base}/"),
+        ("the API, to read and try", f"{base}/api/docs"),
+        ("live totals as a stream", f"{base}/api/v1/stream"),
+        ("Prometheus metrics", f"http://127.0.0.1:{inside.getsockname()[1]}/metrics"),
+    )
+    print("\nportal1400 is running with invented gifts. Open:\n")
+    for name, address in rows:
+        print(f"  {name:26} {address}")
+    print(f"\nOne line per callback is in {folder / 'demo.log'}. Ctrl-C ends it and compares the totals.", flush=True)
+
+
+def _tell(sentence: str) -> None:
+    print(f"portal1400: {sentence}", file=sys.stderr, flush=True)
