@@ -1,5 +1,7 @@
 """What the simulator sends: an SMS as a carrier hands it over, and a callback that carries one or more."""
 
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -63,3 +65,19 @@ class Delivery:
     link: Link
     due_seconds: float
     fault: Fault | None = None
+
+
+def cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:
+    """The faults `among` with the upper ends of their shares, one after another."""
+    made: list[tuple[float, Fault]] = []
+    reached = 0.0
+    for fault in among:
+        reached += shares.get(fault, 0.0)
+        made.append((reached, fault))
+    return tuple(made)
+
+
+def drawn_fault(cumulated: Sequence[tuple[float, Fault]], chance: random.Random) -> Fault | None:
+    """One of the faults by its share, else none. Always draws once."""
+    drawn = chance.random()
+    return next((fault for reached, fault in cumulated if drawn < reached), None)

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from campaigns.book import Book, Grammar
+from service.simulate.bundling import bundled
 from service.simulate.curve import EVENING_SECONDS, arrivals, endless_arrivals
 from service.simulate.forms import counted_text
 from service.simulate.links import Link
-from service.simulate.message import ON_THE_WAY, Delivery, Planned
+from service.simulate.message import ON_THE_WAY, Delivery, Planned, cumulated, drawn_fault
 from service.simulate.options import DEFAULT_FAULTS, EVENING, Options
 from service.simulate.profiles import PROFILES, Profile, replay
 from service.simulate.refused import SimulateRefused
-from service.simulate.traffic import Evening, Writer, bundled, cumulated, drawn_fault
+from service.simulate.traffic import Evening, Writer
 
 ENDLESS_WINDOW_SECONDS = 86_400.0
 """A campaign that closes sooner is not played by a run without an end."""

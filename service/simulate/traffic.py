@@ -5,16 +5,15 @@ run's own name, so that a second run is new messages and not repeats of the firs
 """
 
 import random
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from campaigns.book import Book, Campaign, CampaignState, Route
 from campaigns.grammar import ReadingOutcome, read
-from service.simulate.forms import counted_text, units_texted, unknown_text, wrong_text
+from service.simulate.forms import COUNTED, counted_text, filled, units_texted, unknown_text, wrong_text
 from service.simulate.links import Link
-from service.simulate.message import OF_THE_DONOR, ON_THE_WAY, Delivery, Fault, Planned, Sms
+from service.simulate.message import OF_THE_DONOR, ON_THE_WAY, Fault, Planned, Sms, cumulated, drawn_fault
 from service.simulate.refused import SimulateRefused
 
 CARRIER_SHARES: Mapping[str, float] = {
@@ -33,13 +32,14 @@ FAITHFUL_SHARE = 0.08
 """Some donors text again and again, the same text too; each is a gift of its own."""
 NUMBER_FORMS = ("84", "84", "84", "+84", "0")
 
-BATCHED_SHARE = 0.6
-BATCH_MAX = 20
-BATCH_SECONDS = 1.0
-"""Messages that a partner of our own protocol sends in batches; how many, and for how long it gathers them."""
-
 NEAR = timedelta(hours=1)
-DRAWS_MAX = 20
+DRAWS_MAX = 50
+
+OUTSIDE: Mapping[Fault, tuple[ReadingOutcome, str]] = {
+    Fault.LATE: (ReadingOutcome.AFTER_CLOSE, "the book file has no campaign that has closed"),
+    Fault.EARLY: (ReadingOutcome.BEFORE_OPEN, "the book file has no campaign to be too early for"),
+}
+"""What a message at a wrong time must become, and what is missing where there is none."""
 
 
 class Writer:
@@ -55,6 +55,7 @@ class Writer:
             for carrier in link.carriers:
                 served.setdefault(carrier, []).append(link)
         self._served = served
+        self.is_timed = any(link.is_timed for link in links)
         # Where only carriers without a published share are linked, all are alike.
         shares = {carrier: CARRIER_SHARES.get(carrier, 0.0) for carrier in served}
         self._carriers = tuple(shares)
@@ -120,24 +121,26 @@ class Evening:
         self._aims, self.note = _aims(book, started_at, seconds)
         if not self._aims:
             raise SimulateRefused("the book file has no campaign with a route: add one, nothing could be texted")
-        self._outside = {fault: _outside(book, fault, started_at) for fault in (Fault.LATE, Fault.EARLY)}
-        for fault, aims in self._outside.items():
-            if shares.get(fault) and not aims:
-                wanted = "has closed" if fault is Fault.LATE else "has a beginning to be early for"
-                raise SimulateRefused(f"--faults {fault}: the book file has no campaign that {wanted}; leave it out")
+        self._outside = {fault: _outside(book, fault, started_at) for fault in OUTSIDE}
+        for fault in self._outside:
+            if shares.get(fault) and not self._is_playable(fault):
+                raise SimulateRefused(
+                    f"--faults {fault}: {OUTSIDE[fault][1]}, or has no link that tells when a message was sent; "
+                    "leave it out"
+                )
 
     def planned(self, moments: Iterable[float]) -> Iterator[Planned]:
         """A message for each of `moments` (seconds from the start, ascending)."""
         for due in moments:
-            carrier, link = self._writer.carrier_and_link()
             fault = drawn_fault(self._of_the_donor, self._chance)
-            if fault is Fault.LATE or fault is Fault.EARLY:
-                sms = self._outside_window(fault, carrier, link)
+            if fault is not None and fault in OUTSIDE:
+                sms, link = self._outside_window(fault)
             else:
-                sms = self._inside_window(fault, carrier, link, due)
+                sms, link = self._inside_window(fault, due)
             yield Planned(sms, link, due, drawn_fault(self._on_the_way, self._chance))
 
-    def _inside_window(self, fault: Fault | None, carrier: str, link: Link, due: float) -> Sms:
+    def _inside_window(self, fault: Fault | None, due: float) -> tuple[Sms, Link]:
+        carrier, link = self._writer.carrier_and_link()
         aim = self._chance.choice(self._chance.choice(self._aims))
         at = aim.since + timedelta(seconds=due)
         if fault is Fault.WRONG:
@@ -146,19 +149,27 @@ class Evening:
             text = unknown_text(self._chance, aim.route, aim.keyword)
         else:
             text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
-        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at)
+        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at), link
 
-    def _outside_window(self, fault: Fault, carrier: str, link: Link) -> Sms:
-        """A right text at a wrong time. Where another campaign would take it, another is drawn."""
-        outcome = ReadingOutcome.AFTER_CLOSE if fault is Fault.LATE else ReadingOutcome.BEFORE_OPEN
+    def _outside_window(self, fault: Fault) -> tuple[Sms, Link]:
+        """A right text at a wrong time; drawn anew where a campaign would take it, or the link tells no time."""
         for _ in range(DRAWS_MAX):
+            carrier, link = self._writer.carrier_and_link()
             aim = self._chance.choice(self._chance.choice(self._outside[fault]))
             text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
             at = aim.since + self._chance.random() * min(NEAR, self._started_at - aim.since)
             when = at if link.is_timed else self._started_at
-            if read(self._book, aim.route.short_code, text, when).outcome is outcome:
+            if read(self._book, aim.route.short_code, text, when).outcome is OUTSIDE[fault][0]:
                 break
-        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at)
+        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at), link
+
+    def _is_playable(self, fault: Fault) -> bool:
+        aims = [aim for aims in self._outside[fault] for aim in aims]
+        if self._writer.is_timed:
+            return bool(aims)
+        texts = ((aim.route, filled(COUNTED[aim.route.grammar][0][0], aim.route, aim.keyword, 1)) for aim in aims)
+        readings = (read(self._book, route.short_code, text, self._started_at) for route, text in texts)
+        return any(reading.outcome is OUTSIDE[fault][0] for reading in readings)
 
 
 def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[tuple[Aims, ...], str | None]:
@@ -171,7 +182,7 @@ def _aims(book: Book, started_at: datetime, seconds: float) -> tuple[tuple[Aims,
     closed = [each for each in book.campaigns if each.state_at(started_at) is CampaignState.CLOSED]
     if closed:
         # As a recovery would bring them; links that tell no time come too late.
-        note = "no campaign of the book file is open for the whole run: those that have closed are texted, as in their time"
+        note = "no campaign of the book file is open for the whole run: closed ones are texted, as in their time"
     else:
         note = "no campaign of the book file is open yet: nothing will count"
     return _keywords(closed or book.campaigns, since), note
@@ -193,52 +204,3 @@ def _keywords(campaigns: Iterable[Campaign], since: Mapping[str, datetime]) -> t
         for campaign in campaigns
     )
     return tuple(aims for aims in made if aims)
-
-
-def cumulated(shares: Mapping[Fault, float], among: Sequence[Fault]) -> tuple[tuple[float, Fault], ...]:
-    """The faults `among` with the upper ends of their shares, one after another."""
-    made: list[tuple[float, Fault]] = []
-    reached = 0.0
-    for fault in among:
-        reached += shares.get(fault, 0.0)
-        made.append((reached, fault))
-    return tuple(made)
-
-
-def drawn_fault(cumulated: Sequence[tuple[float, Fault]], chance: random.Random) -> Fault | None:
-    """One of the faults by its share, else none. Always draws once."""
-    drawn = chance.random()
-    return next((fault for reached, fault in cumulated if drawn < reached), None)
-
-
-def bundled(planned: Iterable[Planned], chance: random.Random) -> Iterator[Delivery]:
-    """Callbacks: one for each message, but some of those over `standard` gathered into batches.
-
-    A message that meets with a conflict or a broken connection goes alone. One that is repeated may stand twice
-    in its batch.
-    """
-    gathering: dict[str, tuple[deque[Planned], int]] = {}
-    for each in planned:
-        for account, (waiting, _) in list(gathering.items()):
-            if each.due_seconds - waiting[0].due_seconds > BATCH_SECONDS:
-                yield _batch(gathering.pop(account)[0], each.due_seconds)
-        is_alone = each.fault in (Fault.CONFLICTS, Fault.DISCONNECT) or chance.random() >= BATCHED_SHARE
-        if each.link.protocol != "standard" or is_alone:
-            yield Delivery((each.sms,), each.link, each.due_seconds, each.fault)
-            continue
-        waiting, size = gathering.setdefault(each.link.account, (deque(), chance.randint(2, BATCH_MAX)))
-        waiting.append(each)
-        if len(waiting) >= size:
-            yield _batch(gathering.pop(each.link.account)[0], each.due_seconds)
-    for waiting, _ in gathering.values():
-        yield _batch(waiting, waiting[-1].due_seconds)
-
-
-def _batch(waiting: Iterable[Planned], due_seconds: float) -> Delivery:
-    messages: list[Sms] = []
-    link = None
-    for each in waiting:
-        messages += [each.sms, each.sms] if each.fault is Fault.DUPLICATES else [each.sms]
-        link = each.link
-    assert link is not None  # noqa: S101 -- only ever called with something gathered
-    return Delivery(tuple(messages), link, due_seconds)

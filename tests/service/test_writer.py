@@ -1,4 +1,4 @@
-"""Group commit: one row that cannot be stored stands alone, a lost connection is not the data's fault, no deadlock."""
+"""Group commit: a row that cannot be stored stands alone, a lost connection is not the data's fault, no deadlock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,8 +44,12 @@ async def counts(connection: asyncpg.Connection) -> tuple[int, int, int]:
 async def handed_over(writer: Driven, entries: list[Any]) -> "asyncio.Task[list[Any]]":
     """All entries wait in the queue of a writer that has not begun."""
     task = asyncio.create_task(writer.store(entries))
-    while writer.writer.queued_events < sum(len(each.rows) for each in entries):
-        await asyncio.sleep(0)
+    wanted = sum(len(each.rows) for each in entries)
+
+    async def all_wait() -> bool:
+        return writer.writer.queued_events == wanted
+
+    await eventually(all_wait)
     return task
 
 
