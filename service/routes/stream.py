@@ -44,6 +44,13 @@ class Streams:
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """One viewer, from the first snapshot to its end."""
+        if set(request.query) - {"campaign"} or len(request.query) > 1:
+            return problem(
+                400,
+                "bad-parameter",
+                "Bad parameter",
+                "the only query parameter here is campaign, given once or not at all",
+            )
         slug = request.query.get("campaign")
         if slug is not None and slug not in self._book().by_slug:
             return problem(

@@ -6,10 +6,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from service.simulate.links import Link, links_of
+from tests.service.conftest import SIGNING_SECRET
 
 IN_2019 = datetime.fromisoformat("2019-10-17T20:05:00+07:00")
 NOW = datetime(2026, 11, 21, 13, 0, tzinfo=UTC)
-SECRET = "whsec_ZG9uYXRpb24tcG9ydGFsLXRlc3Qta2V5LTMyYnl0ZXM="
+SECRET = SIGNING_SECRET
 PEER = ip_address("127.0.0.1")
 COMMON: dict[str, Any] = {"charging": "on_message", "networks": ["127.0.0.0/8"]}
 STANDARD = {"code": "hub", "adapter": "standard", "carrier": "viettel", "secrets": [SECRET], **COMMON}

@@ -27,6 +27,7 @@ let heardAt = Date.now();
 let drift = 0;
 let chartOf = "";
 let refreshedAt = 0;
+let outdated = false;
 /** @type {number | undefined} */
 let lostTimer;
 
@@ -105,7 +106,8 @@ function connect() {
     const totals = /** @type {Totals} */ (JSON.parse(event.data));
     const root = show(totals);
     // A campaign this list does not have yet, or a goal that came or went: only the server can lay that out.
-    if (root ? root.hasAttribute("data-goal") !== Boolean(totals.goal_vnd) : isList) void refreshPage();
+    outdated ||= root ? root.hasAttribute("data-goal") !== Boolean(totals.goal_vnd) : isList;
+    if (outdated) void refreshPage();
   });
 }
 
@@ -150,7 +152,7 @@ async function pulse() {
   } catch {
     connection(false);
   }
-  if (hasTurned()) await refreshPage();
+  if (outdated || hasTurned()) await refreshPage();
   if (slug) await pulseChart(slug);
 }
 
@@ -188,12 +190,13 @@ async function refreshPage() {
   if (!main || reader || Date.now() - refreshedAt < PULSE_MS) return;
   refreshedAt = Date.now();
   try {
-    const response = await fetch(location.href, { signal: AbortSignal.timeout(8000) });
+    const response = await fetch(location.href, { cache: "reload", signal: AbortSignal.timeout(8000) });
     if (!response.ok) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh) return;
     main.replaceChildren(...fresh.children);
+    outdated = false;
     // That page may come from a worker a moment behind: no figure goes back.
     for (const totals of newest.values()) show(totals);
     offerCopy();

@@ -1,0 +1,73 @@
+"""Rules of the house that no other tool checks."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import asyncpg
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("campaigns", "metrics", "service")
+SQL = re.compile(r"^\s*\(?\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
+
+
+def modules() -> list[ModuleType]:
+    """Every module of the packages that speak SQL."""
+    found = []
+    for package in PACKAGES:
+        parent = importlib.import_module(package)
+        for info in pkgutil.walk_packages(parent.__path__, f"{package}."):
+            if not info.name.endswith("__main__"):
+                found.append(importlib.import_module(info.name))
+    return found
+
+
+def statements() -> dict[str, str]:
+    """Every SQL constant, by the name it has where it stands."""
+    found = {}
+    for module in modules():
+        for name, value in inspect.getmembers(module):
+            if name.isupper() and isinstance(value, str) and SQL.match(value):
+                found[value] = f"{module.__name__}.{name}"
+    invariants = importlib.import_module("metrics.invariants").INVARIANTS
+    found.update({each.sql: f"invariant {each.name}" for each in invariants})
+    return {name: sql for sql, name in found.items()}
+
+
+@pytest.mark.parametrize("lock", sorted(ROOT.glob("*.lock")), ids=lambda path: path.name)
+def test_a_lock_file_names_no_host_and_hashes_everything(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    assert "file:" not in text
+    requirements = re.findall(r"^[A-Za-z0-9._-]+(?:\[[a-z,]+\])?==", text, re.MULTILINE)
+    assert requirements
+    for block in re.split(r"\n(?=[A-Za-z0-9])", text.strip()):
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_no_package_hides_the_code_under_test() -> None:
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+async def test_every_statement_is_understood_by_the_database(connection: asyncpg.Connection) -> None:
+    found = statements()
+    assert len(found) > 30
+    refused = {}
+    for name, sql in found.items():
+        try:
+            await connection.prepare(sql)
+        except asyncpg.PostgresError as error:
+            refused[name] = str(error)
+    assert refused == {}
+
+
+def test_every_document_the_readme_names_is_there() -> None:
+    for document in ("README.md", "CONTRIBUTING.md", *map(str, (ROOT / "docs").glob("*.md"))):
+        source = ROOT / document
+        for target in re.findall(r"\]\(([^)#]+)", source.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (source.parent / target).exists(), f"{document} names {target}"
