@@ -94,14 +94,23 @@ class Instruments:
         )  # fmt: skip
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)
+        self._callback_children: dict[tuple[str, str], Counter] = {}
+        self._seconds_children = {adapter: self.callback_seconds.labels(adapter) for adapter in self._adapters}
         for adapter in self._adapters:
-            self.callback_seconds.labels(adapter)
             for reason in QUARANTINE_REASONS:
                 self.quarantined.labels(adapter, reason)
         for carrier in CARRIERS:
             for reason in (*UNCOUNTED_REASONS, *UNALLOCATED_REASONS):
                 self.uncounted.labels(carrier, reason)
         self.know_accounts([UNKNOWN_ACCOUNT])
+
+    def count_callback(self, account: str, adapter: str, outcome: str, seconds: float) -> None:
+        """One callback that ended. The children are kept at hand: looking them up costs more than counting."""
+        child = self._callback_children.get((account, outcome))
+        if child is None:
+            child = self._callback_children[account, outcome] = self.callbacks.labels(account, outcome)
+        child.inc()
+        self._seconds_children[adapter].observe(seconds)
 
     def know_accounts(self, accounts: Iterable[str]) -> None:
         """Make the children of accounts, so that a rate exists from their first callback on."""

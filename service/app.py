@@ -22,7 +22,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS
 from service.accounts import LoadedAccounts, load_account_rows, load_accounts
-from service.database import Database
+from service.database import AWAY, Database
 from service.feed import Feed
 from service.housekeeping import Housekeeping
 from service.intake import Intake, Shelf
@@ -40,7 +40,6 @@ log = structlog.get_logger("service")
 
 Clock = Callable[[], datetime]
 NO_ACCOUNTS = LoadedAccounts({}, ())
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 def utc_now() -> datetime:

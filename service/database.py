@@ -10,6 +10,8 @@ import asyncpg
 from service.embedded import EmbeddedHandle, connect_embedded
 from service.settings import Settings
 
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
+"""What asyncpg raises when the server is not there, dies in the middle of an exchange, or refuses."""
 CONNECT_SECONDS = 5.0
 MAJORS = range(15, 19)
 POOL_CONNECTIONS_MAX = 6

@@ -12,6 +12,7 @@ from campaigns.ledger import select_totals, select_unallocated
 from campaigns.store import BOOK_CHANNEL, TOTALS_CHANNEL
 from metrics.board import Board
 from metrics.instruments import Instruments
+from service.database import AWAY
 from service.logs import describe_failure
 
 log = structlog.get_logger("feed")
@@ -70,7 +71,7 @@ class Feed:
                     self.is_connected = False
                     with suppress(Exception):
                         await connection.close(timeout=1)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except AWAY as error:
                 log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
             except Exception as error:  # noqa: BLE001 -- the board must come back whatever happened
                 log.error("feed_failed", **describe_failure(error))

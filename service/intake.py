@@ -38,6 +38,7 @@ LATE_AFTER_CLOSE = timedelta(hours=24)
 UNALLOCATED = frozenset(
     {ReadingOutcome.UNKNOWN_KEYWORD, ReadingOutcome.UNKNOWN_SHORT_CODE, ReadingOutcome.EMPTY_TEXT}
 )
+LOUD = frozenset({Outcome.CONFLICT, Outcome.UNAVAILABLE})
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
     Outcome.CONFLICT, Outcome.REJECTED_POLICY, Outcome.UNALLOCATED, Outcome.ACCEPTED, Outcome.DUPLICATE,
@@ -84,6 +85,8 @@ class Intake:
         self._queue_wait_seconds = queue_wait_seconds
         self._account_callbacks_max = account_callbacks_max
         self._in_hand: dict[str, int] = {}
+        # Bound once: a proxy would bind itself anew for every line.
+        self._log = structlog.get_logger("intake").bind()
         self._decoys = {name: decoy(name) for name in ADAPTERS}
 
     def gateway(self, adapter: str, code: str) -> Gateway[Any]:
@@ -114,11 +117,10 @@ class Intake:
 
     def note(self, adapter: str, label: str, ending: Ending, seconds: float) -> None:
         """Count a callback and write its line."""
-        self._instruments.callbacks.labels(label, ending.outcome.value).inc()
-        self._instruments.callback_seconds.labels(adapter).observe(seconds)
-        write = log.warning if ending.outcome in (Outcome.CONFLICT, Outcome.UNAVAILABLE) else log.info
+        self._instruments.count_callback(label, adapter, ending.outcome, seconds)
+        write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
-            "callback", account=label, adapter=adapter, outcome=ending.outcome.value, events=ending.events,
+            "callback", account=label, adapter=adapter, outcome=ending.outcome, events=ending.events,
             status=ending.answer.status, milliseconds=round(seconds * 1000, 2), reason=ending.reason,
         )  # fmt: skip
 
@@ -178,7 +180,8 @@ class Intake:
             outcome = Outcome.OVERLOADED if waited else Outcome.UNAVAILABLE
             return self._end(gateway, callback, outcome, events=events, reason=str(down))
         except Unstorable as unstorable:
-            await self._quarantine.keep(account, callback, Outcome.MALFORMED, "unstorable")
+            if not await self._quarantine.keep(account, callback, Outcome.MALFORMED, "unstorable"):
+                return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
             errors = (FieldError("event", "cannot be stored"),)
             return self._end(
                 gateway, callback, Outcome.MALFORMED, events=events, reason=str(unstorable), errors=errors
@@ -281,7 +284,7 @@ class _Desk:
         seal = self._sealer.seal
         return MessageRow(
             row_id, self._account.id, message.native_id, message.digest, received_at, at, message.operator_time,
-            message.short_code, message.carrier, reading.outcome.value, reading.campaign_id, reading.keyword,
+            message.short_code, message.carrier, reading.outcome, reading.campaign_id, reading.keyword,
             reading.units, reading.amount_vnd, message.claimed_vnd, message.parts, ",".join(flags),
             self._answer(message, reading), self._book.version, reading.grammar_version, self._raw_id, self._day,
             seal(message.msisdn.encode(), b"message_person.msisdn:" + row_id.bytes),

@@ -11,6 +11,8 @@ from service.problems import problem
 LINE_BYTES_MAX = 16_384
 """Above the 8 KiB a GET callback may have, so that such a one is answered in its protocol's words."""
 BACKLOG = 1024
+LINGER_SECONDS = 2.0
+"""How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 
 
 class _QuietHandler(RequestHandler):
@@ -45,6 +47,7 @@ class Listener(web.AppRunner):
             logger=logging.getLogger("aiohttp.server"),
             shutdown_timeout=shutdown_seconds,
             keepalive_timeout=idle_seconds,
+            lingering_time=LINGER_SECONDS,
             max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX,
             auto_decompress=False,

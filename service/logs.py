@@ -13,6 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
 _NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
+NUMBER_CHARACTERS_MIN = 10
 REDACTED = "[redacted]"
 
 
@@ -22,7 +23,8 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
         if key in FORBIDDEN_KEYS:
             event[key] = REDACTED
         elif isinstance(value, str):
-            if _NUMBER.search(value):
+            # Nothing shorter can be a number: most values are done here.
+            if len(value) >= NUMBER_CHARACTERS_MIN and _NUMBER.search(value):
                 event[key] = _NUMBER.sub(REDACTED, value)
         elif isinstance(value, Mapping | list | tuple | bytes):
             event[key] = _NUMBER.sub(REDACTED, repr(value))
@@ -42,10 +44,9 @@ def configure(log_format: Literal["console", "json"], stream: TextIO | None = No
     """Set up structlog for the process, and keep the libraries' own loggers from printing requests."""
     stream = sys.stderr if stream is None else stream
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        redact,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact,
     ]
     factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
     if log_format == "json":

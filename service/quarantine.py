@@ -1,8 +1,10 @@
 """Callbacks kept whole for a person: malformed ones, and unauthenticated ones from a listed network."""
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, date
+from typing import Any, TypeVar
 
-import asyncpg
 import structlog
 
 from campaigns import store
@@ -10,7 +12,7 @@ from gateways.callback import Callback
 from gateways.outcome import Outcome
 from metrics.instruments import Instruments
 from service.accounts import LoadedAccount
-from service.database import Database
+from service.database import AWAY, Database
 from service.identifiers import uuid7
 from service.keyring import Keyring, Sealer
 from service.packing import pack_callback
@@ -18,6 +20,10 @@ from service.packing import pack_callback
 log = structlog.get_logger("quarantine")
 
 REASON_CHARACTERS_MAX = 300
+WAIT_SECONDS = 2.0
+"""A sender waits no longer for the database than this; what it then does is finished behind the answer's back."""
+
+Done = TypeVar("Done")
 
 
 class Quarantine:
@@ -28,22 +34,37 @@ class Quarantine:
         self._keyring = keyring
         self._instruments = instruments
         self._kept_max = kept_max
+        self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def open_day(self, day: date) -> Sealer | None:
         """The data key of `day`, or None while the database is away."""
-        try:
-            async with self._database.borrow(1) as connection:
-                return await self._keyring.open_day(connection, day)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-            return None
+        return await self._in_time(self._open_day(day), None)
 
     async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
         """Keep `callback`; False when the database is away. `reason` holds no value that was sent.
 
         A full quarantine also counts as kept: the bound is there so that a stranger cannot fill the disk.
         """
+        return await self._in_time(self._keep(account, callback, outcome, reason), False)
+
+    async def _in_time(self, work: Coroutine[Any, Any, Done], otherwise: Done) -> Done:
+        # A frozen server holds a query for long, and one that is cancelled would cost its connection.
+        task = asyncio.create_task(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
+        return task.result() if done else otherwise
+
+    async def _open_day(self, day: date) -> Sealer | None:
+        try:
+            async with self._database.borrow(1) as connection:
+                return await self._keyring.open_day(connection, day)
+        except AWAY:
+            return None
+
+    async def _keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
         day = callback.received_at.astimezone(UTC).date()
-        sealer = self._keyring.day(day) or await self.open_day(day)
+        sealer = self._keyring.day(day) or await self._open_day(day)
         if sealer is None:
             return False
         row_id = uuid7(callback.received_at)
@@ -61,7 +82,7 @@ class Quarantine:
                     day=day,
                     kept_max=self._kept_max,
                 )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except AWAY as error:
             log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
             return False
         label = "unstorable" if reason == "unstorable" else outcome.value

@@ -40,6 +40,7 @@ from service.logs import describe_failure
 log = structlog.get_logger("writer")
 
 RETRIES_MAX = 5
+EXPIRE_SECONDS = 0.05
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -126,8 +127,11 @@ class Writer:
         self._observe = observe
         self._queue: deque[Entry] = deque()
         self._queued_events = 0
+        # Every entry not yet answered, by deadline: one task watches them all, a timer each would cost more.
+        self._waiting: deque[tuple[float, Entry]] = deque()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self.connected = 0
         self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
@@ -140,6 +144,7 @@ class Writer:
     def start(self) -> None:
         """Start the writer tasks; each connects by itself and again after a loss."""
         self._tasks = [asyncio.create_task(self._run(index), name=f"writer-{index}") for index in range(self._count)]
+        self._watch = asyncio.create_task(self._expire(), name="writer-deadlines")
 
     async def stop(self, timeout_seconds: float) -> None:
         """Store what waits, then end. What is not stored by then is told DatabaseDown."""
@@ -150,6 +155,8 @@ class Writer:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
         self._fail(list(self._queue), DatabaseDown("stopped"))
         self._queue.clear()
 
@@ -164,10 +171,17 @@ class Writer:
         self._queue.append(entry)
         self._queued_events += len(entry.rows)
         self._wake.set()
-        try:
-            return await asyncio.wait_for(entry.done, timeout_seconds)
-        except TimeoutError:
-            raise DatabaseDown("no commit in time") from None
+        self._waiting.append((entry.queued_at + timeout_seconds, entry))
+        return await entry.done
+
+    async def _expire(self) -> None:
+        """Tell entries whose time is over. They are in order of deadline, as all wait equally long."""
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            now = time.monotonic()
+            waiting = self._waiting
+            while waiting and (waiting[0][0] <= now or waiting[0][1].done.done()):
+                self._fail([waiting.popleft()[1]], DatabaseDown("no commit in time"))
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []

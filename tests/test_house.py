@@ -17,13 +17,12 @@ SQL = re.compile(r"^\s*\(?\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 def modules() -> list[ModuleType]:
     """Every module of the packages that speak SQL."""
-    found = []
-    for package in PACKAGES:
-        parent = importlib.import_module(package)
-        for info in pkgutil.walk_packages(parent.__path__, f"{package}."):
-            if not info.name.endswith("__main__"):
-                found.append(importlib.import_module(info.name))
-    return found
+    return [
+        importlib.import_module(info.name)
+        for package in PACKAGES
+        for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
+        if not info.name.endswith("__main__")
+    ]
 
 
 def statements() -> dict[str, str]:

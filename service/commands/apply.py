@@ -6,7 +6,8 @@ from pathlib import Path
 
 from campaigns.apply import ApplyRefused, load
 from campaigns.booking import record
-from service.commands.opening import AWAY, CommandRefused, Opened, opened, require_live
+from service.commands.opening import CommandRefused, Opened, opened, require_live
+from service.database import AWAY
 from service.gateway_tables import prepare_gateways
 from service.settings import read_settings
 

@@ -4,15 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
-
 from campaigns.migrate import MigrationRefused, migrate, pending
-from service.database import Database, DatabaseRefused
+from service.database import AWAY, Database, DatabaseRefused
 from service.embedded import EmbeddedServerFailed
 from service.keyring import Keyring, WrongSecretKey
 from service.settings import Settings, SettingsRefused
-
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 class CommandRefused(SettingsRefused):

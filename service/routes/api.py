@@ -170,6 +170,8 @@ def _require_known(request: web.Request, known: tuple[str, ...]) -> None:
         if name not in known:
             wanted = f"; known: {', '.join(known)}" if known else "; this address takes none"
             raise ParameterRefused(name[:40], f"unknown{wanted}")
+        if len(request.query.getall(name)) > 1:
+            raise ParameterRefused(name, "is given twice; give it once")
 
 
 def _moment(request: web.Request, name: str) -> datetime | None:

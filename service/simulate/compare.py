@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,17 +24,19 @@ class Standing:
     versions: dict[str, int] = field(default_factory=dict)
 
     def merge_newer(self, other: "Standing") -> bool:
-        """Take over each campaign of which `other` knows a higher version; says whether there was one.
+        """Take over each campaign of which `other` does not know a lower version; says whether anything changed.
 
         Two workers may differ for a second, and a lower version is to be ignored (the contract, totals object).
+        Equal versions are taken too: they should be equal bytes, and where they are not, that must be seen.
         """
-        newer = {slug for slug, version in other.versions.items() if version > self.versions.get(slug, -1)}
+        before = deepcopy(self)
+        newer = {slug for slug, version in other.versions.items() if version >= self.versions.get(slug, -1)}
         self.versions.update({slug: other.versions[slug] for slug in newer})
         for ours, theirs in ((self.sums.counted, other.sums.counted), (self.sums.uncounted, other.sums.uncounted)):
             _replace(ours, theirs, newer)
         if "" in newer:
             self.sums.unallocated = other.sums.unallocated
-        return bool(newer)
+        return self != before
 
 
 def _replace(ours: dict[tuple[str, str], Any], theirs: Mapping[tuple[str, str], Any], newer: set[str]) -> None:
@@ -122,14 +125,24 @@ def _ordered(names: set[str], order: tuple[str, ...]) -> list[str]:
 async def settled(
     fetch: Callable[[], Awaitable[Standing]], is_enough: Callable[[Standing], bool], limit_seconds: float
 ) -> Standing:
-    """The totals once `is_enough` and nothing moved for QUIET_SECONDS, or as they are after `limit_seconds`."""
+    """The totals once `is_enough` and nothing moved for QUIET_SECONDS, or as they are after `limit_seconds`.
+
+    A target that does not answer for a while is asked again: it may be starting anew. Raises SimulateRefused
+    where it is still away at the end.
+    """
     loop = asyncio.get_running_loop()
     began = changed = loop.time()
-    standing = await fetch()
-    while (now := loop.time()) - began < limit_seconds:
-        if now - changed >= QUIET_SECONDS and is_enough(standing):
-            break
-        await asyncio.sleep(POLL_SECONDS)
-        if standing.merge_newer(await fetch()):
+    standing = Standing()
+    while True:
+        is_last = loop.time() - began >= limit_seconds
+        try:
+            is_changed = standing.merge_newer(await fetch())
+        except SimulateRefused:
+            if is_last:
+                raise
+            is_changed = True
+        if is_changed:
             changed = loop.time()
-    return standing
+        if is_last or (loop.time() - changed >= QUIET_SECONDS and is_enough(standing)):
+            return standing
+        await asyncio.sleep(POLL_SECONDS)

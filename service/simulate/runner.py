@@ -52,6 +52,8 @@ async def simulate(
         async def fetch() -> Standing:
             return standing_of(await poster.document("/api/v1/totals"))
 
+        # Where nothing answers at all, that is to be said at once.
+        await fetch()
         before = await settled(fetch, lambda _: True, BASELINE_SECONDS)
         _require_campaigns(target, before, book, options)
         deliveries, note = planned_deliveries(book, links, options)

@@ -20,6 +20,7 @@ from service.commands.apply import apply_file
 from service.commands.opening import Opened, opened
 from service.listener import bind
 from service.settings import Settings, read_settings
+from tests.conftest import cloned_database
 from tests.postgres import TestServer
 
 SECRET_KEY = "a key for tests, long enough to be one, known to everybody"
@@ -218,4 +219,11 @@ async def running(
 async def portal(server: TestServer, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
     """A running service with the book of this file."""
     async with running(database_dsn, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def lasting_portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """A running service for all tests of a module, where they only ask or are refused."""
+    async with cloned_database(server) as dsn, running(dsn, tmp_path_factory.mktemp("lasting")) as started:
         yield started

@@ -261,3 +261,6 @@ def test_a_worker_that_is_behind_takes_nothing_back() -> None:
     assert standing.sums.counted["vnn", ""].messages == 3
     assert standing.merge_newer(standing_of(totals(version=8, messages=5)))
     assert standing.sums.counted["vnn", ""].messages == 5
+    # Equal versions must be equal figures: where they are not, that is taken, and seen.
+    assert standing.merge_newer(standing_of(totals(version=8, messages=6)))
+    assert not standing.merge_newer(standing_of(totals(version=8, messages=6)))

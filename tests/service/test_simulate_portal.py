@@ -48,16 +48,12 @@ async def test_three_protocols_with_every_fault_come_out_equal(portal: Portal, t
     assert document["sent"]["messages"] == 300
     assert min(document["sent"][kind] for kind in ("repeats", "conflicts", "disconnects")) > 0
     rows = await portal.fetch(
-        "SELECT adapter, count(*) AS messages FROM message JOIN account USING (account_id) GROUP BY 1"
+        "SELECT DISTINCT adapter FROM message JOIN gateway_account ON gateway_account.id = message.account_id"
     )
     assert {row["adapter"] for row in rows} == {"standard", "kannel", "vn_soap_mo"}
     places = {(row.campaign, row.place) for row in report.rows}
-    assert {
-        ("vnn", "wrong_syntax"),
-        ("vnn", "before_open"),
-        ("old", "after_close"),
-        (None, "unknown_keyword"),
-    } <= places
+    assert {("vnn", "wrong_syntax"), ("vnn", "before_open"), ("old", "after_close")} <= places
+    assert (None, "unknown_keyword") in places
 
 
 async def test_a_second_run_with_the_same_seed_is_new_gifts(portal: Portal, tmp_path: Path) -> None:
@@ -84,18 +80,24 @@ async def test_one_gift_of_somebody_else_is_seen(portal: Portal, tmp_path: Path)
     assert "NOT EQUAL" in list(report.lines())[-1]
 
 
-async def test_a_gift_that_went_missing_is_seen(portal: Portal, tmp_path: Path) -> None:
-    async def lose_one() -> None:
-        await asyncio.sleep(2.6)
-        await portal.fetch(
-            "UPDATE campaign_total SET messages = messages - 1 WHERE (campaign_id, slot, carrier) IN"
-            " (SELECT campaign_id, slot, carrier FROM campaign_total WHERE messages > 0 LIMIT 1)"
-        )
+LOSE_ONE = """
+UPDATE campaign_total SET messages = messages - 1
+WHERE (campaign_id, carrier, slot) IN (
+    SELECT campaign_id, carrier, slot FROM campaign_total WHERE messages > 0 LIMIT 1
+)
+"""
 
-    losing = asyncio.create_task(lose_one())
-    report = await played(portal, tmp_path, Options(rate=50, seconds=3.0, faults={}, settle_seconds=3.0))
-    await losing
-    assert not report.is_right
+
+async def test_a_gift_that_went_missing_is_seen(portal: Portal, tmp_path: Path) -> None:
+    lost: list[asyncio.Task[object]] = []
+
+    def lose_once(progress: Progress) -> None:
+        if progress.messages and not lost:
+            lost.append(asyncio.create_task(portal.fetch(LOSE_ONE)))
+
+    options = Options(rate=50, seconds=3.0, faults={}, settle_seconds=3.0)
+    report = await played(portal, tmp_path, options, progress=lose_once)
+    assert {row.difference for row in report.rows if not row.is_right} == {Figures(-1, 0, 0)}
 
 
 async def test_a_target_that_knows_other_secrets_ends_the_run_at_once(portal: Portal, tmp_path: Path) -> None:
@@ -118,6 +120,7 @@ async def historical(server: TestServer, database_dsn: str, tmp_path: Path) -> A
         yield started
 
 
+@pytest.mark.slow
 async def test_the_replay_of_2020_shows_the_published_figures_at_the_published_moments(
     historical: Portal, tmp_path: Path
 ) -> None:
@@ -133,6 +136,7 @@ async def test_the_replay_of_2020_shows_the_published_figures_at_the_published_m
     assert not any(moment.is_right for moment in await check_series(historical.base, "covid-2020", 500))
 
 
+@pytest.mark.slow
 async def test_the_first_minute_of_2019_is_in_one_minute_of_the_series(historical: Portal, tmp_path: Path) -> None:
     options = Options(profile="launch-2019", rate=1_000)
     report = await simulate(historical.base, book_file(tmp_path, HISTORY + ACCOUNTS), options, environment={})

@@ -181,12 +181,11 @@ async def test_a_viewer_that_stops_reading_is_dropped_and_the_others_go_on(datab
 
 
 async def test_at_the_end_of_the_service_every_stream_ends_in_order(database_dsn: str, tmp_path: Path) -> None:
-    async with running(database_dsn, tmp_path) as portal:
-        async with following(portal) as viewer:
-            await viewer.totals()
-            stopping = asyncio.create_task(portal.service.stop())
-            assert (await viewer.next(3)).startswith(b"retry:")
-            with pytest.raises(EOFError):
-                await viewer.next(3)
-            async with asyncio.timeout(5):
-                await stopping
+    async with running(database_dsn, tmp_path) as portal, following(portal) as viewer:
+        await viewer.totals()
+        stopping = asyncio.create_task(portal.service.stop())
+        assert (await viewer.next(3)).startswith(b"retry:")
+        with pytest.raises(EOFError):
+            await viewer.next(3)
+        async with asyncio.timeout(5):
+            await stopping

@@ -1,0 +1,197 @@
+"""The dashboard and the alert rules, as files: what they name exists, and a person can find what they say."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # PyYAML comes without types; nothing but tests reads YAML
+from prometheus_client import CollectorRegistry
+
+from campaigns.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
+from gateways.outcome import Outcome
+from gateways.registry import ADAPTERS
+from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
+from metrics.invariants import INVARIANTS
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/portal1400.json").read_text(encoding="utf-8"))
+RULES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
+RULE_TESTS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules_test.yml").read_text(encoding="utf-8"))
+ALERTS_PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
+
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
+GRID_COLUMNS = 24
+PROMETHEUS_OWN = {"up", "ALERTS"}
+CLOSED_SETS = {
+    "outcome": {outcome.value for outcome in Outcome},
+    "reason": {*UNCOUNTED_REASONS, *UNALLOCATED_REASONS, *QUARANTINE_REASONS},
+    "carrier": set(CARRIERS),
+    "adapter": set(ADAPTERS),
+    "invariant": {invariant.name for invariant in INVARIANTS},
+    "account": {UNKNOWN_ACCOUNT},
+    "alertstate": {"pending", "firing"},
+    "job": {"portal1400"},
+    "alertname": {rule["alert"] for rule in ALERTS},
+}
+_MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_SELECTOR_OR_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=\s*[{\[])|\b(?:portal1400[a-zA-Z0-9_:]+|ALERTS|up)\b")
+
+
+def instruments() -> Instruments:
+    made = Instruments(
+        CollectorRegistry(),
+        version="0",
+        adapters=tuple(ADAPTERS),
+        outcomes=[outcome.value for outcome in Outcome],
+    )
+    made.know_accounts(["hub"])
+    made.last_callback.labels("hub").set(1)
+    made.know_campaigns(["vnn"])
+    made.know_invariants(invariant.name for invariant in INVARIANTS)
+    return made
+
+
+def samples_of(made: Instruments) -> dict[str, set[str]]:
+    """The name of every sample that exists, with its labels."""
+    found: dict[str, set[str]] = {}
+    for family in made.registry.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+SAMPLES = samples_of(instruments())
+
+
+def dashboard_queries() -> Iterator[tuple[str, str]]:
+    """Title and expression of everything the dashboard asks."""
+    for panel in PANELS:
+        for target in panel["targets"]:
+            yield f"{panel['title']} {target['refId']}", target["expr"]
+    for annotation in DASHBOARD["annotations"]["list"]:
+        if "expr" in annotation:
+            yield f"annotation {annotation['name']}", annotation["expr"]
+
+
+QUERIES = [
+    *dashboard_queries(),
+    *((rule.get("alert") or rule["record"], rule["expr"]) for rule in ALL_RULES),
+]
+RECORDED = {rule["record"] for rule in ALL_RULES if "record" in rule}
+
+
+def each(queries: list[tuple[str, str]]) -> list[Any]:
+    return [pytest.param(expr, id=title) for title, expr in queries]
+
+
+def metrics_in(expr: str) -> set[str]:
+    without_matchers = re.sub(r'"[^"]*"', '""', expr)
+    return set(_SELECTOR_OR_NAME.findall(without_matchers))
+
+
+def test_ids_are_unique_and_titles_too() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    titles = [panel["title"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    assert len(titles) == len(set(titles))
+    for panel in PANELS:
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references)), panel["title"]
+
+
+def test_no_panel_overlaps_another_or_leaves_the_grid() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DASHBOARD["panels"]:
+        grid = panel["gridPos"]
+        assert grid["x"] + grid["w"] <= GRID_COLUMNS, panel["title"]
+        for cell in itertools.product(
+            range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"])
+        ):
+            assert cell not in taken, f"{panel['title']} lies over {taken.get(cell)}"
+            taken[cell] = panel["title"]
+    rows = {y for _, y in taken}
+    assert rows == set(range(len(rows))), "there are empty rows"
+    assert len(taken) == len(rows) * GRID_COLUMNS, "there are holes"
+
+
+@pytest.mark.parametrize("panel", [pytest.param(panel, id=panel["title"]) for panel in PANELS])
+def test_every_panel_explains_itself(panel: dict[str, Any]) -> None:
+    assert len(panel["description"].split()) >= 12
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for target in panel["targets"]:
+        assert target["datasource"] == panel["datasource"]
+        assert target["legendFormat"]
+
+
+def test_every_variable_is_used_and_its_source_exists() -> None:
+    variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    text = json.dumps(DASHBOARD["panels"])
+    assert variables.pop("datasource")["type"] == "datasource"
+    for name, variable in variables.items():
+        assert f'\\"${name}\\"' in text, f"${name} is in no query"
+        asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+        assert asked is not None
+        assert asked[2] in SAMPLES[asked[1]]
+        # Several may be chosen: only a regular expression can hold them.
+        assert re.search(rf'="\${name}"', " ".join(expr for _, expr in dashboard_queries())) is None
+
+
+@pytest.mark.parametrize("expr", each(QUERIES))
+def test_every_metric_and_label_exists(expr: str) -> None:
+    names = metrics_in(expr)
+    assert names, "no metric was found in it"
+    assert names <= SAMPLES.keys() | PROMETHEUS_OWN | RECORDED
+    labels = {"account", "carrier"} if names & RECORDED else set()
+    labels = labels.union(*(SAMPLES.get(name, set()) for name in names))
+    for listed in re.findall(r"(?:by|on|without|ignoring|group_left)\s*\(([^)]*)\)", expr):
+        asked = {label.strip() for label in listed.split(",") if label.strip()}
+        assert asked <= labels, f"{asked - labels} is no label here"
+
+
+@pytest.mark.parametrize("expr", each(QUERIES))
+def test_every_value_in_a_matcher_belongs_to_the_closed_set(expr: str) -> None:
+    for label, operator, value in _MATCHER.findall(expr):
+        if value.startswith("$") or value == "Portal1400.*":
+            continue
+        values = set(value.split("|")) if operator in ("=~", "!~") else {value}
+        assert values <= CLOSED_SETS[label], f"{label} is never {values - CLOSED_SETS[label]}"
+
+
+def test_totals_of_campaigns_are_never_added_over_workers() -> None:
+    asked = [expr for _, expr in QUERIES if "portal1400_campaign_" in expr]
+    assert len(asked) >= 2
+    for expr in asked:
+        assert re.fullmatch(r"max by \(campaign\) \(portal1400_campaign_\w+\{[^}]*\}\)", expr), expr
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in ALERTS])
+def test_every_alert_says_what_to_do_first_and_has_its_section(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert re.search(r"\bFirst |\bfirst |First run", rule["annotations"]["description"])
+    assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+    assert f"\n## {rule['alert']}\n" in ALERTS_PAGE
+
+
+def test_the_page_has_no_section_of_an_alert_that_is_gone() -> None:
+    assert set(re.findall(r"^## (Portal1400\w+)$", ALERTS_PAGE, re.MULTILINE)) == {rule["alert"] for rule in ALERTS}
+
+
+@pytest.mark.parametrize("name", [rule["alert"] for rule in ALERTS])
+def test_every_alert_is_seen_to_fire_and_to_stay_silent(name: str) -> None:
+    cases = [
+        case["exp_alerts"]
+        for test in RULE_TESTS["tests"]
+        for case in test.get("alert_rule_test", [])
+        if case["alertname"] == name
+    ]
+    assert any(cases), "no unit test in which it fires"
+    assert not all(cases), "no unit test in which it stays silent"

@@ -1,0 +1,293 @@
+"""A real Prometheus scrapes two workers under load: every panel, variable and rule must give an answer."""
+
+import asyncio
+import itertools
+import math
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import pytest
+import yaml  # type: ignore[import-untyped]  # PyYAML comes without types; nothing but tests reads YAML
+
+from service.listener import bind
+from tests.conftest import cloned_database
+from tests.deploy.test_grafana import DASHBOARD, PANELS, ROOT, dashboard_queries
+from tests.postgres import TestServer
+from tests.service.conftest import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, message, running, signed
+
+pytestmark = [
+    pytest.mark.prometheus,
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (apt: prometheus)"),
+]
+
+# An account whose secret the service cannot find: it answers `unavailable`.
+BOOK_WITH_A_BROKEN_ACCOUNT = f"""{BOOK}
+[[gateway]]
+code = "broken"
+adapter = "standard"
+carrier = "gmobile"
+charging = "on_message"
+secrets = ["env:NOWHERE_TO_BE_FOUND"]
+networks = ["127.0.0.0/8"]
+"""
+ACCOUNT_CALLBACKS_MAX = 3
+AT_ONCE = 12
+PATIENCE_SECONDS = 25.0
+# Panels whose only good answer is zero.
+BELONG_AT_ZERO = {"Invariants broken A", "Invariants, one by one A"}
+# Alerts that wait for nothing, and for which the load gives a reason.
+FIRING_AT_ONCE = {
+    "Portal1400CallbackTurnedAway",
+    "Portal1400Conflicts",
+    "Portal1400UnauthenticatedAccount",
+    "Portal1400QuarantineGrows",
+}
+SUBSTITUTES = {"$__rate_interval": "15s", "$campaign": ".*", "$account": ".*"}
+OLD = timedelta(minutes=10)
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Prometheus that scrapes two loaded workers."""
+
+    address: str
+    http: aiohttp.ClientSession
+    workers: tuple[Portal, ...]
+    tasks: tuple["asyncio.Task[None]", ...]
+
+    async def ask(self, path: str, **parameters: str) -> Any:
+        """The data of one API answer; fails with what Prometheus says."""
+        async with self.http.get(f"{self.address}/api/v1/{path}", params=parameters) as answer:
+            document = await answer.json()
+        assert document["status"] == "success", document
+        return document["data"]
+
+    async def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each sample that is a number."""
+        data = await self.ask("query", query=expr)
+        assert data["resultType"] == "vector"
+        found = [(each["metric"], float(each["value"][1])) for each in data["result"]]
+        return [(labels, value) for labels, value in found if math.isfinite(value)]
+
+
+def substituted(expr: str) -> str:
+    for variable, value in SUBSTITUTES.items():
+        expr = expr.replace(variable, value)
+    assert "$" not in expr, "a variable that this test does not know"
+    return expr
+
+
+async def in_time(probe: Callable[[], Awaitable[Found]]) -> Found:
+    """The first answer of `probe` that is not empty, else the last one."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        answer = await probe()
+        if answer or asyncio.get_running_loop().time() > deadline:
+            return answer
+        await asyncio.sleep(0.25)
+
+
+async def one_round(portal: Portal, name: str) -> None:
+    """Callbacks that end in every way there is, over all three protocols."""
+    raw = b"{}"
+    kannel = f"{portal.base}/gw/kannel/vina/{PATH_SECRET}"
+    sms = {"from": "+84950000002", "to": "1408", "text": "VNN 2"}
+    await portal.post(message(f"{name}-a", "VNN 5"))
+    await portal.post(message(f"{name}-a", "VNN 5"))
+    await portal.post(message(f"{name}-a", "VNN 6"))
+    await portal.post(message(f"{name}-b", "VNN many"))
+    await portal.post(message(f"{name}-c", "SOMETHING ELSE"))
+    await portal.post(message(f"{name}-d", " "))
+    await portal.post(message(f"{name}-e", short_code="1407"))
+    await portal.post(raw)
+    await portal.post(raw, headers=signed(raw, secret=SIGNING_SECRET.replace("Y", "Z")))
+    await portal.post(raw, headers=signed(raw, at=datetime.now(UTC) - OLD))
+    await portal.post(raw, account="nobody")
+    await portal.post(message(f"{name}-f"), account="broken")
+    with suppress(aiohttp.ClientError):  # refused by its length, perhaps while we still send
+        await portal.http.post(f"{portal.base}/gw/vn_soap_mo/soap", data=b" " * (64 * 1024 + 1))
+    for carrier in ("vnp1", "vms1"):
+        async with portal.http.get(kannel, params={**sms, "id": f"{name}-{carrier}", "smsc": carrier}) as answer:
+            assert answer.status == 200
+    await asyncio.gather(*(portal.post(message(f"{name}-g{number}")) for number in range(AT_ONCE)))
+    await refuse_a_text(portal, name)
+
+
+async def refuse_a_text(portal: Portal, name: str) -> None:
+    """A message over SOAP in reply style, whose text is wrong: the hub is told to refund."""
+    fields = {
+        "UserID": "84950000003", "ServiceID": "1408", "CommandCode": "VNN", "Content": "VNN many",
+        "RequestID": f"{name}-h", "Operator": "VMS",
+    }  # fmt: skip
+    inner = "".join(f"<{tag}>{value}</{tag}>" for tag, value in fields.items())
+    body = (
+        '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+        f'<GetMOData xmlns="http://hub.example/">{inner}</GetMOData></soap:Body></soap:Envelope>'
+    )
+    credentials = aiohttp.encode_basic_auth("portal", "a-password-for-tests")
+    headers = {"Content-Type": "text/xml; charset=utf-8", "Authorization": credentials}
+    async with portal.http.post(f"{portal.base}/gw/vn_soap_mo/soap", data=body.encode(), headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def load(portal: Portal, name: str) -> None:
+    for number in itertools.count():
+        await one_round(portal, f"{name}-{number}")
+        await asyncio.sleep(0.3)
+
+
+async def view(portal: Portal) -> None:
+    async with portal.http.get(portal.base + "/api/v1/stream") as stream:
+        async for _ in stream.content:
+            pass
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, workers: tuple[Portal, ...]) -> AsyncIterator[str]:
+    """Debian's Prometheus with our configuration, made faster; yields its address."""
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yml")]
+    targets = [portal.internal.removeprefix("http://") for portal in workers]
+    configuration["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    with bind("127.0.0.1", 0) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    log = (folder / "prometheus.log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        "prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address={address}", "--log.level=warn",
+        stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 15)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        log.close()
+
+
+@pytest.fixture(scope="module")
+async def observed(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Observed]:
+    """Two workers on one database, two viewers, load on both, and the Prometheus that watches them."""
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(cloned_database(server))
+        workers: tuple[Portal, ...] = ()
+        for _ in range(2):
+            folder = tmp_path_factory.mktemp("worker")
+            worker = running(
+                dsn, folder, book=BOOK_WITH_A_BROKEN_ACCOUNT, account_callbacks_max=str(ACCOUNT_CALLBACKS_MAX)
+            )
+            workers += (await stack.enter_async_context(worker),)
+        address = await stack.enter_async_context(prometheus(tmp_path_factory.mktemp("prometheus"), workers))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        acts = [view(worker) for worker in workers]
+        acts += [load(worker, f"w{number}") for number, worker in enumerate(workers)]
+        tasks = tuple(asyncio.create_task(act) for act in acts)
+        try:
+            yield Observed(address, http, workers, tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+async def is_scraping(observed: Observed) -> None:
+    """The load goes on, and both workers are scraped."""
+    for task in observed.tasks:
+        if task.done():
+            task.result()
+            pytest.fail("the load has ended")
+
+    async def both_are_up() -> bool:
+        try:
+            found = await observed.query('sum(up{job="portal1400"})')
+        except aiohttp.ClientError:
+            return False  # it has only just been started
+        return [value for _, value in found] == [len(observed.workers)]
+
+    assert await in_time(both_are_up), "Prometheus does not reach both workers"
+
+
+async def test_both_workers_are_scraped_without_a_complaint(observed: Observed) -> None:
+    targets = (await observed.ask("targets"))["activeTargets"]
+    assert [(target["health"], target["lastError"]) for target in targets] == [("up", "")] * len(observed.workers)
+
+
+@pytest.mark.parametrize(("title", "expr"), [pytest.param(*query, id=query[0]) for query in dashboard_queries()])
+async def test_every_panel_shows_something(observed: Observed, title: str, expr: str) -> None:
+    async def shown() -> list[float]:
+        values = [value for _, value in await observed.query(substituted(expr))]
+        return values if title in BELONG_AT_ZERO or any(value > 0 for value in values) else []
+
+    values = await in_time(shown)
+    assert values, "no data, or nothing but zeros"
+    if title in BELONG_AT_ZERO:
+        assert set(values) == {0.0}
+
+
+@pytest.mark.parametrize(
+    "query", [variable["definition"] for variable in DASHBOARD["templating"]["list"] if "definition" in variable]
+)
+async def test_every_variable_has_values(observed: Observed, query: str) -> None:
+    asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", query)
+    assert asked is not None
+    values = await observed.ask(f"label/{asked[2]}/values", **{"match[]": asked[1]})
+    assert {"vnn", "hub"} & set(values)
+
+
+async def test_live_totals_are_the_published_ones_and_not_twice_them(observed: Observed) -> None:
+    """The scrape is a second late: what it shows lies between the totals before and those now."""
+    shown_by = {panel["title"]: panel["targets"][0]["expr"] for panel in PANELS}
+    before = await observed.workers[0].totals()
+
+    async def have_passed() -> bool:
+        shown = [
+            {labels["campaign"]: value for labels, value in await observed.query(substituted(shown_by[title]))}
+            for title in ("Pledged, VND", "Counted messages")
+        ]
+        now = await observed.workers[0].totals()
+        return all(
+            before[figure] <= values["vnn"] <= now[figure]
+            for figure, values in zip(("pledged_vnd", "messages"), shown, strict=True)
+        )
+
+    assert before["messages"] > 0
+    assert await in_time(have_passed)
+
+
+async def test_every_rule_is_evaluated_without_an_error(observed: Observed) -> None:
+    async def rules() -> list[dict[str, Any]]:
+        groups = (await observed.ask("rules"))["groups"]
+        found = [rule for group in groups for rule in group["rules"]]
+        return found if all(rule["health"] != "unknown" for rule in found) else []
+
+    found = await in_time(rules)
+    assert len(found) >= 10
+    assert [(rule["name"], rule["lastError"]) for rule in found if rule["health"] != "ok"] == []
+
+
+async def test_the_alerts_that_the_load_deserves_fire_and_the_worst_do_not(observed: Observed) -> None:
+    async def firing() -> set[str]:
+        alerts = (await observed.ask("alerts"))["alerts"]
+        names = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+        return names if names >= FIRING_AT_ONCE else set()
+
+    names = await in_time(firing)
+    assert names >= FIRING_AT_ONCE
+    assert not names & {"Portal1400InvariantBroken", "Portal1400AllDown", "Portal1400WorkerDown"}

@@ -1,0 +1,206 @@
+"""The database frozen or gone: a quick "later" in each protocol's words, nothing lost, and back without help."""
+
+
+
+import asyncio
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from campaigns.migrate import migrate
+from metrics.invariants import INVARIANTS, check
+from tests import postgres
+from tests.postgres import TestServer, start_server
+from tests.service.conftest import Portal, Reply, eventually, message, running
+from tests.service.protocols import SENDERS, fetch
+
+pytestmark = pytest.mark.slow
+ANSWER_SECONDS_MAX = 3.5
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[TestServer]:
+    """A PostgreSQL for these tests alone."""
+    with tempfile.TemporaryDirectory(prefix="p1400-") as folder:
+        started = start_server(Path(folder), os.environ.get("PORTAL_TEST_POSTGRES", "auto"))
+        try:
+            yield started
+        finally:
+            signalled(started, signal.SIGCONT)
+            started.stop()
+
+
+@pytest.fixture
+async def outage(victim: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A service whose database may be taken away."""
+    name = victim.next_name()
+    admin = await asyncpg.connect(victim.dsn("postgres"))
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+    connection = await asyncpg.connect(victim.dsn(name))
+    await migrate(connection)
+    await connection.close()
+    async with running(victim.dsn(name), tmp_path, statement_seconds="4", shutdown_seconds="3") as started:
+        yield started
+        signalled(victim, signal.SIGCONT)
+
+
+def processes(server: TestServer) -> list[int]:
+    """The postmaster and its children."""
+    pid = server.process.pid
+    with contextlib.suppress(FileNotFoundError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+    return []
+
+
+def signalled(server: TestServer, number: signal.Signals) -> None:
+    """Signal every process of the server."""
+    for pid in processes(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def start_again(server: TestServer) -> None:
+    """The same server on the same data."""
+    server.process.wait(timeout=10)
+    user = postgres._server_user()
+    run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    server.process = subprocess.Popen(server.process.args, cwd="/", start_new_session=True, **run_as)  # type: ignore[call-overload]  # user and groups go together or not at all
+
+
+async def all_send(portal: Portal, prefix: str) -> dict[str, Reply]:
+    """One new message over each protocol, at once."""
+    answers = await asyncio.gather(*(each.send(portal, f"{prefix}-{name}") for name, each in SENDERS.items()))
+    return dict(zip(SENDERS, answers, strict=True))
+
+
+async def require_later(portal: Portal, prefix: str) -> None:
+    """Every protocol is told "later" in its own words, soon."""
+    started = time.monotonic()
+    answers = await all_send(portal, prefix)
+    assert time.monotonic() - started < ANSWER_SECONDS_MAX
+    for name, answer in answers.items():
+        assert answer.status in ((429, 503) if name == "standard" else (503,)), name
+        assert int(answer.headers["Retry-After"]) > 0, name
+    assert answers["kannel"].body == b""
+    assert b"Server" in answers["vn_soap_mo"].body
+
+
+async def require_malformed_is_not_lost(portal: Portal) -> None:
+    """What cannot be kept for a person must not be acknowledged: Kannel's 200 would say that we have it."""
+    started = time.monotonic()
+    answers = await asyncio.gather(*(each.send(portal, "m-bad", number="12") for each in SENDERS.values()))
+    assert time.monotonic() - started < ANSWER_SECONDS_MAX
+    assert [answer.status for answer in answers] == [503, 503, 503]
+
+
+async def require_alive(portal: Portal) -> None:
+    """The liveness probe touches no dependency."""
+    started = time.monotonic()
+    async with portal.http.get(portal.internal + "/livez") as answer:
+        assert (answer.status, await answer.json()) == (200, {"status": "alive", "degraded": []})
+    async with portal.http.get(portal.internal + "/metrics") as answer:
+        assert answer.status == 200
+    assert time.monotonic() - started < 1
+
+
+async def readiness(portal: Portal) -> int:
+    async with portal.http.get(portal.internal + "/readyz") as answer:
+        return answer.status
+
+
+async def require_recovery(portal: Portal, acknowledged: set[str], sent: set[str]) -> None:
+    """By itself all protocols are taken again; the ids agree; every total can be recomputed."""
+
+    async def is_back() -> bool:
+        answers = await all_send(portal, "m-back")
+        return {answer.status for answer in answers.values()} == {200}
+
+    await eventually(is_back, 20)
+
+    async def is_ready() -> bool:
+        return await readiness(portal) == 200
+
+    await eventually(is_ready, 10)
+    rows = await portal.fetch(
+        "SELECT a.code || ' ' || native_id AS id FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id"
+    )
+    stored = [row["id"] for row in rows if "m-back" not in row["id"]]
+    assert len(stored) == len(set(stored))
+    assert acknowledged <= set(stored) <= sent
+
+    async def is_shown() -> bool:
+        return bool((await portal.totals())["messages"] == len(rows))
+
+    await eventually(is_shown)
+    connection = await asyncpg.connect(portal.dsn)
+    for invariant in INVARIANTS:
+        assert await check(connection, invariant) == [], invariant.name
+    await connection.close()
+
+
+async def test_a_frozen_database_is_answered_with_later_and_nothing_is_lost(
+    outage: Portal, victim: TestServer
+) -> None:
+    answers = await all_send(outage, "m-before")
+    assert {answer.status for answer in answers.values()} == {200}
+    acknowledged = {f"{each.account} m-before-{name}" for name, each in SENDERS.items()}
+    sent = acknowledged | {f"{each.account} m-during-{name}" for name, each in SENDERS.items()}
+    signalled(victim, signal.SIGSTOP)
+    await require_later(outage, "m-during")
+    await require_malformed_is_not_lost(outage)
+    await require_alive(outage)
+    age = (await fetch(outage, "GET", "/api/v1/totals")).headers["x-portal1400-age-seconds"]
+    assert float(age) > 1
+    signalled(victim, signal.SIGCONT)
+    await require_recovery(outage, acknowledged, sent)
+
+
+async def test_a_killed_database_is_noticed_survived_and_found_again(outage: Portal, victim: TestServer) -> None:
+    acknowledged = set()
+    for number in range(5):
+        assert (await outage.post(message(f"m-{number}"))).status == 200
+        acknowledged.add(f"hub m-{number}")
+    signalled(victim, signal.SIGKILL)
+
+    async def is_not_ready() -> bool:
+        return await readiness(outage) == 503
+
+    await eventually(is_not_ready, 3)
+    await require_alive(outage)
+    await require_later(outage, "m-during")
+    await require_malformed_is_not_lost(outage)
+    series = await fetch(outage, "GET", "/api/v1/campaigns/vnn/series")
+    assert (series.status, series.json()["type"]) == (503, "urn:portal1400:problem:unavailable")
+    assert int(series.headers["Retry-After"]) > 0
+    assert (await fetch(outage, "GET", "/api/v1/totals")).status == 200
+    start_again(victim)
+    sent = acknowledged | {f"{each.account} m-during-{name}" for name, each in SENDERS.items()}
+    await require_recovery(outage, acknowledged, sent)
+
+
+async def test_a_service_stopped_while_it_works_answers_what_it_accepted(outage: Portal) -> None:
+    answers = [asyncio.create_task(outage.post(message(f"m-{number}"))) for number in range(100)]
+
+    async def some_wait() -> bool:
+        return outage.service.writer.queued_events > 0 or answers[0].done()
+
+    await eventually(some_wait)
+    await outage.service.stop()
+    ended = await asyncio.gather(*answers, return_exceptions=True)
+    acknowledged = {f"m-{at}" for at, each in enumerate(ended) if isinstance(each, Reply) and each.status == 200}
+    # Whoever was not let in any more got no answer at all; nobody got a wrong one.
+    assert all(isinstance(each, OSError) or (isinstance(each, Reply) and each.status == 200) for each in ended)
+    assert acknowledged
+    stored = {row["native_id"] for row in await outage.fetch("SELECT native_id FROM message")}
+    assert acknowledged == stored
