@@ -31,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="portal1400",
+        allow_abbrev=False,
         description="Text-donation tracker for Vietnam's National Humanitarian Portal 1400.",
         epilog="Settings come from the environment (prefix PORTAL1400_); deploy/env.example lists them all.",
     )
     parser.add_argument("--version", action="version", version=f"portal1400 {version('portal1400')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, sentence in COMMANDS.items():
-        command = commands.add_parser(name, help=sentence, description=sentence[0].upper() + sentence[1:] + ".")
+        description = sentence[0].upper() + sentence[1:] + "."
+        command = commands.add_parser(name, help=sentence, description=description, allow_abbrev=False)
         if given[:1] == [name]:
             import_module(f"service.commands.{name}").add_arguments(command)
     parsed = parser.parse_args(given)

@@ -27,6 +27,7 @@ class _QuietHandler(RequestHandler):
     ) -> web.StreamResponse:
         """A problem that says nothing about what was sent."""
         response = problem(status, "bad-request", "Bad request", "the request could not be understood as HTTP/1.1")
+        response.headers["Server"] = "portal1400"
         response.force_close()
         return response
 

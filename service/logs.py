@@ -4,7 +4,6 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -14,6 +13,9 @@ from structlog.typing import EventDict, WrappedLogger
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
 _NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
 NUMBER_CHARACTERS_MIN = 10
+SMALLEST_NUMBER = 10**8
+PLAIN = (int, float, bool, type(None))
+"""Counts and durations; everything else is turned into text and looked through."""
 REDACTED = "[redacted]"
 
 
@@ -26,7 +28,7 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
             # Nothing shorter can be a number: most values are done here.
             if len(value) >= NUMBER_CHARACTERS_MIN and _NUMBER.search(value):
                 event[key] = _NUMBER.sub(REDACTED, value)
-        elif isinstance(value, Mapping | list | tuple | bytes):
+        elif type(value) not in PLAIN or (type(value) is int and abs(value) >= SMALLEST_NUMBER):
             event[key] = _NUMBER.sub(REDACTED, repr(value))
     return event
 

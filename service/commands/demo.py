@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from campaigns.apply import load
-from service import logs
+from service import collector, logs
 from service.app import Service
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused, opened
@@ -74,6 +74,7 @@ async def run(arguments: argparse.Namespace) -> int:
             await apply_file(ready, book)
             service = Service(settings, ready.database, ready.keyring)
             await service.start(public, inside)
+            collector.calm()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"
             _show_addresses(base, inside, folder)
             try:

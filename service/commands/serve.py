@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from service import logs
+from service import collector, logs
 from service.app import Service, run_until
 from service.commands.opening import CommandRefused, opened, require_live
 from service.listener import bind
@@ -32,19 +32,22 @@ async def run(arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    public = bound("PORTAL1400_LISTEN", settings.listen)
-    inside = bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen)
-    async with opened(settings, may_migrate=settings.migrate_on_start, progress=_tell) as ready:
-        require_live(ready)
-        service = Service(settings, ready.database, ready.keyring)
-        await service.start(public, inside)
-        log.info(
-            "serving",
-            database=ready.database.description,
-            public="{}:{}".format(*public.getsockname()[:2]),
-            internal="{}:{}".format(*inside.getsockname()[:2]),
-        )
-        await run_until(stopping, service)
+    with (
+        bound("PORTAL1400_LISTEN", settings.listen) as public,
+        bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen) as inside,
+    ):
+        async with opened(settings, may_migrate=settings.migrate_on_start, progress=_tell) as ready:
+            require_live(ready)
+            service = Service(settings, ready.database, ready.keyring)
+            await service.start(public, inside)
+            collector.calm()
+            log.info(
+                "serving",
+                database=ready.database.description,
+                public="{}:{}".format(*public.getsockname()[:2]),
+                internal="{}:{}".format(*inside.getsockname()[:2]),
+            )
+            await run_until(stopping, service)
     log.info("stopped")
     return 0
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class Portal:
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = changes.pop("headers", None) or signed(raw)
         async with self.http.post(
-            f"{self.base}/gw/standard/{account}", data=raw, headers=headers, **changes
+            f"{self.base}/gw/standard/{account}", data=BytesIO(raw), headers=headers, **changes
         ) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 

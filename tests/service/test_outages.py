@@ -1,7 +1,5 @@
 """The database frozen or gone: a quick "later" in each protocol's words, nothing lost, and back without help."""
 
-
-
 import asyncio
 import contextlib
 import os
@@ -18,6 +16,7 @@ import pytest
 
 from campaigns.migrate import migrate
 from metrics.invariants import INVARIANTS, check
+from service.commands.opening import CommandRefused
 from tests import postgres
 from tests.postgres import TestServer, start_server
 from tests.service.conftest import Portal, Reply, eventually, message, running
@@ -70,12 +69,15 @@ def signalled(server: TestServer, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def start_again(server: TestServer) -> None:
-    """The same server on the same data."""
+def start_again(server: TestServer, **settings: str) -> None:
+    """The same server on the same data, some of its settings changed."""
     server.process.wait(timeout=10)
+    arguments = list(server.process.args)  # type: ignore[arg-type]  # started from a list
+    for name, value in settings.items():
+        arguments += ["-c", f"{name}={value}"]
     user = postgres._server_user()
     run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    server.process = subprocess.Popen(server.process.args, cwd="/", start_new_session=True, **run_as)  # type: ignore[call-overload]  # user and groups go together or not at all
+    server.process = subprocess.Popen(arguments, cwd="/", start_new_session=True, **run_as)  # type: ignore[call-overload]  # user and groups go together or not at all
 
 
 async def all_send(portal: Portal, prefix: str) -> dict[str, Reply]:
@@ -204,3 +206,30 @@ async def test_a_service_stopped_while_it_works_answers_what_it_accepted(outage:
     assert acknowledged
     stored = {row["native_id"] for row in await outage.fetch("SELECT native_id FROM message")}
     assert acknowledged == stored
+
+
+LOSING = ["fsync", "full_page_writes"]
+
+
+@pytest.mark.parametrize("setting", LOSING)
+async def test_a_server_that_could_lose_what_it_acknowledged_is_refused(
+    victim: TestServer, tmp_path: Path, setting: str
+) -> None:
+    victim.process.send_signal(signal.SIGQUIT)
+    start_again(victim, **{setting: "off"})
+
+    async def answers() -> bool:
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            await (await asyncpg.connect(victim.dsn("postgres"))).close()
+            return True
+        return False
+
+    await eventually(answers, 20)
+    try:
+        with pytest.raises(CommandRefused, match=r"fsync or full_page_writes off: a gift .* set both to on"):
+            async with running(victim.dsn("postgres"), tmp_path):
+                pytest.fail("it serves")
+    finally:
+        victim.process.send_signal(signal.SIGQUIT)
+        start_again(victim, **{setting: "on"})
+        await eventually(answers, 20)

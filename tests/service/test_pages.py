@@ -5,19 +5,15 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from html import unescape
-from importlib.resources import files
 
 import orjson
 import pytest
 from aiohttp import ClientSession
 
 from campaigns.book import Book, Grammar, Route
-from campaigns.totals import CARRIERS, UNCOUNTED_REASONS
 from service.web.assets import CONTENT_TYPES
-from service.web.chart import draw
-from service.web.views import group
-from service.web.words import SCRIPT_TEXTS, Language, load_words, read_texts
-from tests.service.pages_site import BOOK, NOW, OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, hour, serving, totals
+from service.web.words import Language, load_words
+from tests.service.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, serving, totals
 
 WORDS = load_words()
 VI, EN = WORDS[Language.VI], WORDS[Language.EN]
@@ -240,11 +236,6 @@ async def test_every_static_file_is_cached_for_ever_and_nothing_else_is_served(h
             assert response.status == 404
 
 
-def test_every_file_of_the_folder_is_on_the_list() -> None:
-    shipped = {each.name for each in (files("service.web") / "static").iterdir() if each.is_file()}
-    assert shipped == set(CONTENT_TYPES)
-
-
 async def test_a_board_that_saw_the_database_long_ago_says_so(http: ClientSession, site: Site) -> None:
     assert 'id="stale"></p>' in await (await http.get(f"/c/{POOR.slug}")).text()
     site.post(seconds_ago=130)
@@ -281,71 +272,3 @@ async def test_a_crowd_reads_the_last_hour_once(http: ClientSession, site: Site)
 async def test_no_number_and_no_text_of_anybody_is_on_a_page(http: ClientSession) -> None:
     for path in ("/", f"/c/{POOR.slug}"):
         assert not re.search(r"(?<![0-9.])(84|0)[35789][0-9]{8}(?![0-9])", await words_on(http, path))
-
-
-def test_the_chart_has_sixty_minutes_and_its_peak() -> None:
-    chart = draw(hour(), NOW)
-    assert len(chart.bars) == 60
-    assert (chart.bars[0].time, chart.bars[-1].time) == ("19:31", "20:30")
-    assert chart.peak is not None
-    assert (chart.peak.time, chart.peak.messages, chart.peak.height) == ("20:05", 400, 100)
-    assert all(0 <= bar.height <= 100 for bar in chart.bars)
-
-
-def test_a_minute_of_reversals_has_no_bar() -> None:
-    point = replace(hour().points[0], messages=-3, pledged_vnd=-60_000)
-    chart = draw(replace(hour(), points=(point,)), NOW)
-    assert chart.peak is None
-    assert {bar.height for bar in chart.bars} == {0}
-
-
-def test_groups_follow_what_happens_next() -> None:
-    found = group(BOOK.campaigns, NOW)
-    assert (found.open, found.upcoming, found.closed, found.older) == ((POOR,), (VACCINE,), (ORANGE,), (OLD,))
-
-
-@pytest.mark.parametrize(
-    ("value", "vi", "en"),
-    [
-        (0, "0 ₫", "₫0"),
-        (999, "999 ₫", "₫999"),
-        (12_345_000, "12.345.000 ₫", "₫12,345,000"),
-        (2**53 - 1, "9.007.199.254.740.991 ₫", "₫9,007,199,254,740,991"),
-        (-20_000, "-20.000 ₫", "₫-20,000"),
-    ],
-)
-def test_money_is_written_as_each_language_does(value: int, vi: str, en: str) -> None:
-    assert (VI.money(value), EN.money(value)) == (vi, en)
-
-
-@pytest.mark.parametrize(
-    ("part", "vi", "en"),
-    [(0, "0,0%", "0.0%"), (999, "99,9%", "99.9%"), (1000, "100,0%", "100.0%"), (-5, "0,0%", "0.0%")],
-)
-def test_a_goal_is_never_reached_too_early(part: int, vi: str, en: str) -> None:
-    assert (VI.percent(part, 1000), EN.percent(part, 1000)) == (vi, en)
-    assert VI.percent(9_999_999, 10_000_000) == "99,9%"
-
-
-def test_one_message_is_not_one_messages() -> None:
-    assert (EN.messages(1), EN.messages(2), VI.messages(1)) == ("1 message", "2 messages", "1 tin nhắn")
-
-
-def test_both_languages_are_complete_with_the_same_places() -> None:
-    for key, entry in read_texts().items():
-        assert set(entry) == {"vi", "en"}, key
-        assert all(entry.values()), key
-        vi, en = (sorted(re.findall(r"\{(\w+)\}", entry[language])) for language in ("vi", "en"))
-        assert set(vi) == set(en), key
-    assert all(len(read_texts()["months"][language].split(",")) == 12 for language in ("vi", "en"))
-
-
-def test_the_script_gets_what_it_asks_for_and_tables_are_covered() -> None:
-    table = read_texts()
-    static = files("service.web") / "static"
-    script = "".join((static / name).read_text(encoding="utf-8") for name in ("live.js", "words.js", "chart.js"))
-    asked = set(re.findall(r'"([a-z]+(?:_[a-z]+)*)"', script))
-    assert set(re.findall(r'text\(\s*"(\w+)"', script)) <= set(SCRIPT_TEXTS)
-    assert set(SCRIPT_TEXTS) <= asked
-    assert set(CARRIERS) <= set(table)
-    assert all("{" + reason + "}" in table["uncounted"]["vi"] for reason in UNCOUNTED_REASONS)

@@ -1,0 +1,72 @@
+"""The SQL of the hot path: every constant can be prepared, a slot has one owner, a quarantine has a bound."""
+
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from campaigns import booking, joining, ledger, migrate, partitions, store
+from metrics import invariants
+from service import accounts, database, feed, keyring, rereading
+
+MODULES: tuple[ModuleType, ...] = (
+    store, joining, ledger, booking, partitions, migrate, keyring, feed, accounts, database, rereading,
+)  # fmt: skip
+STATEMENTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "(SELECT")
+
+
+def constants() -> dict[str, str]:
+    """Every constant that is a statement, by its place."""
+    found = {
+        f"{module.__name__}.{name}": value
+        for module in MODULES
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and value.lstrip().startswith(STATEMENTS)
+    }
+    return found | {f"invariants.{each.name}": each.sql for each in invariants.INVARIANTS}
+
+
+async def test_every_statement_can_be_prepared(connection: asyncpg.Connection) -> None:
+    prepared = constants()
+    assert len(prepared) > 40
+    for place, sql in prepared.items():
+        try:
+            await connection.prepare(sql)
+        except asyncpg.PostgresError as error:
+            pytest.fail(f"{place}: {error}")
+
+
+async def test_a_slot_has_one_owner_until_all_are_taken_and_is_free_again(
+    connection: asyncpg.Connection, database_dsn: str
+) -> None:
+    owners = [await asyncpg.connect(database_dsn) for _ in range(63)]
+    slots = [await store.take_slot(owner, 5) for owner in owners]
+    assert sorted(slots) == list(range(1, 64))
+    assert await store.take_slot(connection, 5) == 6
+    await owners[41].close()
+    for _ in range(200):
+        # The backend of a closed connection ends a moment later.
+        free = await store.take_slot(connection, 5)
+        if free == slots[41]:
+            break
+    assert free == slots[41]
+    for owner in owners:
+        await owner.close()
+
+
+async def test_a_quarantine_is_bounded_per_account_outcome_and_day(connection: asyncpg.Connection) -> None:
+    now = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+
+    async def keep(account: int, outcome: str, at: datetime) -> bool:
+        return await store.quarantine(
+            connection, id=uuid4(), received_at=at, adapter="standard", account_id=account, outcome=outcome,
+            reason="-", sealed=b"", day=at.date(), kept_max=3,
+        )  # fmt: skip
+
+    assert [await keep(1, "malformed", now) for _ in range(5)] == [True, True, True, False, False]
+    assert await keep(1, "unauthenticated", now)
+    assert await keep(2, "malformed", now)
+    assert await keep(1, "malformed", now + timedelta(hours=25))
+    assert await connection.fetchval("SELECT count(*) FROM quarantine") == 6

@@ -1,0 +1,69 @@
+"""The systemd unit is understood by systemd itself, and says what the documentation says."""
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.settings import PREFIX, Settings
+
+UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "portal1400.service"
+COMMAND = "/opt/portal1400/.venv/bin/portal1400"
+EXPOSURE_MAX = 4.0
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (apt: systemd)"
+)
+
+
+def analyze(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        ["systemd-analyze", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def entries(name: str) -> list[str]:
+    """The values of a key, which a unit may repeat."""
+    lines = (line.partition("=") for line in UNIT.read_text(encoding="utf-8").splitlines())
+    return [value for key, equals, value in lines if equals and key == name]
+
+
+@needs_systemd
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    """Verified as a copy whose command exists on this machine; an unknown key is only said, not an error."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text(encoding="utf-8").replace(COMMAND, "/bin/true"), encoding="utf-8")
+    said = analyze("verify", "--man=no", "--recursive-errors=no", copy)
+    assert UNIT.name not in said, said
+
+
+@needs_systemd
+def test_systemd_calls_it_well_confined() -> None:
+    said = analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX * 10:.0f}", "--no-pager", UNIT)
+    assert "Overall exposure level" in said
+
+
+def test_it_sets_only_settings_that_exist() -> None:
+    names = {entry.partition("=")[0] for entry in entries("Environment")}
+    assert names <= {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_it_gives_the_service_the_time_to_drain() -> None:
+    (command,) = entries("ExecStart")
+    assert command == f"{COMMAND} serve"
+    (seconds,) = entries("TimeoutStopSec")
+    assert float(seconds.removesuffix("s")) >= Settings.model_fields["shutdown_seconds"].default + 10
+    assert entries("KillMode") == ["process"], "the embedded PostgreSQL must outlive the service's last commit"
+
+
+def test_no_key_stands_twice_in_a_section_but_environment() -> None:
+    text = UNIT.read_text(encoding="utf-8").replace("Environment=PORTAL1400_", "Environment-PORTAL1400_")
+    configparser.ConfigParser(strict=True, interpolation=None).read_string(text)
