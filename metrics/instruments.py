@@ -1,6 +1,7 @@
 """Every Prometheus family, in one structure made from a registry. Labels are closed sets; children exist at once."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -94,6 +95,7 @@ class Instruments:
         )  # fmt: skip
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)
+        self._last_children: dict[str, Gauge] = {}
         self._callback_children: dict[tuple[str, str], Counter] = {}
         self._seconds_children = {adapter: self.callback_seconds.labels(adapter) for adapter in self._adapters}
         for adapter in self._adapters:
@@ -111,6 +113,13 @@ class Instruments:
             child = self._callback_children[account, outcome] = self.callbacks.labels(account, outcome)
         child.inc()
         self._seconds_children[adapter].observe(seconds)
+
+    def see_callback(self, account: str, at: datetime) -> None:
+        """A verified callback of `account` arrived."""
+        child = self._last_children.get(account)
+        if child is None:
+            child = self._last_children[account] = self.last_callback.labels(account)
+        child.set(at.timestamp())
 
     def know_accounts(self, accounts: Iterable[str]) -> None:
         """Make the children of accounts, so that a rate exists from their first callback on."""

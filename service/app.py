@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -119,8 +120,17 @@ class Service:
         self.writer.start()
         self.feed.start()
         self.housekeeping.start()
-        for app, bound in ((self._public_app(), public), (self._internal_app(), inside)):
-            listener = Listener(app, shutdown_seconds=self.settings.shutdown_seconds)
+        carriers = callbacks.handler(
+            self.intake,
+            clock=self.clock,
+            trusted_proxies=self.settings.trusted_proxies,
+            body_read_seconds=self.settings.body_read_seconds,
+        )
+        seconds = self.settings.shutdown_seconds
+        for listener, bound in (
+            (Listener(self._public_app(), shutdown_seconds=seconds, direct=(callbacks.PREFIX, carriers)), public),
+            (Listener(self._internal_app(), shutdown_seconds=seconds), inside),
+        ):
             await listener.listen(bound)
             self._listeners.append(listener)
         self._is_started = True
@@ -163,17 +173,28 @@ class Service:
         instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:
             instruments.commit_batch.observe(len(commit.messages))
-        book = self.intake.shelf.book
-        accounts = {account.id: account.code for account in self.intake.shelf.accounts.by_code.values()}
+        counted: Counter[tuple[int, str]] = Counter()
+        units: Counter[tuple[int, str]] = Counter()
+        vnd: Counter[tuple[int, str]] = Counter()
+        uncounted: Counter[tuple[str, str]] = Counter()
         for message in commit.messages:
-            if message.reading != "counted":
-                instruments.uncounted.labels(message.carrier, message.reading).inc()
+            if message.units is None or message.amount_vnd is None or message.campaign_id is None:
+                uncounted[message.carrier, message.reading] += 1
                 continue
-            campaign = book.by_id.get(message.campaign_id or 0)
+            place = (message.campaign_id, message.carrier)
+            counted[place] += 1
+            units[place] += message.units
+            vnd[place] += message.amount_vnd
+        for (carrier, reading), count in uncounted.items():
+            instruments.uncounted.labels(carrier, reading).inc(count)
+        book = self.intake.shelf.book
+        for (campaign_id, carrier), count in counted.items():
+            campaign = book.by_id.get(campaign_id)
             if campaign is not None:
-                instruments.messages.labels(campaign.slug, message.carrier).inc()
-                instruments.units.labels(campaign.slug, message.carrier).inc(message.units or 0)
-                instruments.pledged_vnd.labels(campaign.slug, message.carrier).inc(message.amount_vnd or 0)
+                instruments.messages.labels(campaign.slug, carrier).inc(count)
+                instruments.units.labels(campaign.slug, carrier).inc(units[campaign_id, carrier])
+                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd[campaign_id, carrier])
+        accounts = {account.id: account.code for account in self.intake.shelf.accounts.by_code.values()}
         for account_id in commit.conflicts:
             instruments.conflicts.labels(accounts.get(account_id, "unknown")).inc()
 
@@ -194,14 +215,6 @@ class Service:
 
         app = web.Application(middlewares=[errors_as_problems], client_max_size=0)
         app.on_response_prepare.append(name_no_software)
-        app.add_routes(
-            callbacks.routes(
-                self.intake,
-                clock=self.clock,
-                trusted_proxies=self.settings.trusted_proxies,
-                body_read_seconds=self.settings.body_read_seconds,
-            )
-        )
         app.add_routes(api.routes(self.board, book, self._series, self.clock))
         app.add_routes(stream_routes(self.streams))
         app.add_routes(openapi.routes())

@@ -131,8 +131,7 @@ class Intake:
             # To whoever cannot pass the other factors it looks like an account that does not exist.
             gateway, account = self._decoys[account.adapter], None
         try:
-            document = gateway.describe(callback)
-            if document is not None:
+            if callback.method == "GET" and (document := gateway.describe(callback)) is not None:
                 return Ending(Outcome.ACCEPTED, document, reason="description")
             events = gateway.open(callback, self._keyring.digest_key)
         except SignatureRejected as rejected:
@@ -154,7 +153,7 @@ class Intake:
             return self._end(gateway, callback, Outcome.OVERLOADED, reason="account has too many in hand")
         self._in_hand[account.code] = self._in_hand.get(account.code, 0) + 1
         try:
-            self._instruments.last_callback.labels(account.code).set(callback.received_at.timestamp())
+            self._instruments.see_callback(account.code, callback.received_at)
             return await self._store(gateway, account, callback, events)
         finally:
             self._in_hand[account.code] -= 1
@@ -196,14 +195,16 @@ class Intake:
         results: Sequence[EventResult],
         desk: "_Desk",
     ) -> Ending:
-        outcomes = [desk.outcome(event, result) for event, result in zip(events, results, strict=True)]
-        outcome = min(outcomes, key=WORST_FIRST.index)
-        conflicts = tuple(
-            event.native_id for event, result in zip(events, results, strict=True) if result.fate is Fate.CONFLICT
-        )
-        stored = results[0].answer if len(results) == 1 else None
-        if stored is not None:
-            return Ending(outcome, unpack_answer(bytes(stored)), len(events))
+        if len(events) == 1:
+            outcome = desk.outcome(events[0], results[0])
+            stored = results[0].answer
+            if stored is not None:
+                return Ending(outcome, unpack_answer(bytes(stored)), 1)
+            conflicts: tuple[str, ...] = (events[0].native_id,) if outcome is Outcome.CONFLICT else ()
+        else:
+            pairs = tuple(zip(events, results, strict=True))
+            outcome = min({desk.outcome(event, result) for event, result in pairs}, key=WORST_FIRST.index)
+            conflicts = tuple(event.native_id for event, result in pairs if result.fate is Fate.CONFLICT)
         return self._end(gateway, callback, outcome, events=events, conflicts=conflicts)
 
     def _end(
@@ -282,14 +283,15 @@ class _Desk:
                 flags = (*flags, "late_after_close")
         row_id = uuid7(received_at)
         seal = self._sealer.seal
+        identity = row_id.bytes
         return MessageRow(
             row_id, self._account.id, message.native_id, message.digest, received_at, at, message.operator_time,
             message.short_code, message.carrier, reading.outcome, reading.campaign_id, reading.keyword,
             reading.units, reading.amount_vnd, message.claimed_vnd, message.parts, ",".join(flags),
             self._answer(message, reading), self._book.version, reading.grammar_version, self._raw_id, self._day,
-            seal(message.msisdn.encode(), b"message_person.msisdn:" + row_id.bytes),
+            seal(message.msisdn.encode(), b"message_person.msisdn:" + identity),
             self._keyring.number_hash(message.msisdn),
-            seal(message.text.encode(), b"message_person.text:" + row_id.bytes),
+            seal(message.text.encode(), b"message_person.text:" + identity),
         )  # fmt: skip
 
     def _answer(self, message: Message, reading: Reading) -> bytes | None:

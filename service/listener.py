@@ -2,11 +2,14 @@
 
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from service.problems import problem
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 LINE_BYTES_MAX = 16_384
 """Above the 8 KiB a GET callback may have, so that such a one is answered in its protocol's words."""
@@ -40,7 +43,16 @@ class _QuietServer(web.Server):
 class Listener(web.AppRunner):
     """Serves one application. `auto_decompress` is off: a compressed body cannot grow beyond the size limit."""
 
-    def __init__(self, app: web.Application, *, shutdown_seconds: float, idle_seconds: float = 75.0) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        shutdown_seconds: float,
+        idle_seconds: float = 75.0,
+        direct: tuple[str, Handler] | None = None,
+    ) -> None:
+        """`direct`: a path prefix, and what answers below it without the application's router and middlewares."""
+        self._direct = direct
         super().__init__(
             app,
             handle_signals=False,
@@ -57,8 +69,16 @@ class Listener(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        handle = made.request_handler
+        if self._direct is not None:
+            prefix, direct = self._direct
+            routed = made.request_handler
+
+            async def handle(request: web.BaseRequest) -> web.StreamResponse:
+                return await (direct(request) if request.raw_path.startswith(prefix) else routed(request))
+
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
-        return _QuietServer(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001
+        return _QuietServer(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001
 
     async def listen(self, bound: socket.socket) -> None:
         """Begin to serve a bound socket."""

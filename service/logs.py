@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import traceback
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -33,6 +34,12 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     return event
 
 
+def as_json(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    """Redact and render in one step: every callback writes a line, and each processor more costs a microsecond."""
+    event = redact(logger, level, event)
+    return orjson.dumps({**event, "level": level, "timestamp": datetime.now(UTC)}, option=orjson.OPT_UTC_Z)
+
+
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """An exception as log fields: kind and places, never its message, which may quote what was sent."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
@@ -45,20 +52,21 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
 def configure(log_format: Literal["console", "json"], stream: TextIO | None = None) -> None:
     """Set up structlog for the process, and keep the libraries' own loggers from printing requests."""
     stream = sys.stderr if stream is None else stream
-    shared: list[structlog.typing.Processor] = [
-        redact,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
+    processors: list[structlog.typing.Processor]
     if log_format == "json":
-        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(serializer=orjson.dumps)
+        processors = [as_json]
         factory = structlog.BytesLoggerFactory(stream.buffer)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_failure)
+        processors = [
+            redact,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_failure),
+        ]
         factory = structlog.PrintLoggerFactory(stream)
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=factory,
         cache_logger_on_first_use=False,

@@ -1,12 +1,15 @@
 """/gw/: carriers' callbacks in, the protocol's answers out."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from gateways.callback import Callback
 from gateways.outcome import Answer, Outcome
@@ -17,29 +20,55 @@ from service.problems import problem
 Network = IPv4Network | IPv6Network
 CHUNK_BYTES = 64 * 1024
 CODE_CHARACTERS_MAX = 60
+PREFIX = "/gw/"
+FINISH = {"Cache-Control": "no-store", "Server": "portal1400"}
+"""On every answer below /gw/."""
 
 
 class TooLarge(Exception):
     """The body is larger than the adapter takes."""
 
 
-def routes(
-    intake: Intake, *, clock: Callable[[], datetime], trusted_proxies: Sequence[Network], body_read_seconds: float
-) -> list[web.RouteDef]:
-    """The addresses of carriers."""
+class Address(NamedTuple):
+    """Where a callback was sent: /gw/{adapter}/{account}[/{path_secret}][/dlr]."""
 
-    async def take(request: web.Request) -> web.Response:
-        adapter, code = request.match_info["adapter"], request.match_info["account"]
-        if adapter not in ADAPTERS:
-            return _no_store(problem(404, "not-found", "Not found", "no such protocol; the documentation lists them"))
-        tail = [part for part in (request.match_info.get("tail") or "").split("/") if part]
-        is_report = bool(tail) and tail[-1] == "dlr"
-        secrets = tail[:-1] if is_report else tail
+    adapter: str
+    code: str
+    path_secret: str | None
+    is_delivery_report: bool
+
+
+@lru_cache(maxsize=4096)
+def address_of(path: str) -> Address | None:
+    """The address a raw path names; None where it is none. Few addresses, many callbacks: remembered."""
+    parts = [unquote(part) for part in path.removeprefix(PREFIX).removesuffix("/").split("/")]
+    is_report = len(parts) > 2 and parts[-1] == "dlr"
+    if is_report:
+        parts.pop()
+    if not 2 <= len(parts) <= 3 or not all(parts) or len(parts[1]) > CODE_CHARACTERS_MAX:
+        return None
+    return Address(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
+
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def handler(
+    intake: Intake, *, clock: Callable[[], datetime], trusted_proxies: Sequence[Network], body_read_seconds: float
+) -> Handler:
+    """What answers every path below /gw/, without the router and its middlewares: this is the hot path."""
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        address = address_of(path)
+        if address is None or address.adapter not in ADAPTERS:
+            return _finished(
+                problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
+            )
+        adapter, code = address.adapter, address.code
         gateway = intake.gateway(adapter, code)
-        if request.method not in gateway.methods or len(secrets) > 1 or len(code) > CODE_CHARACTERS_MAX:
-            return _method_not_allowed(gateway.methods) if len(secrets) <= 1 else _not_found()
-        peer = peer_of(request, trusted_proxies)
-        _, _, query = request.raw_path.partition("?")
+        if request.method not in gateway.methods:
+            return _method_not_allowed(gateway.methods)
 
         def callback(body: bytes) -> Callback:
             return Callback(
@@ -47,10 +76,10 @@ def routes(
                 query=query,
                 headers=_headers(request),
                 body=body,
-                peer=peer,
+                peer=peer_of(request, trusted_proxies),
                 received_at=clock(),
-                path_secret=secrets[0] if secrets else None,
-                is_delivery_report=is_report,
+                path_secret=address.path_secret,
+                is_delivery_report=address.is_delivery_report,
             )
 
         if len(query) > gateway.query_bytes_max:
@@ -67,13 +96,12 @@ def routes(
             response.force_close()
             return response
         except TimeoutError:
-            response = _no_store(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
+            response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
             response.force_close()
             return response
         return _response(await intake.take(adapter, code, callback(body)))
 
-    pattern = "/gw/{adapter}/{account}"
-    return [web.route("*", path, take) for path in (pattern, pattern + "/{tail:.+}")]
+    return take
 
 
 def _checked(body: bytes, bytes_max: int) -> bytes:
@@ -82,7 +110,7 @@ def _checked(body: bytes, bytes_max: int) -> bytes:
     return body
 
 
-async def _read(request: web.Request, bytes_max: int) -> bytes:
+async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
     if request.content_length is not None and request.content_length > bytes_max:
         raise TooLarge
     if not request.can_read_body:
@@ -96,11 +124,12 @@ async def _read(request: web.Request, bytes_max: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _headers(request: web.Request) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in request.headers.items():
-        lower = name.lower()
-        found[lower] = f"{found[lower]}, {value}" if lower in found else value
+def _headers(request: web.BaseRequest) -> dict[str, str]:
+    headers = request.headers
+    found = {name.lower(): value for name, value in headers.items()}
+    if len(found) < len(headers):
+        for name in found:
+            found[name] = ", ".join(headers.getall(name))
     return found
 
 
@@ -113,7 +142,7 @@ def _address(remote: str) -> IPv4Address | IPv6Address:
     return peer
 
 
-def peer_of(request: web.Request, trusted_proxies: Sequence[Network]) -> IPv4Address | IPv6Address:
+def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> IPv4Address | IPv6Address:
     """The sender's address: the connection's, or behind trusted proxies the last one they saw."""
     peer = _address(request.remote or "0.0.0.0")  # noqa: S104 -- no address: none is listed
     if not trusted_proxies:
@@ -130,26 +159,19 @@ def peer_of(request: web.Request, trusted_proxies: Sequence[Network]) -> IPv4Add
 
 
 def _response(answer: Answer) -> web.Response:
-    response = web.Response(status=answer.status, body=answer.body)
+    headers = CIMultiDict(FINISH)
     if answer.content_type is not None:
-        response.headers["Content-Type"] = answer.content_type
-    elif "Content-Type" in response.headers:
-        del response.headers["Content-Type"]
-    for name, value in answer.headers:
-        response.headers[name] = value
-    return _no_store(response)
+        headers["Content-Type"] = answer.content_type
+    headers.extend(answer.headers)
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-def _no_store(response: web.Response) -> web.Response:
-    response.headers["Cache-Control"] = "no-store"
+def _finished(response: web.Response) -> web.Response:
+    response.headers.update(FINISH)
     return response
-
-
-def _not_found() -> web.Response:
-    return _no_store(problem(404, "not-found", "Not found", "there is nothing at this address"))
 
 
 def _method_not_allowed(methods: frozenset[str]) -> web.Response:
     response = problem(405, "method-not-allowed", "Method not allowed", "the header Allow names the methods")
     response.headers["Allow"] = ", ".join(sorted(methods))
-    return _no_store(response)
+    return _finished(response)

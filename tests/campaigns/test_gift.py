@@ -9,33 +9,42 @@ from campaigns.gift import Disposition, Gift, GiftState, ReversalKind, reverse
 COUNTED = Gift(GiftState.COUNTED, 5, 100_000)
 PARTLY = Gift(GiftState.COUNTED, 5, 100_000, 30_000)
 
+GONE = Gift(GiftState.REVERSED, 5, 100_000, 100_000)
+UNCOUNTED = Gift(GiftState.UNCOUNTED, 0, 0)
+FAILED, RECEIVED, PENDING = (
+    Gift(state, 5, 100_000) for state in (GiftState.FAILED, GiftState.RECEIVED, GiftState.PENDING)
+)
+APPLIED, IGNORED, REVIEW = Disposition.APPLIED, Disposition.IGNORED, Disposition.REVIEW
+WHOLE, NOTHING = (-1, -5, -100_000), (0, 0, 0)
+Row = tuple[Gift, int, ReversalKind | None, Disposition, GiftState, int, tuple[int, int, int]]
+
 # gift, amount, scope -> disposition, state afterwards, reversed VND afterwards, change of messages, units, VND
-TABLE: dict[str, tuple[Gift, int, ReversalKind | None, Disposition, GiftState, int, tuple[int, int, int]]] = {
-    "total": (COUNTED, 100_000, "total", Disposition.APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -100_000)),
-    "total by its amount": (COUNTED, 100_000, None, Disposition.APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -100_000)),
-    "a total of less still takes what is left": (COUNTED, 99_000, "total", Disposition.APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -100_000)),
-    "partial": (COUNTED, 30_000, "partial", Disposition.APPLIED, GiftState.COUNTED, 30_000, (0, 0, -30_000)),
-    "partial by its amount": (COUNTED, 30_000, None, Disposition.APPLIED, GiftState.COUNTED, 30_000, (0, 0, -30_000)),
-    "a partial of all stays partial": (COUNTED, 100_000, "partial", Disposition.APPLIED, GiftState.COUNTED, 100_000, (0, 0, -100_000)),
-    "what is left makes it total": (PARTLY, 70_000, None, Disposition.APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -70_000)),
-    "total after a part": (PARTLY, 70_000, "total", Disposition.APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -70_000)),
-    "more than the gift": (COUNTED, 100_001, None, Disposition.REVIEW, GiftState.COUNTED, 0, (0, 0, 0)),
-    "more than is left": (PARTLY, 70_001, "partial", Disposition.REVIEW, GiftState.COUNTED, 30_000, (0, 0, 0)),
-    "a total of more than is left": (PARTLY, 100_000, "total", Disposition.REVIEW, GiftState.COUNTED, 30_000, (0, 0, 0)),
-    "already reversed, total": (Gift(GiftState.REVERSED, 5, 100_000, 100_000), 100_000, "total", Disposition.IGNORED, GiftState.REVERSED, 100_000, (0, 0, 0)),
-    "already reversed, partial": (Gift(GiftState.REVERSED, 5, 100_000, 100_000), 1, "partial", Disposition.IGNORED, GiftState.REVERSED, 100_000, (0, 0, 0)),
-    "never counted": (Gift(GiftState.UNCOUNTED, 0, 0), 20_000, "total", Disposition.IGNORED, GiftState.UNCOUNTED, 0, (0, 0, 0)),
-    "failed": (Gift(GiftState.FAILED, 5, 100_000), 100_000, None, Disposition.IGNORED, GiftState.FAILED, 0, (0, 0, 0)),
-    "received, total": (Gift(GiftState.RECEIVED, 5, 100_000), 100_000, "total", Disposition.APPLIED, GiftState.REVERSED, 0, (0, 0, 0)),
-    "received, partial": (Gift(GiftState.RECEIVED, 5, 100_000), 1, "partial", Disposition.REVIEW, GiftState.RECEIVED, 0, (0, 0, 0)),
-    "pending, total": (Gift(GiftState.PENDING, 5, 100_000), 100_000, "total", Disposition.APPLIED, GiftState.REVERSED, 0, (0, 0, 0)),
-    "pending, partial": (Gift(GiftState.PENDING, 5, 100_000), 1, "partial", Disposition.REVIEW, GiftState.PENDING, 0, (0, 0, 0)),
+TABLE: dict[str, Row] = {
+    "total": (COUNTED, 100_000, "total", APPLIED, GiftState.REVERSED, 100_000, WHOLE),
+    "total by its amount": (COUNTED, 100_000, None, APPLIED, GiftState.REVERSED, 100_000, WHOLE),
+    "a total of less takes what is left": (COUNTED, 99_000, "total", APPLIED, GiftState.REVERSED, 100_000, WHOLE),
+    "partial": (COUNTED, 30_000, "partial", APPLIED, GiftState.COUNTED, 30_000, (0, 0, -30_000)),
+    "partial by its amount": (COUNTED, 30_000, None, APPLIED, GiftState.COUNTED, 30_000, (0, 0, -30_000)),
+    "a partial of all of it": (COUNTED, 100_000, "partial", APPLIED, GiftState.COUNTED, 100_000, (0, 0, -100_000)),
+    "what is left makes it total": (PARTLY, 70_000, None, APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -70_000)),
+    "total after a part": (PARTLY, 70_000, "total", APPLIED, GiftState.REVERSED, 100_000, (-1, -5, -70_000)),
+    "more than the gift": (COUNTED, 100_001, None, REVIEW, GiftState.COUNTED, 0, NOTHING),
+    "more than is left": (PARTLY, 70_001, "partial", REVIEW, GiftState.COUNTED, 30_000, NOTHING),
+    "a total of more than is left": (PARTLY, 100_000, "total", REVIEW, GiftState.COUNTED, 30_000, NOTHING),
+    "already reversed, total": (GONE, 100_000, "total", IGNORED, GiftState.REVERSED, 100_000, NOTHING),
+    "already reversed, partial": (GONE, 1, "partial", IGNORED, GiftState.REVERSED, 100_000, NOTHING),
+    "never counted": (UNCOUNTED, 20_000, "total", IGNORED, GiftState.UNCOUNTED, 0, NOTHING),
+    "failed": (FAILED, 100_000, None, IGNORED, GiftState.FAILED, 0, NOTHING),
+    "received, total": (RECEIVED, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
+    "received, partial": (RECEIVED, 1, "partial", REVIEW, GiftState.RECEIVED, 0, NOTHING),
+    "pending, total": (PENDING, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
+    "pending, partial": (PENDING, 1, "partial", REVIEW, GiftState.PENDING, 0, NOTHING),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", TABLE.values(), ids=TABLE.keys())
 def test_a_reversal_does_what_its_row_says(
-    case: tuple[Gift, int, ReversalKind | None, Disposition, GiftState, int, tuple[int, int, int]],
+    case: Row,
 ) -> None:
     gift, amount, scope, disposition, state, reversed_vnd, change = case
     step = reverse(gift, amount, scope)

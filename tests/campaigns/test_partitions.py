@@ -1,4 +1,4 @@
-"""Day partitions: made ahead and once, whoever makes them; dropped when their time is over, and never while in use."""
+"""Day partitions: made ahead and once, whoever makes them; dropped in time, but never while in use."""
 
 import asyncio
 from datetime import date, timedelta

@@ -1,0 +1,189 @@
+"""Every family moves by a known amount, in both formats, and labels are closed sets that exist from the start."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from campaigns.totals import CARRIERS
+from gateways.outcome import Outcome
+from metrics.instruments import Instruments
+from tests.service.conftest import Portal, eventually, message, signed
+from tests.service.protocols import SENDERS, get_kannel, post_soap
+
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+FAMILIES = {
+    "portal1400_callbacks": "counter",
+    "portal1400_callback_seconds": "histogram",
+    "portal1400_messages": "counter",
+    "portal1400_units": "counter",
+    "portal1400_pledged_vnd": "counter",
+    "portal1400_uncounted_messages": "counter",
+    "portal1400_last_callback_timestamp_seconds": "gauge",
+    "portal1400_commit_seconds": "histogram",
+    "portal1400_commit_batch_messages": "histogram",
+    "portal1400_campaign_pledged_vnd": "gauge",
+    "portal1400_campaign_messages": "gauge",
+    "portal1400_stream_viewers": "gauge",
+    "portal1400_quarantined": "counter",
+    "portal1400_conflicts": "counter",
+    "portal1400_invariant_difference": "gauge",
+    "portal1400_build_info": "gauge",
+}
+PROMETHEUS, OPENMETRICS = "text/plain", "application/openmetrics-text; version=1.0.0"
+
+
+async def scrape(portal: Portal, accept: str) -> tuple[str, dict[str, Metric]]:
+    async with portal.http.get(portal.internal + "/metrics", headers={"Accept": accept}) as answer:
+        assert answer.status == 200
+        text = await answer.text()
+        kind = answer.headers["Content-Type"]
+    parse = parse_openmetrics if accept == OPENMETRICS else parse_prometheus
+    return kind, {family.name: family for family in parse(text)}
+
+
+async def samples(portal: Portal) -> Samples:
+    """Every sample of the service, by name and labels."""
+    _, families = await scrape(portal, PROMETHEUS)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families.values()
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [(PROMETHEUS, "text/plain"), (OPENMETRICS, "application/openmetrics-text")]
+)
+async def test_both_formats_are_understood_and_hold_every_family(portal: Portal, accept: str, kind: str) -> None:
+    content_type, families = await scrape(portal, accept)
+    assert content_type.startswith(kind)
+    # In the plain format a counter's family carries its suffix, and the library's parser takes it off again.
+    assert {name: family.type for name, family in families.items() if name in FAMILIES} == FAMILIES
+    for family in families.values():
+        assert family.documentation, family.name
+        for sample in family.samples:
+            assert not math.isnan(sample.value), sample
+
+
+def changed(before: Samples, after: Samples) -> dict[str, float]:
+    """What moved, by name and label values; times and sums of seconds are left out."""
+    moved = {}
+    for (name, labels), value in after.items():
+        difference = value - before.get((name, labels), 0.0)
+        if difference and not name.endswith(("_seconds_sum", "_timestamp_seconds", "commit_seconds_count")):
+            moved[" ".join([name.removeprefix("portal1400_"), *(v for _, v in sorted(labels))])] = difference
+    return moved
+
+
+async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
+    before = await samples(portal)
+    started = datetime.now(UTC).timestamp()
+    await portal.post(message("m-1", "VNN 5"))
+    await portal.post(message("m-1", "VNN 5"))
+    await portal.post(message("m-1", "VNN 6"))
+    await portal.post(message("m-1", "VNN 6"))
+    await portal.post(message("m-2", "VNN x"))
+    await portal.post(message("m-3", "UH", short_code="1409"))
+    await portal.post(message("m-4", "XYZ"))
+    await portal.post(message("m-5", "VNN", msisdn="12"))
+    await portal.post(message("m-6"), headers={"webhook-id": "x"})
+    await portal.post(message("m-7"), account="nobody")
+    body = b'{"type":"message.received"}'
+    await portal.post(body, headers=signed(body, at=datetime(2026, 1, 1, tzinfo=UTC)))
+    await portal.post(b" " * (1024 * 1024 + 1))
+    await get_kannel(portal, "k-1", "VNN 7")
+    await post_soap(portal, "s-1", "VNN x")
+
+    async def is_published() -> bool:
+        return await portal.metric("portal1400_campaign_messages", campaign="vnn") == 2
+
+    async with portal.http.get(portal.base + "/api/v1/stream") as stream:
+        await stream.content.readany()
+        await eventually(is_published)
+        after = await samples(portal)
+    moved = changed(before, after)
+    batches = moved.pop("commit_batch_messages_count")
+    assert 1 <= batches <= 6
+    assert moved == {
+        "callbacks_total hub accepted": 3,
+        "callbacks_total hub duplicate": 1,
+        "callbacks_total hub conflict": 2,
+        "callbacks_total hub unallocated": 1,
+        "callbacks_total hub malformed": 1,
+        "callbacks_total hub unauthenticated": 1,
+        "callbacks_total hub stale": 1,
+        "callbacks_total hub too_large": 1,
+        "callbacks_total unknown unauthenticated": 1,
+        "callbacks_total vina accepted": 1,
+        "callbacks_total soap rejected_policy": 1,
+        "callback_seconds_count standard": 12,
+        "callback_seconds_count kannel": 1,
+        "callback_seconds_count vn_soap_mo": 1,
+        "messages_total vnn viettel": 1,
+        "messages_total vnn vinaphone": 1,
+        "units_total vnn viettel": 5,
+        "units_total vnn vinaphone": 7,
+        "pledged_vnd_total vnn viettel": 100_000,
+        "pledged_vnd_total vnn vinaphone": 140_000,
+        "uncounted_messages_total viettel wrong_syntax": 1,
+        "uncounted_messages_total viettel after_close": 1,
+        "uncounted_messages_total viettel unknown_keyword": 1,
+        "uncounted_messages_total mobifone wrong_syntax": 1,
+        "commit_batch_messages_sum": 6,
+        "campaign_pledged_vnd vnn": 240_000,
+        "campaign_messages vnn": 2,
+        "stream_viewers": 1,
+        "quarantined_total standard malformed": 1,
+        "quarantined_total standard unauthenticated": 1,
+        "conflicts_total hub": 1,
+    }
+    for account in ("hub", "vina", "soap"):
+        at = after["portal1400_last_callback_timestamp_seconds", frozenset({("account", account)})]
+        assert started - 1 <= at <= datetime.now(UTC).timestamp(), account
+    assert sum(value for (name, _), value in after.items() if name == "portal1400_commit_seconds_count") >= batches
+
+
+async def test_a_reversal_shows_in_the_gauges_and_the_counters_never_fall(portal: Portal) -> None:
+    await portal.post(message("m-1", "VNN 5"))
+    reversal = {"reversal_id": "r-1", "amount": 100_000, "message_id": "m-1"}
+    await portal.post({"type": "charge.reversed", "timestamp": "2026-11-21T08:30:00Z", "data": reversal})
+
+    async def is_published() -> bool:
+        return (await portal.totals())["version"] == 2
+
+    await eventually(is_published)
+    assert await portal.metric("portal1400_campaign_pledged_vnd", campaign="vnn") == 0
+    assert await portal.metric("portal1400_campaign_messages", campaign="vnn") == 0
+    assert await portal.metric("portal1400_pledged_vnd_total", campaign="vnn", carrier="viettel") == 100_000
+
+
+async def test_children_exist_from_the_start_so_that_a_rate_has_a_beginning(portal: Portal) -> None:
+    for account in ("hub", "vina", "soap", "unknown"):
+        for outcome in Outcome:
+            assert await portal.metric("portal1400_callbacks_total", account=account, outcome=outcome.value) == 0
+        assert await portal.metric("portal1400_conflicts_total", account=account) == 0
+    for slug in ("vnn", "old"):
+        for carrier in CARRIERS:
+            for family in ("messages", "units", "pledged_vnd"):
+                assert await portal.metric(f"portal1400_{family}_total", campaign=slug, carrier=carrier) == 0
+    for sender in SENDERS.values():
+        for reason in ("malformed", "unauthenticated", "unstorable"):
+            assert await portal.metric("portal1400_quarantined_total", adapter=sender.adapter, reason=reason) == 0
+
+
+def test_two_structures_share_nothing() -> None:
+    made = [
+        Instruments(CollectorRegistry(), version="1", adapters=("standard",), outcomes=["accepted"]) for _ in range(2)
+    ]
+    made[0].messages.labels("vnn", "viettel").inc()
+    labels = {"campaign": "vnn", "carrier": "viettel"}
+    assert made[0].registry.get_sample_value("portal1400_messages_total", labels) == 1
+    assert made[1].registry.get_sample_value("portal1400_messages_total", labels) is None
