@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from campaigns.apply import load
+from metrics.board import VIETNAM
 from service import collector, logs
 from service.app import Service
 from service.commands.apply import apply_file
@@ -54,7 +55,7 @@ async def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.port <= 65535:
         raise CommandRefused([f"--port {arguments.port}: want 0 to 65535"])
     folder: Path = arguments.data
-    book, key = prepared_folder(folder, datetime.now().astimezone())
+    book, key = prepared_folder(folder, datetime.now(VIETNAM))
     settings = Settings.model_validate(
         {"data_dir": folder, "secret_key": key, "listen": HostPort(host="127.0.0.1", port=arguments.port)}
     )
