@@ -41,6 +41,7 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@$(BIN)/lint-imports
 	@tests/wheel_smoke.sh
 	@$(MAKE) --no-print-directory test
+	@tests/system_postgres.sh
 
 bench: setup ## measure: our intake beside a plain one and beside an empty answer
 	@$(BIN)/python -m tests.bench

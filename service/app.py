@@ -217,7 +217,7 @@ class Service:
         app.on_response_prepare.append(name_no_software)
         app.add_routes(api.routes(self.board, book, self._series, self.clock))
         app.add_routes(stream_routes(self.streams))
-        app.add_routes(openapi.routes())
+        app.add_routes(openapi.routes(self.settings.public_url))
         app.add_routes(pages.routes(self.board, book, self._last_hour, self.clock))
         return app
 

@@ -61,7 +61,7 @@ class Settings(BaseModel):
     migrate_on_start: bool = Field(True, description="serve applies pending migrations first")
     queue_events_max: int = Field(20_000, ge=100, le=1_000_000, description="events that may wait for the writer")
     queue_wait_seconds: float = Field(2.0, gt=0, le=30, description="longest wait for a commit before 'later'")
-    account_callbacks_max: int = Field(200, ge=1, le=100_000, description="callbacks of one account in hand at once")
+    account_callbacks_max: int = Field(2_000, ge=1, le=100_000, description="callbacks of one account at once")
     batch_events_max: int = Field(1_000, ge=1, le=10_000, description="events in one commit")
     writers: int = Field(2, ge=1, le=8, description="writer connections per worker")
     body_read_seconds: float = Field(5.0, gt=0, le=60, description="longest time a body may take to arrive")

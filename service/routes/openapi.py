@@ -45,13 +45,13 @@ never adds. The header `x-portal1400-age-seconds` says how long ago this server 
 """
 
 
-def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
+def document(public_url: str | None = None) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of a portal that the outside reaches at `public_url`."""
     paths = {path: {"get": _operation(*about)} for path, about in ADDRESSES.items()}
     described = OpenAPI.model_validate(
         {
             "info": {"title": "portal1400", "version": version("portal1400"), "description": DESCRIPTION},
-            "servers": [{"url": "/"}],
+            "servers": [{"url": public_url or "/"}],
             "paths": paths,
         }
     )
@@ -100,9 +100,9 @@ PAGE_HEADERS = {
 }
 
 
-def routes() -> list[web.RouteDef]:
+def routes(public_url: str | None) -> list[web.RouteDef]:
     """The document, the page, and its one script."""
-    body = orjson.dumps(document())
+    body = orjson.dumps(document(public_url))
     script = resources.files("service").joinpath("web/vendor/rapidoc-min.js").read_bytes()
 
     async def openapi(_request: web.Request) -> web.Response:
