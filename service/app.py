@@ -34,6 +34,7 @@ from service.quarantine import Quarantine
 from service.routes import api, callbacks, internal, openapi, pages
 from service.routes.stream import Streams
 from service.routes.stream import routes as stream_routes
+from service.series_cache import SeriesCache
 from service.settings import Settings
 from service.writer import Commit, Writer
 
@@ -107,6 +108,7 @@ class Service:
             viewers_max=settings.stream_viewers_max,
             write_seconds=settings.stream_write_seconds,
         )
+        self.series = SeriesCache(self._select_series, self._published_version)
         self._listeners: list[Listener] = []
         self._is_started = False
 
@@ -198,16 +200,21 @@ class Service:
         for account_id in commit.conflicts:
             instruments.conflicts.labels(accounts.get(account_id, "unknown")).inc()
 
-    async def _series(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
+    async def _select_series(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
         try:
             async with self.database.borrow(2) as connection:
                 return await select_series(connection, campaign_id, bucket, since, until, api.POINTS_MAX)
         except AWAY:
             raise api.DatabaseAway from None
 
+    def _published_version(self, campaign_id: int) -> int:
+        campaign = self.intake.shelf.book.by_id.get(campaign_id)
+        snapshot = self.board.get(campaign.slug) if campaign else None
+        return snapshot.totals.version if snapshot else 0
+
     async def _last_hour(self, campaign: Campaign) -> Series:
         until = self.clock().replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return await self._series(campaign.id, "minute", until - timedelta(hours=1), until)
+        return await self.series.get(campaign.id, "minute", until - timedelta(hours=1), until)
 
     def _public_app(self) -> web.Application:
         def book() -> Book:
@@ -215,7 +222,7 @@ class Service:
 
         app = web.Application(middlewares=[errors_as_problems], client_max_size=0)
         app.on_response_prepare.append(name_no_software)
-        app.add_routes(api.routes(self.board, book, self._series, self.clock))
+        app.add_routes(api.routes(self.board, book, self.series.get, self.clock))
         app.add_routes(stream_routes(self.streams))
         app.add_routes(openapi.routes(self.settings.public_url))
         app.add_routes(pages.routes(self.board, book, self._last_hour, self.clock))
