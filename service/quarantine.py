@@ -41,9 +41,10 @@ class Quarantine:
         return await self._in_time(self._open_day(day), None)
 
     async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
-        """Keep `callback`; False when the database is away. `reason` holds no value that was sent.
+        """Keep `callback`; False when it could not be kept. `reason` holds no value that was sent.
 
-        A full quarantine also counts as kept: the bound is there so that a stranger cannot fill the disk.
+        The bound is there so that nobody can fill the disk. Beyond it an unauthenticated callback is let go, as a
+        stranger's would be; a verified one is not kept either, and its sender must hear "later".
         """
         return await self._in_time(self._keep(account, callback, outcome, reason), False)
 
@@ -90,4 +91,4 @@ class Quarantine:
             self._instruments.quarantined.labels(account.adapter, label).inc()
         else:
             log.warning("quarantine_full", account=account.code, outcome=outcome.value)
-        return True
+        return kept or outcome is Outcome.UNAUTHENTICATED

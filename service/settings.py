@@ -72,7 +72,7 @@ class Settings(BaseModel):
     )
     raw_retention_days: int = Field(90, ge=14, le=3650, description="days raw callbacks are kept")
     quarantine_per_account_max: int = Field(
-        10_000, ge=1, le=10_000_000, description="unauthenticated callbacks kept per account and day"
+        10_000, ge=1, le=10_000_000, description="callbacks kept in quarantine per account, outcome and day"
     )
     invariant_seconds: float = Field(60.0, ge=1, le=86_400, description="pause between checks of the invariants")
     shutdown_seconds: float = Field(15.0, gt=0, le=300, description="longest time a clean stop may take")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from campaigns.store import MessageRow, RawRow, announce, lock_accounts, record_messages, take_slot
+from campaigns.store import MessageRow, RawRow, lock_accounts, record_messages, take_slot
 from service.identifiers import uuid7
 
 BATCH = 200
@@ -41,7 +41,6 @@ async def _write(dsn: str, name: str, seconds: float) -> int:
         async with connection.transaction():
             await lock_accounts(connection, {account_id}, set())
             await record_messages(connection, rows, raws, slot)
-            await announce(connection)
         busy += time.perf_counter() - started
         written += len(rows)
     await connection.close()

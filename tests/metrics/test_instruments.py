@@ -157,7 +157,7 @@ async def test_a_reversal_shows_in_the_gauges_and_the_counters_never_fall(portal
     await portal.post({"type": "charge.reversed", "timestamp": "2026-11-21T08:30:00Z", "data": reversal})
 
     async def is_published() -> bool:
-        return (await portal.totals())["version"] == 2
+        return bool((await portal.totals())["version"] == 2)
 
     await eventually(is_published)
     assert await portal.metric("portal1400_campaign_pledged_vnd", campaign="vnn") == 0

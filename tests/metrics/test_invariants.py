@@ -103,7 +103,7 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
 async def fill(portal: Portal) -> None:
     """Gifts, a refused form, an unknown keyword, an orphan charge, a partial reversal."""
     for number in range(1, 4):
-        await portal.post(message(f"m-{number}", f"VNN {number}"))
+        await portal.post(message(f"m-{number}", f"VNN {number}", operator_time="2026-11-20T10:00:00"))
     await portal.post(message("m-4", "VNN x"))
     await portal.post(message("m-5", "XYZ"))
     charge = {"charge_id": "c-1", "amount": 20_000, "currency": "VND"}

@@ -1,6 +1,7 @@
 """One callback from bytes to answer, over HTTP, on a real database."""
 
 import asyncio
+import base64
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,7 +236,7 @@ async def unsealed(portal: Portal, table: str) -> list[Any]:
     """The rows of a table with their sealed column opened."""
     opened = []
     for row in await portal.fetch(f"SELECT * FROM {table} ORDER BY id"):
-        sealer = portal.opened.keyring.day(row.get("day") or row.get("received_on"))
+        sealer = portal.opened.keyring.day(row["day"] if table == "quarantine" else row["received_on"])
         assert sealer is not None
         opened.append((row, sealer.unseal(row["sealed"], f"{table}.sealed:".encode() + row["id"].bytes)))
     return opened
@@ -324,3 +325,16 @@ async def test_two_services_agree_while_they_post_each_other_s_repeats_and_confl
         await eventually(both_show_it)
         totals = await two.totals()
         assert (totals["messages"], totals["pledged_vnd"]) == (120, money["vnd"])
+
+
+async def test_beyond_the_quarantine_s_bound_nothing_verified_is_acknowledged(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with running(database_dsn, tmp_path, quarantine_per_account_max="2") as portal:
+        answers = [await portal.post(b'{"type":"unheard of"}') for _ in range(3)]
+        assert [answer.outcome for answer in answers] == ["malformed", "malformed", "unavailable"]
+        wrong = signed(b"{}", secret="whsec_" + base64.b64encode(b"another secret, wrong for this!!").decode())
+        strangers = [await portal.post(b"{}", headers=wrong) for _ in range(3)]
+        assert [answer.outcome for answer in strangers] == ["unauthenticated"] * 3
+        rows = await portal.fetch("SELECT outcome, count(*) FROM quarantine GROUP BY outcome ORDER BY outcome")
+        assert [tuple(row) for row in rows] == [("malformed", 2), ("unauthenticated", 2)]
