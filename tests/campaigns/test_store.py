@@ -1,43 +1,13 @@
-"""The SQL of the hot path: every constant can be prepared, a slot has one owner, a quarantine has a bound."""
+"""The SQL of the hot path: a slot has one owner, a quarantine has a bound."""
 
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
-from campaigns import booking, joining, ledger, migrate, partitions, store
-from metrics import invariants
-from service import accounts, database, feed, keyring, rereading
-
-MODULES: tuple[ModuleType, ...] = (
-    store, joining, ledger, booking, partitions, migrate, keyring, feed, accounts, database, rereading,
-)  # fmt: skip
-STATEMENTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "(SELECT")
-
-
-def constants() -> dict[str, str]:
-    """Every constant that is a statement, by its place."""
-    found = {
-        f"{module.__name__}.{name}": value
-        for module in MODULES
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and value.lstrip().startswith(STATEMENTS)
-    }
-    return found | {f"invariants.{each.name}": each.sql for each in invariants.INVARIANTS}
-
-
-async def test_every_statement_can_be_prepared(connection: asyncpg.Connection) -> None:
-    prepared = constants()
-    assert len(prepared) > 40
-    for place, sql in prepared.items():
-        try:
-            await connection.prepare(sql)
-        except asyncpg.PostgresError as error:
-            pytest.fail(f"{place}: {error}")
+from campaigns import store
 
 
 async def test_a_slot_has_one_owner_until_all_are_taken_and_is_free_again(
