@@ -6,10 +6,9 @@ import asyncpg
 
 from metrics.invariants import INVARIANTS, Difference, check
 from service.commands.opening import opened
+from service.housekeeping import NO_TIME_LIMIT
 from service.rereading import reread
 from service.settings import read_settings
-
-NO_LIMIT = "SET LOCAL statement_timeout = 0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +23,7 @@ async def run(arguments: argparse.Namespace) -> int:
         broken = 0
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute(NO_LIMIT)
+                await connection.execute(NO_TIME_LIMIT)
                 for invariant in INVARIANTS:
                     broken += tell(invariant.name, invariant.sentence, await check(connection, invariant))
                 if arguments.deep:

@@ -198,10 +198,10 @@ async def test_the_service_finds_a_difference_by_itself(portal: Portal) -> None:
     assert await portal.metric("portal1400_invariant_difference", invariant=name) == 0
     await portal.fetch("UPDATE campaign_total SET units = units + 1")
     connection = await asyncpg.connect(portal.dsn)
-    await portal.service.housekeeping._invariants(connection)
+    await portal.service.housekeeping.check_invariants(connection)
     assert await portal.metric("portal1400_invariant_difference", invariant=name) == 1
     await portal.fetch("UPDATE campaign_total SET units = units - 1")
-    await portal.service.housekeeping._invariants(connection)
+    await portal.service.housekeeping.check_invariants(connection)
     await connection.close()
 
     async def is_zero() -> bool:
