@@ -9,6 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from campaigns.book import Book, Campaign, Grammar, Met, Route
 
@@ -29,8 +30,7 @@ class ReadingOutcome(StrEnum):
     EMPTY_TEXT = "empty_text"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What the grammar made of a text.
 
     `campaign` is the slug, `keyword` the folded keyword; both and `campaign_id` are None where no keyword was

@@ -21,7 +21,7 @@ Key = tuple[int, str]
 
 
 class MessageRow(NamedTuple):
-    """One message as it is stored, columns in the order of RECORD_MESSAGES' arrays."""
+    """One message as it is stored: the columns of the type incoming_message, in its order."""
 
     id: UUID
     account_id: int
@@ -88,7 +88,7 @@ class ReversalRow(NamedTuple):
 
 
 class RawRow(NamedTuple):
-    """One callback as it came, sealed."""
+    """One callback as it came, sealed: the columns of raw_callback, in their order."""
 
     id: UUID
     received_on: date
@@ -122,16 +122,7 @@ async def lock_accounts(connection: asyncpg.Connection, accounts: Collection[int
 
 RECORD_MESSAGES = """
 WITH input AS MATERIALIZED (
-    SELECT * FROM unnest(
-        $1::uuid[], $2::integer[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-        $8::text[], $9::text[], $10::text[], $11::integer[], $12::text[], $13::integer[], $14::bigint[],
-        $15::bigint[], $16::smallint[], $17::text[], $18::bytea[], $19::integer[], $20::smallint[], $21::uuid[],
-        $22::date[], $23::bytea[], $24::bytea[], $25::bytea[]
-    ) AS t (
-        id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
-        campaign_id, keyword, units, amount_vnd, claimed_vnd, parts, flags, answer, book_version, grammar_version,
-        raw_id, day, msisdn_sealed, msisdn_hash, text_sealed
-    )
+    SELECT * FROM unnest($1::incoming_message[])
 ), new AS (
     INSERT INTO message (
         id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
@@ -151,9 +142,8 @@ WITH input AS MATERIALIZED (
     SELECT id, day, msisdn_sealed, msisdn_hash, text_sealed FROM fresh
 ), raw AS (
     INSERT INTO raw_callback (id, received_on, account_id, sealed)
-    SELECT t.id, t.received_on, t.account_id, t.sealed
-    FROM unnest($26::uuid[], $27::date[], $28::integer[], $29::bytea[]) AS t (id, received_on, account_id, sealed)
-    WHERE t.id IN (SELECT raw_id FROM new)
+    SELECT id, received_on, account_id, sealed FROM unnest($2::raw_callback[])
+    WHERE id IN (SELECT raw_id FROM new)
     ON CONFLICT DO NOTHING
 ), line AS (
     INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
@@ -164,7 +154,7 @@ WITH input AS MATERIALIZED (
         campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
         wrong_syntax, before_open, after_close, as_of
     )
-    SELECT campaign_id, carrier, $30, 1, count(units), count(units), coalesce(sum(units), 0),
+    SELECT campaign_id, carrier, $3, 1, count(units), count(units), coalesce(sum(units), 0),
            coalesce(sum(amount_vnd), 0), count(*) FILTER (WHERE reading = 'wrong_syntax'),
            count(*) FILTER (WHERE reading = 'before_open'), count(*) FILTER (WHERE reading = 'after_close'),
            clock_timestamp()
@@ -177,7 +167,7 @@ WITH input AS MATERIALIZED (
         as_of = greatest(old.as_of, excluded.as_of)
 ), minute AS (
     INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
-    SELECT campaign_id, date_trunc('minute', message_at), carrier, $30, count(*), sum(units), sum(amount_vnd)
+    SELECT campaign_id, date_trunc('minute', message_at), carrier, $3, count(*), sum(units), sum(amount_vnd)
     FROM fresh WHERE reading = 'counted' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT ON CONSTRAINT campaign_minute_key DO UPDATE SET
         messages = old.messages + excluded.messages, units = old.units + excluded.units,
@@ -186,7 +176,7 @@ WITH input AS MATERIALIZED (
     INSERT INTO unallocated_total AS old (
         slot, version, unknown_keyword, unknown_short_code, empty_text, orphan_charges, orphan_vnd, as_of
     )
-    SELECT $30, 1, count(*) FILTER (WHERE reading = 'unknown_keyword'),
+    SELECT $3, 1, count(*) FILTER (WHERE reading = 'unknown_keyword'),
            count(*) FILTER (WHERE reading = 'unknown_short_code'), count(*) FILTER (WHERE reading = 'empty_text'),
            0, 0, clock_timestamp()
     FROM fresh WHERE campaign_id IS NULL HAVING count(*) > 0
@@ -195,24 +185,38 @@ WITH input AS MATERIALIZED (
         unknown_short_code = old.unknown_short_code + excluded.unknown_short_code,
         empty_text = old.empty_text + excluded.empty_text, as_of = greatest(old.as_of, excluded.as_of)
 )
-SELECT new.account_id, new.native_id, EXISTS (
-    SELECT FROM waiting_event AS w WHERE w.account_id = new.account_id AND w.message_ref = new.native_id
-) AS is_awaited
-FROM new
+SELECT ARRAY(SELECT id FROM input EXCEPT ALL SELECT id FROM new) AS repeated,
+       ARRAY(SELECT new.id FROM new JOIN waiting_event AS w
+             ON w.account_id = new.account_id AND w.message_ref = new.native_id) AS awaited,
+       (SELECT pg_notify('portal1400_totals', '') FROM new LIMIT 1) AS announced
 """
+
+
+class Recorded(NamedTuple):
+    """What of a batch was out of the ordinary, by the ids of its rows."""
+
+    repeated: frozenset[UUID]
+    """Not stored: their keys were held already."""
+    awaited: frozenset[UUID]
+    """Stored, and something waits for them."""
+
+
+NOTHING_RARE = Recorded(frozenset(), frozenset())
 
 
 async def record_messages(
     connection: asyncpg.Connection, rows: Sequence[MessageRow], raws: Sequence[RawRow], slot: int
-) -> tuple[set[Key], set[Key]]:
-    """Store what is not stored yet; returns the keys now stored, and those of them that something waits for.
+) -> Recorded:
+    """Store what is not stored yet, and announce it at commit as `announce` does.
 
-    `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was.
+    `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
+    the exceptions come back: a row each for what is new took the client a microsecond a message.
     """
-    found = await connection.fetch(RECORD_MESSAGES, *columns(rows, MessageRow), *columns(raws, RawRow), slot)
-    stored = {(row["account_id"], row["native_id"]) for row in found}
-    awaited = {(row["account_id"], row["native_id"]) for row in found if row["is_awaited"]}
-    return stored, awaited
+    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot)
+    assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
+    if not found["repeated"] and not found["awaited"]:
+        return NOTHING_RARE
+    return Recorded(frozenset(found["repeated"]), frozenset(found["awaited"]))
 
 
 SELECT_MESSAGES = """

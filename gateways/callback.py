@@ -1,12 +1,14 @@
 """A callback as it came: what an adapter may look at, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
+from gateways.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record()
 class Callback:
     """One HTTP request from a carrier or hub.
 

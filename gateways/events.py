@@ -1,8 +1,10 @@
 """What a callback says, in our words. Adapters return these; no sender's field name passes this file."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
+
+from gateways.records import record
 
 CARRIERS = ("viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "unknown")
 """Who can have charged a donor; `unknown` is what a message from an unlisted network becomes."""
@@ -25,7 +27,7 @@ class ReversalScope(StrEnum):
     PARTIAL = "partial"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Message:
     """One SMS of a donor.
 
@@ -50,7 +52,7 @@ class Message:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Charge:
     """One notice about a charge. `native_id` names the notice, `charge_id` the charge over all its notices.
 
@@ -70,7 +72,7 @@ class Charge:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reversal:
     """Money given back to a donor. Names its gift by `charge_ref`, `message_ref` or both.
 

@@ -5,15 +5,15 @@ surrogate anywhere, and integers of 64 bits. Every `require_...` raises Malforme
 the reason, never with the value.
 """
 
-import hmac
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import orjson
 
 from gateways.gateway import MalformedCallback
+from gateways.mac import hmac_sha256
 from gateways.outcome import FieldError
 
 SHORT_FIELD_CHARACTERS_MAX = 200
@@ -160,7 +160,7 @@ def keyed_digest(key: bytes, kind: str, *fields: str | int | datetime | None) ->
         f"{len(field)}:{field}" if type(field) is str else "-" if field is None else _canonical(field)
         for field in (kind, *fields)
     ]
-    return hmac.digest(key, ",".join(canonical).encode("utf-8", "surrogatepass"), "sha256")
+    return hmac_sha256(key, ",".join(canonical).encode("utf-8", "surrogatepass"))
 
 
 def _canonical(field: str | int | datetime) -> str:
@@ -186,6 +186,51 @@ def require_json(body: bytes) -> object:
     Refused: invalid UTF-8 and half surrogate pairs, a key given twice (two readers would see two gifts), NaN
     and infinities, integers beyond 64 bits, nesting deeper than 16.
     """
+    value = _plain_json(body)
+    return _strict_json(body) if value is None else value
+
+
+def _plain_json(body: bytes) -> object | None:
+    """The value of a body that holds nothing unusual, in 3 microseconds instead of 5.5; None for all others.
+
+    The fast reader keeps the last of two equal keys and makes large integers floats. So: each string that was
+    found has two quotes in the body, and a pair that was dropped leaves quotes over; a float is looked at
+    again, whatever it was. An escaped backslash before a quote would upset the count.
+    """
+    if rb"\\" in body:
+        return None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    strings = 0
+    level: list[Any] = [value]
+    for _ in range(NESTING_MAX):
+        below: list[Any] = []
+        for node in level:
+            members = node
+            if type(node) is dict:
+                strings += len(node)
+                members = node.values()
+            elif type(node) is not list:
+                return None
+            for member in members:
+                kind = type(member)
+                if kind is str:
+                    strings += 1
+                elif kind is dict or kind is list:
+                    below.append(member)
+                elif kind is float or (kind is int and member >= 2**63):
+                    return None
+        if not below:
+            is_whole = 2 * strings == body.count(b'"') - body.count(rb"\"")
+            return value if is_whole else None
+        level = below
+    return None
+
+
+def _strict_json(body: bytes) -> object:
+    """The same, by a reader that meets every key and every number. Raises MalformedCallback."""
     try:
         value: object = _DECODER.decode(body.decode())
         _require_shallow(value)

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateways.events import Event
+from gateways.records import record
 
 
 class Outcome(StrEnum):
@@ -31,7 +32,7 @@ class FieldError:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Answer:
     """What goes back over the wire. The listener adds `Cache-Control: no-store` and nothing else."""
 
@@ -41,7 +42,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Result:
     """What `Gateway.respond` is told.
 

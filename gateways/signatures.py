@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gateways.gateway import SignatureRejected, StaleAttempt
+from gateways.mac import hmac_sha256
 
 FRESHNESS_SECONDS = 300
 SIGNATURES_MAX = 16
@@ -89,7 +90,7 @@ def _signed_bytes(attempt_id: str, timestamp: str, body: bytes) -> bytes:
 
 
 def _mac(key: bytes, signed: bytes) -> bytes:
-    return binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False)
+    return binascii.b2a_base64(hmac_sha256(key, signed), newline=False)
 
 
 def _wire_bytes(text: str) -> bytes:

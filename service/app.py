@@ -175,27 +175,25 @@ class Service:
         instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:
             instruments.commit_batch.observe(len(commit.messages))
-        counted: Counter[tuple[int, str]] = Counter()
-        units: Counter[tuple[int, str]] = Counter()
-        vnd: Counter[tuple[int, str]] = Counter()
+        counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
         for message in commit.messages:
             if message.units is None or message.amount_vnd is None or message.campaign_id is None:
                 uncounted[message.carrier, message.reading] += 1
                 continue
-            place = (message.campaign_id, message.carrier)
-            counted[place] += 1
-            units[place] += message.units
-            vnd[place] += message.amount_vnd
+            sums = counted.setdefault((message.campaign_id, message.carrier), [0, 0, 0])
+            sums[0] += 1
+            sums[1] += message.units
+            sums[2] += message.amount_vnd
         for (carrier, reading), count in uncounted.items():
             instruments.uncounted.labels(carrier, reading).inc(count)
         book = self.intake.shelf.book
-        for (campaign_id, carrier), count in counted.items():
+        for (campaign_id, carrier), (messages, units, vnd) in counted.items():
             campaign = book.by_id.get(campaign_id)
             if campaign is not None:
-                instruments.messages.labels(campaign.slug, carrier).inc(count)
-                instruments.units.labels(campaign.slug, carrier).inc(units[campaign_id, carrier])
-                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd[campaign_id, carrier])
+                instruments.messages.labels(campaign.slug, carrier).inc(messages)
+                instruments.units.labels(campaign.slug, carrier).inc(units)
+                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
         accounts = {account.id: account.code for account in self.intake.shelf.accounts.by_code.values()}
         for account_id in commit.conflicts:
             instruments.conflicts.labels(accounts.get(account_id, "unknown")).inc()

@@ -115,6 +115,16 @@ class Intake:
         self.note(adapter, account.code if account else UNKNOWN_ACCOUNT, ending, 0.0)
         return ending.answer
 
+    def lament(self, adapter: str, code: str, reason: str) -> None:
+        """A line about a callback that never arrived whole, and so has no ending to count."""
+        account = self.shelf.accounts.find(adapter, code)
+        self._log.warning(
+            "callback_incomplete",
+            account=account.code if account else UNKNOWN_ACCOUNT,
+            adapter=adapter,
+            reason=reason,
+        )
+
     def note(self, adapter: str, label: str, ending: Ending, seconds: float) -> None:
         """Count a callback and write its line."""
         self._instruments.count_callback(label, adapter, ending.outcome, seconds)

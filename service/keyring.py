@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateways.mac import hmac_sha256
+
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
@@ -70,7 +72,7 @@ class Keyring:
 
     def number_hash(self, msisdn: str) -> bytes:
         """The keyed hash of a number, for joins. Personal data all the same."""
-        return hmac.digest(self._number_key, msisdn.encode(), "sha256")
+        return hmac_sha256(self._number_key, msisdn.encode())
 
     def day(self, day: date) -> Sealer | None:
         """The opened key of `day`, or None where `open_day` was not called yet."""

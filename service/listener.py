@@ -74,8 +74,8 @@ class Listener(web.AppRunner):
             prefix, direct = self._direct
             routed = made.request_handler
 
-            async def handle(request: web.BaseRequest) -> web.StreamResponse:
-                return await (direct(request) if request.raw_path.startswith(prefix) else routed(request))
+            def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+                return direct(request) if request.raw_path.startswith(prefix) else routed(request)
 
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
         return _QuietServer(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001

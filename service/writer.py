@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from operator import attrgetter
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -72,8 +74,11 @@ class EventResult:
     answer: bytes | None = None
 
 
+NEW = EventResult(Fate.NEW)
+"""How nearly every event ends: made once."""
+
 Row = MessageRow | ChargeRow | ReversalRow
-KIND: dict[type, str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
+KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
 
 
 @dataclass(slots=True, eq=False)
@@ -157,7 +162,8 @@ class Writer:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._watch is not None:
             self._watch.cancel()
-        self._fail(list(self._queue), DatabaseDown("stopped"))
+        # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
+        self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
         self._queue.clear()
 
     async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
@@ -180,8 +186,10 @@ class Writer:
             await asyncio.sleep(EXPIRE_SECONDS)
             now = time.monotonic()
             waiting = self._waiting
-            while waiting and (waiting[0][0] <= now or waiting[0][1].done.done()):
-                self._fail([waiting.popleft()[1]], DatabaseDown("no commit in time"))
+            while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
+                _, entry = waiting.popleft()
+                if not entry.done.done():
+                    entry.done.set_exception(DatabaseDown("no commit in time"))
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []
@@ -327,102 +335,106 @@ def _name(error: Exception) -> str:
 
 
 Committed = tuple[list[MessageRow], list[int]]
+First = tuple[Row, Entry]
+"""The first arrival of a key in a batch, and the callback it came with."""
+Firsts = dict[type[Row], dict[Key, First]]
+
+_key = attrgetter("account_id", "native_id")
 
 
 async def _store_batch(
     connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
 ) -> tuple[list[list[EventResult]], Committed]:
-    firsts: dict[tuple[str, Key], tuple[Row, Entry]] = {}
+    firsts: Firsts = {MessageRow: {}, ChargeRow: {}, ReversalRow: {}}
+    is_all_new = True
     for entry in batch:
         for row in entry.rows:
-            firsts.setdefault((KIND[type(row)], (row.account_id, row.native_id)), (row, entry))
-    chosen = [row for row, _ in firsts.values()]
-    messages = sorted((row for row in chosen if isinstance(row, MessageRow)), key=_key)
-    charges = [row for row in chosen if isinstance(row, ChargeRow)]
-    reversals = [row for row in chosen if isinstance(row, ReversalRow)]
+            first = (row, entry)
+            if firsts[type(row)].setdefault((row.account_id, row.native_id), first) is not first:
+                is_all_new = False
+    messages = cast("list[MessageRow]", sorted((row for row, _ in firsts[MessageRow].values()), key=_key))
+    charges = cast("list[ChargeRow]", [row for row, _ in firsts[ChargeRow].values()])
+    reversals = cast("list[ReversalRow]", [row for row, _ in firsts[ReversalRow].values()])
+    missing: dict[type[Row], list[Key]] = {MessageRow: [], ChargeRow: [], ReversalRow: []}
     async with connection.transaction():
         await lock_accounts(
             connection,
             {row.account_id for row in messages},
             {row.account_id for row in charges} | {row.account_id for row in reversals},
         )
-        stored: dict[str, set[Key]] = {"message": set(), "charge": set(), "reversal": set()}
         if messages:
-            raws = list({entry.raw.id: entry.raw for _, entry in firsts.values()}.values())
-            stored["message"], awaited = await record_messages(connection, messages, raws, slot)
-            if awaited:
-                await join_waiting(connection, sorted(awaited), slot)
+            raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
+            recorded = await record_messages(connection, messages, list(raws.values()), slot)
+            if recorded.repeated:
+                missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
+                messages = [row for row in messages if row.id not in recorded.repeated]
+            if recorded.awaited:
+                await join_waiting(connection, [_key(row) for row in messages if row.id in recorded.awaited], slot)
         if charges:
-            stored["charge"] = await record_charges(connection, charges, slot)
+            stored = await record_charges(connection, charges, slot)
+            missing[ChargeRow] = [key for key in firsts[ChargeRow] if key not in stored]
         if reversals:
-            stored["reversal"] = await record_reversals(connection, reversals, slot)
-        results, conflicts = await _classify(connection, batch, firsts, stored)
-        new_conflicts = await _keep_evidence(connection, firsts, stored, conflicts)
-        if any(stored.values()):
-            await announce(connection)
-    fresh = [row for row in messages if _key(row) in stored["message"]]
-    return results, (fresh, new_conflicts)
+            stored = await record_reversals(connection, reversals, slot)
+            missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
+        if charges or reversals:
+            await _keep_raws(connection, firsts, missing)
+        if is_all_new and not any(missing.values()):
+            return [[_new(row) for row in entry.rows] for entry in batch], (messages, [])
+        results, conflicts = await _classify(connection, batch, firsts, missing)
+        new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
+    return results, (messages, new_conflicts)
+
+
+def _new(row: Row) -> EventResult:
+    answer = getattr(row, "answer", None)
+    return NEW if answer is None else EventResult(Fate.NEW, answer)
 
 
 async def _classify(
-    connection: asyncpg.Connection,
-    batch: Sequence[Entry],
-    firsts: dict[tuple[str, Key], tuple[Row, Entry]],
-    stored: dict[str, set[Key]],
+    connection: asyncpg.Connection, batch: Sequence[Entry], firsts: Firsts, missing: dict[type[Row], list[Key]]
 ) -> tuple[list[list[EventResult]], list[ConflictRow]]:
     """New, duplicate or conflict, for every event; the database is asked only for what it did not insert."""
-    known: dict[tuple[str, Key], StoredEvent] = {}
-    for kind, keys in stored.items():
-        missing = [key for (its_kind, key) in firsts if its_kind == kind and key not in keys]
-        if missing:
-            for key, event in (await select_stored(connection, kind, missing)).items():
-                known[kind, key] = event
+    known: dict[tuple[type[Row], Key], StoredEvent] = {}
+    for shape, keys in missing.items():
+        if keys:
+            for key, event in (await select_stored(connection, KIND[shape], keys)).items():
+                known[shape, key] = event
     results: list[list[EventResult]] = []
     conflicts: list[ConflictRow] = []
     for entry in batch:
         fates = []
         for row in entry.rows:
-            kind = KIND[type(row)]
-            name = (kind, _key(row))
-            first = firsts[name][0]
-            held = known.get(name) or StoredEvent(first.digest, getattr(first, "answer", None))
-            if row is first and name not in known:
-                fates.append(EventResult(Fate.NEW, held.answer))
-            elif row.digest == held.digest:
+            shape, key = type(row), _key(row)
+            first = firsts[shape][key][0]
+            held = known.get((shape, key))
+            if held is None:
+                if row is first:
+                    fates.append(_new(row))
+                    continue
+                held = StoredEvent(first.digest, getattr(first, "answer", None))
+            if row.digest == held.digest:
                 fates.append(EventResult(Fate.DUPLICATE, held.answer))
             else:
                 fates.append(EventResult(Fate.CONFLICT, held.answer))
-                conflicts.append(
-                    ConflictRow(
-                        row.account_id,
-                        kind,
-                        row.native_id,
-                        row.digest,
-                        entry.received_at,
-                        entry.raw.id,
-                        entry.conflict_sealed(kind, row),
-                        entry.day,
-                    )
-                )
+                conflicts.append(_conflict(entry, row))
         results.append(fates)
     return results, conflicts
 
 
-async def _keep_evidence(
-    connection: asyncpg.Connection,
-    firsts: dict[tuple[str, Key], tuple[Row, Entry]],
-    stored: dict[str, set[Key]],
-    conflicts: Sequence[ConflictRow],
-) -> list[int]:
-    """Raw callbacks of charges and reversals (messages brought theirs along) and conflicts."""
+def _conflict(entry: Entry, row: Row) -> ConflictRow:
+    kind = KIND[type(row)]
+    return ConflictRow(
+        row.account_id, kind, row.native_id, row.digest, entry.received_at, entry.raw.id,
+        entry.conflict_sealed(kind, row), entry.day,
+    )  # fmt: skip
+
+
+async def _keep_raws(connection: asyncpg.Connection, firsts: Firsts, missing: dict[type[Row], list[Key]]) -> None:
+    """Raw callbacks of new charges and reversals, and the announcement; messages brought theirs along."""
     raws: dict[UUID, RawRow] = {}
-    for (kind, key), (_, entry) in firsts.items():
-        if kind != "message" and key in stored[kind]:
-            raws[entry.raw.id] = entry.raw
+    for shape in (ChargeRow, ReversalRow):
+        repeated = frozenset(missing[shape])
+        raws |= {entry.raw.id: entry.raw for key, (_, entry) in firsts[shape].items() if key not in repeated}
     if raws:
         await record_raws(connection, list(raws.values()))
-    return await record_conflicts(connection, conflicts) if conflicts else []
-
-
-def _key(row: Row) -> Key:
-    return row.account_id, row.native_id
+        await announce(connection)

@@ -69,6 +69,9 @@ _ANSWERS: dict[Outcome, tuple[int, dict[str, str]]] = {
     Outcome.OVERLOADED: (429, {"error": "overloaded"}),
     Outcome.UNAVAILABLE: (503, {"error": "unavailable"}),
 }
+_OUTCOME_HEADERS: dict[Outcome, tuple[tuple[str, str], ...]] = {
+    outcome: (("x-portal1400-outcome", outcome.value),) for outcome in Outcome
+}
 
 
 class Standard(Gateway[StandardSettings]):
@@ -103,20 +106,20 @@ class Standard(Gateway[StandardSettings]):
         """JSON; the outcome stands in a header, so that a repeat gets the bytes the first one got."""
         status, error = _ANSWERS[result.outcome]
         body: dict[str, object] = dict(error)
-        headers = [("x-portal1400-outcome", result.outcome.value)]
+        headers = _OUTCOME_HEADERS[result.outcome]
         if result.outcome is Outcome.MALFORMED:
             body["errors"] = [{"path": fault.path, "reason": fault.reason} for fault in result.errors]
         elif result.outcome is Outcome.STALE:
             body["server_time"] = result.now.isoformat()
         elif result.outcome in (Outcome.OVERLOADED, Outcome.UNAVAILABLE):
-            headers.append(("retry-after", str(result.retry_after_seconds)))
+            headers = (*headers, ("retry-after", str(result.retry_after_seconds)))
         elif not error:
             conflicts = frozenset(result.conflicts)
             ids = [event.native_id for event in result.events]
             body["accepted"] = [native_id for native_id in ids if native_id not in conflicts]
             if result.outcome is Outcome.CONFLICT:
                 body["conflicts"] = [native_id for native_id in ids if native_id in conflicts]
-        return Answer(status, orjson.dumps(body), "application/json", tuple(headers))
+        return Answer(status, orjson.dumps(body), "application/json", headers)
 
     def _event(
         self, payload: MessagePayload | ChargePayload | ReversalPayload, prefix: str, digest_key: bytes

@@ -9,20 +9,18 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from gateways.callback import Callback
-from gateways.outcome import Answer, Outcome
+from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from service.intake import Intake
 from service.problems import problem
+from service.routes.whole import FINISH, plain_response_of, response_of
 
 Network = IPv4Network | IPv6Network
 CHUNK_BYTES = 64 * 1024
 CODE_CHARACTERS_MAX = 60
 PREFIX = "/gw/"
-FINISH = {"Cache-Control": "no-store", "Server": "portal1400"}
-"""On every answer below /gw/."""
 
 
 class TooLarge(Exception):
@@ -83,7 +81,7 @@ def handler(
             )
 
         if len(query) > gateway.query_bytes_max:
-            return _response(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+            return plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
         try:
             if request.content.is_eof():
                 # The body came with the head, as nearly all do.
@@ -92,14 +90,15 @@ def handler(
                 async with asyncio.timeout(body_read_seconds):
                     body = await _read(request, gateway.body_bytes_max)
         except TooLarge:
-            response = _response(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+            response = plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
             response.force_close()
             return response
         except TimeoutError:
+            intake.lament(adapter, code, "the body did not arrive in time")
             response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
             response.force_close()
             return response
-        return _response(await intake.take(adapter, code, callback(body)))
+        return response_of(request, await intake.take(adapter, code, callback(body)))
 
     return take
 
@@ -156,14 +155,6 @@ def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> IPv
         except ValueError:
             break
     return peer
-
-
-def _response(answer: Answer) -> web.Response:
-    headers = CIMultiDict(FINISH)
-    if answer.content_type is not None:
-        headers["Content-Type"] = answer.content_type
-    headers.extend(answer.headers)
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
 def _finished(response: web.Response) -> web.Response:

@@ -1,4 +1,4 @@
-"""The SQL of the hot path: a slot has one owner, a quarantine has a bound."""
+"""The SQL of the hot path: rows fit their types, a slot has one owner, a quarantine has a bound."""
 
 import asyncio
 import time
@@ -6,8 +6,20 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from campaigns import store
+
+
+@pytest.mark.parametrize(("of", "shape"), [("incoming_message", store.MessageRow), ("raw_callback", store.RawRow)])
+async def test_rows_are_sent_in_the_order_of_their_type(
+    connection: asyncpg.Connection, of: str, shape: type[store.MessageRow | store.RawRow]
+) -> None:
+    found = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum", of
+    )
+    # asyncpg counts them by place, not by name.
+    assert [row["attname"] for row in found] == list(shape._fields)
 
 
 async def test_a_slot_has_one_owner_until_all_are_taken_and_is_free_again(

@@ -219,3 +219,42 @@ def test_json_is_read_without_leniency(label: str) -> None:
 )
 def test_json_that_is_right_is_read_as_everybody_reads_it(body: bytes) -> None:
     assert fields.require_json(body) == json.loads(body)
+
+
+def written(value: object) -> str:
+    """JSON text of what `documents` makes, where an object is a list of pairs, so that a key can come twice."""
+    if isinstance(value, tuple):
+        return "{" + ", ".join(f"{written(key)} :{written(member)}" for key, member in value) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(written(member) for member in value) + "]"
+    return json.dumps(value, ensure_ascii=isinstance(value, str) and len(value) % 2 == 0)
+
+
+WORDS = st.text(st.sampled_from('ab":\\\n\u1ee7'), max_size=3)
+NUMBERS = st.sampled_from([0, -1, 1.5, -0.0, 2**63 - 1, 2**63, 2**64, -(2**63), -(2**63) - 1])
+DOCUMENTS = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.lists(st.tuples(WORDS, inner), max_size=3).map(tuple)),
+)
+
+
+@given(DOCUMENTS)
+def test_the_fast_reader_takes_nothing_that_the_strict_one_reads_otherwise(document: object) -> None:
+    body = written(document).encode()
+    value = fields._plain_json(body)
+    if value is not None:
+        strict = fields._strict_json(body)
+        # repr, for 1 and 1.0 and True are equal.
+        assert repr(value) == repr(strict)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"message.received","data":{"text":"VNN 5","parts":2,"carrier":null}}',
+        b'{"type":"batch","data":[{"a" : 1},{"a" : 2}]}',
+        '{"text":"ủng hộ: \\"VNN\\"\\n5"}'.encode(),
+    ],
+)
+def test_what_senders_usually_write_takes_the_fast_reader(body: bytes) -> None:
+    assert fields._plain_json(body) == json.loads(body)
