@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # PyYAML comes without types; nothing but tests reads YAML
+import yaml
 from prometheus_client import CollectorRegistry
 
 from campaigns.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS

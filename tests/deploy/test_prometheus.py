@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import pytest
-import yaml  # type: ignore[import-untyped]  # PyYAML comes without types; nothing but tests reads YAML
+import yaml
 
 from service.listener import bind
 from tests.conftest import cloned_database
