@@ -11,8 +11,9 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.store import ChargeRow, MessageRow, RawRow, ReversalRow
+from service.batch import Entry, Row
 from service.identifiers import uuid7
-from service.writer import Commit, Entry, Row, Writer
+from service.writer import Commit, Writer
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 CAMPAIGN = 1

@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from campaigns.partitions import make_partitions
-from service.writer import DatabaseDown, QueueFull, Row, Unstorable
+from service.batch import Row
+from service.writer import DatabaseDown, QueueFull, Unstorable
 from tests.service.conftest import eventually
 from tests.service.rows import NOW, Driven, charge_row, digest, driven, entry, message_row, reversal_row
 
