@@ -47,13 +47,14 @@ class Result:
     """What `Gateway.respond` is told.
 
     `events` are those parsed from this very callback, in its order (empty where it did not get that far);
-    `conflicts` the native ids among them whose content differs from what we hold; `retry_after_seconds` goes
+    `conflicts` the positions of those whose content differs from what we hold (in a batch also from an
+    earlier event of it); `retry_after_seconds` goes
     with `overloaded` and `unavailable`; `now` is our clock, for answers that tell it.
     """
 
     outcome: Outcome
     now: datetime
     events: tuple[Event, ...] = ()
-    conflicts: tuple[str, ...] = ()
+    conflicts: tuple[int, ...] = ()
     errors: tuple[FieldError, ...] = ()
     retry_after_seconds: int = 5

@@ -201,11 +201,11 @@ class Intake:
             stored = results[0].answer
             if stored is not None:
                 return Ending(outcome, unpack_answer(bytes(stored)), 1)
-            conflicts: tuple[str, ...] = (events[0].native_id,) if outcome is Outcome.CONFLICT else ()
+            conflicts: tuple[int, ...] = (0,) if outcome is Outcome.CONFLICT else ()
         else:
             pairs = tuple(zip(events, results, strict=True))
             outcome = min({desk.outcome(event, result) for event, result in pairs}, key=WORST_FIRST.index)
-            conflicts = tuple(event.native_id for event, result in pairs if result.fate is Fate.CONFLICT)
+            conflicts = tuple(place for place, result in enumerate(results) if result.fate is Fate.CONFLICT)
         return self._end(gateway, callback, outcome, events=events, conflicts=conflicts)
 
     def _end(
@@ -215,7 +215,7 @@ class Intake:
         outcome: Outcome,
         *,
         events: tuple[Event, ...] = (),
-        conflicts: tuple[str, ...] = (),
+        conflicts: tuple[int, ...] = (),
         errors: tuple[FieldError, ...] = (),
         reason: str = "",
     ) -> Ending:

@@ -116,9 +116,9 @@ class Standard(Gateway[StandardSettings]):
         elif not error:
             conflicts = frozenset(result.conflicts)
             ids = [event.native_id for event in result.events]
-            body["accepted"] = [native_id for native_id in ids if native_id not in conflicts]
+            body["accepted"] = [native_id for place, native_id in enumerate(ids) if place not in conflicts]
             if result.outcome is Outcome.CONFLICT:
-                body["conflicts"] = [native_id for native_id in ids if native_id in conflicts]
+                body["conflicts"] = [ids[place] for place in result.conflicts]
         return Answer(status, orjson.dumps(body), "application/json", headers)
 
     def _event(

@@ -172,7 +172,7 @@ class AdapterContract(ABC):
         assert set(self.answers) == set(Outcome)
         for outcome, expected in self.answers.items():
             told = events if outcome in (*TAKEN, Outcome.CONFLICT, Outcome.REJECTED_POLICY) else ()
-            conflicts = ("900000001",) if outcome is Outcome.CONFLICT else ()
+            conflicts = (0,) if outcome is Outcome.CONFLICT else ()
             assert gateway.respond(result(outcome, told, conflicts=conflicts)) == expected, outcome
 
     def test_an_account_we_do_not_have_is_answered_like_a_wrong_secret(self, gateway: Gateway[Any]) -> None:

@@ -194,8 +194,9 @@ def test_a_batch_keeps_its_order_and_tells_its_conflicts(ours: Gateway[Any]) -> 
     assert [event.native_id for event in events] == ["b", "c-1:succeeded", "a", "r-1", "b"]
     taken = [ours.respond(result(outcome, events)) for outcome in (Outcome.ACCEPTED, Outcome.DUPLICATE)]
     assert taken[0].body == taken[1].body == b'{"accepted":["b","c-1:succeeded","a","r-1","b"]}'
-    conflict = ours.respond(result(Outcome.CONFLICT, events, conflicts=("a", "r-1")))
-    assert as_json(conflict) == {"accepted": ["b", "c-1:succeeded", "b"], "conflicts": ["a", "r-1"]}
+    conflict = ours.respond(result(Outcome.CONFLICT, events, conflicts=(2, 4)))
+    # An id that comes twice with two contents stands on both sides: its first content was taken.
+    assert as_json(conflict) == {"accepted": ["b", "c-1:succeeded", "r-1"], "conflicts": ["a", "b"]}
 
 
 def test_a_hundred_events_are_a_batch(ours: Gateway[Any]) -> None:
