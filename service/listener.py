@@ -78,7 +78,7 @@ class Listener(web.AppRunner):
                 return direct(request) if request.raw_path.startswith(prefix) else routed(request)
 
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
-        return _QuietServer(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001
+        return _QuietServer(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 -- see above
 
     async def listen(self, bound: socket.socket) -> None:
         """Begin to serve a bound socket."""
