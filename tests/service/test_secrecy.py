@@ -16,7 +16,7 @@ import orjson
 import pytest
 import structlog
 
-from service import intake, logs
+from service import desk, logs
 from tests.postgres import TestServer
 from tests.service.conftest import PATH_SECRET, Portal, message, running, signed
 from tests.service.protocols import SENDERS, envelope, fetch, get_kannel, post_soap
@@ -161,7 +161,7 @@ async def every_way(portal: Portal, turn: str, monkeypatch: pytest.MonkeyPatch) 
 
     with monkeypatch.context() as patched:
         # The one replaced function: a bug of ours whose exception quotes the donor.
-        patched.setattr(intake, "read", break_down)
+        patched.setattr(desk, "read", break_down)
         for sender in SENDERS.values():
             answer = await sender.send(portal, f"{turn} bug", TEXT, NUMBER)
             assert answer.status == 503
