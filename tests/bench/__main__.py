@@ -28,6 +28,7 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 INTAKE_PATH = "/gw/standard/hub"
 PORTS = {"empty": 21401, "intake": 21402, "plain": 21403}
 INTERNAL_PORT = 21490
+SETTLE_SECONDS = 2.0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -85,6 +86,8 @@ async def sse_latency(rate: float, seconds: float, run: str) -> dict[str, float]
     viewer = asyncio.create_task(follow())
     while not seen:
         await asyncio.sleep(0.01)
+    # What the run before sent must have been shown, or its messages would be taken for this run's.
+    await asyncio.sleep(SETTLE_SECONDS)
     before = seen[-1][1]
     requests = signed_requests(INTAKE_PATH, SIGNING_SECRET, messages(f"sse-{run}"))
     _, moments = await open_loop(PORTS["intake"], requests, rate=rate, seconds=seconds)
