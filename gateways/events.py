@@ -48,7 +48,6 @@ class Message:
     operator_time: str | None = None
     parts: int | None = None
     claimed_vnd: int | None = None
-    is_derived_id: bool = False
     flags: tuple[str, ...] = ()
 
 

@@ -171,11 +171,6 @@ def _canonical(field: str | int | datetime) -> str:
     return f"{len(text)}:{text}"
 
 
-def derived_id(key: bytes, account: str, *fields: str | int | datetime | None) -> str:
-    """An id for a message whose protocol has none: the same fields over the same account give the same id."""
-    return "d:" + keyed_digest(key, "derived id", account, *fields).hex()
-
-
 class _NotStrict(ValueError):
     """JSON that Python would take and we do not."""
 

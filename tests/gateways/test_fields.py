@@ -157,15 +157,6 @@ def test_a_digest_never_changes() -> None:
     assert digest.hex() == "341d457a5473db28214a9c57179d1b9b7e8dc040ecda33cff67ced304add44fd"
 
 
-def test_a_derived_id_is_short_keyed_and_the_accounts_own() -> None:
-    one = fields.derived_id(KEY, "acc", "84950000001", "1408", "VNN")
-    assert one == fields.derived_id(KEY, "acc", "84950000001", "1408", "VNN")
-    assert one.startswith("d:")
-    assert len(one) == 66
-    assert one != fields.derived_id(KEY, "other", "84950000001", "1408", "VNN")
-    assert one != fields.derived_id(b"x" * 32, "acc", "84950000001", "1408", "VNN")
-
-
 NOT_STRICT: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "is not JSON"),
     "a comma too many": (b"[1,]", "is not JSON"),
