@@ -82,6 +82,15 @@ class Instruments:
             ["campaign"],
             registry=registry,
         )
+        self.spool_records = Gauge(
+            "portal1400_spool_records", "Acknowledged callbacks that wait on this machine's disk", registry=registry
+        )
+        self.spool_oldest_seconds = Gauge(
+            "portal1400_spool_oldest_seconds", "Age of the oldest of them, 0 when none waits", registry=registry
+        )
+        self.spool_writable = Gauge(
+            "portal1400_spool_writable", "1 while the spool would take a callback, else 0", registry=registry
+        )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
         self.quarantined = Counter(
             "portal1400_quarantined", "Callbacks kept for a person", ["adapter", "reason"], registry=registry

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as distribution_version
@@ -22,26 +22,36 @@ from gateways.registry import ADAPTERS
 from metrics.board import Board
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS
-from service.accounts import LoadedAccounts, load_account_rows, load_accounts
-from service.database import AWAY, Database
+from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
+from service.circuit import Circuit
+from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
 from service.feed import Feed
 from service.housekeeping import Housekeeping
 from service.intake import Intake, Shelf
 from service.keyring import Keyring
+from service.last_good import LastGood, keep_last_good, last_good_of
 from service.listener import Listener
+from service.logs import describe_failure
 from service.middleware import errors_as_problems, name_no_software
 from service.quarantine import Quarantine
+from service.replay import Replay
 from service.routes import api, callbacks, internal, openapi, pages
 from service.routes.stream import Streams
 from service.routes.stream import routes as stream_routes
 from service.series_cache import SeriesCache
 from service.settings import Settings
+from service.spool import Spool
+from service.spool_file import SpoolFile, claim_own
 from service.writer import Commit, Writer
 
 log = structlog.get_logger("service")
 
 Clock = Callable[[], datetime]
 NO_ACCOUNTS = LoadedAccounts({}, ())
+TRIAL_SECONDS = 5.0
+"""While the database does not commit, one callback in this many seconds tries whether it does again."""
+REJOIN_SECONDS = 1.0
+"""How long a worker that started without the database waits between looks for it."""
 
 
 def utc_now() -> datetime:
@@ -58,13 +68,21 @@ class Service:
         database: Database,
         keyring: Keyring,
         *,
+        kind: str = "live",
+        copy: LastGood | None = None,
+        prepare: Callable[[], Awaitable[object]] | None = None,
         clock: Clock = utc_now,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        """`copy` is what to start from with the database away; `prepare` makes the database ready once it is back."""
         self.settings = settings
         self.database = database
         self.keyring = keyring
         self.clock = clock
+        self._kind = kind
+        self._copy = copy
+        self._prepare = prepare
+        self._joining: asyncio.Task[None] | None = None
         self._environ = os.environ if environ is None else environ
         self.board = Board()
         self.instruments = Instruments(
@@ -83,11 +101,30 @@ class Service:
         )
         self.writer.on_connection_lost = database.ensure
         self.quarantine = Quarantine(database, keyring, self.instruments, settings.quarantine_per_account_max)
+        self.circuit = Circuit(TRIAL_SECONDS)
+        self.replay = Replay(
+            self._spool(self._claim_spool()),
+            folder=settings.data_dir / "spool",
+            make_spool=self._spool,
+            bytes_max=settings.spool_bytes_max,
+            writer=self.writer,
+            wait_seconds=settings.queue_wait_seconds,
+            book=lambda: self.intake.shelf.book,
+            accounts=lambda: self.intake.shelf.accounts,
+            keyring=keyring,
+            quarantine=self.quarantine,
+            circuit=self.circuit,
+        )
+        self.instruments.spool_records.set_function(lambda: self.replay.records)
+        self.instruments.spool_oldest_seconds.set_function(lambda: self.replay.oldest_seconds)
+        self.instruments.spool_writable.set_function(lambda: self.replay.own.refusal is None)
         self.intake = Intake(
             shelf=Shelf(Book(0, ()), NO_ACCOUNTS),
             writer=self.writer,
             keyring=keyring,
             quarantine=self.quarantine,
+            replay=self.replay,
+            circuit=self.circuit,
             instruments=self.instruments,
             queue_wait_seconds=settings.queue_wait_seconds,
             account_callbacks_max=settings.account_callbacks_max,
@@ -113,15 +150,16 @@ class Service:
         self._is_started = False
 
     async def start(self, public: socket.socket, inside: socket.socket) -> None:
-        """Read the book, make today's partitions and keys, then listen. Raises what the database refuses."""
-        await self.database.open_pool()
-        async with self.database.borrow() as connection:
-            await self.reload(connection)
-            await self.housekeeping.prepare(connection)
-            await self.feed.read(connection)
-        self.writer.start()
-        self.feed.start()
-        self.housekeeping.start()
+        """Read the book, make today's partitions and keys, then listen. Raises what the database refuses.
+
+        With a `copy` the database is away: then that is read, and the database joined when it is back.
+        """
+        if self._copy is None:
+            await self._join()
+        else:
+            self._take_over(self._copy.book, list(self._copy.accounts))
+            self._joining = asyncio.create_task(self._join_later(), name="join")
+        self.replay.start()
         carriers = callbacks.handler(
             self.intake,
             clock=self.clock,
@@ -137,13 +175,42 @@ class Service:
             self._listeners.append(listener)
         self._is_started = True
 
+    async def _join(self) -> None:
+        await self.database.open_pool()
+        async with self.database.borrow() as connection:
+            await self.reload(connection)
+            await self.housekeeping.prepare(connection)
+            await self.feed.read(connection)
+        self.writer.start()
+        # Callbacks that come before it is connected would go into the spool, which is for outages.
+        await self.writer.wait_connected(CONNECT_SECONDS)
+        self.feed.start()
+        self.housekeeping.start()
+
+    async def _join_later(self) -> None:
+        while True:
+            try:
+                if self._prepare is not None and await self._prepare() != self._kind:
+                    raise DatabaseRefused("the database that is back is another one: a demonstration's")
+                await self._join()
+            except Exception as error:  # noqa: BLE001 -- whatever it was: the spool carries the intake meanwhile
+                log.warning("database_not_joined", **describe_failure(error))
+                await asyncio.sleep(REJOIN_SECONDS)
+            else:
+                log.info("database_joined", database=self.database.description)
+                return
+
     async def stop(self) -> None:
         """Stop accepting, answer what was accepted, store what waits, let the viewers go."""
         self.streams.end()
         for listener in self._listeners:
             with suppress(Exception):
                 await listener.cleanup()
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.gather(self._joining, return_exceptions=True)
         await self.writer.stop(self.settings.shutdown_seconds)
+        await self.replay.stop()
         await self.housekeeping.stop()
         await self.feed.stop()
 
@@ -152,6 +219,15 @@ class Service:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             book = await load_book(connection)
             rows = await load_account_rows(connection)
+        self._take_over(book, rows)
+        copy = last_good_of(self._kind, book, rows)
+        try:
+            await asyncio.to_thread(keep_last_good, self.settings.data_dir, self.keyring.local, copy)
+        except OSError as error:
+            log.warning("last_good_copy_not_kept", reason=error.strerror)
+        return book.version
+
+    def _take_over(self, book: Book, rows: list[AccountRow]) -> None:
         accounts = load_accounts(rows, self.keyring.settings.unseal, self._environ)
         self.instruments.know_accounts(accounts.by_code)
         self.instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
@@ -159,7 +235,22 @@ class Service:
         for problem in accounts.problems:
             log.warning("account_not_usable", reason=problem)
         log.info("book_loaded", version=book.version, campaigns=len(book.campaigns), accounts=len(accounts.by_code))
-        return book.version
+
+    def _claim_spool(self) -> SpoolFile:
+        return claim_own(
+            self.settings.data_dir / "spool",
+            key_check=self.keyring.key_check,
+            bytes_max=self.settings.spool_bytes_max,
+        )
+
+    def _spool(self, file: SpoolFile) -> Spool:
+        return Spool(
+            file,
+            self.keyring.local,
+            bytes_max=self.settings.spool_bytes_max,
+            age_seconds_max=self.settings.spool_age_max_hours * 3600,
+            clock=self.clock,
+        )
 
     def health(self) -> internal.Health:
         """What the probes tell."""
@@ -168,7 +259,16 @@ class Service:
             degraded.append("no writer is connected to the database")
         if not self.feed.is_connected:
             degraded.append("totals are not being read from the database")
-        return internal.Health(self._is_started, self.writer.connected > 0, tuple(degraded))
+        if self.circuit.is_open:
+            degraded.append("the database does not commit in time; callbacks go into the spool")
+        if self.replay.records:
+            seconds = round(self.replay.oldest_seconds)
+            degraded.append(f"{self.replay.records} callbacks wait in the spool, the oldest for {seconds} s")
+        refusal = self.replay.own.refusal
+        if refusal is not None:
+            degraded.append(refusal)
+        commits = self.writer.connected > 0 and not self.circuit.is_open
+        return internal.Health(self._is_started, commits or refusal is None, tuple(degraded))
 
     def _observe(self, commit: Commit) -> None:
         instruments = self.instruments

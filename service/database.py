@@ -21,6 +21,11 @@ class DatabaseRefused(Exception):
     """The database cannot be used as it is; the sentence says what to do."""
 
 
+class DatabaseAway(DatabaseRefused):
+    """Nobody answers there now, or who answers takes no connections yet; later it may."""
+
+
+NOT_NOW = (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 SHOW_REQUIREMENTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major, current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding,
@@ -87,11 +92,14 @@ class Database:
         )
 
     async def open_pool(self) -> None:
-        """Make `pool` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
+        """Make `borrow` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
+        if self._pool is not None:
+            return
         try:
             connection = await self.connect()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, OverflowError) as error:
-            raise DatabaseRefused(
+            refused = DatabaseAway if isinstance(error, NOT_NOW) else DatabaseRefused
+            raise refused(
                 f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
                 "PORTAL1400_DATABASE_URL names the right host, database, user and password"
             ) from None

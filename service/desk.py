@@ -38,7 +38,9 @@ class Desk:
         keyring: Keyring,
         sealer: Sealer,
         day: date,
+        answered: bytes | None = None,
     ) -> None:
+        """`answered`: what the sender was told already, packed, where it was told before the text was read."""
         self._gateway = gateway
         self._account = account
         self._callback = callback
@@ -46,6 +48,7 @@ class Desk:
         self._keyring = keyring
         self._sealer = sealer
         self._day = day
+        self._answered = answered
         self._raw_id = uuid7(callback.received_at)
         self._readings: dict[str, Reading] = {}
 
@@ -85,6 +88,9 @@ class Desk:
             closes_at = self._book.by_id[reading.campaign_id].closes_at
             if received_at - closes_at > LATE_AFTER_CLOSE:
                 flags = (*flags, "late_after_close")
+        if self._answered is not None and self._outcome_of(reading.outcome) is Outcome.REJECTED_POLICY:
+            # It was acknowledged while the database was away, so the carrier charged for what does not count.
+            flags = (*flags, "charged_not_counted")
         row_id = uuid7(received_at)
         seal = self._sealer.seal
         identity = row_id.bytes
@@ -101,6 +107,8 @@ class Desk:
     def _answer(self, message: Message, reading: Reading) -> bytes | None:
         if not self._gateway.answer_depends_on_reading:
             return None
+        if self._answered is not None:
+            return self._answered
         outcome = self._outcome_of(reading.outcome)
         result = Result(outcome=outcome, now=self._callback.received_at, events=(message,))
         return pack_answer(self._gateway.respond(result))

@@ -20,15 +20,19 @@ from gateways.registry import ADAPTERS, decoy
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.accounts import LoadedAccount, LoadedAccounts
 from service.batch import Entry, EventResult, Fate
+from service.circuit import Circuit
 from service.desk import Desk
 from service.keyring import Keyring
 from service.logs import describe_failure
-from service.packing import unpack_answer
-from service.quarantine import Quarantine
+from service.packing import pack_answer, unpack_answer
+from service.quarantine import Kept, Quarantine
+from service.replay import Replay
+from service.spool_file import SpoolRefused
 from service.writer import DatabaseDown, QueueFull, Unstorable, Writer
 
 log = structlog.get_logger("intake")
 
+Events = tuple[Event, ...]
 LOUD = frozenset({Outcome.CONFLICT, Outcome.UNAVAILABLE})
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
@@ -64,6 +68,8 @@ class Intake:
         writer: Writer,
         keyring: Keyring,
         quarantine: Quarantine,
+        replay: Replay,
+        circuit: Circuit,
         instruments: Instruments,
         queue_wait_seconds: float,
         account_callbacks_max: int,
@@ -72,6 +78,8 @@ class Intake:
         self._writer = writer
         self._keyring = keyring
         self._quarantine = quarantine
+        self._replay = replay
+        self._circuit = circuit
         self._instruments = instruments
         self._queue_wait_seconds = queue_wait_seconds
         self._account_callbacks_max = account_callbacks_max
@@ -143,56 +151,100 @@ class Intake:
             errors: tuple[FieldError, ...] = ()
             if isinstance(rejected, MalformedCallback):
                 errors = rejected.errors
-                if account is not None and not await self._quarantine.keep(
-                    account, callback, rejected.outcome, rejected.reason
-                ):
+                if account is not None and not await self._set_apart(account, callback, rejected.reason):
                     return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
             return self._end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
         if account is None:
             return self._end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
         if self._in_hand.get(account.code, 0) >= self._account_callbacks_max:
-            return self._end(gateway, callback, Outcome.OVERLOADED, reason="account has too many in hand")
+            return await self._overloaded(gateway, account, callback, events, "account has too many in hand")
         self._in_hand[account.code] = self._in_hand.get(account.code, 0) + 1
         try:
             self._instruments.see_callback(account.code, callback.received_at)
+            self._replay.live_at = time.monotonic()
             return await self._store(gateway, account, callback, events)
         finally:
             self._in_hand[account.code] -= 1
 
     async def _store(
-        self, gateway: Gateway[Any], account: LoadedAccount, callback: Callback, events: tuple[Event, ...]
+        self, gateway: Gateway[Any], account: LoadedAccount, callback: Callback, events: Events
     ) -> Ending:
         shelf = self.shelf
         day = callback.received_at.astimezone(UTC).date()
+        if not self._writer.connected or not self._circuit.allows():
+            return await self._spool(gateway, account, callback, events, "the database is away")
         sealer = self._keyring.day(day) or await self._quarantine.open_day(day)
         if sealer is None:
-            return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="no data key")
+            return await self._spool(gateway, account, callback, events, "no data key")
         desk = Desk(gateway, account, callback, shelf.book, self._keyring, sealer, day)
         rows = [desk.row(event) for event in events]
         entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict)
         try:
             results = await self._writer.store(entry, self._queue_wait_seconds)
         except QueueFull:
-            return self._end(gateway, callback, Outcome.OVERLOADED, events=events, reason="queue full")
+            return await self._overloaded(gateway, account, callback, events, "queue full")
         except DatabaseDown as down:
-            # Whoever really retries may come again soon; the others hear the protocol's "later".
-            waited = gateway.sender_retries and self._writer.connected > 0
-            outcome = Outcome.OVERLOADED if waited else Outcome.UNAVAILABLE
-            return self._end(gateway, callback, outcome, events=events, reason=str(down))
+            self._circuit.open()
+            return await self._spool(gateway, account, callback, events, str(down))
         except Unstorable as unstorable:
-            if not await self._quarantine.keep(account, callback, Outcome.MALFORMED, "unstorable"):
+            if not await self._set_apart(account, callback, "unstorable"):
                 return self._end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
             errors = (FieldError("event", "cannot be stored"),)
             return self._end(
                 gateway, callback, Outcome.MALFORMED, events=events, reason=str(unstorable), errors=errors
             )
+        self._circuit.close()
         return self._conclude(gateway, callback, events, results, desk)
+
+    async def _overloaded(
+        self,
+        gateway: Gateway[Any],
+        account: LoadedAccount,
+        callback: Callback,
+        events: Events,
+        reason: str,
+    ) -> Ending:
+        """More than we can take at once: only who really tries again may be sent away."""
+        if gateway.sender_retries:
+            return self._end(gateway, callback, Outcome.OVERLOADED, events=events, reason=reason)
+        return await self._spool(gateway, account, callback, events, reason)
+
+    async def _spool(
+        self,
+        gateway: Gateway[Any],
+        account: LoadedAccount,
+        callback: Callback,
+        events: Events,
+        reason: str,
+    ) -> Ending:
+        """Acknowledge from the local log. Such an answer never refuses: the text was not read yet."""
+        result = Result(outcome=Outcome.ACCEPTED, now=callback.received_at, events=events)
+        answer = gateway.respond(result)
+        given = pack_answer(answer) if gateway.answer_depends_on_reading else None
+        try:
+            await self._replay.own.keep(account, callback, given)
+        except SpoolRefused as refused:
+            return self._end(gateway, callback, Outcome.UNAVAILABLE, events=events, reason=f"{reason}; {refused}")
+        return Ending(Outcome.ACCEPTED, answer, len(events), f"spooled: {reason}")
+
+    async def _set_apart(self, account: LoadedAccount, callback: Callback, reason: str) -> bool:
+        """Keep a verified callback for a person: in quarantine; with the database away in the spool, until then."""
+        kept = Kept.AWAY
+        if self._writer.connected:
+            kept = await self._quarantine.keep(account, callback, Outcome.MALFORMED, reason)
+        if kept is not Kept.AWAY:
+            return kept is Kept.YES
+        try:
+            await self._replay.own.keep(account, callback)
+        except SpoolRefused:
+            return False
+        return True
 
     def _conclude(
         self,
         gateway: Gateway[Any],
         callback: Callback,
-        events: tuple[Event, ...],
+        events: Events,
         results: Sequence[EventResult],
         desk: "Desk",
     ) -> Ending:
@@ -214,7 +266,7 @@ class Intake:
         callback: Callback,
         outcome: Outcome,
         *,
-        events: tuple[Event, ...] = (),
+        events: Events = (),
         conflicts: tuple[int, ...] = (),
         errors: tuple[FieldError, ...] = (),
         reason: str = "",

@@ -68,7 +68,14 @@ class Keyring:
         self._check = _derive(secret, b"portal1400 check v1")
         self._wrapper = Sealer(_derive(secret, b"portal1400 wrap v1"))
         self.settings = Sealer(_derive(secret, b"portal1400 settings v1"))
+        self.local = Sealer(_derive(secret, b"portal1400 local v1"))
+        """Seals what a machine keeps in its own files while the database is away."""
         self._days: dict[date, Sealer] = {}
+
+    @property
+    def key_check(self) -> bytes:
+        """Tells whether two things were made with the same secret, and nothing about it."""
+        return hashlib.sha256(self._check).digest()
 
     def number_hash(self, msisdn: str) -> bytes:
         """The keyed hash of a number, for joins. Personal data all the same."""
@@ -101,7 +108,7 @@ class Keyring:
 
         Raises WrongSecretKey when the database was made with another key.
         """
-        check = hashlib.sha256(self._check).digest()
+        check = self.key_check
         await connection.execute(INSERT_INSTALLATION, kind, check)
         row = await connection.fetchrow(SELECT_INSTALLATION)
         assert row is not None  # noqa: S101 -- inserted above and never deleted

@@ -1,5 +1,8 @@
 """Callbacks and answers as stored records."""
 
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+
 import orjson
 
 from gateways.callback import Callback
@@ -21,6 +24,21 @@ def pack_callback(callback: Callback) -> bytes:
         "delivery_report": callback.is_delivery_report,
     }
     return orjson.dumps(about) + b"\n" + callback.body
+
+
+def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address) -> Callback:
+    """The callback `pack_callback` packed, without its credentials; `peer` is who sent it."""
+    head, _, body = packed.partition(b"\n")
+    about = orjson.loads(head)
+    return Callback(
+        method=about["method"],
+        query=about["query"],
+        headers=about["headers"],
+        body=body,
+        peer=peer,
+        received_at=datetime.fromisoformat(about["received_at"]),
+        is_delivery_report=about["delivery_report"],
+    )
 
 
 def pack_answer(answer: Answer) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, date
+from enum import Enum
 from typing import Any, TypeVar
 
 import structlog
@@ -26,6 +27,14 @@ WAIT_SECONDS = 2.0
 Done = TypeVar("Done")
 
 
+class Kept(Enum):
+    """What became of a callback that was to be kept for a person."""
+
+    YES = "yes"
+    FULL = "full"
+    AWAY = "away"
+
+
 class Quarantine:
     """Seals and stores callbacks that could not become gifts, within bounds per account and day."""
 
@@ -40,13 +49,13 @@ class Quarantine:
         """The data key of `day`, or None while the database is away."""
         return await self._in_time(self._open_day(day), None)
 
-    async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
-        """Keep `callback`; False when it could not be kept. `reason` holds no value that was sent.
+    async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
+        """Keep `callback`, unless there are too many or the database is away. `reason` holds no value that was sent.
 
         The bound is there so that nobody can fill the disk. Beyond it an unauthenticated callback is let go, as a
         stranger's would be; a verified one is not kept either, and its sender must hear "later".
         """
-        return await self._in_time(self._keep(account, callback, outcome, reason), False)
+        return await self._in_time(self._keep(account, callback, outcome, reason), Kept.AWAY)
 
     async def _in_time(self, work: Coroutine[Any, Any, Done], otherwise: Done) -> Done:
         # A frozen server holds a query for long, and one that is cancelled would cost its connection.
@@ -63,11 +72,11 @@ class Quarantine:
         except AWAY:
             return None
 
-    async def _keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> bool:
+    async def _keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
         day = callback.received_at.astimezone(UTC).date()
         sealer = self._keyring.day(day) or await self._open_day(day)
         if sealer is None:
-            return False
+            return Kept.AWAY
         row_id = uuid7(callback.received_at)
         try:
             async with self._database.borrow(1) as connection:
@@ -85,10 +94,10 @@ class Quarantine:
                 )
         except AWAY as error:
             log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
-            return False
+            return Kept.AWAY
         label = "unstorable" if reason == "unstorable" else outcome.value
         if kept:
             self._instruments.quarantined.labels(account.adapter, label).inc()
         else:
             log.warning("quarantine_full", account=account.code, outcome=outcome.value)
-        return kept or outcome is Outcome.UNAUTHENTICATED
+        return Kept.YES if kept else Kept.FULL

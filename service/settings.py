@@ -60,7 +60,18 @@ class Settings(BaseModel):
     postgres: str = Field("auto", description="embedded server: auto, wheel, system, or a folder of binaries")
     migrate_on_start: bool = Field(True, description="serve applies pending migrations first")
     queue_events_max: int = Field(20_000, ge=100, le=1_000_000, description="events that may wait for the writer")
-    queue_wait_seconds: float = Field(2.0, gt=0, le=30, description="longest wait for a commit before 'later'")
+    queue_wait_seconds: float = Field(
+        1.0, gt=0, le=30, description="longest wait for a commit before a callback goes into the spool"
+    )
+    spool_bytes_max: int = Field(
+        1_073_741_824,
+        ge=1_048_576,
+        le=1_099_511_627_776,
+        description="what a worker's spool may hold, bytes",
+    )
+    spool_age_max_hours: float = Field(
+        168, gt=0, le=8760, description="with a record older than this the spool takes no more"
+    )
     account_callbacks_max: int = Field(2_000, ge=1, le=100_000, description="callbacks of one account at once")
     batch_events_max: int = Field(1_000, ge=1, le=10_000, description="events in one commit")
     writers: int = Field(2, ge=1, le=8, description="writer connections per worker")

@@ -76,6 +76,7 @@ class Writer:
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self.connected = 0
+        self._has_connected = asyncio.Event()
         self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -87,6 +88,11 @@ class Writer:
         """Start the writer tasks; each connects by itself and again after a loss."""
         self._tasks = [asyncio.create_task(self._run(index), name=f"writer-{index}") for index in range(self._count)]
         self._watch = asyncio.create_task(self._expire(), name="writer-deadlines")
+
+    async def wait_connected(self, timeout_seconds: float) -> None:
+        """Return when a writer is connected for the first time, or when the time is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_connected.wait(), timeout_seconds)
 
     async def stop(self, timeout_seconds: float) -> None:
         """Store what waits, then end. What is not stored by then is told DatabaseDown."""
@@ -170,6 +176,7 @@ class Writer:
         connection.add_termination_listener(lambda _connection: self._wake.set())
         slot = await take_slot(connection, index)
         self.connected += 1
+        self._has_connected.set()
         try:
             await self._serve(connection, slot)
         finally:

@@ -17,10 +17,9 @@ from pathlib import Path
 from campaigns.apply import load
 from metrics.board import VIETNAM
 from service import collector, logs
-from service.app import Service
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused, opened
-from service.commands.serve import bound
+from service.commands.serve import bound, service_of
 from service.listener import bind
 from service.settings import HostPort, Settings
 from service.simulate.options import Options
@@ -73,7 +72,7 @@ async def run(arguments: argparse.Namespace) -> int:
                     [f"{folder} holds the database of a real service: name another folder by --data"]
                 )
             await apply_file(ready, book)
-            service = Service(settings, ready.database, ready.keyring)
+            service = service_of(settings, ready)
             await service.start(public, inside)
             collector.calm()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"

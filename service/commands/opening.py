@@ -1,13 +1,14 @@
 """What every command that needs the database does first: settings, server, key, schema."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from campaigns.migrate import MigrationRefused, migrate, pending
-from service.database import AWAY, Database, DatabaseRefused
+from service.database import AWAY, Database, DatabaseAway, DatabaseRefused
 from service.embedded import EmbeddedServerFailed
 from service.keyring import Keyring, WrongSecretKey
+from service.last_good import LastGood, find_last_good
 from service.settings import Settings, SettingsRefused
 
 
@@ -15,13 +16,20 @@ class CommandRefused(SettingsRefused):
     """The command cannot do its work; the sentences say why and what to do."""
 
 
+class CommandAway(CommandRefused):
+    """The database does not answer now; what else was asked for is in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open, migrated database that belongs to our key."""
+    """An open, migrated database that belongs to our key; with a `copy`, one that is away and not opened yet."""
 
     database: Database
     keyring: Keyring
     kind: str
+    prepare: Callable[[], Awaitable[str]]
+    """Opens and migrates the database, and returns its kind. Raises CommandRefused."""
+    copy: LastGood | None = None
 
 
 @asynccontextmanager
@@ -31,31 +39,54 @@ async def opened(
     kind: str = "live",
     may_migrate: bool = True,
     embedded_only: bool = False,
+    may_be_away: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Opened]:
-    """Open the database for one command. Raises CommandRefused with every reason in a sentence."""
+    """Open the database for one command. Raises CommandRefused with every reason in a sentence.
+
+    With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR.
+    """
     keyring = Keyring(settings.require_secret_key())
     try:
         database = await Database.open(settings, embedded_only=embedded_only, progress=progress)
     except (EmbeddedServerFailed, DatabaseRefused) as failed:
         raise CommandRefused([str(failed)]) from None
     async with database:
+
+        async def prepare() -> str:
+            return await _prepared(database, keyring, kind, may_migrate, progress)
+
         try:
-            await database.open_pool()
-            async with database.borrow() as connection:
-                if may_migrate:
-                    applied = await migrate(connection)
-                    if applied and progress is not None:
-                        progress(f"applied {len(applied)} migration(s)")
-                elif waiting := await pending(connection):
-                    first = waiting[0].name
-                    raise CommandRefused([f"migrations are pending, first {first}: run `portal1400 migrate`"])
-                found = await keyring.claim(connection, kind)
-        except (DatabaseRefused, MigrationRefused, WrongSecretKey) as refused:
-            raise CommandRefused([str(refused)]) from None
-        except AWAY as error:
-            raise CommandRefused([f"the database answered with {type(error).__name__}: see its log"]) from None
-        yield Opened(database, keyring, found)
+            found = await prepare()
+        except CommandAway:
+            copy = find_last_good(settings.data_dir, keyring.local) if may_be_away else None
+            if copy is None:
+                raise
+            yield Opened(database, keyring, copy.kind, prepare, copy)
+        else:
+            yield Opened(database, keyring, found, prepare)
+
+
+async def _prepared(
+    database: Database, keyring: Keyring, kind: str, may_migrate: bool, progress: Callable[[str], None] | None
+) -> str:
+    try:
+        await database.open_pool()
+        async with database.borrow() as connection:
+            if may_migrate:
+                applied = await migrate(connection)
+                if applied and progress is not None:
+                    progress(f"applied {len(applied)} migration(s)")
+            elif waiting := await pending(connection):
+                first = waiting[0].name
+                raise CommandRefused([f"migrations are pending, first {first}: run `portal1400 migrate`"])
+            return await keyring.claim(connection, kind)
+    except DatabaseAway as away:
+        raise CommandAway([str(away)]) from None
+    except (DatabaseRefused, MigrationRefused, WrongSecretKey) as refused:
+        raise CommandRefused([str(refused)]) from None
+    except AWAY as error:
+        raise CommandAway([f"the database answered with {type(error).__name__}: see its log"]) from None
 
 
 def require_live(opened_database: Opened) -> None:

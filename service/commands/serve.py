@@ -10,9 +10,10 @@ import structlog
 
 from service import collector, logs
 from service.app import Service, run_until
-from service.commands.opening import CommandRefused, opened, require_live
+from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.listener import bind
-from service.settings import HostPort, read_settings
+from service.settings import HostPort, Settings, read_settings
+from service.spool_file import SpoolRefused
 
 log = structlog.get_logger("serve")
 
@@ -36,9 +37,9 @@ async def run(arguments: argparse.Namespace) -> int:
         bound("PORTAL1400_LISTEN", settings.listen) as public,
         bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen) as inside,
     ):
-        async with opened(settings, may_migrate=settings.migrate_on_start, progress=_tell) as ready:
+        async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=_tell) as ready:
             require_live(ready)
-            service = Service(settings, ready.database, ready.keyring)
+            service = service_of(settings, ready)
             await service.start(public, inside)
             collector.calm()
             log.info(
@@ -50,6 +51,16 @@ async def run(arguments: argparse.Namespace) -> int:
             await run_until(stopping, service)
     log.info("stopped")
     return 0
+
+
+def service_of(settings: Settings, ready: Opened) -> Service:
+    """The worker for an opened database. Raises CommandRefused when its spool cannot be used."""
+    try:
+        return Service(
+            settings, ready.database, ready.keyring, kind=ready.kind, copy=ready.copy, prepare=ready.prepare
+        )
+    except SpoolRefused as refused:
+        raise CommandRefused([str(refused)]) from None
 
 
 def bound(name: str, address: HostPort) -> socket.socket:

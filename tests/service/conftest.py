@@ -204,7 +204,9 @@ async def running(
             file = folder / "book.toml"
             file.write_text(book, encoding="utf-8")
             await apply_file(ready, file)
-        service = Service(chosen, ready.database, ready.keyring, clock=clock, environ={})
+        service = Service(
+            chosen, ready.database, ready.keyring, copy=ready.copy, prepare=ready.prepare, clock=clock, environ={}
+        )
         public, inside = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
         base, internal = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (public, inside))
         await service.start(public, inside)
