@@ -25,7 +25,8 @@ class DatabaseAway(DatabaseRefused):
     """Nobody answers there now, or who answers takes no connections yet; later it may."""
 
 
-NOT_NOW = (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+AWAY_CLASSES = frozenset({"08", "53", "55", "57", "58"})
+"""Classes of SQLSTATE in which a server says "not now": connection, resources, state, operator, system."""
 SHOW_REQUIREMENTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major, current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding,
@@ -97,8 +98,8 @@ class Database:
             return
         try:
             connection = await self.connect()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, OverflowError) as error:
-            refused = DatabaseAway if isinstance(error, NOT_NOW) else DatabaseRefused
+        except (*AWAY, ValueError, OverflowError) as error:
+            refused = DatabaseAway if _is_away(error) else DatabaseRefused
             raise refused(
                 f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
                 "PORTAL1400_DATABASE_URL names the right host, database, user and password"
@@ -120,12 +121,18 @@ class Database:
 
     @asynccontextmanager
     async def borrow(self, timeout_seconds: float = CONNECT_SECONDS) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for a short read or a rare write. Raises TimeoutError when none is free in time."""
+        """A connection for a short read or a rare write. Raises what AWAY lists, TimeoutError when none is free."""
         if self._pool is None:
-            raise DatabaseRefused("the database is not open")
+            raise ConnectionError("the database was away at the start and is not joined yet")
         async with self._pool.acquire(timeout=timeout_seconds) as borrowed:
             # The pool's proxy is a connection in all but its declared type.
             yield cast("asyncpg.Connection", borrowed)
+
+
+def _is_away(error: Exception) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] in AWAY_CLASSES
+    return isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
 
 
 async def require_usable(connection: asyncpg.Connection) -> None:

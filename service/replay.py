@@ -105,6 +105,7 @@ class Replay:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+            self._task = None
         for each in self._spools:
             await each.close()
 

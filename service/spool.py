@@ -65,6 +65,7 @@ class Spool:
         self._waiting: list[tuple[tuple[bytes, int, bytes], asyncio.Future[None]]] = []
         self._waiting_bytes = 0
         self._flushing: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.problem: str | None = None
         """Why the last write failed; None while writes succeed."""
 
@@ -100,6 +101,8 @@ class Spool:
 
     async def keep(self, account: LoadedAccount, callback: Callback, answer: bytes | None = None) -> None:
         """Return when `callback` is on disk. Raises SpoolRefused: then it must not be acknowledged."""
+        if self._is_closed:
+            raise SpoolRefused("the service stops")
         # After a failed write every callback tries: that is how a disk with room again is noticed.
         refusal = self.refusal
         if refusal is not None and refusal is not self.problem:
@@ -185,7 +188,10 @@ class Spool:
         return _unpack(self._sealer.unseal(stored.sealed, b"spool.sealed:" + stored.id))
 
     async def close(self, *, and_delete: bool = False) -> None:
-        """Finish what is being written and give the file back."""
+        """Finish what is being written and give the file back. Once is enough."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         while self._flushing is not None and not self._flushing.done():
             await asyncio.wait({self._flushing})
         await self._in_thread(lambda: self._file.close(and_delete=and_delete))

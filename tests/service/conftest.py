@@ -199,7 +199,7 @@ async def running(
         **{f"PORTAL1400_{name.upper()}": value for name, value in settings.items()},
     }
     chosen: Settings = read_settings(environ)
-    async with opened(chosen) as ready:
+    async with opened(chosen, may_be_away=True) as ready:
         if book:
             file = folder / "book.toml"
             file.write_text(book, encoding="utf-8")
