@@ -7,6 +7,7 @@ the reason, never with the value.
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NoReturn
 
@@ -51,6 +52,12 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 def malformed(path: str, reason: str) -> NoReturn:
     """End a callback for the fault of one field."""
     raise MalformedCallback((FieldError(path, reason),))
+
+
+def require_plain_body(headers: Mapping[str, str]) -> None:
+    """Refuse a body that is said to be compressed: it is never unpacked, so that no small body becomes a huge one."""
+    if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        malformed("headers.content-encoding", "is not understood: send the body as it is")
 
 
 def msisdn_of(number: str) -> str:

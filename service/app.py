@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version as distribution_version
 
 import asyncpg
@@ -166,10 +167,14 @@ class Service:
             trusted_proxies=self.settings.trusted_proxies,
             body_read_seconds=self.settings.body_read_seconds,
         )
-        seconds = self.settings.shutdown_seconds
+        made = partial(
+            Listener,
+            shutdown_seconds=self.settings.shutdown_seconds,
+            head_read_seconds=self.settings.head_read_seconds,
+        )
         for listener, bound in (
-            (Listener(self._public_app(), shutdown_seconds=seconds, direct=(callbacks.PREFIX, carriers)), public),
-            (Listener(self._internal_app(), shutdown_seconds=seconds), inside),
+            (made(self._public_app(), direct=(callbacks.PREFIX, carriers)), public),
+            (made(self._internal_app()), inside),
         ):
             await listener.listen(bound)
             self._listeners.append(listener)
@@ -209,6 +214,7 @@ class Service:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
+        await self.quarantine.finish()
         await self.writer.stop(self.settings.shutdown_seconds)
         await self.replay.stop()
         await self.housekeeping.stop()

@@ -145,7 +145,7 @@ class Intake:
             events = gateway.open(callback, self._keyring.digest_key)
         except SignatureRejected as rejected:
             if account is not None and rejected.from_listed_network:
-                await self._quarantine.keep(account, callback, rejected.outcome, rejected.reason)
+                self._quarantine.keep_behind(account, callback, rejected.outcome, rejected.reason)
             return self._end(gateway, callback, rejected.outcome, reason=rejected.reason)
         except Rejected as rejected:
             errors: tuple[FieldError, ...] = ()

@@ -1,10 +1,14 @@
 """The HTTP server itself, with aiohttp's answer to unparsable requests replaced: it would print what was sent."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from service.problems import problem
@@ -13,13 +17,72 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 LINE_BYTES_MAX = 16_384
 """Above the 8 KiB a GET callback may have, so that such a one is answered in its protocol's words."""
+FIELD_BYTES_MAX = 8_192
+HEADERS_MAX = 100
+HEAD_BYTES_MAX = 64 * 1024
+"""Of a request line with its headers that comes in pieces; what one read brings (256 KiB) is looked at whole."""
 BACKLOG = 1024
 LINGER_SECONDS = 2.0
 """How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 
 
 class _QuietHandler(RequestHandler):
-    """A connection that answers a bad request line without repeating it."""
+    """A connection that answers a bad request line without repeating it, and waits for no head for ever.
+
+    A head is waited for from the moment of connecting, and after an answer from its first byte on; in between the
+    connection is idle, which aiohttp's own timer ends.
+    """
+
+    def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_read_seconds = head_read_seconds
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A head is expected from now on."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is expected any more."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand `data` to the parser; see whether it ended a head, began one, or only makes one longer."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            if self._head_timer is not None:
+                self._forget_head()
+            return
+        if self._head_timer is None:
+            # Only while the next request is waited for do bytes belong to a head; before, to a body.
+            if self._waiter is None or self._waiter.done():
+                return
+            self._expect_head()
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._end_without_head(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self._loop.call_later(
+            self._head_read_seconds, self._end_without_head, HTTPStatus.REQUEST_TIMEOUT
+        )
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _end_without_head(self, status: HTTPStatus) -> None:
+        """No request is in hand: nothing else writes to this connection."""
+        self._forget_head()
+        if self.transport is not None and self._head_bytes:
+            self.transport.write(_refusal(status))
+        self.force_close()
 
     def handle_error(
         self,
@@ -29,15 +92,52 @@ class _QuietHandler(RequestHandler):
         message: str | None = None,  # noqa: ARG002 -- the same
     ) -> web.StreamResponse:
         """A problem that says nothing about what was sent."""
-        response = problem(status, "bad-request", "Bad request", "the request could not be understood as HTTP/1.1")
-        response.headers["Server"] = "portal1400"
-        response.force_close()
-        return response
+        return _bad_request(status, "the request could not be understood as HTTP/1.1")
+
+
+def _refusal(status: HTTPStatus) -> bytes:
+    """A whole answer for a connection that brought no whole request."""
+    response = _bad_request(status, "the head of the request did not arrive within the limits of time and size")
+    body = response.body
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {response.content_type}\r\n"
+        f"Content-Length: {response.content_length}\r\nCache-Control: no-store\r\nServer: portal1400\r\n"
+        f"Date: {formatdate(usegmt=True)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + (body if isinstance(body, bytes) else b"")
+
+
+def _bad_request(status: int, detail: str) -> web.Response:
+    response = problem(status, "bad-request", "Bad request", detail)
+    response.headers.update({"Cache-Control": "no-store", "Server": "portal1400"})
+    response.force_close()
+    return response
+
+
+def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
+    """The refusal of a request whose end another server on the way may see elsewhere than the parser does.
+
+    The parser takes HTTP/2.0 in a request line, chunks in HTTP/1.0 (RFC 9112, section 6.1: faulty), and other
+    codings before the chunks, which nobody here would undo. None for every other request.
+    """
+    version = request.version
+    if version != HttpVersion11 and version != HttpVersion10:
+        return _bad_request(505, "the service speaks HTTP/1.1")
+    if "Transfer-Encoding" in request.headers:
+        if version == HttpVersion10:
+            return _bad_request(400, "HTTP/1.0 has no Transfer-Encoding")
+        if request.headers["Transfer-Encoding"].strip().lower() != "chunked":
+            return _bad_request(501, "the only Transfer-Encoding understood is chunked")
+    return None
 
 
 class _QuietServer(web.Server):
+    def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_read_seconds = head_read_seconds
+
     def __call__(self) -> RequestHandler:
-        return _QuietHandler(self, loop=self._loop, **self._kwargs)
+        return _QuietHandler(self, loop=self._loop, head_read_seconds=self._head_read_seconds, **self._kwargs)
 
 
 class Listener(web.AppRunner):
@@ -49,10 +149,12 @@ class Listener(web.AppRunner):
         *,
         shutdown_seconds: float,
         idle_seconds: float = 75.0,
+        head_read_seconds: float = 10.0,
         direct: tuple[str, Handler] | None = None,
     ) -> None:
         """`direct`: a path prefix, and what answers below it without the application's router and middlewares."""
         self._direct = direct
+        self._head_read_seconds = head_read_seconds
         super().__init__(
             app,
             handle_signals=False,
@@ -62,23 +164,30 @@ class Listener(web.AppRunner):
             keepalive_timeout=idle_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=LINE_BYTES_MAX,
-            max_field_size=LINE_BYTES_MAX,
+            max_field_size=FIELD_BYTES_MAX,
+            max_headers=HEADERS_MAX,
             auto_decompress=False,
             handler_cancellation=False,
         )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        handle = made.request_handler
-        if self._direct is not None:
-            prefix, direct = self._direct
-            routed = made.request_handler
+        routed = made.request_handler
+        prefix, direct = self._direct or ("", routed)
 
-            def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-                return direct(request) if request.raw_path.startswith(prefix) else routed(request)
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            refusal = _faulty_framing(request)
+            if refusal is not None:
+                return refusal
+            return await (direct if request.raw_path.startswith(prefix) else routed)(request)
 
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
-        return _QuietServer(handle, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 -- see above
+        return _QuietServer(
+            handle,
+            request_factory=made.request_factory,
+            head_read_seconds=self._head_read_seconds,
+            **made._kwargs,  # noqa: SLF001 -- see above
+        )
 
     async def listen(self, bound: socket.socket) -> None:
         """Begin to serve a bound socket."""

@@ -18,8 +18,8 @@ def pack_callback(callback: Callback) -> bytes:
     """A callback as one record: a JSON line about it, then its body. Credentials are not kept."""
     about = {
         "method": callback.method,
-        "query": callback.query,
-        "headers": {name: callback.headers[name] for name in KEPT_HEADERS if name in callback.headers},
+        "query": _writable(callback.query),
+        "headers": {name: _writable(callback.headers[name]) for name in KEPT_HEADERS if name in callback.headers},
         "received_at": callback.received_at,
         "delivery_report": callback.is_delivery_report,
     }
@@ -39,6 +39,11 @@ def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address) -> Callback:
         received_at=datetime.fromisoformat(about["received_at"]),
         is_delivery_report=about["delivery_report"],
     )
+
+
+def _writable(value: str) -> str:
+    """`value` as UTF-8 can write it: bytes in another encoding arrive as lone surrogates, and become `?`."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def pack_answer(answer: Answer) -> bytes:

@@ -16,6 +16,7 @@ from service.accounts import LoadedAccount
 from service.database import AWAY, Database
 from service.identifiers import uuid7
 from service.keyring import Keyring, Sealer
+from service.logs import describe_failure
 from service.packing import pack_callback
 
 log = structlog.get_logger("quarantine")
@@ -23,6 +24,9 @@ log = structlog.get_logger("quarantine")
 REASON_CHARACTERS_MAX = 300
 WAIT_SECONDS = 2.0
 """A sender waits no longer for the database than this; what it then does is finished behind the answer's back."""
+
+BEHIND_MAX = 64
+"""Callbacks that may wait to be kept behind their answers, 1 MiB each at most."""
 
 Done = TypeVar("Done")
 
@@ -56,6 +60,28 @@ class Quarantine:
         stranger's would be; a verified one is not kept either, and its sender must hear "later".
         """
         return await self._in_time(self._keep(account, callback, outcome, reason), Kept.AWAY)
+
+    def keep_behind(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> None:
+        """Keep `callback` while its sender is answered: the answer's time then does not tell that it was kept.
+
+        For callbacks whose answer does not depend on it. Of a flood some are let go.
+        """
+        if len(self._unfinished) >= BEHIND_MAX:
+            log.warning("quarantine_busy", account=account.code, outcome=outcome.value)
+            return
+        task = asyncio.create_task(self._keep(account, callback, outcome, reason))
+        self._unfinished.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Kept]) -> None:
+        self._unfinished.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("quarantine_failed", **describe_failure(error))
+
+    async def finish(self) -> None:
+        """Wait a little for what is still being kept."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished, timeout=WAIT_SECONDS)
 
     async def _in_time(self, work: Coroutine[Any, Any, Done], otherwise: Done) -> Done:
         # A frozen server holds a query for long, and one that is cancelled would cost its connection.

@@ -75,6 +75,7 @@ class Settings(BaseModel):
     account_callbacks_max: int = Field(2_000, ge=1, le=100_000, description="callbacks of one account at once")
     batch_events_max: int = Field(1_000, ge=1, le=10_000, description="events in one commit")
     writers: int = Field(2, ge=1, le=8, description="writer connections per worker")
+    head_read_seconds: float = Field(10.0, gt=0, le=60, description="longest time a head may take to arrive")
     body_read_seconds: float = Field(5.0, gt=0, le=60, description="longest time a body may take to arrive")
     statement_seconds: float = Field(10.0, gt=0, le=300, description="longest time a statement may take")
     stream_viewers_max: int = Field(10_000, ge=1, le=1_000_000, description="open event streams per worker")

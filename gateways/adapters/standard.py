@@ -92,6 +92,7 @@ class Standard(Gateway[StandardSettings]):
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The event, or the events of a batch in its order; one malformed event refuses the whole batch."""
+        fields.require_plain_body(callback.headers)
         try:
             payload = PAYLOAD.validate_python(fields.require_json(callback.body))
         except ValidationError as invalid:

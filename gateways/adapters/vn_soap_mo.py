@@ -117,10 +117,11 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
 
     def verify(self, callback: Callback) -> None:
         """User and password, from HTTP Basic where that header is there, else from the envelope."""
-        if self.settings.password is None:
-            return
         header = callback.headers.get("authorization")
         given = _credentials_of_envelope(callback.body) if header is None else _credentials_of_basic(header)
+        if self.settings.password is None:
+            # They were looked for all the same: an account that does not exist has a stand-in with a password.
+            return
         is_right = True
         for ours, theirs in zip((self.settings.user or "", self.settings.password), given, strict=True):
             # Both are compared, whatever the first gave.
@@ -130,6 +131,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The one message of a call."""
+        fields.require_plain_body(callback.headers)
         call = soap.require_call(callback.body)
         if folded(local_name(call.operation)) not in self._operations:
             fields.malformed("body.Envelope.Body", "holds another operation than the account's dialect")

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateways.callback import Callback
 from gateways.outcome import Outcome
@@ -20,6 +20,8 @@ from service.routes.whole import FINISH, plain_response_of, response_of
 Network = IPv4Network | IPv6Network
 CHUNK_BYTES = 64 * 1024
 CODE_CHARACTERS_MAX = 60
+PATH_CHARACTERS_MAX = 1_000
+"""Enough for every part percent-encoded; what is longer would fill the memory of addresses."""
 PREFIX = "/gw/"
 
 
@@ -36,9 +38,14 @@ class Address(NamedTuple):
     is_delivery_report: bool
 
 
-@lru_cache(maxsize=4096)
 def address_of(path: str) -> Address | None:
-    """The address a raw path names; None where it is none. Few addresses, many callbacks: remembered."""
+    """The address a raw path names; None where it is none."""
+    return _address_of(path) if len(path) <= PATH_CHARACTERS_MAX else None
+
+
+# Few addresses, many callbacks: remembered.
+@lru_cache(maxsize=4096)
+def _address_of(path: str) -> Address | None:
     parts = [unquote(part) for part in path.removeprefix(PREFIX).removesuffix("/").split("/")]
     is_report = len(parts) > 2 and parts[-1] == "dlr"
     if is_report:
@@ -87,6 +94,7 @@ def handler(
                 # The body came with the head, as nearly all do.
                 body = _checked(request.content.read_nowait(), gateway.body_bytes_max)
             else:
+                await _invite(request, gateway.body_bytes_max)
                 async with asyncio.timeout(body_read_seconds):
                     body = await _read(request, gateway.body_bytes_max)
         except TooLarge:
@@ -107,6 +115,18 @@ def _checked(body: bytes, bytes_max: int) -> bytes:
     if len(body) > bytes_max:
         raise TooLarge
     return body
+
+
+async def _invite(request: web.BaseRequest, bytes_max: int) -> None:
+    """Say "go on" to a sender that waits for it before its body, as hubs on .NET do; not where it is too large.
+
+    aiohttp does this in its router, which callbacks do not pass. RFC 9110, section 10.1.1.
+    """
+    waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11
+    if waits and (request.content_length or 0) <= bytes_max:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        request.writer.output_size = 0
 
 
 async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:

@@ -230,3 +230,13 @@ async def lasting_portal(server: TestServer, tmp_path_factory: pytest.TempPathFa
     """A running service for all tests of a module, where they only ask or are refused."""
     async with cloned_database(server) as dsn, running(dsn, tmp_path_factory.mktemp("lasting")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+async def hasty_portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """The same for a module about senders that dawdle, cheat or break off: its service waits for nobody long."""
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, tmp_path_factory.mktemp("hasty"), head_read_seconds="0.4", body_read_seconds="0.4") as started,
+    ):
+        yield started

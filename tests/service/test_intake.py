@@ -275,8 +275,12 @@ async def test_a_stranger_is_refused_alike_for_known_and_unknown_accounts(portal
     }
     assert wrong.headers["Cache-Control"] == "no-store"
     # From a listed network it is kept: the usual cause is a secret that was changed.
-    kept = await portal.fetch("SELECT adapter, outcome FROM quarantine")
-    assert [tuple(row) for row in kept] == [(sender.adapter, "unauthenticated")]
+
+    async def is_kept() -> bool:
+        kept = await portal.fetch("SELECT adapter, outcome FROM quarantine")
+        return [tuple(row) for row in kept] == [(sender.adapter, "unauthenticated")]
+
+    await eventually(is_kept)
     assert await portal.metric("portal1400_callbacks_total", account="unknown", outcome="unauthenticated") == 1
 
 
@@ -335,5 +339,6 @@ async def test_beyond_the_quarantine_s_bound_nothing_verified_is_acknowledged(
         wrong = signed(b"{}", secret="whsec_" + base64.b64encode(b"another secret, wrong for this!!").decode())
         strangers = [await portal.post(b"{}", headers=wrong) for _ in range(3)]
         assert [answer.outcome for answer in strangers] == ["unauthenticated"] * 3
+        await portal.service.quarantine.finish()
         rows = await portal.fetch("SELECT outcome, count(*) FROM quarantine GROUP BY outcome ORDER BY outcome")
         assert [tuple(row) for row in rows] == [("malformed", 2), ("unauthenticated", 2)]
