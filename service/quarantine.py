@@ -48,6 +48,7 @@ class Quarantine:
         self._instruments = instruments
         self._kept_max = kept_max
         self._unfinished: set[asyncio.Task[Any]] = set()
+        self._turn = asyncio.Lock()
 
     async def open_day(self, day: date) -> Sealer | None:
         """The data key of `day`, or None while the database is away."""
@@ -69,9 +70,14 @@ class Quarantine:
         if len(self._unfinished) >= BEHIND_MAX:
             log.warning("quarantine_busy", account=account.code, outcome=outcome.value)
             return
-        task = asyncio.create_task(self._keep(account, callback, outcome, reason))
+        task = asyncio.create_task(self._keep_in_turn(account, callback, outcome, reason))
         self._unfinished.add(task)
         task.add_done_callback(self._end)
+
+    async def _keep_in_turn(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
+        # One after another: at once they would each count the same rows, and go beyond the bound together.
+        async with self._turn:
+            return await self._keep(account, callback, outcome, reason)
 
     def _end(self, task: asyncio.Task[Kept]) -> None:
         self._unfinished.discard(task)

@@ -18,6 +18,7 @@ BAD: dict[str, list[str]] = {
     "account_callbacks_max": ["0", "100001", "x"],
     "batch_events_max": ["0", "10001", "x"],
     "writers": ["0", "9", "two", "1.5"],
+    "head_read_seconds": ["0", "61", "x"],
     "body_read_seconds": ["0", "61", "x"],
     "statement_seconds": ["0", "301", "inf"],
     "stream_viewers_max": ["0", "1000001", "x"],
