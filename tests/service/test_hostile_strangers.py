@@ -159,6 +159,8 @@ async def test_every_refusal_is_the_same_bytes_whether_or_not_there_is_such_an_a
 
 ROUNDS = 300
 RATIO_MAX = 1.7
+LARGE_RATIO_MAX = 1.4
+"""Where the signature is nearly all the work there is little noise; a second key nobody makes up for is 1.7."""
 LARGE = 2**18
 # Accounts, and what each is sent: how long the service takes must be the same for all.
 TIMED: dict[str, tuple[str, tuple[str, ...], dict[str, str], bytes]] = {
@@ -210,5 +212,6 @@ async def test_a_refusal_takes_as_long_whether_or_not_there_is_such_an_account(
             await intake.take(adapter, code, callback)
             took[code].append(time.perf_counter() - started)
     medians = {code: statistics.median(times) for code, times in took.items()}
+    ratio_max = LARGE_RATIO_MAX if len(body) == LARGE else RATIO_MAX
     for code, median in medians.items():
-        assert 1 / RATIO_MAX < median / medians["nobody"] < RATIO_MAX, (code, medians)
+        assert 1 / ratio_max < median / medians["nobody"] < ratio_max, (code, medians)
