@@ -16,6 +16,8 @@ BAD: dict[str, list[str]] = {
     "queue_events_max": ["0", "99", "1000001", "many", "1e4", ""],
     "queue_wait_seconds": ["0", "-1", "31", "nan", "soon"],
     "account_callbacks_max": ["0", "100001", "x"],
+    "spool_bytes_max": ["0", "1048575", "x"],
+    "spool_age_max_hours": ["0", "8761", "x"],
     "batch_events_max": ["0", "10001", "x"],
     "writers": ["0", "9", "two", "1.5"],
     "head_read_seconds": ["0", "61", "x"],
