@@ -102,6 +102,11 @@ class Instruments:
             "portal1400_invariant_difference", "Rows by which an invariant is broken; must be 0", ["invariant"],
             registry=registry,
         )  # fmt: skip
+        self.published_ahead = Gauge(
+            "portal1400_published_ahead_of_database",
+            "Campaigns of which the database holds less than was published; must be 0",
+            registry=registry,
+        )
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)
         self._last_children: dict[str, Gauge] = {}

@@ -34,6 +34,7 @@ from service.last_good import LastGood, keep_last_good, last_good_of
 from service.listener import Listener
 from service.logs import describe_failure
 from service.middleware import errors_as_problems, name_no_software
+from service.published import Published
 from service.quarantine import Quarantine
 from service.replay import Replay
 from service.routes import api, callbacks, internal, openapi, pages
@@ -74,6 +75,7 @@ class Service:
         prepare: Callable[[], Awaitable[object]] | None = None,
         clock: Clock = utc_now,
         environ: Mapping[str, str] | None = None,
+        accept_older_database: bool = False,
     ) -> None:
         """`copy` is what to start from with the database away; `prepare` makes the database ready once it is back."""
         self.settings = settings
@@ -85,6 +87,7 @@ class Service:
         self._prepare = prepare
         self._joining: asyncio.Task[None] | None = None
         self._environ = os.environ if environ is None else environ
+        self._accept_older_database = accept_older_database
         self.board = Board()
         self.instruments = Instruments(
             CollectorRegistry(),
@@ -130,12 +133,14 @@ class Service:
             queue_wait_seconds=settings.queue_wait_seconds,
             account_callbacks_max=settings.account_callbacks_max,
         )
+        self.published = Published(settings.data_dir, self.instruments)
         self.feed = Feed(
             connect=lambda: database.connect("portal1400 feed"),
             ensure=database.ensure,
             board=self.board,
             instruments=self.instruments,
             reload=self.reload,
+            inspect=self.published.inspect,
         )
         self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock)
         self.streams = Streams(
@@ -183,6 +188,7 @@ class Service:
     async def _join(self) -> None:
         await self.database.open_pool()
         async with self.database.borrow() as connection:
+            await self.published.open(connection, accept_older=self._accept_older_database)
             await self.reload(connection)
             await self.housekeeping.prepare(connection)
             await self.feed.read(connection)
@@ -190,6 +196,7 @@ class Service:
         # Callbacks that come before it is connected would go into the spool, which is for outages.
         await self.writer.wait_connected(CONNECT_SECONDS)
         self.feed.start()
+        self.published.start()
         self.housekeeping.start()
 
     async def _join_later(self) -> None:
@@ -219,6 +226,7 @@ class Service:
         await self.replay.stop()
         await self.housekeeping.stop()
         await self.feed.stop()
+        await self.published.stop()
 
     async def reload(self, connection: asyncpg.Connection) -> int:
         """Take over the newest book and accounts; returns the book's version."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -10,6 +10,7 @@ import structlog
 
 from campaigns.ledger import select_totals, select_unallocated
 from campaigns.store import BOOK_CHANNEL, TOTALS_CHANNEL
+from campaigns.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.database import AWAY
@@ -27,7 +28,10 @@ SELECT_BOOK_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
 
 
 class Feed:
-    """One task, one connection. `reload` is called with the connection when there is a new book version."""
+    """One task, one connection. `reload` is called with the connection when there is a new book version.
+
+    `inspect` says which of the totals that were read may be shown.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,14 @@ class Feed:
         board: Board,
         instruments: Instruments,
         reload: Callable[[asyncpg.Connection], Awaitable[int]],
+        inspect: Callable[[Sequence[CampaignTotals], UnallocatedTotals], list[CampaignTotals]],
     ) -> None:
         self._connect = connect
         self._ensure = ensure
         self._board = board
         self._instruments = instruments
         self._reload = reload
+        self._inspect = inspect
         self._book_version = -1
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +106,8 @@ class Feed:
             self._book_version = await self._reload(connection)
         seen_at = time.monotonic()
         totals = await select_totals(connection)
-        self._board.post(totals, await select_unallocated(connection), seen_at)
+        unallocated = await select_unallocated(connection)
+        self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
         for snapshot in self._board.snapshots:
             figures = snapshot.totals
             self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)

@@ -21,6 +21,11 @@ log = structlog.get_logger("serve")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (for now: 1)")
+    parser.add_argument(
+        "--accept-older-database",
+        action="store_true",
+        help="serve a database that is older than what this machine has published, as after a restore",
+    )
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +44,7 @@ async def run(arguments: argparse.Namespace) -> int:
     ):
         async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=_tell) as ready:
             require_live(ready)
-            service = service_of(settings, ready)
+            service = service_of(settings, ready, arguments)
             await service.start(public, inside)
             collector.calm()
             log.info(
@@ -53,11 +58,17 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def service_of(settings: Settings, ready: Opened) -> Service:
+def service_of(settings: Settings, ready: Opened, arguments: argparse.Namespace) -> Service:
     """The worker for an opened database. Raises CommandRefused when its spool cannot be used."""
     try:
         return Service(
-            settings, ready.database, ready.keyring, kind=ready.kind, copy=ready.copy, prepare=ready.prepare
+            settings,
+            ready.database,
+            ready.keyring,
+            kind=ready.kind,
+            copy=ready.copy,
+            prepare=ready.prepare,
+            accept_older_database=arguments.accept_older_database,
         )
     except SpoolRefused as refused:
         raise CommandRefused([str(refused)]) from None

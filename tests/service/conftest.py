@@ -189,7 +189,12 @@ async def eventually(probe: Callable[[], Awaitable[bool]], seconds: float = 5.0)
 
 @asynccontextmanager
 async def running(
-    dsn: str, folder: Path, book: str = BOOK, clock: Callable[[], datetime] = utc_now, **settings: str
+    dsn: str,
+    folder: Path,
+    book: str = BOOK,
+    clock: Callable[[], datetime] = utc_now,
+    accept_older_database: bool = False,
+    **settings: str,
 ) -> AsyncIterator[Portal]:
     """Start a service on `dsn` with `book` applied; stop it afterwards."""
     environ = {
@@ -205,11 +210,23 @@ async def running(
             file.write_text(book, encoding="utf-8")
             await apply_file(ready, file)
         service = Service(
-            chosen, ready.database, ready.keyring, copy=ready.copy, prepare=ready.prepare, clock=clock, environ={}
+            chosen,
+            ready.database,
+            ready.keyring,
+            copy=ready.copy,
+            prepare=ready.prepare,
+            clock=clock,
+            environ={},
+            accept_older_database=accept_older_database,
         )
         public, inside = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
         base, internal = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (public, inside))
-        await service.start(public, inside)
+        try:
+            await service.start(public, inside)
+        except BaseException:
+            public.close()
+            inside.close()
+            raise
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             try:
                 yield Portal(service, ready, base, internal, dsn, http)
