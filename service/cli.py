@@ -18,6 +18,8 @@ COMMANDS = {
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
     "check": "validate settings, database, book and accounts",
     "verify": "recompute every total from the facts",
+    "backup": "write the database to a file, beside live intake, with a manifest of its figures",
+    "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }
 
 

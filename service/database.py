@@ -44,6 +44,11 @@ class Database:
         self._embedded = embedded
         self._pool: asyncpg.Pool | None = None
 
+    @property
+    def dsn(self) -> str:
+        """Where it is, for tools that connect by themselves; holds the password, so keep it out of logs."""
+        return self._dsn
+
     @classmethod
     async def open(
         cls, settings: Settings, *, embedded_only: bool = False, progress: Callable[[str], None] | None = None

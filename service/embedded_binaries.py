@@ -44,7 +44,7 @@ def choose_binaries(preference: str, data_folder: Path) -> Binaries:
     """
     stored = _stored_major(data_folder)
     seen: list[Binaries] = []
-    for folder, origin in _candidates(preference):
+    for folder, origin in candidates(preference):
         binaries = _examine(folder, origin)
         if binaries is None:
             continue
@@ -75,7 +75,8 @@ def _stored_major(data_folder: Path) -> int | None:
         raise EmbeddedServerFailed(f"{version} cannot be read ({error}): is this a data folder of yours?") from error
 
 
-def _candidates(preference: str) -> Iterator[tuple[Path, str]]:
+def candidates(preference: str) -> Iterator[tuple[Path, str]]:
+    """Folders that may hold PostgreSQL's programs, and where each comes from, for people."""
     if preference not in {"auto", "wheel", "system"}:
         yield Path(preference).expanduser().resolve(), "the folder you chose"
     if preference in {"auto", "wheel"}:

@@ -66,6 +66,7 @@ class Keyring:
         self.digest_key = _derive(secret, b"portal1400 digest v1")
         self._number_key = _derive(secret, b"portal1400 number v1")
         self._check = _derive(secret, b"portal1400 check v1")
+        self.manifest_key = _derive(secret, b"portal1400 manifest v1")
         self._wrapper = Sealer(_derive(secret, b"portal1400 wrap v1"))
         self.settings = Sealer(_derive(secret, b"portal1400 settings v1"))
         self.local = Sealer(_derive(secret, b"portal1400 local v1"))
@@ -108,16 +109,19 @@ class Keyring:
 
         Raises WrongSecretKey when the database was made with another key.
         """
-        check = self.key_check
-        await connection.execute(INSERT_INSTALLATION, kind, check)
+        await connection.execute(INSERT_INSTALLATION, kind, self.key_check)
         row = await connection.fetchrow(SELECT_INSTALLATION)
         assert row is not None  # noqa: S101 -- inserted above and never deleted
-        if not hmac.compare_digest(bytes(row["key_check"]), check):
+        self.require_own(bytes(row["key_check"]))
+        return str(row["kind"])
+
+    def require_own(self, key_check: bytes) -> None:
+        """Raises WrongSecretKey when this check value was made with another key."""
+        if not hmac.compare_digest(key_check, self.key_check):
             raise WrongSecretKey(
                 "PORTAL1400_SECRET_KEY is not the key this database was made with: nothing in it could be opened; "
                 "set the key it was made with"
             )
-        return str(row["kind"])
 
 
 def _derive(secret: bytes, info: bytes) -> bytes:

@@ -1,0 +1,136 @@
+"""portal1400 restore FILE: a backup into an empty database, every figure compared; --drill: only to try it."""
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from campaigns.ledger import select_totals, select_unallocated
+from service import published
+from service.commands.backup import summary
+from service.commands.opening import CommandRefused
+from service.database import AWAY, Database, DatabaseRefused
+from service.dump_tools import ToolFailed
+from service.embedded import EmbeddedServerFailed
+from service.keeper_files import Places, open_lock, try_lock
+from service.keyring import Keyring
+from service.manifest import BackupRefused, Manifest, read_manifest, require_whole
+from service.published_file import MarkFile, MarkUnusable
+from service.restoring import Proof, bring_back
+from service.settings import Settings, read_settings
+
+SERVER_STOP_SECONDS = 90.0
+POLL_SECONDS = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="what `portal1400 backup` made; its manifest beside it"
+    )
+    parser.add_argument(
+        "--drill",
+        action="store_true",
+        help="restore into a new embedded PostgreSQL in a temporary folder (TMPDIR), check it, remove it; the "
+        "configured database is not touched",
+    )
+    parser.add_argument("--deep", action="store_true", help="also open and read every stored text again")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Restore, or try to; print what was proved. 1 when anything differs, and then nothing is left of it."""
+    settings = read_settings()
+    keyring = Keyring(settings.require_secret_key())
+    file: Path = arguments.file.expanduser().absolute()
+    begun = time.monotonic()
+    try:
+        manifest = await asyncio.to_thread(read_manifest, file, keyring)
+        await asyncio.to_thread(require_whole, file, manifest)
+        async with _target(settings, drill=arguments.drill) as (target, database):
+            proof = await bring_back(
+                database, keyring, file, manifest, preference=target.postgres, deep=arguments.deep
+            )
+            if not arguments.drill:
+                await _warn_of_newer(settings, database)
+    except (BackupRefused, ToolFailed, DatabaseRefused, EmbeddedServerFailed) as refused:
+        raise CommandRefused([f"the restore failed: {refused}"]) from None
+    except AWAY as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise CommandRefused(
+            [f"the restore failed: the database went away ({reason}); make a new database before you try again"]
+        ) from None
+    _tell_proof(manifest, proof, time.monotonic() - begun, is_drill=arguments.drill)
+    return 0
+
+
+@asynccontextmanager
+async def _target(settings: Settings, *, drill: bool) -> AsyncIterator[tuple[Settings, Database]]:
+    """The configured database, or a new embedded one that is gone afterwards."""
+    if not drill:
+        async with await Database.open(settings, progress=_tell) as database:
+            await database.open_pool()
+            yield settings, database
+        return
+    folder = Path(tempfile.mkdtemp(prefix="portal1400-drill-"))
+    try:
+        chosen = settings.model_copy(update={"data_dir": folder, "database_url": None})
+        async with await Database.open(chosen, embedded_only=True, progress=_tell) as database:
+            await database.open_pool()
+            yield chosen, database
+    finally:
+        await asyncio.shield(asyncio.to_thread(_remove, folder))
+
+
+def _remove(folder: Path) -> None:
+    """Wait until the embedded server has stopped, which it does when its user is gone, and remove its folder."""
+    lock = open_lock(Places(folder.resolve()).keeper_lock)
+    try:
+        deadline = time.monotonic() + SERVER_STOP_SECONDS
+        while not try_lock(lock) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    finally:
+        os.close(lock)
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _tell(f"{folder} could not be removed: remove it by hand")
+
+
+async def _warn_of_newer(settings: Settings, database: Database) -> None:
+    """Say now what `serve` would refuse later: this machine has published more than the backup holds."""
+    try:
+        mark = await asyncio.to_thread(MarkFile(settings.data_dir).read)
+        if mark is None or not mark.says_something:
+            return
+        async with database.borrow() as connection:
+            identity = await published.select_identity(connection)
+            totals, unallocated = await select_totals(connection), await select_unallocated(connection)
+        sentences = published.compare(mark, identity, totals, unallocated)
+    except (MarkUnusable, asyncpg.PostgresError) as error:
+        sentences = [str(error)]
+    for sentence in sentences:
+        _tell(sentence)
+    if sentences:
+        _tell(published.TOLD)
+
+
+def _tell_proof(manifest: Manifest, proof: Proof, seconds: float, *, is_drill: bool) -> None:
+    print(f"backup of {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC: {summary(manifest)}")
+    print("every figure is what the manifest says")
+    if proof.migrations_applied:
+        print(f"{proof.migrations_applied} migration(s) applied")
+    print(f"{proof.invariants} invariants hold: every figure can be recomputed from its facts")
+    if proof.texts_read is not None:
+        print(f"{proof.texts_read} stored texts read as they were")
+    print(f"drill passed in {seconds:.1f} s, nothing is left of it" if is_drill else f"restored in {seconds:.1f} s")
+
+
+def _tell(sentence: str) -> None:
+    print(f"portal1400: {sentence}", file=sys.stderr)
