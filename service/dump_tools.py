@@ -78,14 +78,18 @@ def environment(password: str | None) -> dict[str, str]:
     return clean_environment() | own | {"PGAPPNAME": "portal1400 backup", "PGCONNECT_TIMEOUT": "10"} | secret
 
 
-async def dump(tools: Binaries, dsn: str, snapshot: str, output: int) -> None:
-    """Write what `snapshot` sees to the open file `output`. Raises ToolFailed."""
+async def dump(tools: Binaries, dsn: str, snapshot: str, file: Path, lock: int) -> None:
+    """Write what `snapshot` sees to `file`, an absolute path. Raises ToolFailed.
+
+    By its name: through an inherited descriptor pg_dump writes its table of contents twice. It inherits `lock`, which
+    is so held until it has ended too.
+    """
     address, password = without_password(dsn)
     process = await asyncio.create_subprocess_exec(
         tools.folder / "pg_dump",
         "--format=custom", "--no-password", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT}",
-        f"--dbname={address}",
-        env=environment(password), cwd="/", stdin=DEVNULL, stdout=output, stderr=PIPE,
+        f"--file={file}", f"--dbname={address}",
+        env=environment(password), cwd="/", stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, pass_fds=[lock],
         preexec_fn=die_with_parent(signal.SIGKILL),
     )  # fmt: skip
     said = await _end_of(process)

@@ -99,7 +99,7 @@ def read_manifest(file: Path, keyring: Keyring) -> Manifest:
         raise BackupRefused(f"{path} is damaged or no manifest: take another copy or another backup") from None
     if manifest.format != FORMAT:
         raise BackupRefused(
-            f"{path} has format {manifest.format}, and this release reads {FORMAT}: install its release"
+            f"{path} has format {manifest.format}, and this release reads {FORMAT}: install the release that made it"
         )
     try:
         keyring.require_own(bytes.fromhex(manifest.figures.key_check))

@@ -79,7 +79,7 @@ async def back_up(settings: Settings, database: Database, keyring: Keyring, file
                 figures = await collect(connection)
                 keyring.require_own(bytes.fromhex(figures.key_check))
                 tools = await asyncio.to_thread(choose_tools, settings.postgres, seen["major"])
-                await dump(tools, database.dsn, seen["snapshot"], output)
+                await dump(tools, database.dsn, seen["snapshot"], partial, output)
         finally:
             connection.terminate()
         await asyncio.to_thread(os.fsync, output)
