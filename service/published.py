@@ -56,7 +56,7 @@ class Published:
     async def open(self, connection: asyncpg.Connection, *, accept_older: bool) -> None:
         """Compare the database with the mark; raise its versions if it is older and `accept_older`.
 
-        Raises OlderThanPublished.
+        Raises OlderThanPublished; a worker that started without the database then goes on without it.
         """
         identity = await select_identity(connection)
         try:
@@ -65,6 +65,7 @@ class Published:
                 totals, unallocated = await select_totals(connection), await select_unallocated(connection)
                 sentences = compare(mark, identity, totals, unallocated)
                 if sentences and not accept_older:
+                    self._tell(lower_than(mark, totals) or ("(another database)",))
                     raise OlderThanPublished([*sentences, TOLD])
                 if sentences:
                     await self._accept(connection, mark, identity)
@@ -156,10 +157,16 @@ async def select_identity(connection: asyncpg.Connection) -> str:
     return hashlib.sha256(bytes(row["key_check"]) + row["created_at"].isoformat().encode()).hexdigest()[:32]
 
 
+def lower_than(mark: Mark, totals: Sequence[CampaignTotals]) -> tuple[str, ...]:
+    """The campaigns of which less is found than was published."""
+    found = {each.campaign: each.version for each in totals}
+    return tuple(slug for slug, version in mark.campaigns.items() if version > found.get(slug, 0))
+
+
 def compare(mark: Mark, identity: str, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[str]:
     """One sentence for each way in which the database is older than, or another than, what was published."""
     found = {each.campaign: each.version for each in totals}
-    lower = [(slug, version) for slug, version in mark.campaigns.items() if version > found.get(slug, 0)]
+    lower = [(slug, mark.campaigns[slug]) for slug in lower_than(mark, totals)]
     sentences = []
     if mark.installation != identity:
         sentences.append(

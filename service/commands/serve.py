@@ -44,7 +44,7 @@ async def run(arguments: argparse.Namespace) -> int:
     ):
         async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=_tell) as ready:
             require_live(ready)
-            service = service_of(settings, ready, arguments)
+            service = service_of(settings, ready, accept_older_database=arguments.accept_older_database)
             await service.start(public, inside)
             collector.calm()
             log.info(
@@ -58,7 +58,7 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def service_of(settings: Settings, ready: Opened, arguments: argparse.Namespace) -> Service:
+def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:
     """The worker for an opened database. Raises CommandRefused when its spool cannot be used."""
     try:
         return Service(
@@ -68,7 +68,7 @@ def service_of(settings: Settings, ready: Opened, arguments: argparse.Namespace)
             kind=ready.kind,
             copy=ready.copy,
             prepare=ready.prepare,
-            accept_older_database=arguments.accept_older_database,
+            accept_older_database=accept_older_database,
         )
     except SpoolRefused as refused:
         raise CommandRefused([str(refused)]) from None

@@ -224,6 +224,7 @@ async def running(
         try:
             await service.start(public, inside)
         except BaseException:
+            await service.replay.stop()
             public.close()
             inside.close()
             raise
