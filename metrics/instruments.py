@@ -92,6 +92,9 @@ class Instruments:
             "portal1400_spool_writable", "1 while the spool would take a callback, else 0", registry=registry
         )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
+        self.viewers_dropped = Counter(
+            "portal1400_stream_viewers_dropped", "Viewers cut off because they did not read", registry=registry
+        )
         self.quarantined = Counter(
             "portal1400_quarantined", "Callbacks kept for a person", ["adapter", "reason"], registry=registry
         )

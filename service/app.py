@@ -166,6 +166,7 @@ class Service:
             self._take_over(self._copy.book, list(self._copy.accounts))
             self._joining = asyncio.create_task(self._join_later(), name="join")
         self.replay.start()
+        self.streams.start()
         carriers = callbacks.handler(
             self.intake,
             clock=self.clock,
@@ -218,6 +219,7 @@ class Service:
         for listener in self._listeners:
             with suppress(Exception):
                 await listener.cleanup()
+        await self.streams.gone()
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)

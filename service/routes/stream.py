@@ -1,23 +1,38 @@
 """/api/v1/stream: server-sent events. Each viewer gets the newest snapshot, never a queue of old ones."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from email.utils import format_datetime
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
 
-from campaigns.book import Book, CampaignState
-from metrics.board import Board, Snapshot, Viewer
+from campaigns.book import Book
+from metrics.board import Board
 from metrics.instruments import Instruments
+from service.audience import Audience
 from service.problems import problem
 
-HEARTBEAT_SECONDS = 10.0
-RETRY_MILLISECONDS = 2_000
-SEND_BUFFER_BYTES = 64 * 1024
+# The body ends with the connection, so that every viewer can be given the same bytes.
+HEAD = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"Content-Type: text/event-stream\r\n"
+    b"Cache-Control: no-cache\r\n"
+    b"X-Accel-Buffering: no\r\n"
+    b"Access-Control-Allow-Origin: *\r\n"
+    b"Server: portal1400\r\n"
+    b"Connection: close\r\n"
+    b"Date: %b\r\n\r\n"
+)
+
+
+def _never() -> int:
+    return 0
 
 
 class Streams:
-    """All open streams of this worker: their limit, their heartbeat and their end."""
+    """All open streams of this worker: who may join, and their end."""
 
     def __init__(
         self,
@@ -28,22 +43,37 @@ class Streams:
         clock: Callable[[], datetime],
         viewers_max: int,
         write_seconds: float,
+        level: Callable[[], int] = _never,
     ) -> None:
-        self._board = board
         self._book = book
-        self._instruments = instruments
         self._clock = clock
         self._viewers_max = viewers_max
-        self._write_seconds = write_seconds
         self._ending = False
+        self.audience = Audience(
+            board,
+            book,
+            clock=clock,
+            write_seconds=write_seconds,
+            level=level,
+            changed=instruments.stream_viewers.set,
+            dropped=instruments.viewers_dropped.inc,
+        )
+
+    def start(self) -> None:
+        """Begin to tell the viewers what is new."""
+        self.audience.start()
 
     def end(self) -> None:
         """Let every viewer go; each is told to come back soon."""
         self._ending = True
-        self._board.wake_all()
+        self.audience.end()
+
+    async def gone(self) -> None:
+        """Wait until every viewer is gone, a second or two at most."""
+        await self.audience.gone()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
-        """One viewer, from the first snapshot to its end."""
+        """One viewer: asked, checked, seated."""
         if set(request.query) - {"campaign"} or len(request.query) > 1:
             return problem(
                 400,
@@ -56,65 +86,39 @@ class Streams:
             return problem(
                 404, "unknown-campaign", "Unknown campaign", "no campaign has this slug; see /api/v1/campaigns"
             )
-        if self._ending or self._board.viewers >= self._viewers_max:
+        if self._ending or len(self.audience) >= self._viewers_max:
             response: web.StreamResponse = problem(503, "full", "Full", "too many viewers; try again soon")
             response.headers["Retry-After"] = "5"
             return response
-        stream = web.StreamResponse(
-            headers={
-                "Content-Type": "text/event-stream",
-                "Cache-Control": "no-cache",
-                "X-Accel-Buffering": "no",
-                "Access-Control-Allow-Origin": "*",
-            }
-        )
-        viewer = self._board.join()
-        self._instruments.stream_viewers.set(self._board.viewers)
-        try:
-            await stream.prepare(request)
-            transport = request.transport
-            if transport is not None:
-                # A viewer that does not read is noticed early, and costs little memory until then.
-                transport.set_write_buffer_limits(high=SEND_BUFFER_BYTES)
-            await self._serve(stream, viewer, slug)
-        except (TimeoutError, ConnectionError):
-            if request.transport is not None:
-                request.transport.abort()
-        finally:
-            self._board.leave(viewer)
-            self._instruments.stream_viewers.set(self._board.viewers)
-        return stream
+        head = HEAD % format_datetime(self._clock(), usegmt=True).encode()
+        return _Seated(self.audience, slug, head)
 
-    async def _serve(self, stream: web.StreamResponse, viewer: Viewer, slug: str | None) -> None:
-        sent: dict[str, int] = {}
-        await stream.write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
-        while not self._ending:
-            viewer.wake.clear()
-            frames = [
-                each.frame for each in self._wanted(slug) if sent.get(each.totals.campaign, -1) < each.totals.version
-            ]
-            for each in self._wanted(slug):
-                sent[each.totals.campaign] = each.totals.version
-            async with asyncio.timeout(self._write_seconds):
-                await stream.write(b"".join(frames) or b": still here\n\n")
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await viewer.wake.wait()
-            except TimeoutError:
-                continue
-        await stream.write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
 
-    def _wanted(self, slug: str | None) -> list[Snapshot]:
-        if slug is not None:
-            snapshot = self._board.get(slug)
-            return [snapshot] if snapshot else []
-        book, now = self._book(), self._clock()
-        return [
-            each
-            for each in self._board.snapshots
-            if each.totals.campaign in book.by_slug
-            and book.by_slug[each.totals.campaign].state_at(now) is not CampaignState.CLOSED
-        ]
+class _Seated(web.StreamResponse):
+    """Instead of an answer: the connection changes hands, and aiohttp's objects for it are let go.
+
+    Kept, they would be most of what a viewer costs: a task, a request with its headers, a parser.
+    """
+
+    def __init__(self, audience: Audience, slug: str | None, head: bytes) -> None:
+        super().__init__()
+        self._audience = audience
+        self._slug = slug
+        self._first_bytes = head
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Hand the connection over."""
+        transport = request.transport
+        connection: RequestHandler = request.protocol
+        if transport is not None and not transport.is_closing():
+            # For aiohttp the connection is lost now; what it does not know it does not close.
+            connection.transport = None
+            connection.connection_lost(None)
+            self._audience.join(transport, self._slug, self._first_bytes)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
 
 
 def routes(streams: Streams) -> list[web.RouteDef]:
