@@ -15,11 +15,15 @@ LENGTH = b"content-length: "
 
 @dataclass
 class Tally:
-    """What a run measured. Latencies in seconds, from when a request was due to its whole answer."""
+    """What a run measured. Latencies in seconds, from when a request was due to its whole answer.
+
+    `answers` are the moments (perf_counter seconds) of the answers, in order.
+    """
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
 
     @property
     def answered(self) -> int:
@@ -70,7 +74,9 @@ class _Connection(asyncio.Protocol):
         if len(self._buffer) < end + 4 + length:
             return
         self._tally.statuses[int(head[9:12])] += 1
-        self._tally.latencies.append(time.perf_counter() - self._due)
+        now = time.perf_counter()
+        self._tally.latencies.append(now - self._due)
+        self._tally.answers.append(now)
         self._buffer = b""
         self.is_busy = False
         self._free(self)
