@@ -92,6 +92,12 @@ class Instruments:
             "portal1400_spool_writable", "1 while the spool would take a callback, else 0", registry=registry
         )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
+        self.load_level = Gauge(
+            "portal1400_load_level", "What is shed: 0 nothing, 1 new streams, 2 pages, 3 totals", registry=registry
+        )
+        self.shed = Counter(
+            "portal1400_shed", "Public requests refused under overload", ["surface"], registry=registry
+        )
         self.viewers_dropped = Counter(
             "portal1400_stream_viewers_dropped", "Viewers cut off because they did not read", registry=registry
         )
@@ -153,6 +159,15 @@ class Instruments:
             for carrier in CARRIERS:
                 for family in (self.messages, self.units, self.pledged_vnd):
                     family.labels(slug, carrier)
+
+    def know_surfaces(self, names: Iterable[str]) -> None:
+        """Make the children of the public surfaces."""
+        for name in names:
+            self.shed.labels(name)
+
+    def count_shed(self, surface: str) -> None:
+        """A public request that was refused under overload."""
+        self.shed.labels(surface).inc()
 
     def know_invariants(self, names: Iterable[str]) -> None:
         """Make the children of the invariants."""

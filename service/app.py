@@ -32,6 +32,7 @@ from service.intake import Intake, Shelf
 from service.keyring import Keyring
 from service.last_good import LastGood, keep_last_good, last_good_of
 from service.listener import Listener
+from service.load import Load
 from service.logs import describe_failure
 from service.middleware import errors_as_problems, name_no_software
 from service.published import Published
@@ -42,6 +43,7 @@ from service.routes.stream import Streams
 from service.routes.stream import routes as stream_routes
 from service.series_cache import SeriesCache
 from service.settings import Settings
+from service.shedding import SURFACES, shedding
 from service.spool import Spool
 from service.spool_file import SpoolFile, claim_own
 from service.writer import Commit, Writer
@@ -95,6 +97,7 @@ class Service:
             adapters=tuple(ADAPTERS),
             outcomes=[outcome.value for outcome in Outcome],
         )
+        self.instruments.know_surfaces(surface.name for surface in SURFACES)
         self.instruments.know_invariants(each.name for each in INVARIANTS)
         self.writer = Writer(
             lambda: database.connect("portal1400 writer"),
@@ -132,6 +135,7 @@ class Service:
             instruments=self.instruments,
             queue_wait_seconds=settings.queue_wait_seconds,
             account_callbacks_max=settings.account_callbacks_max,
+            account_events_max=settings.account_events_max,
         )
         self.published = Published(settings.data_dir, self.instruments)
         self.feed = Feed(
@@ -150,7 +154,9 @@ class Service:
             clock=clock,
             viewers_max=settings.stream_viewers_max,
             write_seconds=settings.stream_write_seconds,
+            level=lambda: self.load.level,
         )
+        self.load = Load(lambda: self.writer.pressure, self.instruments.load_level.set)
         self.series = SeriesCache(self._select_series, self._published_version)
         self._listeners: list[Listener] = []
         self._is_started = False
@@ -166,6 +172,7 @@ class Service:
             self._take_over(self._copy.book, list(self._copy.accounts))
             self._joining = asyncio.create_task(self._join_later(), name="join")
         self.replay.start()
+        self.load.start()
         self.streams.start()
         carriers = callbacks.handler(
             self.intake,
@@ -220,6 +227,7 @@ class Service:
             with suppress(Exception):
                 await listener.cleanup()
         await self.streams.gone()
+        await self.load.stop()
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
@@ -287,6 +295,7 @@ class Service:
         return internal.Health(self._is_started, commits or refusal is None, tuple(degraded))
 
     def _observe(self, commit: Commit) -> None:
+        self.load.see_commit()
         instruments = self.instruments
         instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:
@@ -334,7 +343,10 @@ class Service:
         def book() -> Book:
             return self.intake.shelf.book
 
-        app = web.Application(middlewares=[errors_as_problems], client_max_size=0)
+        app = web.Application(
+            middlewares=[shedding(lambda: self.load.level, self.instruments.count_shed), errors_as_problems],
+            client_max_size=0,
+        )
         app.on_response_prepare.append(name_no_software)
         app.add_routes(api.routes(self.board, book, self.series.get, self.clock))
         app.add_routes(stream_routes(self.streams))

@@ -22,6 +22,7 @@ from service.accounts import LoadedAccount, LoadedAccounts
 from service.batch import Entry, EventResult, Fate
 from service.circuit import Circuit
 from service.desk import Desk
+from service.fairness import LARGE_BYTES, Holdings, Turns
 from service.keyring import Keyring
 from service.logs import describe_failure
 from service.packing import pack_answer, unpack_answer
@@ -73,6 +74,7 @@ class Intake:
         instruments: Instruments,
         queue_wait_seconds: float,
         account_callbacks_max: int,
+        account_events_max: int,
     ) -> None:
         self.shelf = shelf
         self._writer = writer
@@ -82,8 +84,8 @@ class Intake:
         self._circuit = circuit
         self._instruments = instruments
         self._queue_wait_seconds = queue_wait_seconds
-        self._account_callbacks_max = account_callbacks_max
-        self._in_hand: dict[str, int] = {}
+        self._held = Holdings(account_callbacks_max, account_events_max)
+        self._turns = Turns()
         # Bound once: a proxy would bind itself anew for every line.
         self._log = structlog.get_logger("intake").bind()
         self._decoys = {name: decoy(name) for name in ADAPTERS}
@@ -100,6 +102,8 @@ class Intake:
         gateway = account.gateway if account else self._decoys[adapter]
         label = account.code if account else UNKNOWN_ACCOUNT
         try:
+            if len(callback.body) > LARGE_BYTES:
+                await self._turns.wait((code, callback.peer))
             ending = await self._open(gateway, account, callback)
         except Exception as error:  # noqa: BLE001 -- the one place where a bug of ours becomes "later"
             log.error("callback_failed", account=label, adapter=adapter, **describe_failure(error))
@@ -156,15 +160,15 @@ class Intake:
             return self._end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
         if account is None:
             return self._end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
-        if self._in_hand.get(account.code, 0) >= self._account_callbacks_max:
-            return await self._overloaded(gateway, account, callback, events, "account has too many in hand")
-        self._in_hand[account.code] = self._in_hand.get(account.code, 0) + 1
+        if (refusal := self._held.refusal(account.code, len(events))) is not None:
+            return await self._overloaded(gateway, account, callback, events, refusal)
+        self._held.add(account.code, len(events))
         try:
             self._instruments.see_callback(account.code, callback.received_at)
             self._replay.live_at = time.monotonic()
             return await self._store(gateway, account, callback, events)
         finally:
-            self._in_hand[account.code] -= 1
+            self._held.remove(account.code, len(events))
 
     async def _store(
         self, gateway: Gateway[Any], account: LoadedAccount, callback: Callback, events: Events

@@ -73,6 +73,9 @@ class Settings(BaseModel):
         168, gt=0, le=8760, description="with a record older than this the spool takes no more"
     )
     account_callbacks_max: int = Field(2_000, ge=1, le=100_000, description="callbacks of one account at once")
+    account_events_max: int = Field(
+        5_000, ge=100, le=1_000_000, description="events of one account at once, in however few callbacks"
+    )
     batch_events_max: int = Field(1_000, ge=1, le=10_000, description="events in one commit")
     writers: int = Field(2, ge=1, le=8, description="writer connections per worker")
     head_read_seconds: float = Field(10.0, gt=0, le=60, description="longest time a head may take to arrive")

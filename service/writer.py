@@ -17,6 +17,7 @@ import structlog
 from campaigns.partitions import make_partitions
 from campaigns.store import MessageRow, take_slot
 from service.batch import Entry, EventResult, store_batch
+from service.fairness import FairQueue
 from service.logs import describe_failure
 
 log = structlog.get_logger("writer")
@@ -67,8 +68,7 @@ class Writer:
         self._batch_events_max = batch_events_max
         self._queue_events_max = queue_events_max
         self._observe = observe
-        self._queue: deque[Entry] = deque()
-        self._queued_events = 0
+        self._queue = FairQueue()
         # Every entry not yet answered, by deadline: one task watches them all, a timer each would cost more.
         self._waiting: deque[tuple[float, Entry]] = deque()
         self._wake = asyncio.Event()
@@ -82,7 +82,12 @@ class Writer:
     @property
     def queued_events(self) -> int:
         """How many events wait."""
-        return self._queued_events
+        return self._queue.events
+
+    @property
+    def pressure(self) -> tuple[float, float]:
+        """How much of the queue is full, and for how many seconds the oldest in it has waited."""
+        return self._queue.events / self._queue_events_max, self._queue.oldest_seconds
 
     def start(self) -> None:
         """Start the writer tasks; each connects by itself and again after a loss."""
@@ -115,10 +120,9 @@ class Writer:
         Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable. An entry
         that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
         """
-        if self._stopping or self._queued_events + len(entry.rows) > self._queue_events_max:
+        if self._stopping or self._queue.events + len(entry.rows) > self._queue_events_max:
             raise QueueFull
-        self._queue.append(entry)
-        self._queued_events += len(entry.rows)
+        self._queue.push(entry)
         self._wake.set()
         self._waiting.append((entry.queued_at + timeout_seconds, entry))
         return await entry.done
@@ -133,17 +137,6 @@ class Writer:
                 _, entry = waiting.popleft()
                 if not entry.done.done():
                     entry.done.set_exception(DatabaseDown("no commit in time"))
-
-    def _take(self) -> list[Entry]:
-        batch: list[Entry] = []
-        events = 0
-        while self._queue and (not batch or events + len(self._queue[0].rows) <= self._batch_events_max):
-            entry = self._queue.popleft()
-            self._queued_events -= len(entry.rows)
-            if not entry.done.done():
-                batch.append(entry)
-                events += len(entry.rows)
-        return batch
 
     async def _run(self, index: int) -> None:
         attempt = 0
@@ -196,7 +189,7 @@ class Writer:
             await self._wake.wait()
             if connection.is_closed():
                 raise DatabaseDown("the server closed the connection")
-            batch = self._take()
+            batch = self._queue.take(self._batch_events_max)
             if not batch:
                 if self._stopping:
                     return
