@@ -160,6 +160,7 @@ class Service:
         self.series = SeriesCache(self._select_series, self._published_version)
         self._listeners: list[Listener] = []
         self._is_started = False
+        self._is_stopped = False
 
     async def start(self, public: socket.socket, inside: socket.socket) -> None:
         """Read the book, make today's partitions and keys, then listen. Raises what the database refuses.
@@ -221,7 +222,10 @@ class Service:
                 return
 
     async def stop(self) -> None:
-        """Stop accepting, answer what was accepted, store what waits, let the viewers go."""
+        """Stop accepting, answer what was accepted, store what waits, let the viewers go. Again: nothing."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         self.streams.end()
         for listener in self._listeners:
             with suppress(Exception):

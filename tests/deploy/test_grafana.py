@@ -16,6 +16,7 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
+from service.shedding import SURFACES
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/portal1400.json").read_text(encoding="utf-8"))
@@ -53,6 +54,7 @@ def instruments() -> Instruments:
     made.know_accounts(["hub"])
     made.last_callback.labels("hub").set(1)
     made.know_campaigns(["vnn"])
+    made.know_surfaces(surface.name for surface in SURFACES)
     made.know_invariants(invariant.name for invariant in INVARIANTS)
     return made
 
