@@ -26,6 +26,7 @@ from metrics.invariants import INVARIANTS
 from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
 from service.circuit import Circuit
 from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
+from service.doors import Doors
 from service.feed import Feed
 from service.housekeeping import Housekeeping
 from service.intake import Intake, Shelf
@@ -147,12 +148,13 @@ class Service:
             inspect=self.published.inspect,
         )
         self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock)
+        self.doors = Doors(settings.connections_max, lambda: len(self.streams.audience))
         self.streams = Streams(
             self.board,
             lambda: self.intake.shelf.book,
             self.instruments,
             clock=clock,
-            viewers_max=settings.stream_viewers_max,
+            viewers_max=min(settings.stream_viewers_max, self.doors.viewers_max),
             write_seconds=settings.stream_write_seconds,
             level=lambda: self.load.level,
         )
@@ -173,6 +175,7 @@ class Service:
             self._take_over(self._copy.book, list(self._copy.accounts))
             self._joining = asyncio.create_task(self._join_later(), name="join")
         self.replay.start()
+        self.doors.watch(asyncio.get_running_loop())
         self.load.start()
         self.streams.start()
         carriers = callbacks.handler(
@@ -187,7 +190,15 @@ class Service:
             head_read_seconds=self.settings.head_read_seconds,
         )
         for listener, bound in (
-            (made(self._public_app(), direct=(callbacks.PREFIX, carriers)), public),
+            (
+                made(
+                    self._public_app(),
+                    idle_seconds=self.settings.idle_connection_seconds,
+                    direct=(callbacks.PREFIX, carriers),
+                    doors=self.doors,
+                ),
+                public,
+            ),
             (made(self._internal_app()), inside),
         ):
             await listener.listen(bound)

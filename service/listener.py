@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
+from service.doors import Doors
 from service.problems import problem
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -84,6 +85,13 @@ class _QuietHandler(RequestHandler):
             self.transport.write(_refusal(status))
         self.force_close()
 
+    is_carrier = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
@@ -132,9 +140,18 @@ def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
 
 
 class _QuietServer(web.Server):
+    doors: Doors | None = None
+
     def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_read_seconds = head_read_seconds
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """One more connection, within the bound."""
+        super().connection_made(handler, transport)
+        if self.doors is not None and isinstance(handler, _QuietHandler):
+            known = self._connections
+            self.doors.enter(handler, (each for each in known if isinstance(each, _QuietHandler)), len(known))
 
     def __call__(self) -> RequestHandler:
         return _QuietHandler(self, loop=self._loop, head_read_seconds=self._head_read_seconds, **self._kwargs)
@@ -151,10 +168,12 @@ class Listener(web.AppRunner):
         idle_seconds: float = 75.0,
         head_read_seconds: float = 10.0,
         direct: tuple[str, Handler] | None = None,
+        doors: Doors | None = None,
     ) -> None:
         """`direct`: a path prefix, and what answers below it without the application's router and middlewares."""
         self._direct = direct
         self._head_read_seconds = head_read_seconds
+        self._doors = doors
         super().__init__(
             app,
             handle_signals=False,
@@ -179,15 +198,21 @@ class Listener(web.AppRunner):
             refusal = _faulty_framing(request)
             if refusal is not None:
                 return refusal
-            return await (direct if request.raw_path.startswith(prefix) else routed)(request)
+            if not request.raw_path.startswith(prefix):
+                return await routed(request)
+            if isinstance(request.protocol, _QuietHandler):
+                request.protocol.is_carrier = True
+            return await direct(request)
 
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
-        return _QuietServer(
+        server = _QuietServer(
             handle,
             request_factory=made.request_factory,
             head_read_seconds=self._head_read_seconds,
             **made._kwargs,  # noqa: SLF001 -- see above
         )
+        server.doors = self._doors
+        return server
 
     async def listen(self, bound: socket.socket) -> None:
         """Begin to serve a bound socket."""

@@ -81,6 +81,12 @@ class Settings(BaseModel):
     head_read_seconds: float = Field(10.0, gt=0, le=60, description="longest time a head may take to arrive")
     body_read_seconds: float = Field(5.0, gt=0, le=60, description="longest time a body may take to arrive")
     statement_seconds: float = Field(10.0, gt=0, le=300, description="longest time a statement may take")
+    idle_connection_seconds: float = Field(
+        75.0, gt=0, le=3600, description="a connection without a request is closed after this"
+    )
+    connections_max: int = Field(
+        16_000, ge=25, le=1_000_000, description="open public connections per worker, streams included"
+    )
     stream_viewers_max: int = Field(10_000, ge=1, le=1_000_000, description="open event streams per worker")
     stream_write_seconds: float = Field(
         10.0, gt=0, le=120, description="a viewer that reads nothing that long is dropped"
