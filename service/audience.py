@@ -92,6 +92,11 @@ class Audience:
     def __len__(self) -> int:
         return len(self._seats)
 
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """Everybody."""
+        return tuple(self._seats)
+
     def start(self) -> None:
         """Begin to write."""
         self._task = asyncio.create_task(self._run(), name="audience")
@@ -108,7 +113,7 @@ class Audience:
         if self._seats:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), GOODBYE_SECONDS)
-        for seat in tuple(self._seats):
+        for seat in self.seats:
             seat.transport.abort()
         await asyncio.sleep(0)
         self._board.leave(self._news)
@@ -174,7 +179,7 @@ class Audience:
             return known
 
         slice_ends = time.monotonic() + SLICE_SECONDS
-        for seat in tuple(self._seats):
+        for seat in self.seats:
             now = time.monotonic()
             if now >= slice_ends:
                 await asyncio.sleep(0)
@@ -209,7 +214,7 @@ class Audience:
     async def _dismiss(self, milliseconds: tuple[int, int]) -> None:
         """Tell everybody when to come back, and close."""
         slice_ends = time.monotonic() + SLICE_SECONDS
-        for seat in tuple(self._seats):
+        for seat in self.seats:
             if time.monotonic() >= slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.monotonic() + SLICE_SECONDS
