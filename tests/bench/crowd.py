@@ -15,7 +15,13 @@ import time
 MESSAGES = re.compile(rb'"as_of":"[^"]+","messages":(\d+)')
 """A campaign's figure, not a carrier's share."""
 AT_ONCE = 200
+AGAIN_SECONDS = 1.0
+PATIENCE_SECONDS = 180.0
 DEAF_BUFFER_BYTES = 4096
+
+
+class RefusedForNow(Exception):
+    """The service is busy, or full, and says so: come again."""
 
 
 class Viewer:
@@ -42,6 +48,8 @@ class Viewer:
         except OSError:
             return False
         if not self.is_seated:
+            if buffer.startswith(b"HTTP/1.1 503 "):
+                raise RefusedForNow
             if not buffer.startswith(b"HTTP/1.1 200 "):
                 raise RuntimeError(f"not seated: {bytes(buffer[:200])!r}")
             self.is_seated = True
@@ -59,20 +67,39 @@ class Crowd:
         self._viewers: dict[int, Viewer] = {}
         self._buffer = bytearray(1 << 18)
         self.ended = 0
+        self.refused = 0
 
     def gather(self, port: int, path: str, count: int, sampled: int) -> None:
         """Take seats, some at once."""
+        self._port, self._path = port, path
         every = max(2, count // max(1, sampled) // 2 * 2)
         for number in range(count):
             # Sampled ones have even numbers, those that will turn deaf odd ones.
-            viewer = Viewer(port, path, is_sampled=number % every == 0, may_turn_deaf=number % 2 == 1)
-            self._viewers[viewer.socket.fileno()] = viewer
-            self._epoll.register(viewer.socket, select.EPOLLIN)
+            self._ask(is_sampled=number % every == 0, may_turn_deaf=number % 2 == 1)
             if number % AT_ONCE == AT_ONCE - 1 or number == count - 1:
                 self._until_seated()
 
+    def _ask(self, *, is_sampled: bool, may_turn_deaf: bool) -> None:
+        viewer = Viewer(self._port, self._path, is_sampled=is_sampled, may_turn_deaf=may_turn_deaf)
+        self._viewers[viewer.socket.fileno()] = viewer
+        self._epoll.register(viewer.socket, select.EPOLLIN)
+
+    def _ask_again(self, refused: list[Viewer]) -> None:
+        self.refused += len(refused)
+        for viewer in refused:
+            self._forget(viewer)
+        if refused:
+            time.sleep(AGAIN_SECONDS)
+        for viewer in refused:
+            self._ask(is_sampled=viewer.seen is not None, may_turn_deaf=viewer.may_turn_deaf)
+
+    def _forget(self, viewer: Viewer) -> None:
+        self._epoll.unregister(viewer.socket)
+        del self._viewers[viewer.socket.fileno()]
+        viewer.socket.close()
+
     def _until_seated(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not all(viewer.is_seated for viewer in self._viewers.values()):
             if time.monotonic() > deadline:
                 raise TimeoutError("the service does not seat its viewers")
@@ -80,13 +107,16 @@ class Crowd:
 
     def read(self, seconds: float) -> None:
         """Take what comes, and wait for it `seconds` at most."""
+        refused = []
         for number, _ in self._epoll.poll(seconds):
-            viewer = self._viewers.get(number)
-            if viewer is not None and not viewer.read(self._buffer):
-                self.ended += 1
-                self._epoll.unregister(number)
-                viewer.socket.close()
-                del self._viewers[number]
+            viewer = self._viewers[number]
+            try:
+                if not viewer.read(self._buffer):
+                    self.ended += 1
+                    self._forget(viewer)
+            except RefusedForNow:
+                refused.append(viewer)
+        self._ask_again(refused)
 
     def turn_deaf(self) -> None:
         """Every second viewer stops reading, and keeps its connection."""
@@ -120,7 +150,7 @@ def main() -> None:
             if command == "deaf":
                 crowd.turn_deaf()
             else:
-                print(json.dumps({"ended": crowd.ended, "seen": crowd.seen}), flush=True)
+                print(json.dumps({"ended": crowd.ended, "refused": crowd.refused, "seen": crowd.seen}), flush=True)
                 return
 
 

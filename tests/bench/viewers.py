@@ -105,7 +105,8 @@ async def measure(pid: int, chosen: argparse.Namespace) -> dict[str, Any]:
     try:
         assert crowd.stdout is not None
         assert crowd.stdin is not None
-        await asyncio.to_thread(crowd.stdout.readline)
+        if not await asyncio.to_thread(crowd.stdout.readline):
+            raise RuntimeError("the crowd was not seated: its own lines above say why")
         figures["seated_seconds"] = time.perf_counter() - started
         figures["kib_per_viewer_idle"] = (resident_bytes(pid) - resident) / chosen.viewers / 1024
         await asyncio.sleep(SETTLE_SECONDS)
@@ -134,6 +135,8 @@ async def measure(pid: int, chosen: argparse.Namespace) -> dict[str, Any]:
         "sampled_viewers": len(seen),
         "updates_per_second": sum(updates) / len(updates) / span,
     }
+    figures["refused_for_now"] = ending["refused"]
+    figures["streams_ended"] = ending["ended"]
     figures["sampled_backwards"] = sum(one[1] > two[1] for each in seen for one, two in pairwise(each))
     return figures
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from service.load import CALM_SECONDS, IDLE, LEAVE_SHARE, LEVELS, LOOKS, Facts, Load, level_of
+from service.load import CALM_SECONDS, IDLE, LEVELS, LOOKS, Facts, Load, level_of
 from service.routes.openapi import routes as openapi_routes
 from service.shedding import SURFACES, surface_of
 from tests.service.conftest import Portal, eventually, message
@@ -68,7 +68,7 @@ def test_it_falls_one_level_at_a_time_each_after_calm_seconds() -> None:
 
 def test_it_does_not_flap_around_a_threshold() -> None:
     load, told = weighing()
-    above, below = Facts(0.16, 0.0, 0.0), Facts(LEVELS[1].lag_seconds * LEAVE_SHARE * 1.1, 0.0, 0.0)
+    above, below = Facts(0.16, 0.0, 0.0), Facts(0.10, 0.0, 0.0)
     for look in range(600):
         load.weigh(above if look % 10 < LOOKS else below, look * 0.1)
     assert told == [1]
