@@ -311,6 +311,9 @@ class Service:
 
     def _observe(self, commit: Commit) -> None:
         self.load.see_commit()
+        if commit.seconds < self.settings.queue_wait_seconds:
+            # The database does commit: what made a callback wait too long was the queue before it.
+            self.circuit.close()
         instruments = self.instruments
         instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:

@@ -197,7 +197,6 @@ class Intake:
             return self._end(
                 gateway, callback, Outcome.MALFORMED, events=events, reason=str(unstorable), errors=errors
             )
-        self._circuit.close()
         return self._conclude(gateway, callback, events, results, desk)
 
     async def _overloaded(
