@@ -8,6 +8,7 @@ from typing import cast
 import asyncpg
 
 from service.embedded import EmbeddedHandle, connect_embedded
+from service.servers import Servers
 from service.settings import Settings
 
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
@@ -29,8 +30,7 @@ AWAY_CLASSES = frozenset({"08", "53", "55", "57", "58"})
 """Classes of SQLSTATE in which a server says "not now": connection, resources, state, operator, system."""
 SHOW_REQUIREMENTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major, current_setting('fsync') AS fsync,
-       current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding,
-       pg_is_in_recovery() AS is_standby
+       current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding
 """
 
 
@@ -39,7 +39,7 @@ class Database:
 
     def __init__(self, dsn: str, description: str, settings: Settings, embedded: EmbeddedHandle | None) -> None:
         self.description = description
-        self._dsn = dsn
+        self.servers = Servers(dsn)
         self._settings = settings
         self._embedded = embedded
         self._pool: asyncpg.Pool | None = None
@@ -76,16 +76,23 @@ class Database:
             await self._embedded.close()
 
     async def ensure(self) -> None:
-        """After a lost connection: make sure that the embedded server has its keeper."""
+        """After a lost connection: make sure that the embedded server has its keeper, and trust no idle connection.
+
+        Those of the pool lead where the lost one led: to a server that may hang, or be no primary any more.
+        """
+        if self._pool is not None:
+            await self._pool.expire_connections()
         if self._embedded is not None:
             await self._embedded.ensure()
-            self._dsn = self._embedded.dsn
+            self.servers = Servers(self._embedded.dsn)
 
     async def connect(self, application: str = "portal1400", *, may_take_long: bool = False) -> asyncpg.Connection:
-        """A connection of one's own, durable at commit and limited in time unless it `may_take_long`."""
-        return await asyncpg.connect(
-            self._dsn,
-            timeout=CONNECT_SECONDS,
+        """A connection of one's own, durable at commit and limited in time unless it `may_take_long`.
+
+        Always to a server that takes writes: a standby would show old totals and store nothing.
+        """
+        return await self.servers.connect(
+            CONNECT_SECONDS,
             command_timeout=None if may_take_long else self._settings.statement_seconds + 1,
             server_settings={
                 "application_name": application,
@@ -103,6 +110,13 @@ class Database:
             return
         try:
             connection = await self.connect()
+        except asyncpg.TargetServerAttributeNotMatched:
+            # One of them may be about to be promoted.
+            raise DatabaseAway(
+                f"no server of {self.description} takes writes; those that answer are standbys or set to read only: "
+                "let PORTAL1400_DATABASE_URL name the primary or, separated by commas, all servers of the cluster, "
+                "and see that the cluster has a leader"
+            ) from None
         except (*AWAY, ValueError, OverflowError) as error:
             refused = DatabaseAway if _is_away(error) else DatabaseRefused
             raise refused(
@@ -137,7 +151,7 @@ class Database:
 def _is_away(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in AWAY_CLASSES
-    return isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
+    return isinstance(error, OSError)
 
 
 async def require_usable(connection: asyncpg.Connection) -> None:
@@ -153,8 +167,6 @@ async def require_usable(connection: asyncpg.Connection) -> None:
         )
     if row["encoding"] != "UTF8":
         raise DatabaseRefused(f"the database is encoded in {row['encoding']}: create it with ENCODING 'UTF8'")
-    if row["is_standby"]:
-        raise DatabaseRefused("the server is a standby and takes no writes: name the primary")
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from service.servers import require_writer_attributes, servers_of
+
 PREFIX = "PORTAL1400_"
 
 
@@ -115,6 +117,9 @@ class Settings(BaseModel):
     def _require_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("want postgresql://USER@HOST/DATABASE")
+        if value is not None:
+            servers_of(value.get_secret_value())
+            require_writer_attributes(value.get_secret_value())
         return value
 
     @field_validator("public_url")

@@ -74,6 +74,14 @@ def start_server(folder: Path, choice: str) -> TestServer:
         cwd="/",
         **run_as,  # type: ignore[call-overload]  # user, group and groups go together or not at all
     )
+    return launch(folder, choice)
+
+
+def launch(folder: Path, choice: str) -> TestServer:
+    """Start the server whose data lies in `folder`, and wait until it is ready."""
+    user = _server_user()
+    run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    data = folder / "data"
     log = folder / "server.log"
     settings = {
         "listen_addresses": "",
@@ -86,7 +94,7 @@ def start_server(folder: Path, choice: str) -> TestServer:
         "log_min_error_statement": "panic",
         "log_parameter_max_length_on_error": "0",
     }
-    arguments = [str(bin_folder / "postgres"), "-D", str(data)]
+    arguments = [str(binaries(choice) / "postgres"), "-D", str(data)]
     for name, value in settings.items():
         arguments += ["-c", f"{name}={value}"]
     with log.open("wb") as output:
@@ -95,7 +103,7 @@ def start_server(folder: Path, choice: str) -> TestServer:
     pid_file = data / "postmaster.pid"
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError, IndexError):
-            if pid_file.read_text().splitlines()[7].strip() == "ready":
+            if pid_file.read_text().splitlines()[7].strip() in ("ready", "standby"):
                 return TestServer(folder, process, log)
         if process.poll() is not None:
             break

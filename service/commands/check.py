@@ -6,6 +6,7 @@ import os
 from campaigns.booking import load_book
 from service.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
+from service.servers import unconfirmed
 from service.settings import read_settings
 
 
@@ -21,11 +22,15 @@ async def run(_arguments: argparse.Namespace) -> int:
         if ready.kind != "live":
             problems.append("database: it was made by `portal1400 demo`; serve refuses it")
         async with ready.database.borrow() as connection:
+            warning = await unconfirmed(ready.database.servers, connection)
             book = await load_book(connection)
             accounts = load_accounts(await load_account_rows(connection), ready.keyring.settings.unseal, os.environ)
         problems.extend(accounts.problems)
         if book.campaigns and not any(account.enabled for account in accounts.by_code.values()):
             problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
+    if warning is not None:
+        # No problem of ours, and no reason to hold a restart back: with its standbys away a primary goes on alone.
+        print(f"warning: {warning}")
     for problem in problems:
         print(problem)
     if problems:

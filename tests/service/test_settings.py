@@ -5,7 +5,16 @@ import pytest
 from service.settings import PREFIX, Settings, SettingsRefused, read_settings
 
 BAD: dict[str, list[str]] = {
-    "database_url": ["mysql://u@h/d", "host=localhost", ""],
+    "database_url": [
+        "mysql://u@h/d",
+        "host=localhost",
+        "",
+        "postgresql://u@h:notaport/d",
+        "postgresql://u@h,h:99999/d",
+        "postgresql://u@h,h/d?port=1,2,3",
+        "postgresql://u@[half/d",
+        "postgresql://u@h,h/d?target_session_attrs=any",
+    ],
     "listen": ["1400", "localhost", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:١٤٠٠"],
     "internal_listen": ["9400", "127.0.0.1:x"],
     "secret_key": ["short", ""],

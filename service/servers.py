@@ -1,0 +1,177 @@
+"""The servers that DATABASE_URL names: one, or several of which one takes writes. A connection goes to that one.
+
+asyncpg tries a list of hosts in order under one limit of time: a machine that has gone from the network eats the
+time of those behind it, at every connection, and some errors end the search early. Here the server that was right
+last time is asked first, and the next one soon after, without giving up on the first.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import asyncpg
+
+STAGGER_SECONDS = 0.5
+"""A server that has not answered after this has the next one asked beside it."""
+ANSWER_SECONDS = 2.5
+"""One of several servers that has not answered after this counts as away: another may be promoted meanwhile."""
+WRITABLE = "read-write"
+DEFAULT_PORT = 5432
+
+
+class Server(NamedTuple):
+    """Where one server listens: a name, an address, or the folder of a unix socket."""
+
+    host: str
+    port: int
+
+
+def servers_of(dsn: str) -> tuple[Server, ...]:
+    """The servers a DSN names, in its order; none where it leaves that to the environment or a service file.
+
+    Raises ValueError for a port that is none, and for as many ports as there are not hosts.
+    """
+    parts = _parts(dsn)
+    query = parse_qs(parts.query)
+    named = parts.netloc.rpartition("@")[2]
+    hosts = [_split(each) for each in named.split(",") if each]
+    if hosts:
+        hosts = [(unquote(host), port) for host, port in hosts]
+    else:
+        hosts = [_split(each) for each in query.get("host", [""])[-1].split(",") if each]
+    ports = [each for each in query.get("port", [""])[-1].split(",") if each]
+    if len(ports) not in (0, 1, len(hosts)):
+        raise ValueError("want as many ports as hosts, separated by commas, or one port for all")
+    if ports:
+        hosts = [(host, ports[at % len(ports)]) for at, (host, _) in enumerate(hosts)]
+    return tuple(Server(host, _port(port)) for host, port in hosts)
+
+
+def require_writer_attributes(dsn: str) -> None:
+    """Refuse a DSN that asks for a server we could not write to. Raises ValueError."""
+    wanted = parse_qs(_parts(dsn).query).get("target_session_attrs", [WRITABLE])[-1]
+    if wanted not in (WRITABLE, "primary"):
+        raise ValueError(f"leave target_session_attrs out, or set it to {WRITABLE}: the service writes")
+
+
+def _parts(dsn: str) -> SplitResult:
+    try:
+        return urlsplit(dsn)
+    except ValueError:
+        # Its own sentence may quote the password.
+        raise ValueError("want postgresql://USER@HOST/DATABASE with a host that is a name or an address") from None
+
+
+def _split(host: str) -> tuple[str, str]:
+    """A host and its port, empty where none is named. A socket's folder has none, nor has a bare IPv6 address."""
+    if host.startswith("/"):
+        return host, ""
+    if host.startswith("["):
+        address, _, port = host[1:].partition("]")
+        return address, port.removeprefix(":")
+    address, _, port = host.partition(":")
+    return address, port
+
+
+def _port(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 65535:
+        raise ValueError("want HOST:PORT with a port from 1 to 65535, several of them separated by commas")
+    return int(text)
+
+
+class Servers:
+    """Connections to whichever server of a DSN takes writes now."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._servers = servers_of(dsn)
+        self._last: Server | None = None
+
+    @property
+    def are_several(self) -> bool:
+        """Whether another server may take over."""
+        return len(self._servers) > 1
+
+    async def connect(self, timeout: float, **options: Any) -> asyncpg.Connection:
+        """A connection to the server that takes writes, within `timeout` seconds.
+
+        Raises what asyncpg raises; of several errors the one that says most (`_says_most`).
+        """
+        if not self.are_several:
+            return await asyncpg.connect(self._dsn, timeout=timeout, target_session_attrs=WRITABLE, **options)
+        async with asyncio.timeout(timeout):
+            return await self._connect_to_one(options)
+
+    async def _connect_to_one(self, options: dict[str, Any]) -> asyncpg.Connection:
+        running: dict[asyncio.Task[asyncpg.Connection], Server] = {}
+        failures: list[BaseException] = []
+        waiting = self._in_order()
+        following = next(waiting, None)
+        try:
+            while following is not None or running:
+                if following is not None:
+                    running[asyncio.create_task(self._connect_to(following, options))] = following
+                    following = next(waiting, None)
+                pause = STAGGER_SECONDS if following is not None else None
+                done, _ = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = task.exception()
+                    server = running[task]
+                    if error is None:
+                        del running[task]
+                        self._last = server
+                        return task.result()
+                    failures.append(error)
+                    del running[task]
+        finally:
+            await _let_go(list(running))
+        raise max(failures, key=_says_most)
+
+    def _in_order(self) -> Iterator[Server]:
+        if self._last is not None:
+            yield self._last
+        yield from (server for server in self._servers if server != self._last)
+
+    async def _connect_to(self, server: Server, options: dict[str, Any]) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._dsn,
+            host=server.host,
+            port=server.port,
+            timeout=ANSWER_SECONDS,
+            target_session_attrs=WRITABLE,
+            **options,
+        )
+
+
+async def _let_go(attempts: list[asyncio.Task[asyncpg.Connection]]) -> None:
+    """End the attempts nobody waits for any more, and close what they have reached."""
+    for attempt in attempts:
+        attempt.cancel()
+    for ended in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(ended, asyncpg.Connection):
+            ended.terminate()
+
+
+def _says_most(error: BaseException) -> int:
+    """A refused password or database says more than a standby, a standby more than a server that is not there."""
+    if isinstance(error, asyncpg.CannotConnectNowError | OSError):
+        return 0
+    return 2 if isinstance(error, asyncpg.PostgresError) else 1
+
+
+SHOW_SYNCHRONOUS_STANDBYS = "SELECT current_setting('synchronous_standby_names')"
+NOBODY_CONFIRMS = (
+    "database: DATABASE_URL names several servers, but the one that takes writes waits for no standby "
+    "(synchronous_standby_names is empty): a failover now could lose acknowledged gifts; turn synchronous "
+    "replication on (with Patroni: synchronous_mode), or see why no standby is connected"
+)
+
+
+async def unconfirmed(servers: Servers, connection: asyncpg.Connection) -> str | None:
+    """A sentence where a failover could lose what was acknowledged, else None."""
+    if servers.are_several and not await connection.fetchval(SHOW_SYNCHRONOUS_STANDBYS):
+        return NOBODY_CONFIRMS
+    return None

@@ -1,0 +1,31 @@
+"""Which servers a DSN names."""
+
+import pytest
+
+from service.servers import Server, servers_of
+
+NAMED = {
+    "one": ("postgresql://u:p@db/d", [("db", 5432)]),
+    "one with its port": ("postgresql://u:p@db:6432/d", [("db", 6432)]),
+    "three": ("postgresql://u:p@db1:1,db2:2,db3/d", [("db1", 1), ("db2", 2), ("db3", 5432)]),
+    "without a user": ("postgresql://db1,db2/d", [("db1", 5432), ("db2", 5432)]),
+    "addresses": ("postgres://u@10.0.0.1:1,[::1]:2,[::2]/d", [("10.0.0.1", 1), ("::1", 2), ("::2", 5432)]),
+    "folders of sockets": ("postgresql://u@/d?host=/run/a,/run/b", [("/run/a", 5432), ("/run/b", 5432)]),
+    "a folder in the place of a host": ("postgresql://u@%2Frun%2Fa/d", [("/run/a", 5432)]),
+    "hosts and ports as parameters": ("postgresql://u@/d?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
+    "one port for all": ("postgresql://u@a,b/d?port=7", [("a", 7), ("b", 7)]),
+    "a password with a comma": ("postgresql://u:a%2Cb@db/d", [("db", 5432)]),
+    "a service file": ("postgresql:///?service=portal", []),
+}
+
+
+@pytest.mark.parametrize(("dsn", "named"), NAMED.values(), ids=NAMED.keys())
+def test_the_servers_a_dsn_names(dsn: str, named: list[tuple[str, int]]) -> None:
+    assert servers_of(dsn) == tuple(Server(*each) for each in named)
+
+
+def test_a_refused_dsn_is_not_quoted() -> None:
+    for dsn in ("postgresql://u:hunter2@db\u2100/d", "postgresql://u:hunter2@[db/d", "postgresql://u:hunter2@db:x/d"):
+        with pytest.raises(ValueError, match="^want ") as caught:
+            servers_of(dsn)
+        assert "hunter2" not in str(caught.value)
