@@ -22,6 +22,7 @@ from campaigns.store import (
     ReversalRow,
     StoredEvent,
     announce,
+    await_standbys,
     lock_accounts,
     record_conflicts,
     record_messages,
@@ -123,6 +124,7 @@ async def store_batch(
             await _keep_raws(connection, firsts, missing)
         if is_all_new and not any(missing.values()):
             return [[_new(row) for row in entry.rows] for entry in batch], (messages, [])
+        await await_standbys(connection)
         results, conflicts = await _classify(connection, batch, firsts, missing)
         new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
     return results, (messages, new_conflicts)

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 STAGGER_SECONDS = 0.5
 """A server that has not answered after this has the next one asked beside it."""
 ANSWER_SECONDS = 2.5
 """One of several servers that has not answered after this counts as away: another may be promoted meanwhile."""
-WRITABLE = "read-write"
+WRITABLE = SessionAttribute.read_write
 DEFAULT_PORT = 5432
 
 
@@ -50,9 +51,9 @@ def servers_of(dsn: str) -> tuple[Server, ...]:
 
 def require_writer_attributes(dsn: str) -> None:
     """Refuse a DSN that asks for a server we could not write to. Raises ValueError."""
-    wanted = parse_qs(_parts(dsn).query).get("target_session_attrs", [WRITABLE])[-1]
-    if wanted not in (WRITABLE, "primary"):
-        raise ValueError(f"leave target_session_attrs out, or set it to {WRITABLE}: the service writes")
+    wanted = parse_qs(_parts(dsn).query).get("target_session_attrs", [WRITABLE.value])[-1]
+    if wanted not in (WRITABLE.value, SessionAttribute.primary.value):
+        raise ValueError(f"leave target_session_attrs out, or set it to {WRITABLE.value}: the service writes")
 
 
 def _parts(dsn: str) -> SplitResult:
@@ -157,7 +158,7 @@ async def _let_go(attempts: list[asyncio.Task[asyncpg.Connection]]) -> None:
 
 def _says_most(error: BaseException) -> int:
     """A refused password or database says more than a standby, a standby more than a server that is not there."""
-    if isinstance(error, asyncpg.CannotConnectNowError | OSError):
+    if isinstance(error, asyncpg.CannotConnectNowError | asyncpg.PostgresConnectionError | OSError):
         return 0
     return 2 if isinstance(error, asyncpg.PostgresError) else 1
 

@@ -24,6 +24,8 @@ log = structlog.get_logger("writer")
 
 RETRIES_MAX = 5
 EXPIRE_SECONDS = 0.05
+GIVEN_UP_IN = "SyncRepWaitForLSN"
+"""PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -75,6 +77,7 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
+        self._unconfirmed: set[object] = set()
         self.connected = 0
         self._has_connected = asyncio.Event()
         self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
@@ -167,6 +170,7 @@ class Writer:
         """Write over `connection` until it is lost or the writer ends."""
         # A writer that idles must hear of it too: whether any is connected is what readiness says.
         connection.add_termination_listener(lambda _connection: self._wake.set())
+        connection.add_log_listener(self._hear_warning)
         slot = await take_slot(connection, index)
         self.connected += 1
         self._has_connected.set()
@@ -174,6 +178,12 @@ class Writer:
             await self._serve(connection, slot)
         finally:
             self.connected -= 1
+            self._unconfirmed.discard(connection)
+
+    def _hear_warning(self, connection: object, message: object) -> None:
+        # A commit that somebody cancels while it waits for its standby ends in success and this warning.
+        if getattr(message, "server_source_function", None) == GIVEN_UP_IN:
+            self._unconfirmed.add(connection)
 
     async def _recover(self, attempt: int) -> None:
         await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
@@ -205,6 +215,8 @@ class Writer:
             started = time.perf_counter()
             try:
                 results, commit = await store_batch(connection, slot, batch)
+                if connection in self._unconfirmed:
+                    raise DatabaseDown("stored, but its standby has not confirmed it")
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
                 verdict = _verdict(error)
                 retries += 1

@@ -26,6 +26,6 @@ def test_the_servers_a_dsn_names(dsn: str, named: list[tuple[str, int]]) -> None
 
 def test_a_refused_dsn_is_not_quoted() -> None:
     for dsn in ("postgresql://u:hunter2@db\u2100/d", "postgresql://u:hunter2@[db/d", "postgresql://u:hunter2@db:x/d"):
-        with pytest.raises(ValueError, match="^want ") as caught:
+        with pytest.raises(ValueError, match=r"^want ") as caught:
             servers_of(dsn)
         assert "hunter2" not in str(caught.value)
