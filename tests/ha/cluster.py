@@ -1,0 +1,237 @@
+"""Three database nodes on one machine: etcd, Patroni and PostgreSQL of each, from the files in deploy/patroni/."""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import yaml
+
+from tests import postgres
+from tests.ha.nodes import NODES, ROOT, HaFailed, Node, end_with_parent, free_ports, node_user, programs, version_of
+
+TEMPLATES = ROOT / "deploy" / "patroni"
+DATABASE = "portal1400"
+ACCOUNTS = ("postgres", "replicator", "rewinder", "rest", "app")
+STREAMING = frozenset({"streaming", "in archive recovery"})
+
+
+@dataclass
+class Cluster:
+    """The nodes together. `tuned` changes settings of the cluster (ttl and such) from the template's."""
+
+    folder: Path
+    tuned: dict[str, int]
+    nodes: dict[str, Node] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._programs = programs()
+        ports = iter(free_ports(4 * len(NODES)))
+        for name, address in NODES.items():
+            numbers = (next(ports), next(ports), next(ports), next(ports))
+            self.nodes[name] = Node(name, address, self.folder / name, *numbers)
+        self.passwords = {
+            name: secrets.token_hex(24) for name in ("postgres", "replicator", "rewinder", "rest", "app")
+        }
+
+    @property
+    def versions(self) -> str:
+        """What runs here, for the report."""
+        return (
+            f"PostgreSQL {version_of(self._programs['postgres'], '--version')}, "
+            f"Patroni {version_of(self._programs['python'], '-m', 'patroni', '--version')}, "
+            f"etcd {version_of(self._programs['etcd'], '--version')}"
+        )
+
+    def dsn(self, user: str, password: str, database: str = DATABASE) -> str:
+        """All three servers, in a fixed order, whoever leads."""
+        hosts = ",".join(f"{node.address}:{node.postgres_port}" for node in self.nodes.values())
+        return f"postgresql://{user}:{password}@{hosts}/{database}"
+
+    async def connect(self, database: str = DATABASE) -> asyncpg.Connection:
+        """As superuser, to the server that takes writes."""
+        return await asyncpg.connect(
+            self.dsn("postgres", self.passwords["postgres"], database) + "?target_session_attrs=read-write",
+            timeout=10,
+        )
+
+    def prepare(self) -> None:
+        """Write every node's files."""
+        self.folder.chmod(0o755)
+        for node in self.nodes.values():
+            node.folder.mkdir()
+            for name, settings in (("etcd.yml", self._etcd(node)), ("patroni.yml", self._patroni(node))):
+                file = node.folder / name
+                file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+                file.chmod(0o600)
+            if os.geteuid() == 0:
+                for path in (node.folder, *node.folder.iterdir()):
+                    shutil.chown(path, postgres._server_user())
+
+    def validate(self) -> None:
+        """Let Patroni look at its files, the templates with this machine's places. Raises HaFailed for a fault."""
+        for node in self.nodes.values():
+            checked = subprocess.run(
+                [self._programs["python"], "-m", "patroni", "--validate-config", node.folder / "patroni.yml"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                **node_user(),
+            )
+            if checked.returncode != 0 or checked.stdout.strip():
+                raise HaFailed(f"Patroni refuses its file:\n{checked.stdout}{checked.stderr}")
+
+    def start_etcd(self, node: Node) -> None:
+        """Start the node's etcd."""
+        node.etcd = self._spawn([self._programs["etcd"], "--config-file", node.folder / "etcd.yml"], node, "etcd.log")
+
+    def start_patroni(self, node: Node) -> None:
+        """Start the node's Patroni, which starts its PostgreSQL."""
+        command = [self._programs["python"], "-m", "patroni", node.folder / "patroni.yml"]
+        node.patroni = self._spawn(command, node, "patroni.log")
+
+    def _spawn(self, command: list[Any], node: Node, log: str) -> subprocess.Popen[bytes]:
+        with (node.folder / log).open("ab") as output:
+            return subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+                **node_user(),
+            )
+
+    async def start(self) -> None:
+        """Everything, until there are a leader, a synchronous standby and another one."""
+        self.prepare()
+        for node in self.nodes.values():
+            self.start_etcd(node)
+        for node in self.nodes.values():
+            await self._healthy(node)
+        self.validate()
+        for node in self.nodes.values():
+            self.start_patroni(node)
+        await self.whole(120)
+
+    async def _healthy(self, node: Node) -> None:
+        deadline = time.monotonic() + 30
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.get(f"http://{node.address}:{node.etcd_port}/health") as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.2)
+        raise HaFailed(f"etcd of {node.name} did not get well within 30 s: see {node.folder}/etcd.log")
+
+    async def members(self) -> dict[str, tuple[str, str]]:
+        """Role and state of every node, as the first living Patroni tells; empty when none does."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            for node in self.nodes.values():
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError, KeyError):
+                    async with http.get(f"http://{node.address}:{node.rest_port}/cluster") as answer:
+                        told = (await answer.json())["members"]
+                        return {each["name"]: (each["role"], each["state"]) for each in told}
+        return {}
+
+    async def whole(self, seconds: float) -> tuple[str, str]:
+        """Wait until one leads, one is its synchronous standby, and all stream; the names of those two."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            members = await self.members()
+            roles = {role: name for name, (role, _) in members.items()}
+            streaming = sum(state in STREAMING for role, state in members.values() if role != "leader")
+            if {"leader", "sync_standby"} <= roles.keys() and streaming == len(self.nodes) - 1:
+                return roles["leader"], roles["sync_standby"]
+            await asyncio.sleep(0.2)
+        raise HaFailed(f"the cluster is not whole after {seconds:g} s: {await self.members()}; see {self.folder}")
+
+    async def new_leader(self, former: str, seconds: float) -> str:
+        """Wait until another node than `former` leads and takes writes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for name, (role, state) in (await self.members()).items():
+                if role == "leader" and name != former and state == "running":
+                    return name
+            await asyncio.sleep(0.1)
+        raise HaFailed(f"nobody took over within {seconds:g} s: {await self.members()}; see {self.folder}")
+
+    async def make_database(self) -> str:
+        """The service's account and database; returns the service's DSN."""
+        admin = await self.connect("postgres")
+        try:
+            await admin.execute(f"CREATE ROLE {DATABASE} LOGIN PASSWORD '{self.passwords['app']}'")
+            await admin.execute(f"CREATE DATABASE {DATABASE} OWNER {DATABASE}")
+        finally:
+            await admin.close()
+        return self.dsn(DATABASE, self.passwords["app"])
+
+    def stop(self) -> None:
+        """End every process that was started here, whatever state it is in."""
+        for node in self.nodes.values():
+            for process in (node.patroni, node.etcd):
+                if process is not None and process.poll() is None:
+                    process.kill()
+            for pid in node.postgres_pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for node in self.nodes.values():
+            for process in (node.patroni, node.etcd):
+                if process is not None:
+                    process.wait(10)
+
+    def _etcd(self, node: Node) -> dict[str, Any]:
+        settings: dict[str, Any] = yaml.safe_load((TEMPLATES / "etcd.yml").read_text(encoding="utf-8"))
+        peer, client = (f"http://{node.address}:{port}" for port in (node.peer_port, node.etcd_port))
+        return settings | {
+            "name": node.name,
+            "data-dir": str(node.folder / "etcd"),
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "initial-cluster": ",".join(
+                f"{each.name}=http://{each.address}:{each.peer_port}" for each in self.nodes.values()
+            ),
+            "log-level": "warn",
+        }
+
+    def _patroni(self, node: Node) -> dict[str, Any]:
+        """The template with this machine's places and passwords in it; its settings stay what an operator gets."""
+        settings: dict[str, Any] = yaml.safe_load((TEMPLATES / "patroni.yml").read_text(encoding="utf-8"))
+        settings["name"] = node.name
+        rest = f"{node.address}:{node.rest_port}"
+        settings["restapi"] |= {"listen": rest, "connect_address": rest}
+        settings["restapi"]["authentication"]["password"] = self.passwords["rest"]
+        settings["etcd3"]["hosts"] = ",".join(f"{each.address}:{each.etcd_port}" for each in self.nodes.values())
+        dcs = settings["bootstrap"]["dcs"]
+        dcs |= self.tuned
+        # Only here: the report reads from the database when each gift was committed.
+        dcs["postgresql"]["parameters"]["track_commit_timestamp"] = "on"
+        server = settings["postgresql"]
+        here = f"{node.address}:{node.postgres_port}"
+        server |= {
+            "listen": here,
+            "connect_address": here,
+            "bin_dir": str(self._programs["postgres"].parent),
+            "data_dir": str(node.data),
+            "pgpass": str(node.folder / "pgpass"),
+            "pg_hba": [re.sub(r"10\.0\.0\.0/24", "127.0.0.0/24", line) for line in server["pg_hba"]],
+        }
+        server["parameters"]["unix_socket_directories"] = str(node.folder)
+        for role in server["authentication"].values():
+            role["password"] = self.passwords[role["username"]]
+        settings["watchdog"]["mode"] = "off"
+        return settings
