@@ -12,7 +12,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,36 +45,79 @@ GROUP BY account.code, message.native_id
 """
 
 
-async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int) -> None:
-    """One round: kill the leader, wait for the next, bring the killed node back, tell how it went."""
+@dataclass(frozen=True)
+class Fault:
+    """What befalls a node, and whether another one has to take over."""
+
+    words: str
+    strike: Callable[[Cluster, str, str], Awaitable[str]]
+    takes_over: bool = True
+
+
+async def _machine(cluster: Cluster, leader: str, _standby: str) -> str:
+    cluster.nodes[leader].kill()
+    return leader
+
+
+async def _postgres(cluster: Cluster, leader: str, _standby: str) -> str:
+    cluster.nodes[leader].signal_postgres(signal.SIGKILL)
+    return leader
+
+
+async def _hang(cluster: Cluster, leader: str, _standby: str) -> str:
+    cluster.nodes[leader].freeze()
+    return leader
+
+
+async def _standby(cluster: Cluster, _leader: str, standby: str) -> str:
+    cluster.nodes[standby].kill()
+    return standby
+
+
+async def _switchover(cluster: Cluster, leader: str, standby: str) -> str:
+    await cluster.switch_over(leader, standby)
+    return leader
+
+
+FAULTS = {
+    "machine": Fault("Patroni and PostgreSQL of the leader killed (kill -9)", _machine),
+    "hang": Fault("Patroni and PostgreSQL of the leader frozen (SIGSTOP), connections stay open", _hang),
+    "postgres": Fault("PostgreSQL of the leader killed (kill -9), its Patroni lives", _postgres, takes_over=False),
+    "standby": Fault("Patroni and PostgreSQL of the synchronous standby killed", _standby, takes_over=False),
+    "switchover": Fault("a planned change of the leader", _switchover),
+}
+
+
+async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int, fault: Fault) -> None:
+    """One round: strike a node, wait for the next leader, bring the node back, tell how it went."""
     leader, standby = await cluster.whole(WHOLE_SECONDS)
     await asyncio.sleep(BEFORE_SECONDS)
-    node = cluster.nodes[leader]
-    began, killed_at = time.monotonic(), time.time()
-    node.kill()
-    successor = await cluster.new_leader(leader, TAKEOVER_SECONDS)
+    workers.spooled_most = 0
+    began, struck_at = time.monotonic(), time.time()
+    struck = await fault.strike(cluster, leader, standby)
+    successor = await cluster.new_leader(leader, TAKEOVER_SECONDS) if fault.takes_over else leader
     led = time.monotonic() - began
     await asyncio.sleep(AFTER_SECONDS)
-    cluster.start_patroni(node)
+    cluster.bring_back(cluster.nodes[struck])
     await cluster.whole(WHOLE_SECONDS)
     back = time.monotonic() - began
     connection = await cluster.connect()
     try:
-        since, until = (datetime.fromtimestamp(at, UTC) for at in (killed_at, killed_at + led + AFTER_SECONDS))
+        since, until = (datetime.fromtimestamp(at, UTC) for at in (struck_at, struck_at + back))
         gap = await connection.fetchrow(SELECT_GAP, since, until)
     finally:
         await connection.close()
     if gap is None:
-        raise HaFailed("nothing was committed after the primary was killed")
+        raise HaFailed(f"nothing was committed within {back:.0f} s after {struck} was struck")
     during = [each for each in load.answered.values() if gap["until"] - gap["seconds"] < each.at <= gap["until"]]
     arrived = sum(gap["until"] - gap["seconds"] < at <= gap["until"] for at in load.sent.values())
-    print(f"round {number}: killed {leader} (Patroni and PostgreSQL, kill -9); {successor} took over, was {standby}")
-    print(f"  seconds without a leader          {led:8.1f}")
+    print(f"round {number}: {fault.words}: {struck}; {successor} leads, the synchronous standby was {standby}")
+    print(f"  seconds until the next leader     {led:8.1f}" if fault.takes_over else "  no other leader wanted")
     print(f"  seconds without commits           {gap['seconds']:8.1f}")
     print(f"  callbacks sent meanwhile          {arrived:8}")
     print(f"  callbacks acknowledged meanwhile  {len(during):8}   {waits(during)}")
     print(f"  most that waited in the spools    {workers.spooled_most:8.0f}")
-    print(f"  seconds until {leader} was back       {back:8.1f}", flush=True)
+    print(f"  seconds until the cluster was whole {back:6.1f}", flush=True)
 
 
 def waits(answers: list[Answered]) -> str:
@@ -121,7 +166,7 @@ async def play(arguments: argparse.Namespace, folder: Path) -> bool:
         sending = asyncio.create_task(load.run())
         try:
             for number in range(1, arguments.rounds + 1):
-                await fail_over(cluster, load, workers, number)
+                await fail_over(cluster, load, workers, number, FAULTS[arguments.fault])
         finally:
             load.stop()
             await sending
@@ -143,6 +188,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="callbacks a second (default 200)")
     parser.add_argument("--rounds", type=int, default=1, help="how many times the primary is killed (default 1)")
     parser.add_argument("--seed", type=int, default=1400, help="the same seed, the same messages")
+    parser.add_argument("--fault", choices=FAULTS, default="machine", help="what befalls a node (default machine)")
     for name in ("ttl", "loop-wait", "retry-timeout"):
         parser.add_argument(f"--{name}", type=int, help="seconds; default: deploy/patroni/patroni.yml")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")

@@ -168,6 +168,26 @@ class Cluster:
             await asyncio.sleep(0.1)
         raise HaFailed(f"nobody took over within {seconds:g} s: {await self.members()}; see {self.folder}")
 
+    async def switch_over(self, leader: str, candidate: str) -> None:
+        """Ask Patroni for a planned change."""
+        node = self.nodes[leader]
+        login = {"authorization": aiohttp.encode_basic_auth("patroni", self.passwords["rest"])}
+        wanted = {"leader": leader, "candidate": candidate}
+        async with (
+            aiohttp.ClientSession(headers=login) as http,
+            http.post(f"http://{node.address}:{node.rest_port}/switchover", json=wanted) as answer,
+        ):
+            if answer.status != 200:
+                raise HaFailed(f"Patroni refuses the switchover: {await answer.text()}")
+
+    def bring_back(self, node: Node) -> None:
+        """A machine that was struck comes up again, if it is not up."""
+        stat = Path(f"/proc/{node.patroni.pid}/stat") if node.patroni is not None else None
+        if stat is not None and stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T":
+            node.kill()
+        if node.patroni is None or node.patroni.poll() is not None:
+            self.start_patroni(node)
+
     async def make_database(self) -> str:
         """The service's account and database; returns the service's DSN."""
         admin = await self.connect("postgres")
@@ -184,9 +204,7 @@ class Cluster:
             for process in (node.patroni, node.etcd):
                 if process is not None and process.poll() is None:
                     process.kill()
-            for pid in node.postgres_pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            node.signal_postgres(signal.SIGKILL)
         for node in self.nodes.values():
             for process in (node.patroni, node.etcd):
                 if process is not None:

@@ -114,8 +114,23 @@ class Node:
 
     def kill(self) -> None:
         """Patroni and PostgreSQL at once, as when the machine loses its power; etcd of this node lives on."""
+        self.signal_patroni(signal.SIGKILL)
+        self.signal_postgres(signal.SIGKILL)
         assert self.patroni is not None
-        for pid in [self.patroni.pid, *self.postgres_pids()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         self.patroni.wait(10)
+
+    def freeze(self) -> None:
+        """Patroni and PostgreSQL stand still, and keep every connection."""
+        self.signal_patroni(signal.SIGSTOP)
+        self.signal_postgres(signal.SIGSTOP)
+
+    def signal_patroni(self, number: signal.Signals) -> None:
+        """Signal Patroni alone."""
+        if self.patroni is not None and self.patroni.poll() is None:
+            self.patroni.send_signal(number)
+
+    def signal_postgres(self, number: signal.Signals) -> None:
+        """Signal every process of PostgreSQL."""
+        for pid in self.postgres_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
