@@ -80,6 +80,7 @@ class Database:
 
         Those of the pool lead where the lost one led: to a server that may hang, or be no primary any more.
         """
+        self.servers.doubt()
         if self._pool is not None:
             await self._pool.expire_connections()
         if self._embedded is not None:

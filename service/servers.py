@@ -6,9 +6,11 @@ last time is asked first, and the next one soon after, without giving up on the 
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -17,6 +19,8 @@ STAGGER_SECONDS = 0.5
 """A server that has not answered after this has the next one asked beside it."""
 ANSWER_SECONDS = 2.5
 """One of several servers that has not answered after this counts as away: another may be promoted meanwhile."""
+MOVED_SECONDS = 5.0
+"""As long as the holders of connections to a former server need at most to notice and to connect anew."""
 WRITABLE = SessionAttribute.read_write
 DEFAULT_PORT = 5432
 
@@ -90,11 +94,23 @@ class Servers:
         self._dsn = dsn
         self._servers = servers_of(dsn)
         self._last: Server | None = None
+        self._doubted: Server | None = None
+        self._moved_at = 0.0
+        self._open: WeakKeyDictionary[asyncpg.Connection, Server] = WeakKeyDictionary()
 
     @property
     def are_several(self) -> bool:
         """Whether another server may take over."""
         return len(self._servers) > 1
+
+    def doubt(self) -> None:
+        """After a lost connection or a commit that did not end: the last server is asked again, but after the others.
+
+        It may answer and still be no primary any more: without its keeper it does not know, and no standby confirms.
+        Soon after a move nobody is doubted: the connections lost then are those that led to the former server.
+        """
+        if time.monotonic() - self._moved_at > MOVED_SECONDS:
+            self._doubted = self._last
 
     async def connect(self, timeout: float, **options: Any) -> asyncpg.Connection:
         """A connection to the server that takes writes, within `timeout` seconds.
@@ -123,18 +139,31 @@ class Servers:
                     server = running[task]
                     if error is None:
                         del running[task]
-                        self._last = server
-                        return task.result()
+                        return self._reached(server, task.result())
                     failures.append(error)
                     del running[task]
         finally:
             await _let_go(list(running))
         raise max(failures, key=_says_most)
 
+    def _reached(self, server: Server, connection: asyncpg.Connection) -> asyncpg.Connection:
+        """Note who takes writes now. What leads to another server ends: nobody is to read old figures there."""
+        if server != self._last:
+            self._moved_at = time.monotonic()
+            for former, its_server in list(self._open.items()):
+                if its_server != server:
+                    former.terminate()
+        self._last, self._doubted = server, None
+        self._open[connection] = server
+        return connection
+
     def _in_order(self) -> Iterator[Server]:
-        if self._last is not None:
-            yield self._last
-        yield from (server for server in self._servers if server != self._last)
+        first, last = (None, self._doubted) if self._doubted is not None else (self._last, None)
+        if first is not None:
+            yield first
+        yield from (server for server in self._servers if server not in (first, last))
+        if last is not None:
+            yield last
 
     async def _connect_to(self, server: Server, options: dict[str, Any]) -> asyncpg.Connection:
         return await asyncpg.connect(

@@ -64,6 +64,11 @@ async def _postgres(cluster: Cluster, leader: str, _standby: str) -> str:
     return leader
 
 
+async def _patroni(cluster: Cluster, leader: str, _standby: str) -> str:
+    cluster.nodes[leader].signal_patroni(signal.SIGKILL)
+    return leader
+
+
 async def _hang(cluster: Cluster, leader: str, _standby: str) -> str:
     cluster.nodes[leader].freeze()
     return leader
@@ -82,6 +87,7 @@ async def _switchover(cluster: Cluster, leader: str, standby: str) -> str:
 FAULTS = {
     "machine": Fault("Patroni and PostgreSQL of the leader killed (kill -9)", _machine),
     "hang": Fault("Patroni and PostgreSQL of the leader frozen (SIGSTOP), connections stay open", _hang),
+    "patroni": Fault("Patroni of the leader killed (kill -9), its PostgreSQL lives on unfenced", _patroni),
     "postgres": Fault("PostgreSQL of the leader killed (kill -9), its Patroni lives", _postgres, takes_over=False),
     "standby": Fault("Patroni and PostgreSQL of the synchronous standby killed", _standby, takes_over=False),
     "switchover": Fault("a planned change of the leader", _switchover),

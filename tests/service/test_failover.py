@@ -201,6 +201,26 @@ async def test_a_primary_that_hangs_is_left_behind_with_every_idle_connection(po
     signalled(pair.primary, signal.SIGKILL)
 
 
+async def test_a_primary_that_answers_but_is_followed_by_nobody_is_left(portal: Portal, pair: Pair) -> None:
+    """Its keeper is dead, so that nobody told it; its commits wait for a standby that leads by now."""
+    assert await is_taken(portal, "m-1")
+    await promote(pair.standby)
+    portal.dsn = pair.standby.dsn("portal")
+    assert await is_taken(portal, "m-2"), "from the spool"
+    await eventually(lambda: is_replayed(portal), 20)
+
+    async def is_moved() -> bool:
+        rows = await portal.fetch(
+            "SELECT DISTINCT application_name AS name FROM pg_stat_activity WHERE application_name ~ '^portal1400'"
+        )
+        return {"portal1400 writer", "portal1400 feed"} <= {row["name"] for row in rows}
+
+    await eventually(is_moved, 10)
+    assert await is_taken(portal, "m-3")
+    # The old one holds m-2 as well, and never hears of m-3: what is shown comes from the new one.
+    await require_counted_once(portal, {"m-1", "m-2", "m-3"}, {"m-1", "m-2", "m-3"})
+
+
 async def test_no_server_that_takes_writes_is_a_sentence(pair: Pair, dsn: str, tmp_path: Path) -> None:
     signalled(pair.primary, signal.SIGKILL)
     for address in (dsn, pair.standby.dsn("portal")):
