@@ -29,6 +29,8 @@ TAKEOVER_SECONDS = 90.0
 WHOLE_SECONDS = 120.0
 SETTLE_SECONDS = 300.0
 
+TUNABLE = ("ttl", "loop-wait", "retry-timeout", "primary-start-timeout")
+
 SELECT_GAP = """
 SELECT extract(epoch FROM at)::float8 AS until, extract(epoch FROM at - before)::float8 AS seconds
 FROM (
@@ -101,11 +103,12 @@ async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int,
     workers.spooled_most = 0
     began, struck_at = time.monotonic(), time.time()
     struck = await fault.strike(cluster, leader, standby)
-    successor = await cluster.new_leader(leader, TAKEOVER_SECONDS) if fault.takes_over else leader
+    if fault.takes_over:
+        await cluster.new_leader(leader, TAKEOVER_SECONDS)
     led = time.monotonic() - began
     await asyncio.sleep(AFTER_SECONDS)
     cluster.bring_back(cluster.nodes[struck])
-    await cluster.whole(WHOLE_SECONDS)
+    leads, _ = await cluster.whole(WHOLE_SECONDS)
     back = time.monotonic() - began
     connection = await cluster.connect()
     try:
@@ -117,8 +120,10 @@ async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int,
         raise HaFailed(f"nothing was committed within {back:.0f} s after {struck} was struck")
     during = [each for each in load.answered.values() if gap["until"] - gap["seconds"] < each.at <= gap["until"]]
     arrived = sum(gap["until"] - gap["seconds"] < at <= gap["until"] for at in load.sent.values())
-    print(f"round {number}: {fault.words}: {struck}; {successor} leads, the synchronous standby was {standby}")
-    print(f"  seconds until the next leader     {led:8.1f}" if fault.takes_over else "  no other leader wanted")
+    print(f"round {number}: {fault.words}: {struck}")
+    print(f"  {leader} led, {standby} was its synchronous standby; now {leads} leads")
+    if fault.takes_over:
+        print(f"  seconds until the next leader     {led:8.1f}")
     print(f"  seconds without commits           {gap['seconds']:8.1f}")
     print(f"  callbacks sent meanwhile          {arrived:8}")
     print(f"  callbacks acknowledged meanwhile  {len(during):8}   {waits(during)}")
@@ -158,7 +163,8 @@ async def compare(cluster: Cluster, load: Load, workers: Workers) -> bool:
 
 async def play(arguments: argparse.Namespace, folder: Path) -> bool:
     """The whole of it, in `folder`."""
-    tuned = {name: value for name in ("ttl", "loop_wait", "retry_timeout") if (value := getattr(arguments, name))}
+    given = {name.replace("-", "_"): getattr(arguments, name.replace("-", "_")) for name in TUNABLE}
+    tuned = {name: value for name, value in given.items() if value is not None}
     cluster = Cluster(folder, tuned)
     workers: Workers | None = None
     try:
@@ -195,7 +201,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how many times the primary is killed (default 1)")
     parser.add_argument("--seed", type=int, default=1400, help="the same seed, the same messages")
     parser.add_argument("--fault", choices=FAULTS, default="machine", help="what befalls a node (default machine)")
-    for name in ("ttl", "loop-wait", "retry-timeout"):
+    for name in TUNABLE:
         parser.add_argument(f"--{name}", type=int, help="seconds; default: deploy/patroni/patroni.yml")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
     arguments = parser.parse_args()

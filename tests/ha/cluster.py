@@ -158,13 +158,13 @@ class Cluster:
             await asyncio.sleep(0.2)
         raise HaFailed(f"the cluster is not whole after {seconds:g} s: {await self.members()}; see {self.folder}")
 
-    async def new_leader(self, former: str, seconds: float) -> str:
+    async def new_leader(self, former: str, seconds: float) -> None:
         """Wait until another node than `former` leads and takes writes."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for name, (role, state) in (await self.members()).items():
                 if role == "leader" and name != former and state == "running":
-                    return name
+                    return
             await asyncio.sleep(0.1)
         raise HaFailed(f"nobody took over within {seconds:g} s: {await self.members()}; see {self.folder}")
 
