@@ -35,7 +35,7 @@ def test_the_lease_is_as_short_as_patroni_takes_and_long_enough_for_a_retry(patr
     dcs = patroni["bootstrap"]["dcs"]
     assert dcs["ttl"] == LEAST_TTL
     assert dcs["loop_wait"] + 2 * dcs["retry_timeout"] <= dcs["ttl"]
-    assert dcs["primary_start_timeout"] <= dcs["ttl"], "PostgreSQL that died alone is waited for no longer"
+    assert dcs["primary_start_timeout"] == 0, "a PostgreSQL that died alone is not waited for"
     assert patroni["watchdog"]["mode"] in ("automatic", "required")
     assert load("etcd.yml")["election-timeout"] >= 5 * load("etcd.yml")["heartbeat-interval"]
 
