@@ -118,15 +118,16 @@ async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int,
         await connection.close()
     if gap is None:
         raise HaFailed(f"nothing was committed within {back:.0f} s after {struck} was struck")
-    during = [each for each in load.answered.values() if gap["until"] - gap["seconds"] < each.at <= gap["until"]]
-    arrived = sum(gap["until"] - gap["seconds"] < at <= gap["until"] for at in load.sent.values())
+    began_at = gap["until"] - gap["seconds"]
+    meanwhile = [key for key, at in load.sent.items() if began_at < at <= gap["until"]]
+    told = [load.answered[key] for key in meanwhile if key in load.answered]
     print(f"round {number}: {fault.words}: {struck}")
     print(f"  {leader} led, {standby} was its synchronous standby; now {leads} leads")
     if fault.takes_over:
         print(f"  seconds until the next leader     {led:8.1f}")
     print(f"  seconds without commits           {gap['seconds']:8.1f}")
-    print(f"  callbacks sent meanwhile          {arrived:8}")
-    print(f"  callbacks acknowledged meanwhile  {len(during):8}   {waits(during)}")
+    print(f"  callbacks sent meanwhile          {len(meanwhile):8}")
+    print(f"  of them acknowledged              {len(told):8}   {waits(told)}")
     print(f"  most that waited in the spools    {workers.spooled_most:8.0f}")
     print(f"  seconds until the cluster was whole {back:6.1f}", flush=True)
 

@@ -39,8 +39,8 @@ class Cluster:
         self._programs = programs()
         ports = iter(free_ports(4 * len(NODES)))
         for name, address in NODES.items():
-            numbers = (next(ports), next(ports), next(ports), next(ports))
-            self.nodes[name] = Node(name, address, self.folder / name, *numbers)
+            four = next(ports), next(ports), next(ports), next(ports)
+            self.nodes[name] = Node(name, address, self.folder / name, *four)
         self.passwords = {
             name: secrets.token_hex(24) for name in ("postgres", "replicator", "rewinder", "rest", "app")
         }
@@ -182,8 +182,7 @@ class Cluster:
 
     def bring_back(self, node: Node) -> None:
         """A machine that was struck comes up again, if it is not up."""
-        stat = Path(f"/proc/{node.patroni.pid}/stat") if node.patroni is not None else None
-        if stat is not None and stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T":
+        if node.is_frozen():
             node.kill()
         if node.patroni is None or node.patroni.poll() is not None:
             self.start_patroni(node)
@@ -201,17 +200,16 @@ class Cluster:
     def stop(self) -> None:
         """End every process that was started here, whatever state it is in."""
         for node in self.nodes.values():
-            for process in (node.patroni, node.etcd):
-                if process is not None and process.poll() is None:
-                    process.kill()
+            for process in filter(None, (node.patroni, node.etcd)):
+                process.kill()
             node.signal_postgres(signal.SIGKILL)
         for node in self.nodes.values():
-            for process in (node.patroni, node.etcd):
-                if process is not None:
-                    process.wait(10)
+            for process in filter(None, (node.patroni, node.etcd)):
+                process.wait(10)
 
     def _etcd(self, node: Node) -> dict[str, Any]:
         settings: dict[str, Any] = yaml.safe_load((TEMPLATES / "etcd.yml").read_text(encoding="utf-8"))
+        nodes = self.nodes.values()
         peer, client = (f"http://{node.address}:{port}" for port in (node.peer_port, node.etcd_port))
         return settings | {
             "name": node.name,
@@ -220,9 +218,7 @@ class Cluster:
             "initial-advertise-peer-urls": peer,
             "listen-client-urls": client,
             "advertise-client-urls": client,
-            "initial-cluster": ",".join(
-                f"{each.name}=http://{each.address}:{each.peer_port}" for each in self.nodes.values()
-            ),
+            "initial-cluster": ",".join(f"{each.name}=http://{each.address}:{each.peer_port}" for each in nodes),
             "log-level": "warn",
         }
 

@@ -124,6 +124,12 @@ class Node:
         self.signal_patroni(signal.SIGSTOP)
         self.signal_postgres(signal.SIGSTOP)
 
+    def is_frozen(self) -> bool:
+        """Whether Patroni stands still (proc(5), the state after the name)."""
+        if self.patroni is None or self.patroni.poll() is not None:
+            return False
+        return Path(f"/proc/{self.patroni.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
     def signal_patroni(self, number: signal.Signals) -> None:
         """Signal Patroni alone."""
         if self.patroni is not None and self.patroni.poll() is None:
