@@ -23,7 +23,6 @@ from tests.ha.nodes import NODES, ROOT, HaFailed, Node, end_with_parent, free_po
 TEMPLATES = ROOT / "deploy" / "patroni"
 DATABASE = "portal1400"
 ACCOUNTS = ("postgres", "replicator", "rewinder", "rest", "app")
-STREAMING = frozenset({"streaming", "in archive recovery"})
 
 
 @dataclass
@@ -152,7 +151,7 @@ class Cluster:
         while time.monotonic() < deadline:
             members = await self.members()
             roles = {role: name for name, (role, _) in members.items()}
-            streaming = sum(state in STREAMING for role, state in members.values() if role != "leader")
+            streaming = sum(state == "streaming" for role, state in members.values() if role != "leader")
             if {"leader", "sync_standby"} <= roles.keys() and streaming == len(self.nodes) - 1:
                 return roles["leader"], roles["sync_standby"]
             await asyncio.sleep(0.2)
