@@ -47,7 +47,7 @@ class Database:
     @property
     def dsn(self) -> str:
         """Where it is, for tools that connect by themselves; holds the password, so keep it out of logs."""
-        return self._dsn
+        return self.servers.dsn
 
     @classmethod
     async def open(

@@ -99,6 +99,13 @@ class Servers:
         self._open: WeakKeyDictionary[asyncpg.Connection, Server] = WeakKeyDictionary()
 
     @property
+    def dsn(self) -> str:
+        """For programs that connect by themselves (libpq): they, too, are to find the server that takes writes."""
+        if not self.are_several or "target_session_attrs=" in self._dsn:
+            return self._dsn
+        return f"{self._dsn}{'&' if _parts(self._dsn).query else '?'}target_session_attrs={WRITABLE.value}"
+
+    @property
     def are_several(self) -> bool:
         """Whether another server may take over."""
         return len(self._servers) > 1

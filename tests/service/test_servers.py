@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.servers import Server, servers_of
+from service.servers import Server, Servers, servers_of
 
 NAMED = {
     "one": ("postgresql://u:p@db/d", [("db", 5432)]),
@@ -29,3 +29,16 @@ def test_a_refused_dsn_is_not_quoted() -> None:
         with pytest.raises(ValueError, match=r"^want ") as caught:
             servers_of(dsn)
         assert "hunter2" not in str(caught.value)
+
+
+FOR_TOOLS = {
+    "one server": ("postgresql://u@a/d", ""),
+    "several": ("postgresql://u@a,b/d", "?target_session_attrs=read-write"),
+    "several, with parameters": ("postgresql://u@/d?host=a,b", "&target_session_attrs=read-write"),
+    "several, said already": ("postgresql://u@a,b/d?target_session_attrs=primary", ""),
+}
+
+
+@pytest.mark.parametrize(("dsn", "added"), FOR_TOOLS.values(), ids=FOR_TOOLS.keys())
+def test_tools_are_sent_to_the_server_that_takes_writes(dsn: str, added: str) -> None:
+    assert Servers(dsn).dsn == dsn + added
