@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONPATH :=
 
-.PHONY: help setup demo test check bench lock
+.PHONY: help setup demo test check bench viewers ha torture lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,8 +46,28 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 bench: setup ## measure: our intake beside a plain one and beside an empty answer
 	@$(BIN)/python -m tests.bench
 
+viewers: setup ## measure: ten thousand viewers beside the intake
+	@$(BIN)/python -m tests.bench.viewers
+
+torture: setup ## fifty seeds of faults against the real thing, judged by ids; takes about half an hour
+	@$(BIN)/python -m tests.torture --seeds 1-50
+
+# The nodes of `make ha` run as another account where we are root: a Python of the system, which everybody can run.
+HA_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
+
+.venv-ha/.done: .bootstrap/.done requirements-ha.lock
+	@echo "setup: making .venv-ha from requirements-ha.lock"
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python $(HA_PYTHON) .venv-ha
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --python .venv-ha/bin/python --require-hashes requirements-ha.lock
+	@touch $@
+
+ha: setup .venv-ha/.done ## three database nodes, two workers, and the primary killed under load
+	@$(BIN)/python -m tests.ha
+
 lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without host names
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded pyproject.toml -o requirements.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded --group dev pyproject.toml -o requirements-dev.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --group ha -o requirements-ha.lock
