@@ -1,4 +1,4 @@
-"""What an event does to a gift: one table, pure. Every change of money starts here or with a counted message."""
+"""What an event does to a gift: a table for charges, a table for reversals, pure. `folding.py` applies them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,11 +16,29 @@ class GiftState(StrEnum):
     UNCOUNTED = "uncounted"
 
 
+class Basis(StrEnum):
+    """When a message becomes money: at once, by a report about its charge, or, not read as counted, never."""
+
+    ON_MESSAGE = "on_message"
+    ON_REPORT = "on_report"
+    UNCOUNTED = "uncounted"
+
+
+class Standing(StrEnum):
+    """What notices say together: of one charge, or of all charges of a gift. Later ones win over earlier ones."""
+
+    NONE = "none"
+    FAILED = "failed"
+    UNDERWAY = "underway"
+    SUCCEEDED = "succeeded"
+
+
 class Disposition(StrEnum):
-    """What became of an event: `review` is stored, moves no money and is listed for a person."""
+    """What became of a reversal: `review` moves no money and is listed for a person, `waiting` may move some yet."""
 
     APPLIED = "applied"
     IGNORED = "ignored"
+    WAITING = "waiting"
     REVIEW = "review"
 
 
@@ -41,7 +59,7 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The effect of an event: the gift afterwards and the signed change of its campaign's figures."""
+    """The effect of a reversal: the gift afterwards and the signed change of its campaign's figures."""
 
     gift: Gift
     disposition: Disposition
@@ -51,12 +69,24 @@ class Step:
     vnd: int = 0
 
 
+ON_CHARGES: dict[Basis, dict[Standing, GiftState]] = {
+    Basis.ON_MESSAGE: dict.fromkeys(Standing, GiftState.COUNTED),
+    Basis.ON_REPORT: {
+        Standing.NONE: GiftState.RECEIVED,
+        Standing.UNDERWAY: GiftState.PENDING,
+        Standing.SUCCEEDED: GiftState.COUNTED,
+        Standing.FAILED: GiftState.FAILED,
+    },
+    Basis.UNCOUNTED: dict.fromkeys(Standing, GiftState.UNCOUNTED),
+}
+"""Where a gift stands by its basis and by what its charges say, before any reversal."""
+
 ReversalKind = Literal["total", "partial"]
 
 # State -> what a total and what a partial reversal does there. `take` moves money, the rest does not.
 _ON_REVERSAL: dict[GiftState, dict[ReversalKind, str]] = {
-    GiftState.RECEIVED: {"total": "close", "partial": "review"},
-    GiftState.PENDING: {"total": "close", "partial": "review"},
+    GiftState.RECEIVED: {"total": "close", "partial": "wait"},
+    GiftState.PENDING: {"total": "close", "partial": "wait"},
     GiftState.COUNTED: {"total": "take", "partial": "take"},
     GiftState.FAILED: {"total": "ignore", "partial": "ignore"},
     GiftState.REVERSED: {"total": "ignore", "partial": "ignore"},
@@ -67,15 +97,16 @@ _ON_REVERSAL: dict[GiftState, dict[ReversalKind, str]] = {
 def reverse(gift: Gift, amount_vnd: int, scope: ReversalKind | None) -> Step:
     """Apply a reversal of `amount_vnd` (> 0). Without a scope it is total when the amount is what is left.
 
-    A total reversal takes one message, its units and what is left; a partial one only its amount. One that
-    would take more than is left is for review: the sum of reversals never exceeds the gift.
+    A total reversal takes one message, its units and what is left; a partial one only its amount, and waits
+    while the gift is not counted. One that would take more than is left is for review: the sum of reversals
+    never exceeds the gift.
     """
     kind: ReversalKind = scope or ("total" if amount_vnd == gift.left_vnd else "partial")
     act = _ON_REVERSAL[gift.state][kind]
     if act == "ignore":
         return Step(gift, Disposition.IGNORED, f"gift is {gift.state}")
-    if act == "review":
-        return Step(gift, Disposition.REVIEW, f"partial reversal of a gift that is {gift.state}")
+    if act == "wait":
+        return Step(gift, Disposition.WAITING, f"gift is {gift.state}")
     if act == "close":
         closed = Gift(GiftState.REVERSED, gift.units, gift.pledged_vnd, gift.reversed_vnd)
         return Step(closed, Disposition.APPLIED)

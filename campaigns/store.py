@@ -51,7 +51,10 @@ class MessageRow(NamedTuple):
 
 
 class ChargeRow(NamedTuple):
-    """One notice about a charge, columns in the order of RECORD_CHARGES' arrays."""
+    """One notice about a charge, columns in the order of RECORD_CHARGES' arrays.
+
+    `msisdn_hash` only where the notice names no message and has to be matched by the donor's number.
+    """
 
     id: UUID
     account_id: int
@@ -67,6 +70,7 @@ class ChargeRow(NamedTuple):
     occurred_at: datetime
     received_at: datetime
     raw_id: UUID
+    msisdn_hash: bytes | None
 
 
 class ReversalRow(NamedTuple):
@@ -136,7 +140,8 @@ WITH input AS MATERIALIZED (
     ON CONFLICT ON CONSTRAINT message_once DO NOTHING
     RETURNING id, account_id, native_id, raw_id
 ), fresh AS (
-    SELECT input.* FROM input JOIN new USING (id)
+    SELECT input.*, reading = 'counted' AND input.account_id = ANY($4::integer[]) AS awaits_report
+    FROM input JOIN new USING (id)
 ), person AS (
     INSERT INTO message_person (message_id, day, msisdn_sealed, msisdn_hash, text_sealed)
     SELECT id, day, msisdn_sealed, msisdn_hash, text_sealed FROM fresh
@@ -148,7 +153,17 @@ WITH input AS MATERIALIZED (
 ), line AS (
     INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
     SELECT id, 'pledged', 'message', campaign_id, carrier, 1, units, amount_vnd, message_at
-    FROM fresh WHERE reading = 'counted'
+    FROM fresh WHERE reading = 'counted' AND NOT awaits_report
+), gift AS (
+    INSERT INTO gift (message_id, account_id, message_ref, state, campaign_id, carrier, units, pledged_vnd,
+                      reversed_vnd)
+    SELECT id, account_id, native_id, 'received', campaign_id, carrier, units, amount_vnd, 0
+    FROM fresh WHERE awaits_report
+), uncharged AS (
+    INSERT INTO uncharged_person (message_id, account_id, message_ref, msisdn_hash, short_code, campaign_id,
+                                  amount_vnd, message_at, received_at)
+    SELECT id, account_id, native_id, msisdn_hash, short_code, campaign_id, amount_vnd, message_at, received_at
+    FROM fresh WHERE awaits_report
 ), total AS (
     INSERT INTO campaign_total AS old (
         campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
@@ -158,7 +173,8 @@ WITH input AS MATERIALIZED (
            coalesce(sum(amount_vnd), 0), count(*) FILTER (WHERE reading = 'wrong_syntax'),
            count(*) FILTER (WHERE reading = 'before_open'), count(*) FILTER (WHERE reading = 'after_close'),
            clock_timestamp()
-    FROM fresh WHERE campaign_id IS NOT NULL GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
+    FROM fresh WHERE campaign_id IS NOT NULL AND NOT awaits_report
+    GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
     ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
         version = old.version + 1, lines = old.lines + excluded.lines, messages = old.messages + excluded.messages,
         units = old.units + excluded.units, pledged_vnd = old.pledged_vnd + excluded.pledged_vnd,
@@ -168,7 +184,7 @@ WITH input AS MATERIALIZED (
 ), minute AS (
     INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
     SELECT campaign_id, date_trunc('minute', message_at), carrier, $3, count(*), sum(units), sum(amount_vnd)
-    FROM fresh WHERE reading = 'counted' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    FROM fresh WHERE reading = 'counted' AND NOT awaits_report GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT ON CONSTRAINT campaign_minute_key DO UPDATE SET
         messages = old.messages + excluded.messages, units = old.units + excluded.units,
         pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
@@ -205,14 +221,19 @@ NOTHING_RARE = Recorded(frozenset(), frozenset())
 
 
 async def record_messages(
-    connection: asyncpg.Connection, rows: Sequence[MessageRow], raws: Sequence[RawRow], slot: int
+    connection: asyncpg.Connection,
+    rows: Sequence[MessageRow],
+    raws: Sequence[RawRow],
+    slot: int,
+    on_report: Collection[int] = (),
 ) -> Recorded:
     """Store what is not stored yet, and announce it at commit as `announce` does.
 
     `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
-    the exceptions come back: a row each for what is new took the client a microsecond a message.
+    the exceptions come back: a row each for what is new took the client a microsecond a message. A counted
+    message of an account in `on_report` makes a gift that waits for its charge, and no money.
     """
-    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot)
+    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report))
     assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
     if not found["repeated"] and not found["awaited"]:
         return NOTHING_RARE

@@ -154,8 +154,8 @@ INVARIANTS = (
         "the orphan figures are the succeeded charges whose message has not come",
         """
         WITH fact AS (
-            SELECT count(*) AS count, coalesce(sum(c.amount_vnd), 0) AS vnd
-            FROM charge_notice AS c WHERE c.status = 'succeeded' AND NOT EXISTS (
+            SELECT count(*) AS count, coalesce(sum(c.succeeded_vnd), 0) AS vnd
+            FROM charge_owner AS c WHERE c.is_succeeded AND NOT EXISTS (
                 SELECT FROM message AS m WHERE m.account_id = c.account_id AND m.native_id = c.message_ref
             )
         ), total AS (
@@ -169,20 +169,52 @@ INVARIANTS = (
     ),
     Invariant(
         "each_counted_message_is_pledged_once",
-        "a counted message has exactly its one pledge, with its units and amount; nothing else has one",
+        "a counted message has exactly its one pledge, by itself or by its charge; nothing else has one",
         """
+        WITH waits AS (
+            SELECT message_id FROM gift
+            WHERE state IN ('received', 'pending', 'failed') OR (state = 'reversed' AND reversed_vnd = 0)
+        ), pledge AS (
+            SELECT gift_id, campaign_id, carrier, messages, units, vnd FROM money_line
+            WHERE stage = 'pledged' AND cause = 'message'
+            UNION ALL
+            SELECT gift_id, campaign_id, carrier, sum(messages), sum(units), sum(vnd) FROM money_line
+            WHERE stage = 'pledged' AND (cause = 'charge' OR cause ~ '^[0-9]+:charge$')
+            GROUP BY gift_id, campaign_id, carrier HAVING sum(messages) <> 0 OR sum(vnd) <> 0
+        )
         SELECT format('message %s', coalesce(m.id, l.gift_id)) AS place,
                CASE WHEN m.id IS NULL THEN 'no pledge'
                     ELSE format('%s units, %s VND', m.units, m.amount_vnd) END AS expected,
                CASE WHEN l.gift_id IS NULL THEN 'no pledge'
                     ELSE format('%s messages, %s units, %s VND', l.messages, l.units, l.vnd) END AS found
-        FROM (SELECT id, campaign_id, carrier, units, amount_vnd FROM message WHERE reading = 'counted') AS m
-        FULL JOIN (
-            SELECT gift_id, campaign_id, carrier, messages, units, vnd FROM money_line
-            WHERE stage = 'pledged' AND cause = 'message'
-        ) AS l ON l.gift_id = m.id
+        FROM (
+            SELECT id, campaign_id, carrier, units, amount_vnd FROM message
+            WHERE reading = 'counted' AND NOT EXISTS (SELECT FROM waits WHERE message_id = message.id)
+        ) AS m FULL JOIN pledge AS l ON l.gift_id = m.id
         WHERE m.id IS NULL OR l.gift_id IS NULL OR (m.campaign_id, m.carrier, 1, m.units, m.amount_vnd)
             <> (l.campaign_id, l.carrier, l.messages, l.units, l.vnd)
+        LIMIT $1
+        """,
+    ),
+    Invariant(
+        "reported_gifts_follow_their_charges",
+        "a gift that counts on report is counted exactly when a charge of it succeeded",
+        """
+        WITH reported AS (
+            SELECT g.message_id, g.account_id, g.message_ref, g.state,
+                   g.state = 'counted' OR g.reversed_vnd > 0 AS is_pledged
+            FROM gift AS g JOIN message AS m ON m.id = g.message_id
+            WHERE m.reading = 'counted' AND NOT EXISTS (
+                SELECT FROM money_line AS l
+                WHERE l.gift_id = g.message_id AND l.stage = 'pledged' AND l.cause = 'message'
+            )
+        ), charged AS (
+            SELECT DISTINCT account_id, message_ref FROM charge_owner WHERE is_succeeded
+        )
+        SELECT format('gift %s', r.message_id) AS place,
+               CASE WHEN c.message_ref IS NULL THEN 'not counted' ELSE 'counted' END AS expected, r.state AS found
+        FROM reported AS r LEFT JOIN charged AS c USING (account_id, message_ref)
+        WHERE r.is_pledged <> (c.message_ref IS NOT NULL)
         LIMIT $1
         """,
     ),
@@ -191,7 +223,8 @@ INVARIANTS = (
         "what was taken back from a gift is what its lines say, and never more than it was",
         """
         WITH taken AS (
-            SELECT gift_id, sum(vnd) AS left_vnd, -sum(vnd) FILTER (WHERE cause <> 'message') AS taken_vnd
+            SELECT gift_id, sum(vnd) AS left_vnd,
+                   -coalesce(sum(vnd) FILTER (WHERE cause ~ '^([0-9]+:)?reversal:'), 0) AS taken_vnd
             FROM money_line WHERE stage = 'pledged' AND gift_id IN (
                 SELECT gift_id FROM money_line WHERE stage = 'pledged' AND cause <> 'message'
             ) GROUP BY gift_id

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from campaigns.book import Book, Campaign
 from campaigns.booking import load_book
+from campaigns.folding import CHARGE_CAUSE
 from campaigns.ledger import Series, select_series
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
@@ -147,7 +148,7 @@ class Service:
             reload=self.reload,
             inspect=self.published.inspect,
         )
-        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock)
+        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self._observe)
         self.doors = Doors(settings.connections_max, lambda: len(self.streams.audience))
         self.streams = Streams(
             self.board,
@@ -324,10 +325,16 @@ class Service:
             if message.units is None or message.amount_vnd is None or message.campaign_id is None:
                 uncounted[message.carrier, message.reading] += 1
                 continue
+            if message.account_id in commit.on_report:
+                continue
             sums = counted.setdefault((message.campaign_id, message.carrier), [0, 0, 0])
             sums[0] += 1
             sums[1] += message.units
             sums[2] += message.amount_vnd
+        for line in commit.lines:
+            if line.cause == CHARGE_CAUSE:
+                sums = counted.setdefault((line.campaign_id, line.carrier), [0, 0, 0])
+                sums[:] = sums[0] + line.messages, sums[1] + line.units, sums[2] + line.vnd
         for (carrier, reading), count in uncounted.items():
             instruments.uncounted.labels(carrier, reading).inc(count)
         book = self.intake.shelf.book

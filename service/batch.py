@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import cast
+from typing import NamedTuple, cast
 from uuid import UUID
 
 import asyncpg
 
-from campaigns.joining import join_waiting, record_charges, record_reversals
+from campaigns.joining import Arrivals, join, record_charges, record_reversals
+from campaigns.settling import MoneyLine
 from campaigns.store import (
     ChargeRow,
     ConflictRow,
@@ -58,7 +59,8 @@ KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", Revers
 class Entry:
     """One callback that waits: its storable events, its raw form, and who wants to know.
 
-    `conflict_sealed` seals the callback for a conflict row; made only when one is found.
+    `conflict_sealed` seals the callback for a conflict row; made only when one is found. `awaits_report`: the
+    account's `charging` is on_report, its messages count when their charge is reported.
     """
 
     rows: Sequence[Row]
@@ -66,6 +68,7 @@ class Entry:
     received_at: datetime
     day: date
     conflict_sealed: Callable[[str, Row], bytes]
+    awaits_report: bool
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)
 
@@ -74,7 +77,16 @@ class Entry:
         self.queued_at = time.monotonic()
 
 
-Committed = tuple[list[MessageRow], list[int]]
+class Committed(NamedTuple):
+    """What a commit made: new messages, the accounts of new conflicts, and the lines of joined events."""
+
+    messages: list[MessageRow]
+    conflicts: list[int]
+    on_report: frozenset[int]
+    """The accounts whose new messages are not counted yet."""
+    lines: list[MoneyLine]
+
+
 First = tuple[Row, Entry]
 """The first arrival of a key in a batch, and the callback it came with."""
 Firsts = dict[type[Row], dict[Key, First]]
@@ -85,7 +97,7 @@ _key = attrgetter("account_id", "native_id")
 async def store_batch(
     connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
 ) -> tuple[list[list[EventResult]], Committed]:
-    """Store `batch` in one transaction; returns the results of each callback, and what is new: messages, conflicts.
+    """Store `batch` in one transaction; returns the results of each callback, and what is new.
 
     Raises what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
     """
@@ -100,6 +112,9 @@ async def store_batch(
     charges = cast("list[ChargeRow]", [row for row, _ in firsts[ChargeRow].values()])
     reversals = cast("list[ReversalRow]", [row for row, _ in firsts[ReversalRow].values()])
     missing: dict[type[Row], list[Key]] = {MessageRow: [], ChargeRow: [], ReversalRow: []}
+    on_report = frozenset(entry.raw.account_id for entry in batch if entry.awaits_report)
+    arrivals = Arrivals()
+    lines: list[MoneyLine] = []
     async with connection.transaction():
         await lock_accounts(
             connection,
@@ -108,26 +123,29 @@ async def store_batch(
         )
         if messages:
             raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
-            recorded = await record_messages(connection, messages, list(raws.values()), slot)
+            recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report)
             if recorded.repeated:
                 missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
                 messages = [row for row in messages if row.id not in recorded.repeated]
-            if recorded.awaited:
-                await join_waiting(connection, [_key(row) for row in messages if row.id in recorded.awaited], slot)
+            arrivals.awaited = [_key(row) for row in messages if row.id in recorded.awaited]
         if charges:
-            stored = await record_charges(connection, charges, slot)
+            stored = await record_charges(connection, charges)
             missing[ChargeRow] = [key for key in firsts[ChargeRow] if key not in stored]
+            arrivals.charges = [row for row in charges if _key(row) in stored]
         if reversals:
-            stored = await record_reversals(connection, reversals, slot)
+            stored = await record_reversals(connection, reversals)
             missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
+            arrivals.reversals = [row for row in reversals if _key(row) in stored]
+        if arrivals:
+            lines = await join(connection, arrivals, slot)
         if charges or reversals:
             await _keep_raws(connection, firsts, missing)
         if is_all_new and not any(missing.values()):
-            return [[_new(row) for row in entry.rows] for entry in batch], (messages, [])
+            return [[_new(row) for row in entry.rows] for entry in batch], Committed(messages, [], on_report, lines)
         await await_standbys(connection)
         results, conflicts = await _classify(connection, batch, firsts, missing)
         new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
-    return results, (messages, new_conflicts)
+    return results, Committed(messages, new_conflicts, on_report, lines)
 
 
 def _new(row: Row) -> EventResult:

@@ -118,8 +118,13 @@ class Desk:
         return ChargeRow(
             uuid7(self._callback.received_at), self._account.id, charge.native_id, charge.digest, charge.charge_id,
             charge.status.value, charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason,
-            ",".join(flags), at, self._callback.received_at, self._raw_id,
+            ",".join(flags), at, self._callback.received_at, self._raw_id, self._number_to_match(charge),
         )  # fmt: skip
+
+    def _number_to_match(self, charge: Charge) -> bytes | None:
+        if charge.message_ref is not None or charge.msisdn is None:
+            return None
+        return self._keyring.number_hash(charge.msisdn)
 
     def _reversal_row(self, reversal: Reversal) -> ReversalRow:
         at, flags = _believed(reversal.occurred_at, self._callback.received_at, reversal.flags)

@@ -17,7 +17,9 @@ from service.account_secrets import Seal, reference_faults, stored, without_refe
 
 FACTORS_MIN = 2
 NETWORKS_MAX = 100
-CHARGING_TO_COME = ("on_reply", "on_report", "on_settlement")
+CHARGING_TO_COME = ("on_reply", "on_settlement")
+REPORTING_ADAPTERS = ("standard",)
+"""Protocols whose reports say to which message a charge belongs. Kannel's name a reference of its own alone."""
 
 
 class CommonKeys(BaseModel):
@@ -116,7 +118,10 @@ class _Table:
         if common.adapter not in ADAPTERS:
             self._refuse(("adapter",), f"must be one of {', '.join(ADAPTERS)}; correct it")
         if common.charging in CHARGING_TO_COME:
-            self._refuse(("charging",), f"{common.charging} is not yet supported; use on_message")
+            self._refuse(("charging",), f"{common.charging} is not yet supported; use on_message or on_report")
+        if common.charging == "on_report" and common.adapter in ADAPTERS.keys() - set(REPORTING_ADAPTERS):
+            named = ", ".join(REPORTING_ADAPTERS)
+            self._refuse(("charging",), f"on_report needs a protocol that reports charges ({named}); use on_message")
         return common
 
     def _networks(self, written: list[str]) -> tuple[str, ...]:

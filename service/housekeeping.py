@@ -9,12 +9,14 @@ import asyncpg
 import structlog
 
 from campaigns.partitions import drop_partitions, make_partitions
+from campaigns.sweeping import give_up, sweep
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS, check
 from service.database import Database
 from service.keyring import Keyring
 from service.logs import describe_failure
 from service.settings import Settings
+from service.writer import Commit
 
 log = structlog.get_logger("housekeeping")
 
@@ -23,10 +25,12 @@ REST_FACTOR = 19
 """After a check of the invariants this many times its length passes: it takes a twentieth of the time at most."""
 ROUND_SECONDS = 600.0
 """Partitions and keys are looked after this often; they are made days ahead."""
+SWEEP_SECONDS = 10.0
+"""Charges and reversals that wait are looked after this often."""
 
 
 class Housekeeping:
-    """Two loops: days, and invariants. Failures are logged and tried again in the next round."""
+    """Three loops: days, joining, and invariants. Failures are logged and tried again in the next round."""
 
     def __init__(
         self,
@@ -35,23 +39,26 @@ class Housekeeping:
         keyring: Keyring,
         instruments: Instruments,
         clock: Callable[[], datetime],
+        observe: Callable[[Commit], None],
     ) -> None:
         self._settings = settings
         self._database = database
         self._keyring = keyring
         self._instruments = instruments
         self._clock = clock
+        self._observe = observe
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin both loops."""
+        """Begin all loops."""
         self._tasks = [
             asyncio.create_task(self._every(ROUND_SECONDS, self._days), name="days"),
+            asyncio.create_task(self._every(SWEEP_SECONDS, self.sweep), name="joining"),
             asyncio.create_task(self._watch_invariants(), name="invariants"),
         ]
 
     async def stop(self) -> None:
-        """End both loops."""
+        """End all loops."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -85,6 +92,15 @@ class Housekeeping:
     async def _days(self, connection: asyncpg.Connection) -> None:
         await self.prepare(connection)
         await self.clear(connection)
+        await give_up(connection, self._clock())
+
+    async def sweep(self, connection: asyncpg.Connection) -> None:
+        """Join charges and reversals that were not joined as they came."""
+        started = time.perf_counter()
+        lines = await sweep(connection)
+        if lines:
+            log.info("joined_later", lines=len(lines))
+            self._observe(Commit(time.perf_counter() - started, (), (), frozenset(), lines))
 
     async def _watch_invariants(self) -> None:
         while True:

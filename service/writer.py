@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from campaigns.partitions import make_partitions
+from campaigns.settling import MoneyLine
 from campaigns.store import MessageRow, take_slot
 from service.batch import Entry, EventResult, store_batch
 from service.fairness import FairQueue
@@ -48,6 +49,10 @@ class Commit:
     seconds: float
     messages: Sequence[MessageRow]
     conflicts: Sequence[int]
+    on_report: frozenset[int]
+    """The accounts whose new messages are not counted yet."""
+    lines: Sequence[MoneyLine]
+    """What charges and reversals changed."""
 
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -214,7 +219,7 @@ class Writer:
         while True:
             started = time.perf_counter()
             try:
-                results, commit = await store_batch(connection, slot, batch)
+                results, made = await store_batch(connection, slot, batch)
                 if connection in self._unconfirmed:
                     raise DatabaseDown("stored, but its standby has not confirmed it")
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
@@ -234,7 +239,7 @@ class Writer:
                 if not entry.done.done():
                     entry.done.set_result(result)
             try:
-                self._observe(Commit(time.perf_counter() - started, commit[0], commit[1]))
+                self._observe(Commit(time.perf_counter() - started, *made))
             except Exception as error:  # noqa: BLE001 -- committed and answered: counting it wrong ends nothing
                 log.error("observer_failed", **describe_failure(error))
             return

@@ -14,7 +14,7 @@ UNCOUNTED = Gift(GiftState.UNCOUNTED, 0, 0)
 FAILED, RECEIVED, PENDING = (
     Gift(state, 5, 100_000) for state in (GiftState.FAILED, GiftState.RECEIVED, GiftState.PENDING)
 )
-APPLIED, IGNORED, REVIEW = Disposition.APPLIED, Disposition.IGNORED, Disposition.REVIEW
+APPLIED, IGNORED, WAITING, REVIEW = Disposition
 WHOLE, NOTHING = (-1, -5, -100_000), (0, 0, 0)
 Row = tuple[Gift, int, ReversalKind | None, Disposition, GiftState, int, tuple[int, int, int]]
 
@@ -36,9 +36,9 @@ TABLE: dict[str, Row] = {
     "never counted": (UNCOUNTED, 20_000, "total", IGNORED, GiftState.UNCOUNTED, 0, NOTHING),
     "failed": (FAILED, 100_000, None, IGNORED, GiftState.FAILED, 0, NOTHING),
     "received, total": (RECEIVED, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
-    "received, partial": (RECEIVED, 1, "partial", REVIEW, GiftState.RECEIVED, 0, NOTHING),
+    "received, partial": (RECEIVED, 1, "partial", WAITING, GiftState.RECEIVED, 0, NOTHING),
     "pending, total": (PENDING, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
-    "pending, partial": (PENDING, 1, "partial", REVIEW, GiftState.PENDING, 0, NOTHING),
+    "pending, partial": (PENDING, 1, "partial", WAITING, GiftState.PENDING, 0, NOTHING),
 }  # fmt: skip
 
 

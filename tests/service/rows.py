@@ -37,6 +37,7 @@ def charge_row(charge_id: str, message_ref: str | None, *, at: datetime = NOW, *
         id=uuid7(at), account_id=1, native_id=f"{charge_id}:succeeded", digest=digest(charge_id),
         charge_id=charge_id, status="succeeded", amount_vnd=100_000, message_ref=message_ref, short_code=None,
         reason=None, flags="", occurred_at=at, received_at=at, raw_id=UUID(int=0),
+        msisdn_hash=None,
     )  # fmt: skip
     return row._replace(**changes)
 
@@ -56,12 +57,12 @@ def digest(content: str) -> bytes:
     return hashlib.sha256(content.encode()).digest()
 
 
-def entry(*rows: Row, day: date | None = None) -> Entry:
+def entry(*rows: Row, day: date | None = None, awaits_report: bool = False) -> Entry:
     """One callback that carries `rows`. Needs a running loop."""
     raw_id = uuid7(NOW)
     day = day or NOW.date()
     held = [row._replace(raw_id=raw_id) for row in rows]
-    return Entry(held, RawRow(raw_id, day, 1, b"sealed"), NOW, day, lambda _kind, _row: b"sealed")
+    return Entry(held, RawRow(raw_id, day, 1, b"sealed"), NOW, day, lambda _kind, _row: b"sealed", awaits_report)
 
 
 @dataclass

@@ -1,0 +1,49 @@
+-- Charges and reversals are found by the message and by the charge they name: a gift is made of all its events.
+
+CREATE INDEX charge_notice_by_message ON charge_notice (account_id, message_ref) WHERE message_ref IS NOT NULL;
+CREATE INDEX reversal_by_message ON reversal (account_id, message_ref) WHERE message_ref IS NOT NULL;
+CREATE INDEX reversal_by_charge ON reversal (account_id, charge_ref) WHERE charge_ref IS NOT NULL;
+
+-- A charge that names no message, and the message found for it by number, short code, time and amount. Each once.
+CREATE TABLE charge_match (
+    account_id integer NOT NULL,
+    charge_id text NOT NULL,
+    message_ref text NOT NULL,
+    CONSTRAINT charge_match_key PRIMARY KEY (account_id, charge_id),
+    CONSTRAINT charge_match_once UNIQUE (account_id, message_ref)
+);
+
+-- The two sides of such a search. Personal data: a row goes when its other side is found, or a day later.
+CREATE TABLE charge_person (
+    charge_notice_id uuid PRIMARY KEY,
+    account_id integer NOT NULL,
+    charge_id text NOT NULL,
+    msisdn_hash bytea NOT NULL,
+    short_code text NOT NULL,
+    amount_vnd bigint NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL
+);
+CREATE TABLE uncharged_person (
+    message_id uuid PRIMARY KEY,
+    account_id integer NOT NULL,
+    message_ref text NOT NULL,
+    msisdn_hash bytea NOT NULL,
+    short_code text NOT NULL,
+    campaign_id integer NOT NULL,
+    amount_vnd bigint NOT NULL,
+    message_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL
+);
+CREATE INDEX uncharged_person_by_number ON uncharged_person (account_id, msisdn_hash);
+
+-- To which message a charge belongs, and what it took. What a success names comes first.
+CREATE VIEW charge_owner AS
+SELECT c.account_id, c.charge_id, bool_or(c.status = 'succeeded') AS is_succeeded,
+       coalesce(max(c.amount_vnd) FILTER (WHERE c.status = 'succeeded'), 0) AS succeeded_vnd,
+       coalesce(
+           min(c.message_ref COLLATE "C") FILTER (WHERE c.status = 'succeeded'), min(c.message_ref COLLATE "C"),
+           (SELECT m.message_ref FROM charge_match AS m
+            WHERE m.account_id = c.account_id AND m.charge_id = c.charge_id)
+       ) AS message_ref
+FROM charge_notice AS c GROUP BY c.account_id, c.charge_id;
