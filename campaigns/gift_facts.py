@@ -78,9 +78,11 @@ class Charges:
     notices: dict[ChargeKey, dict[UUID, Notice]] = field(default_factory=dict)
     matched: dict[ChargeKey, str] = field(default_factory=dict)
     listed: dict[UUID, str] = field(default_factory=dict)
+    _owners: dict[ChargeKey, Key] | None = None
 
     def add(self, rows: Iterable[asyncpg.Record]) -> None:
         """Take over what a SELECT_NOTICES found."""
+        self._owners = None
         for row in rows:
             key = row["account_id"], row["charge_id"]
             notice = Notice(row["id"], row["status"], row["amount_vnd"], row["message_ref"])
@@ -92,8 +94,10 @@ class Charges:
 
     def owners(self) -> dict[ChargeKey, Key]:
         """The message to which each charge belongs, where that is known."""
-        found = {key: owner_of(list(each.values()), self.matched.get(key)) for key, each in self.notices.items()}
-        return {key: (key[0], ref) for key, ref in found.items() if ref is not None}
+        if self._owners is None:
+            found = {key: owner_of(list(each.values()), self.matched.get(key)) for key, each in self.notices.items()}
+            self._owners = {key: (key[0], ref) for key, ref in found.items() if ref is not None}
+        return self._owners
 
     async def add_those_of(self, connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow]) -> None:
         """All charges that name one of `gifts`, or were matched with one."""

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from metrics.invariants import INVARIANTS, check
-from tests.service.conftest import BOOK, Portal, message
+from tests.service.conftest import BOOK, SIGNING_SECRET, Portal, message
 
 REPORT_BOOK = BOOK.replace('charging = "on_message"', 'charging = "on_report"', 1)
 """The book of the other tests, with `hub` counting on report."""
@@ -84,3 +84,15 @@ async def require_sound(portal: Portal) -> None:
             assert await check(connection, invariant) == [], invariant.name
     finally:
         await connection.close()
+
+
+BILLING = f"""
+[[gateway]]
+code = "billing"
+adapter = "standard"
+carrier = "viettel"
+charging = "on_report"
+secrets = ["{SIGNING_SECRET}"]
+networks = ["127.0.0.0/8"]
+"""
+"""One more account for a book, which counts on report."""
