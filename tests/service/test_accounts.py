@@ -89,7 +89,6 @@ ROWS = [
     ("unknown carrier", '"viettel"', '"unknown"', ".carrier", "'from_message'"),
     ("missing charging", 'charging = "on_message"\n', "", ".charging", "is missing"),
     ("charging on reply", "on_message", "on_reply", ".charging", "not yet supported"),
-    ("charging on report", "on_message", "on_report", ".charging", "not yet supported"),
     ("charging on settlement", "on_message", "on_settlement", ".charging", "not yet supported"),
     ("charging otherwise", "on_message", "never", ".charging", "must be one of"),
     ("network with host bits", "127.0.0.0/8", "127.0.0.1/8", ".networks[0]", "write 127.0.0.0/8"),
@@ -116,6 +115,19 @@ ROWS = [
     ("network of everybody", "127.0.0.0/8", "0.0.0.0/0", "", "two factors"),
     ("network of everybody among others", "127.0.0.0/8", '::1", "::/0', "", "two factors"),
 ]
+
+
+KANNEL = TABLE.replace("standard", "kannel").replace(f'secrets = ["{SECRET}"]', 'path_secret = "a-path-secret"')
+
+
+def test_counting_on_report_needs_reports_that_name_a_message() -> None:
+    (prepared,) = prepare(TABLE.replace("on_message", "on_report"))
+    assert prepared.charging == "on_report"
+
+    assert [each.adapter for each in prepare(KANNEL)] == ["kannel"]
+    ((path, line, sentence),) = refusals(KANNEL.replace("on_message", "on_report"))
+    assert (path, line) == ("gateway[0].charging", 2)
+    assert "reports charges (standard); use on_message" in sentence
 
 
 @pytest.mark.parametrize(("old", "new", "path", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])

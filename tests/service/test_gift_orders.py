@@ -64,12 +64,12 @@ stories = st.lists(
 
 def labelled(row: Row, label: str) -> Row:
     """The same event with ids of its own."""
-    refs = [name for name in ("native_id", "message_ref", "charge_id", "charge_ref") if getattr(row, name, None)]
-    return row._replace(
-        id=uuid7(row.received_at),
-        **{name: f"{label}/{getattr(row, name)}" for name in refs},
-        digest=digest(f"{label}/{row.native_id}"),
-    )
+    changed: dict[str, Any] = {
+        name: f"{label}/{value}"
+        for name in ("native_id", "message_ref", "charge_id", "charge_ref")
+        if (value := getattr(row, name, None)) is not None
+    }
+    return row._replace(id=uuid7(row.received_at), digest=digest(f"{label}/{row.native_id}"), **changed)
 
 
 class Portal:

@@ -101,8 +101,8 @@ async def test_a_thousand_messages_and_charges_at_once_on_two_workers_all_count(
         # A message and its charge go to different workers, side by side; batches of ten pairs.
         rush = []
         for start in range(0, PAIRS, 10):
-            for side, made in enumerate((gift, lambda: charge("succeeded"))):
-                data = [renamed(made(), f"p{number}") for number in range(start, start + 10)]
+            for side, made in enumerate((gift(), charge("succeeded"))):
+                data = [renamed(made, f"p{number}") for number in range(start, start + 10)]
                 rush.append(workers[(start // 10 + side) % 2].post({"type": "batch", "data": data}))
         assert {answer.status for answer in await asyncio.gather(*rush)} == {200}
         assert await money(first) == (PAIRS, PAIRS * 100_000)
