@@ -1,3 +1,5 @@
+-- Safe while workers of the version before still write: they know nothing of it.
+
 -- Charges and reversals are found by the message and by the charge they name: a gift is made of all its events.
 
 CREATE INDEX charge_notice_by_message ON charge_notice (account_id, message_ref) WHERE message_ref IS NOT NULL;
