@@ -52,3 +52,23 @@ SELECT c.account_id, c.charge_id, bool_or(c.status = 'succeeded') AS is_succeede
             WHERE m.account_id = c.account_id AND m.charge_id = c.charge_id)
        ) AS message_ref
 FROM charge_notice AS c GROUP BY c.account_id, c.charge_id;
+
+-- Orphans are charges now, not notices: one that was told twice, or whose message another notice names, was one too
+-- many. The writers' tables are held still while the difference is taken.
+LOCK TABLE charge_notice, unallocated_total IN EXCLUSIVE MODE;
+INSERT INTO unallocated_total AS old (
+    slot, version, unknown_keyword, unknown_short_code, empty_text, orphan_charges, orphan_vnd, as_of
+)
+SELECT 0, 1, 0, 0, 0, fact.charges - total.charges, fact.vnd - total.vnd, clock_timestamp()
+FROM (
+    SELECT count(*) AS charges, coalesce(sum(c.succeeded_vnd), 0) AS vnd
+    FROM charge_owner AS c WHERE c.is_succeeded AND NOT EXISTS (
+        SELECT FROM message AS m WHERE m.account_id = c.account_id AND m.native_id = c.message_ref
+    )
+) AS fact, (
+    SELECT coalesce(sum(orphan_charges), 0) AS charges, coalesce(sum(orphan_vnd), 0) AS vnd FROM unallocated_total
+) AS total
+WHERE (fact.charges, fact.vnd) <> (total.charges, total.vnd)
+ON CONFLICT (slot) DO UPDATE SET
+    version = old.version + 1, orphan_charges = old.orphan_charges + excluded.orphan_charges,
+    orphan_vnd = old.orphan_vnd + excluded.orphan_vnd, as_of = greatest(old.as_of, excluded.as_of);
