@@ -57,6 +57,11 @@ class LoadedAccount:
         """Whether callbacks can be opened."""
         return self.problem is None
 
+    @property
+    def counts_on_report(self) -> bool:
+        """Whether a message counts only when its charge is reported."""
+        return self.charging == "on_report"
+
     def knows(self, callback: Callback) -> bool:
         """Whether the sender passes every factor that can still be checked, of which there is at least one.
 

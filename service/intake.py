@@ -182,9 +182,8 @@ class Intake:
             return await self._spool(gateway, account, callback, events, "no data key")
         desk = Desk(gateway, account, callback, shelf.book, self._keyring, sealer, day)
         rows = [desk.row(event) for event in events]
-        entry = Entry(
-            rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict, account.charging == "on_report"
-        )
+        awaits_report = account.counts_on_report
+        entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict, awaits_report)
         try:
             results = await self._writer.store(entry, self._queue_wait_seconds)
         except QueueFull:

@@ -196,7 +196,8 @@ class Replay:
             raise Later
         desk = Desk(account.gateway, account, callback, self._book(), self._keyring, sealer, day, spooled.answer)
         rows = [desk.row(event) for event in events]
-        entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict)
+        awaits_report = account.counts_on_report
+        entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict, awaits_report)
         try:
             results = await self._writer.store(entry, self._wait_seconds)
         except QueueFull:
