@@ -6,7 +6,7 @@ becomes is decided by `folding.py` from all of its stored events; `settling.py` 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
@@ -74,15 +74,19 @@ async def record_reversals(connection: asyncpg.Connection, rows: Sequence[Revers
 
 @dataclass(slots=True)
 class Arrivals:
-    """What is new in this transaction: notices, reversals, messages for which something waited, and matches."""
+    """What is new in this transaction: notices, reversals, messages for which something waited, and matches.
+
+    `missed` are events that wait although their message is here, each with the message it names.
+    """
 
     charges: Sequence[ChargeRow] = ()
     reversals: Sequence[ReversalRow] = ()
     awaited: Collection[Key] = ()
     matched: Collection[ChargeKey] = frozenset()
+    missed: Mapping[UUID, Key] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.charges or self.reversals or self.awaited or self.matched)
+        return bool(self.charges or self.reversals or self.awaited or self.matched or self.missed)
 
 
 async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) -> list[MoneyLine]:
@@ -95,7 +99,13 @@ async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) ->
     touched |= set(arrivals.matched)
     charges = await select_notices(connection, touched) if touched else Charges()
     before = _Before(charges, arrivals, frozenset(row.id for row in arrivals.charges))
-    keys = {*arrivals.awaited, *_named(arrivals), *charges.owners().values(), *before.owners()}
+    keys = {
+        *arrivals.awaited,
+        *arrivals.missed.values(),
+        *_named(arrivals),
+        *charges.owners().values(),
+        *before.owners(),
+    }
     gifts = await select_gifts(connection, keys)
     await charges.add_those_of(connection, gifts)
     await _record_orphans(connection, _orphans_added(before, gifts), slot)
@@ -152,12 +162,13 @@ def _orphans_added(before: _Before, gifts: Mapping[Key, GiftRow]) -> Orphans:
     owners = charges.owners()
     number = vnd = 0
     for key, notices in charges.notices.items():
-        for sign, known, owner, come in (
-            (-1, before.notices(key), before.owner(key), had_come),
-            (1, list(notices.values()), owners.get(key), gifts.keys()),
+        was_missed = not notices.keys().isdisjoint(before.arrivals.missed)
+        for sign, known, is_joined in (
+            (-1, before.notices(key), before.owner(key) in had_come and not was_missed),
+            (1, list(notices.values()), owners.get(key) in gifts),
         ):
             took = succeeded_vnd(known)
-            if took is not None and owner not in come:
+            if took is not None and not is_joined:
                 number += sign
                 vnd += sign * took
     return Orphans(number, vnd)
@@ -200,5 +211,6 @@ async def _wait(connection: asyncpg.Connection, arrivals: Arrivals, gifts: Colle
     ]
     if waiting:
         await connection.execute(INSERT_WAITING, *zip(*waiting, strict=True))
-    if arrivals.awaited:
-        await connection.execute(DELETE_WAITING, *zip(*arrivals.awaited, strict=True))
+    come = {*arrivals.awaited, *arrivals.missed.values()}
+    if come:
+        await connection.execute(DELETE_WAITING, *zip(*come, strict=True))

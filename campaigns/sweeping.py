@@ -21,9 +21,9 @@ UNJOINED_FOR = timedelta(hours=72)
 
 TRY_SWEEP_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 SELECT_MISSED = """
-SELECT DISTINCT m.account_id, m.native_id
+SELECT w.event_id, w.account_id, w.message_ref
 FROM waiting_event AS w JOIN message AS m ON m.account_id = w.account_id AND m.native_id = w.message_ref
-ORDER BY m.account_id, m.native_id LIMIT $1
+ORDER BY w.account_id, w.message_ref LIMIT $1
 """
 
 
@@ -37,20 +37,21 @@ async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return []
         missed = await _select_missed(connection)
-        accounts = {account_id for account_id, _ in missed}
+        accounts = {account_id for account_id, _ in missed.values()}
         accounts |= {match.account_id for match in await find_matches(connection, None)}
         if not accounts:
             return []
         await lock_accounts(connection, (), accounts)
         matched = await match_charges(connection, accounts)
-        missed = [key for key in await _select_missed(connection) if key[0] in accounts]
-        lines = await join(connection, Arrivals(awaited=missed, matched=matched), SWEEP_SLOT)
+        missed = {event: key for event, key in (await _select_missed(connection)).items() if key[0] in accounts}
+        lines = await join(connection, Arrivals(missed=missed, matched=matched), SWEEP_SLOT)
         await announce(connection)
     return lines
 
 
-async def _select_missed(connection: asyncpg.Connection) -> list[Key]:
-    return [(row["account_id"], row["native_id"]) for row in await connection.fetch(SELECT_MISSED, MISSED_MAX)]
+async def _select_missed(connection: asyncpg.Connection) -> dict[UUID, Key]:
+    found = await connection.fetch(SELECT_MISSED, MISSED_MAX)
+    return {row["event_id"]: (row["account_id"], row["message_ref"]) for row in found}
 
 
 LIST_UNJOINED = """

@@ -5,8 +5,9 @@ from typing import Any
 
 import asyncpg
 
+from campaigns.sweeping import give_up
 from metrics.invariants import INVARIANTS, check
-from tests.service.conftest import BOOK, SIGNING_SECRET, Portal, message
+from tests.service.conftest import BOOK, Portal, message
 
 REPORT_BOOK = BOOK.replace('charging = "on_message"', 'charging = "on_report"', 1)
 """The book of the other tests, with `hub` counting on report."""
@@ -86,13 +87,44 @@ async def require_sound(portal: Portal) -> None:
         await connection.close()
 
 
-BILLING = f"""
-[[gateway]]
-code = "billing"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_report"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-"""
-"""One more account for a book, which counts on report."""
+async def swept(portal: Portal) -> None:
+    """As the sweeper does every ten seconds."""
+    connection = await asyncpg.connect(portal.dsn)
+    await portal.service.housekeeping.sweep(connection)
+    await connection.close()
+
+
+async def given_up(portal: Portal, at: datetime) -> None:
+    """As housekeeping does now and then."""
+    connection = await asyncpg.connect(portal.dsn)
+    await give_up(connection, at)
+    await connection.close()
+
+
+async def money(portal: Portal) -> tuple[int, int]:
+    """Messages and VND in the roll-up."""
+    (row,) = await portal.fetch(
+        "SELECT coalesce(sum(messages), 0)::int, coalesce(sum(pledged_vnd), 0)::bigint FROM campaign_total"
+    )
+    return row[0], row[1]
+
+
+async def orphans(portal: Portal) -> tuple[int, int]:
+    """Orphan charges and their VND."""
+    (row,) = await portal.fetch(
+        "SELECT coalesce(sum(orphan_charges), 0)::int, coalesce(sum(orphan_vnd), 0)::bigint FROM unallocated_total"
+    )
+    return row[0], row[1]
+
+
+async def reasons(portal: Portal) -> list[str]:
+    """What is listed for a person."""
+    return [row["reason"] for row in await portal.fetch("SELECT reason FROM review ORDER BY reason")]
+
+
+async def numbers_kept(portal: Portal) -> int:
+    """Rows that hold a number for matching."""
+    (row,) = await portal.fetch(
+        "SELECT (SELECT count(*) FROM charge_person) + (SELECT count(*) FROM uncharged_person) AS kept"
+    )
+    return int(row["kept"])

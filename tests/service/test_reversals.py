@@ -3,11 +3,10 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
 
-from metrics.invariants import INVARIANTS, check
 from tests.service.conftest import Portal, eventually, message
+from tests.service.reports import require_sound
 
 
 def reversal(native_id: str, amount: int, ref: str | None = "m-1", **changes: Any) -> dict[str, Any]:
@@ -41,13 +40,6 @@ STORIES: dict[str, tuple[list[dict[str, Any]], tuple[int, int, int], int, int]] 
     "of what did not count, before it": ([reversal("r", 100_000), WRONG], (0, 0, 0), 0, 0),
     "of an unknown charge": ([GIFT, reversal("r", 100_000, None, charge_id="c-9")], (1, 5, 100_000), 0, 0),
 }
-
-
-async def require_sound(portal: Portal) -> None:
-    connection = await asyncpg.connect(portal.dsn)
-    for invariant in INVARIANTS:
-        assert await check(connection, invariant) == [], invariant.name
-    await connection.close()
 
 
 def renamed(event: dict[str, Any], label: str) -> dict[str, Any]:
