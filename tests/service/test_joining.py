@@ -11,6 +11,7 @@ import pytest
 
 from service.commands.apply import apply_file
 from tests.postgres import TestServer
+from tests.service.away import database_away, replayed
 from tests.service.conftest import BOOK, Portal, eventually, running
 from tests.service.reports import (
     REPORT_BOOK,
@@ -86,6 +87,23 @@ async def test_metrics_rise_when_the_charge_is_reported(reporting: Portal) -> No
     await reporting.post(charge("succeeded"))
     assert await counted() == [1, 5, 100_000]
     assert await money(reporting) == (0, 0)
+
+
+async def test_what_was_spooled_counts_when_its_charge_was_reported(reporting: Portal) -> None:
+    await reporting.post(gift(ref="m-0"))
+    async with database_away(reporting):
+        for event in (
+            charge("succeeded", "c-0", "m-0"),
+            charge("succeeded"),
+            gift(),
+            gift(ref="m-2"),
+            taken_back("r-1", 40_000),
+        ):
+            assert (await reporting.post(event)).status == 200
+    await replayed(reporting)
+    assert (await money(reporting), await orphans(reporting)) == ((2, 160_000), (0, 0))
+    assert len(await reporting.fetch("SELECT FROM gift WHERE state = 'received'")) == 1
+    await require_sound(reporting)
 
 
 async def test_what_slipped_through_is_joined_by_the_sweeper(reporting: Portal) -> None:
