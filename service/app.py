@@ -148,7 +148,7 @@ class Service:
             reload=self.reload,
             inspect=self.published.inspect,
         )
-        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self._observe)
+        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self._count)
         self.doors = Doors(settings.connections_max, lambda: len(self.streams.audience))
         self.streams = Streams(
             self.board,
@@ -315,10 +315,13 @@ class Service:
         if commit.seconds < self.settings.queue_wait_seconds:
             # The database does commit: what made a callback wait too long was the queue before it.
             self.circuit.close()
-        instruments = self.instruments
-        instruments.commit_seconds.observe(commit.seconds)
+        self.instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:
-            instruments.commit_batch.observe(len(commit.messages))
+            self.instruments.commit_batch.observe(len(commit.messages))
+        self._count(commit)
+
+    def _count(self, commit: Commit) -> None:
+        instruments = self.instruments
         counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
         for message in commit.messages:

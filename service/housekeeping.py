@@ -39,14 +39,14 @@ class Housekeeping:
         keyring: Keyring,
         instruments: Instruments,
         clock: Callable[[], datetime],
-        observe: Callable[[Commit], None],
+        count: Callable[[Commit], None],
     ) -> None:
         self._settings = settings
         self._database = database
         self._keyring = keyring
         self._instruments = instruments
         self._clock = clock
-        self._observe = observe
+        self._count = count
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ class Housekeeping:
         lines = await sweep(connection)
         if lines:
             log.info("joined_later", lines=len(lines))
-            self._observe(Commit(time.perf_counter() - started, (), (), frozenset(), lines))
+            self._count(Commit(time.perf_counter() - started, (), (), frozenset(), lines))
 
     async def _watch_invariants(self) -> None:
         while True:
