@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -58,6 +59,8 @@ TRIAL_SECONDS = 5.0
 """While the database does not commit, one callback in this many seconds tries whether it does again."""
 REJOIN_SECONDS = 1.0
 """How long a worker that started without the database waits between looks for it."""
+WRITER_SECONDS_MIN = 2.0
+"""However long connections took to drain, what waits for its commit has at least this long."""
 
 
 def utc_now() -> datetime:
@@ -185,11 +188,7 @@ class Service:
             trusted_proxies=self.settings.trusted_proxies,
             body_read_seconds=self.settings.body_read_seconds,
         )
-        made = partial(
-            Listener,
-            shutdown_seconds=self.settings.shutdown_seconds,
-            head_read_seconds=self.settings.head_read_seconds,
-        )
+        made = partial(Listener, head_read_seconds=self.settings.head_read_seconds)
         for listener, bound in (
             (
                 made(
@@ -233,22 +232,30 @@ class Service:
                 log.info("database_joined", database=self.database.description)
                 return
 
-    async def stop(self) -> None:
-        """Stop accepting, answer what was accepted, store what waits, let the viewers go. Again: nothing."""
+    async def stop(self, drain_seconds: float = 0.0) -> None:
+        """Stop accepting, answer what was accepted, hand the viewers over, store what waits.
+
+        A connection that is kept open has `drain_seconds` for its next request; all of it has `shutdown_seconds`.
+        A second time: nothing.
+        """
         if self._is_stopped:
             return
         self._is_stopped = True
-        self.streams.end()
+        until = time.monotonic() + self.settings.shutdown_seconds
         for listener in self._listeners:
+            await listener.stop_accepting()
+        self.streams.end()
+        # The public one first: meanwhile metrics and probes answer over the connections they have.
+        for listener, seconds in zip(self._listeners, (drain_seconds, 0.0), strict=False):
             with suppress(Exception):
-                await listener.cleanup()
+                await listener.drain(seconds, until)
         await self.streams.gone()
         await self.load.stop()
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
         await self.quarantine.finish()
-        await self.writer.stop(self.settings.shutdown_seconds)
+        await self.writer.stop(max(WRITER_SECONDS_MIN, until - time.monotonic()))
         await self.replay.stop()
         await self.housekeeping.stop()
         await self.feed.stop()
@@ -393,4 +400,4 @@ async def run_until(stopping: asyncio.Event, service: Service) -> None:
     try:
         await stopping.wait()
     finally:
-        await service.stop()
+        await service.stop(service.settings.drain_seconds)

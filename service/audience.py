@@ -18,6 +18,8 @@ from metrics.board import Board, Snapshot
 HEARTBEAT_SECONDS = 10.0
 RETRY_MILLISECONDS = 2_000
 """When a viewer that is told to go comes back."""
+HANDOVER_MILLISECONDS = (200, 2_000)
+"""When this worker ends: each viewer is told a time of its own in between, thousands do not come back at once."""
 SHED_RETRY_MILLISECONDS = (15_000, 45_000)
 """The same under overload: later, and not all at once."""
 SEND_BUFFER_BYTES = 16 * 1024
@@ -162,7 +164,7 @@ class Audience:
                 rest = max(rest, CALMER_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), rest)
-        await self._dismiss((RETRY_MILLISECONDS, RETRY_MILLISECONDS))
+        await self._dismiss(HANDOVER_MILLISECONDS)
 
     async def _round(self) -> None:
         """Write to everybody what is new to them. What the board shows meanwhile is for the next round."""

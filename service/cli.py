@@ -21,6 +21,8 @@ COMMANDS = {
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",
     "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }
+HIDDEN = {"worker": "one worker of `serve --workers N`, which alone starts it"}
+"""Commands that are not for people: not shown by --help."""
 
 
 def entry() -> None:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"portal1400 {version('portal1400')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, sentence in COMMANDS.items():
+    for name, sentence in (COMMANDS | {name: HIDDEN[name] for name in given[:1] if name in HIDDEN}).items():
         description = sentence[0].upper() + sentence[1:] + "."
         command = commands.add_parser(name, help=sentence, description=description, allow_abbrev=False)
         if given[:1] == [name]:

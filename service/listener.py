@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -23,19 +24,38 @@ HEADERS_MAX = 100
 HEAD_BYTES_MAX = 64 * 1024
 """Of a request line with its headers that comes in pieces; what one read brings (256 KiB) is looked at whole."""
 BACKLOG = 1024
+ACCEPT_AT_ONCE = 4
+"""Connections taken from the queue in one go: the rest is left to the other workers, so that each has its share."""
+DRAIN_POLL_SECONDS = 0.02
+CUT_SECONDS = 1.0
+"""What still runs when the time of a stop is over gets this long to notice."""
 LINGER_SECONDS = 2.0
 """How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 
 
+class Gate(socket.socket):
+    """A listening socket whose queue is always BACKLOG long.
+
+    asyncio knows one number for the queue's length and for how many connections it takes from it at once; the
+    second must be small where several workers accept from one queue.
+    """
+
+    def listen(self, _backlog: int = BACKLOG, /) -> None:
+        """Listen, with the queue this service wants."""
+        super().listen(BACKLOG)
+
+
 class _QuietHandler(RequestHandler):
-    """A connection that answers a bad request line without repeating it, and waits for no head for ever.
+    """A connection that answers a bad request line without repeating it, waits for no head for ever, and can end
+    without losing a request.
 
     A head is waited for from the moment of connecting, and after an answer from its first byte on; in between the
     connection is idle, which aiohttp's own timer ends.
     """
 
-    def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, server: "_QuietServer", *, head_read_seconds: float, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
         self._head_read_seconds = head_read_seconds
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -92,6 +112,20 @@ class _QuietHandler(RequestHandler):
         """Whether it waits for a request."""
         return self._waiter is not None
 
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether it waits for a request of which nothing has been read."""
+        is_reading = self._head_timer is not None and self._head_bytes > 0
+        return self._waiter is not None and not self._messages and not is_reading
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer; while the server drains it is the connection's last, and says so."""
+        if self._server.is_draining:
+            resp.force_close()
+        return super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
@@ -140,6 +174,7 @@ def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
 
 
 class _QuietServer(web.Server):
+    is_draining = False
     doors: Doors | None = None
 
     def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
@@ -164,7 +199,6 @@ class Listener(web.AppRunner):
         self,
         app: web.Application,
         *,
-        shutdown_seconds: float,
         idle_seconds: float = 75.0,
         head_read_seconds: float = 10.0,
         direct: tuple[str, Handler] | None = None,
@@ -179,7 +213,7 @@ class Listener(web.AppRunner):
             handle_signals=False,
             access_log=None,
             logger=logging.getLogger("aiohttp.server"),
-            shutdown_timeout=shutdown_seconds,
+            shutdown_timeout=CUT_SECONDS,
             keepalive_timeout=idle_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=LINE_BYTES_MAX,
@@ -217,13 +251,40 @@ class Listener(web.AppRunner):
     async def listen(self, bound: socket.socket) -> None:
         """Begin to serve a bound socket."""
         await self.setup()
-        await web.SockSite(self, bound, backlog=BACKLOG).start()
+        await web.SockSite(self, bound, backlog=ACCEPT_AT_ONCE).start()
+
+    async def stop_accepting(self) -> None:
+        """Close this process's hold on the socket; whoever shares it goes on accepting."""
+        for site in self.sites:
+            await site.stop()
+
+    async def drain(self, idle_seconds: float, until: float) -> None:
+        """Answer what comes over the open connections, each with its last answer; then end.
+
+        An idle connection is closed after `idle_seconds`, one that works when it has answered, and everything at
+        `until` (monotonic seconds).
+        """
+        await self.stop_accepting()
+        server = self.server
+        if not isinstance(server, _QuietServer):
+            return  # never started, or ended before
+        server.is_draining = True
+        idle_until = time.monotonic() + idle_seconds
+        # The pause comes first: a connection accepted just now appears among the others a moment later.
+        await asyncio.sleep(DRAIN_POLL_SECONDS)
+        while server.connections and time.monotonic() < until:
+            if time.monotonic() >= idle_until:
+                for connection in server.connections:
+                    if isinstance(connection, _QuietHandler) and connection.is_between_requests:
+                        connection.force_close()
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        await self.cleanup()
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> Gate:
     """A bound TCP socket; port 0 takes a free one. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = Gate(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -34,10 +35,27 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     return event
 
 
-def as_json(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    """Redact and render in one step: every callback writes a line, and each processor more costs a microsecond."""
-    event = redact(logger, level, event)
-    return orjson.dumps({**event, "level": level, "timestamp": datetime.now(UTC)}, option=orjson.OPT_UTC_Z)
+class AsJson:
+    """Redacts and renders in one step: every callback writes a line, and each processor more costs a microsecond."""
+
+    def __init__(self, always: Mapping[str, int]) -> None:
+        """`always`: keys that every line has."""
+        self._always = dict(always)
+
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+        """One line."""
+        event = redact(logger, level, event)
+        whole = {**self._always, **event, "level": level, "timestamp": datetime.now(UTC)}
+        return orjson.dumps(whole, option=orjson.OPT_UTC_Z)
+
+
+def always_with(keys: Mapping[str, int]) -> structlog.typing.Processor:
+    """Adds keys that every line has, unless it has them by itself."""
+
+    def add(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        return {**keys, **event}
+
+    return add
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -49,16 +67,23 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "where": places}
 
 
-def configure(log_format: Literal["console", "json"], stream: TextIO | None = None) -> None:
-    """Set up structlog for the process, and keep the libraries' own loggers from printing requests."""
+def configure(
+    log_format: Literal["console", "json"], stream: TextIO | None = None, *, worker: int | None = None
+) -> None:
+    """Set up structlog for the process, and keep the libraries' own loggers from printing requests.
+
+    `worker`: the process's number among several, which every line then has as a key.
+    """
     stream = sys.stderr if stream is None else stream
+    always = {} if worker is None else {"worker": worker}
     factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
     processors: list[structlog.typing.Processor]
     if log_format == "json":
-        processors = [as_json]
+        processors = [AsJson(always)]
         factory = structlog.BytesLoggerFactory(stream.buffer)
     else:
         processors = [
+            always_with(always),
             redact,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

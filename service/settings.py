@@ -98,6 +98,9 @@ class Settings(BaseModel):
         10_000, ge=1, le=10_000_000, description="callbacks kept in quarantine per account, outcome and day"
     )
     invariant_seconds: float = Field(60.0, ge=1, le=86_400, description="pause between checks of the invariants")
+    drain_seconds: float = Field(
+        5.0, ge=0, le=60, description="how long a clean stop waits for the next request on an open connection"
+    )
     shutdown_seconds: float = Field(15.0, gt=0, le=300, description="longest time a clean stop may take")
 
     @field_validator("listen", "internal_listen", mode="before")

@@ -5,6 +5,9 @@ import asyncio
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import structlog
 
@@ -14,15 +17,27 @@ from service.commands.opening import CommandRefused, Opened, opened, require_liv
 from service.listener import bind
 from service.settings import HostPort, Settings, read_settings
 from service.spool_file import SpoolRefused
+from service.supervisor import WORKERS_MAX, Supervisor
 
 log = structlog.get_logger("serve")
+
+ACCEPT_OLDER = "--accept-older-database"
+BIND_SECONDS = 5.0
+"""How long an address may still be taken: by the workers of a supervisor that was killed, which are about to end."""
+BIND_PAUSE_SECONDS = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (for now: 1)")
     parser.add_argument(
-        "--accept-older-database",
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes under a supervisor that restarts them, and at SIGHUP replaces them one by one, 1 to "
+        f"{WORKERS_MAX} (without: one process alone)",
+    )
+    parser.add_argument(
+        ACCEPT_OLDER,
         action="store_true",
         help="serve a database that is older than what this machine has published, as after a restore",
     )
@@ -31,31 +46,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns 0 after a clean stop."""
     settings = read_settings()
-    if arguments.workers != 1:
-        raise CommandRefused([f"--workers {arguments.workers}: only 1 is supported for now; start one service"])
-    logs.configure(settings.log_format)
+    if arguments.workers is not None:
+        options = [ACCEPT_OLDER] if arguments.accept_older_database else []
+        return await supervise(settings, arguments.workers, options)
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    # With nobody to replace it, SIGHUP is an end like the others, and a clean one.
+    stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with (
         bound("PORTAL1400_LISTEN", settings.listen) as public,
         bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen) as inside,
     ):
-        async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=_tell) as ready:
-            require_live(ready)
-            service = service_of(settings, ready, accept_older_database=arguments.accept_older_database)
-            await service.start(public, inside)
-            collector.calm()
-            log.info(
-                "serving",
-                database=ready.database.description,
-                public="{}:{}".format(*public.getsockname()[:2]),
-                internal="{}:{}".format(*inside.getsockname()[:2]),
-            )
-            await run_until(stopping, service)
-    log.info("stopped")
+        await serve_on(settings, public, inside, stopping, accept_older_database=arguments.accept_older_database)
     return 0
+
+
+async def serve_on(
+    settings: Settings,
+    public: socket.socket,
+    inside: socket.socket,
+    stopping: asyncio.Event,
+    *,
+    accept_older_database: bool = False,
+    worker: int | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve two bound sockets until `stopping`, then drain. `ready` is called when callbacks can be taken.
+
+    `worker` is the process's number among several. Raises CommandRefused with every reason in a sentence.
+    """
+    logs.configure(settings.log_format, worker=worker)
+    # Several would say the same.
+    progress = None if worker else _tell
+    async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=progress) as found:
+        require_live(found)
+        service = service_of(settings, found, accept_older_database=accept_older_database)
+        await service.start(public, inside)
+        collector.calm()
+        ready()
+        log.info(
+            "serving",
+            database=found.database.description,
+            public="{}:{}".format(*public.getsockname()[:2]),
+            internal="{}:{}".format(*inside.getsockname()[:2]),
+        )
+        await run_until(stopping, service)
+    log.info("stopped")
+
+
+async def supervise(settings: Settings, workers: int, options: Sequence[str]) -> int:
+    """Keep `workers` processes serving until SIGTERM or SIGINT; SIGHUP replaces them one after the other.
+
+    `options` are handed to each worker.
+    """
+    if not 1 <= workers <= WORKERS_MAX:
+        raise CommandRefused([f"--workers {workers}: want 1 to {WORKERS_MAX} worker processes"])
+    settings.require_secret_key()
+    base = settings.internal_listen
+    if base.port and base.port + workers - 1 > 65535:
+        raise CommandRefused(
+            [f"PORTAL1400_INTERNAL_LISTEN={base}: {workers} workers need as many ports from it on; set a lower one"]
+        )
+    logs.configure(settings.log_format)
+    with ExitStack() as sockets:
+        public = sockets.enter_context(await _bound_patiently("PORTAL1400_LISTEN", settings.listen))
+        insides = []
+        for index in range(workers):
+            address = HostPort(host=base.host, port=base.port + index if base.port else 0)
+            insides.append(sockets.enter_context(await _bound_patiently("PORTAL1400_INTERNAL_LISTEN", address)))
+        supervisor = Supervisor(public, insides, shutdown_seconds=settings.shutdown_seconds, options=options)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(signal.SIGHUP, supervisor.roll)
+        if refused := await supervisor.run():
+            raise CommandRefused(refused)
+    log.info("all_workers_stopped")
+    return 0
+
+
+def stop_at_signals(stopping: asyncio.Event, *numbers: signal.Signals) -> None:
+    """Set `stopping` when one of these signals comes."""
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
 
 
 def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:
@@ -84,5 +156,16 @@ def bound(name: str, address: HostPort) -> socket.socket:
         ) from None
 
 
+async def _bound_patiently(name: str, address: HostPort) -> socket.socket:
+    deadline = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return bound(name, address)
+        except CommandRefused:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(BIND_PAUSE_SECONDS)
+
+
 def _tell(sentence: str) -> None:
-    print(f"portal1400: {sentence}", file=sys.stderr)
+    print(f"portal1400: {sentence}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """/api/v1/stream: server-sent events. Each viewer gets the newest snapshot, never a queue of old ones."""
 
+import random
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime
@@ -11,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from campaigns.book import Book
 from metrics.board import Board
 from metrics.instruments import Instruments
-from service.audience import Audience
+from service.audience import HANDOVER_MILLISECONDS, Audience
 from service.problems import problem
 
 # The body ends with the connection, so that every viewer can be given the same bytes.
@@ -64,7 +65,7 @@ class Streams:
         self.audience.start()
 
     def end(self) -> None:
-        """Let every viewer go; each is told to come back soon."""
+        """Hand every viewer over: each is told to come back soon, when another worker will have it."""
         self._ending = True
         self.audience.end()
 
@@ -86,12 +87,26 @@ class Streams:
             return problem(
                 404, "unknown-campaign", "Unknown campaign", "no campaign has this slug; see /api/v1/campaigns"
             )
-        if self._ending or len(self.audience) >= self._viewers_max:
+        if self._ending:
+            return _handed_over()
+        if len(self.audience) >= self._viewers_max:
             response: web.StreamResponse = problem(503, "full", "Full", "too many viewers; try again soon")
             response.headers["Retry-After"] = "5"
             return response
         head = HEAD % format_datetime(self._clock(), usegmt=True).encode()
         return _Seated(self.audience, slug, head)
+
+
+def _handed_over() -> web.Response:
+    """A stream that ends at once and says when to come back: after a 503 a browser would not come."""
+    return web.Response(
+        body=b"retry: %d\n\n" % random.randint(*HANDOVER_MILLISECONDS),  # noqa: S311 -- spreads viewers, no secret
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-cache",
+            "Access-Control-Allow-Origin": "*",
+        },
+    )
 
 
 class _Seated(web.StreamResponse):

@@ -21,23 +21,29 @@ class WholeAnswer(web.StreamResponse):
     """An answer with a typed body, sent in one piece over a connection that stays open.
 
     The bytes are those of web.Response, which works out and checks its headers anew for each answer: that was a
-    tenth of a callback's CPU time. Where the connection is to end, `response_of` takes web.Response.
+    tenth of a callback's CPU time. Where the sender wants the connection to end, `response_of` takes web.Response.
     """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(status=answer.status)
         self._head = _head(answer.status, answer.content_type, answer.headers)
         self._answer_body = answer.body
+        self._is_last = False
 
     @property
     def keep_alive(self) -> bool:
-        """Always: the other kind is not sent this way."""
-        return True
+        """Whether the connection stays open."""
+        return not self._is_last
+
+    def force_close(self) -> None:
+        """Make this the connection's last answer, and say so."""
+        self._is_last = True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send everything."""
         body = self._answer_body
-        rest = f"{len(body)}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
+        end = "\r\nConnection: close\r\n\r\n" if self._is_last else "\r\n\r\n"
+        rest = f"{len(body)}\r\nDate: {_date(int(time.time()))}{end}"
         await request.writer.write_eof(self._head + rest.encode() + body)
         return None
 

@@ -110,12 +110,21 @@ def test_a_database_that_does_not_exist_is_a_sentence(
     assert "(InvalidCatalogNameError): check that" in capsys.readouterr().err
 
 
-def test_more_than_one_worker_is_refused_with_a_sentence(environ: pytest.MonkeyPatch, capsys: Capture) -> None:
-    for workers in ("2", "0", "-1"):
+def test_a_number_of_workers_that_cannot_be_is_refused_with_a_sentence(
+    environ: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for workers in ("0", "-1", "65"):
         assert main(["serve", "--workers", workers]) == 1
-        assert capsys.readouterr().err == (
-            f"portal1400: --workers {workers}: only 1 is supported for now; start one service\n"
-        )
+        assert capsys.readouterr().err == f"portal1400: --workers {workers}: want 1 to 64 worker processes\n"
+    environ.setenv("PORTAL1400_INTERNAL_LISTEN", "127.0.0.1:65530")
+    assert main(["serve", "--workers", "7"]) == 1
+    assert "7 workers need as many ports from it on" in capsys.readouterr().err
+
+
+def test_the_command_of_a_worker_is_not_shown_to_people(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "worker" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["PORTAL1400_LISTEN", "PORTAL1400_INTERNAL_LISTEN"])

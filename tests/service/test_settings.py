@@ -37,6 +37,7 @@ BAD: dict[str, list[str]] = {
     "raw_retention_days": ["13", "3651", "x"],
     "quarantine_per_account_max": ["0", "10000001", "x"],
     "invariant_seconds": ["0.5", "86401", "x"],
+    "drain_seconds": ["-1", "61", "x"],
     "shutdown_seconds": ["0", "301", "x"],
 }
 FREE = {"data_dir", "postgres"}
