@@ -10,9 +10,7 @@ import asyncpg
 from campaigns.apply_entries import ApplyFile, PreparedGateway
 from campaigns.book import Book, Campaign, Decision, Grammar, Organisation, Route
 from campaigns.changes import Changes, changes_of
-
-APPLY_LOCK = 0x1400_0001
-"""Advisory lock: one apply at a time in the whole cluster."""
+from campaigns.locks import APPLY_LOCK
 
 
 class UnknownBookVersion(Exception):

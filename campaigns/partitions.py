@@ -4,6 +4,8 @@ from datetime import date, timedelta
 
 import asyncpg
 
+from campaigns.locks import DROP_LOCK, PARTITION_LOCK, if_free
+
 DAYS_AHEAD = 14
 _PREFIX = "raw_callback_"
 
@@ -20,7 +22,6 @@ SELECT c.relname::text AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid
 WHERE i.inhparent = 'raw_callback'::regclass ORDER BY c.relname
 """
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
-PARTITION_LOCK = 1400_0002
 LOCK_PARTITIONS = "SELECT pg_advisory_xact_lock($1)"
 
 
@@ -48,16 +49,22 @@ async def list_partitions(connection: asyncpg.Connection) -> dict[date, str]:
 
 
 async def drop_partitions(connection: asyncpg.Connection, before: date) -> list[str]:
-    """Drop the partitions of days before `before`; one that is busy is left for the next time."""
-    dropped = []
-    for day, name in (await list_partitions(connection)).items():
-        if day >= before:
-            continue
-        try:
-            async with connection.transaction():
-                await connection.execute(SET_LOCK_TIMEOUT)
-                await connection.execute(await connection.fetchval(DROP_PARTITION, name))
-        except asyncpg.LockNotAvailableError:
-            continue
-        dropped.append(name)
+    """Drop the partitions of days before `before`; one that is busy is left for the next time.
+
+    While a drop waits for its lock intake waits behind it, so that only one process of the cluster tries at a time.
+    """
+    dropped: list[str] = []
+    async with if_free(connection, DROP_LOCK) as is_ours:
+        if not is_ours:
+            return dropped
+        for day, name in (await list_partitions(connection)).items():
+            if day >= before:
+                continue
+            try:
+                async with connection.transaction():
+                    await connection.execute(SET_LOCK_TIMEOUT)
+                    await connection.execute(await connection.fetchval(DROP_PARTITION, name))
+            except asyncpg.LockNotAvailableError:
+                continue
+            dropped.append(name)
     return dropped

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import asyncpg
 
+from campaigns.locks import ACCOUNT_LOCK_SPACE, SLOT_LOCK_SPACE
+
 TOTALS_CHANNEL = "portal1400_totals"
 BOOK_CHANNEL = "portal1400_book"
-ACCOUNT_LOCK_SPACE = 1400
-"""First half of the advisory lock key under which the events of an account meet."""
 
 Key = tuple[int, str]
 """What an event is once for ever: account id and native id; the kind is the table."""
@@ -330,7 +330,6 @@ async def announce(connection: asyncpg.Connection) -> None:
 TAKE_SLOT = """
 SELECT slot FROM generate_series(1, 63) AS slot WHERE pg_try_advisory_lock($1, slot) LIMIT 1
 """
-SLOT_LOCK_SPACE = 1401
 
 
 async def take_slot(connection: asyncpg.Connection, fallback: int) -> int:

@@ -107,6 +107,7 @@ class Instruments:
         self.conflicts = Counter(
             "portal1400_conflicts", "Other content under an id we hold, recorded", ["account"], registry=registry
         )
+        # No children before the first check: 0 says "checked and right", and only one process of the cluster checks.
         self.invariant_difference = Gauge(
             "portal1400_invariant_difference", "Rows by which an invariant is broken; must be 0", ["invariant"],
             registry=registry,
@@ -168,8 +169,3 @@ class Instruments:
     def count_shed(self, surface: str) -> None:
         """A public request that was refused under overload."""
         self.shed.labels(surface).inc()
-
-    def know_invariants(self, names: Iterable[str]) -> None:
-        """Make the children of the invariants."""
-        for name in names:
-            self.invariant_difference.labels(name)

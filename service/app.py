@@ -24,7 +24,6 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.board import Board
 from metrics.instruments import Instruments
-from metrics.invariants import INVARIANTS
 from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
 from service.circuit import Circuit
 from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
@@ -103,7 +102,6 @@ class Service:
             outcomes=[outcome.value for outcome in Outcome],
         )
         self.instruments.know_surfaces(surface.name for surface in SURFACES)
-        self.instruments.know_invariants(each.name for each in INVARIANTS)
         self.writer = Writer(
             lambda: database.connect("portal1400 writer"),
             writers=settings.writers,

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 import structlog
 
+from campaigns.locks import INVARIANT_LOCK, try_lock
 from campaigns.partitions import drop_partitions, make_partitions
 from campaigns.sweeping import give_up, sweep
 from metrics.instruments import Instruments
@@ -104,18 +106,31 @@ class Housekeeping:
 
     async def _watch_invariants(self) -> None:
         while True:
-            started = time.monotonic()
             try:
                 # A connection of its own without a time limit: with many millions of gifts a check takes minutes.
                 connection = await self._database.connect("portal1400 invariants", may_take_long=True)
                 try:
-                    await self.check_invariants(connection)
+                    if await try_lock(connection, INVARIANT_LOCK):
+                        await self._check_until_gone(connection)
                 finally:
+                    # Another process checks from now on: an old figure of ours would stand beside its own.
+                    self._instruments.invariant_difference.clear()
                     await connection.close(timeout=1)
             except Exception as error:  # noqa: BLE001 -- the next round tries again
                 log.warning("invariants_not_checked", **describe_failure(error))
+            await asyncio.sleep(self._settings.invariant_seconds)
+
+    async def _check_until_gone(self, connection: asyncpg.Connection) -> None:
+        """Check again and again, as the one process of the cluster that does, until `connection` is lost."""
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: gone.set())
+        while not gone.is_set():
+            started = time.monotonic()
+            await self.check_invariants(connection)
             elapsed = time.monotonic() - started
-            await asyncio.sleep(max(self._settings.invariant_seconds, elapsed * REST_FACTOR))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self._settings.invariant_seconds, elapsed * REST_FACTOR)):
+                    await gone.wait()
 
     async def check_invariants(self, connection: asyncpg.Connection) -> None:
         """Check each invariant in one snapshot and publish by how many rows it is broken."""

@@ -252,9 +252,10 @@ async def test_verify_lists_every_invariant_and_the_first_difference(
 async def test_the_service_finds_a_difference_by_itself(portal: Portal) -> None:
     await fill(portal)
     name = "totals_equal_money_lines"
+    connection = await asyncpg.connect(portal.dsn)
+    await portal.service.housekeeping.check_invariants(connection)
     assert await portal.metric("portal1400_invariant_difference", invariant=name) == 0
     await portal.fetch("UPDATE campaign_total SET units = units + 1")
-    connection = await asyncpg.connect(portal.dsn)
     await portal.service.housekeeping.check_invariants(connection)
     assert await portal.metric("portal1400_invariant_difference", invariant=name) == 1
     await portal.fetch("UPDATE campaign_total SET units = units - 1")
