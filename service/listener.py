@@ -282,12 +282,14 @@ class Listener(web.AppRunner):
 
 
 def bind(host: str, port: int) -> Gate:
-    """A bound TCP socket; port 0 takes a free one. Raises OSError."""
+    """A bound TCP socket that listens; port 0 takes a free one. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = Gate(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        # Two sockets may be bound to one address as long as neither listens: only now it is known to be ours.
+        bound.listen()
     except OSError:
         bound.close()
         raise

@@ -147,7 +147,10 @@ def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool
 
 
 def bound(name: str, address: HostPort) -> socket.socket:
-    """A bound socket. Raises CommandRefused with the setting's name when the address is taken."""
+    """A bound socket. Whoever comes during the start waits in its queue.
+
+    Raises CommandRefused with the setting's name when the address is taken.
+    """
     try:
         return bind(address.host, address.port)
     except OSError as error:
