@@ -47,7 +47,9 @@ class Fleet:
     workers: int = 2
     root: Path = ROOT
     port: int = field(default_factory=lambda: free_ports(1 + 4))
-    changes: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=lambda: {"PORTAL1400_DRAIN_SECONDS": "2"})
+    arguments: tuple[str, ...] | None = None
+    """Of the command line, where they are not `serve --workers N`."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,7 +66,6 @@ class Fleet:
             "PORTAL1400_LISTEN": f"127.0.0.1:{self.port}",
             "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
             "PORTAL1400_LOG_FORMAT": "json",
-            "PORTAL1400_DRAIN_SECONDS": "2",
             "PYTHONPATH": str(self.root),
             **self.changes,
         }
@@ -85,7 +86,7 @@ class Fleet:
         """Start it; `ready` tells when all workers serve."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve", "--workers", str(self.workers)],
+                [sys.executable, "-m", "service", *(self.arguments or ("serve", "--workers", str(self.workers)))],
                 env=self.environ,
                 cwd=self.root,
                 stdout=log,
@@ -186,7 +187,8 @@ def is_alive(pid: int) -> bool:
 @asynccontextmanager
 async def fleet(dsn: str, folder: Path, workers: int = 2, **changes: str) -> AsyncIterator[Fleet]:
     """A fleet with the tests' book, started and ready."""
-    made = Fleet(dsn, folder, workers, changes={f"PORTAL1400_{name.upper()}": each for name, each in changes.items()})
+    made = Fleet(dsn, folder, workers)
+    made.changes |= {f"PORTAL1400_{name.upper()}": each for name, each in changes.items()}
     await made.apply()
     made.start()
     try:

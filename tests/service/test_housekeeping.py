@@ -1,5 +1,6 @@
 """Thirty midnights: the clock is an argument, partitions are there, keys are of the day, intake never stops."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import asyncpg
 import orjson
 
 from campaigns.partitions import list_partitions
-from tests.service.conftest import Portal, message, running, signed
+from tests.service.conftest import Portal, eventually, message, running, signed
 
 START = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
 
@@ -84,3 +85,40 @@ async def test_a_day_s_destroyed_key_leaves_what_it_sealed_closed_for_ever(porta
     await connection.execute("DELETE FROM data_key")
     assert await portal.opened.keyring.find_day(connection, person["day"]) is None
     await connection.close()
+
+
+async def test_one_process_of_the_cluster_checks_the_invariants_and_the_next_takes_over(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    def exported(portal: Portal) -> set[float]:
+        (family,) = portal.service.instruments.invariant_difference.collect()
+        return {sample.value for sample in family.samples}
+
+    async with running(database_dsn, tmp_path, invariant_seconds="1") as second:
+        async with running(database_dsn, tmp_path, "", invariant_seconds="1") as first:
+            both = (first, second)
+
+            async def somebody_checks() -> bool:
+                return any(map(exported, both))
+
+            await eventually(somebody_checks, 10)
+            for _ in range(3):
+                # Whoever does not check claims nothing; the other one says what it found.
+                assert sorted(map(len, map(exported, both))) == [0, 1]
+                await asyncio.sleep(0.5)
+            checker = first if exported(first) else second
+            await checker.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'portal1400 invariants'"
+            )
+
+            async def it_noticed() -> bool:
+                return not exported(checker) or not checker.service.housekeeping._tasks
+
+            await eventually(it_noticed, 10)
+            await eventually(somebody_checks, 10)
+
+        async def the_other_checks() -> bool:
+            return exported(second) == {0}
+
+        await eventually(the_other_checks, 15)
