@@ -1,6 +1,7 @@
 """The systemd unit is understood by systemd itself, and says what the documentation says."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import PREFIX, Settings
+from service.supervisor import KILL_AFTER_SECONDS
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "portal1400.service"
 COMMAND = "/opt/portal1400/.venv/bin/portal1400"
@@ -58,9 +60,10 @@ def test_it_sets_only_settings_that_exist() -> None:
 
 def test_it_gives_the_service_the_time_to_drain() -> None:
     (command,) = entries("ExecStart")
-    assert command == f"{COMMAND} serve"
+    assert re.fullmatch(re.escape(f"{COMMAND} serve --workers ") + r"\d+", command)
+    assert entries("ExecReload") == ["/bin/kill -HUP $MAINPID"]
     (seconds,) = entries("TimeoutStopSec")
-    assert float(seconds.removesuffix("s")) >= Settings.model_fields["shutdown_seconds"].default + 10
+    assert float(seconds.removesuffix("s")) >= Settings.model_fields["shutdown_seconds"].default + KILL_AFTER_SECONDS + 5
     assert entries("KillMode") == ["process"], "the embedded PostgreSQL must outlive the service's last commit"
 
 
