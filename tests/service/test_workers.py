@@ -74,7 +74,7 @@ async def test_a_worker_that_is_killed_comes_back_and_loses_nothing(two: Fleet) 
         async def is_back() -> bool:
             return len(two.worker_pids()) == 2 and before[0] not in two.worker_pids()
 
-        await eventually(is_back, 20)
+        await eventually(is_back, 90)
         await two.ready()
         await carriers.more(50)
     assert before[1] in two.worker_pids()
@@ -175,7 +175,7 @@ async def test_workers_end_when_their_supervisor_is_killed_and_the_next_one_take
         async def are_gone() -> bool:
             return not any(map(is_alive, workers))
 
-        await eventually(are_gone, 20)
+        await eventually(are_gone, 60)
     assert carriers.broken == []
     stored = {each for each in await two.stored() if each.startswith("orphaned")}
     assert carriers.acknowledged <= stored <= carriers.sent
