@@ -29,7 +29,7 @@ READY_SECONDS = 120.0
 
 def free_ports(count: int) -> int:
     """The first of `count` neighbouring ports that nobody has now."""
-    for first in range(20_000, 32_000, 17):
+    for first in range(20_000 + os.getpid() % 300 * 17, 32_000, 17):
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 probe = probes.enter_context(socket.socket())
