@@ -8,7 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from campaigns.migrate import MIGRATION_LOCK, UNLOCK_MIGRATIONS, migrate, shipped_migrations
+from campaigns.locks import MIGRATION_LOCK, if_free
+from campaigns.migrate import migrate, shipped_migrations
 from metrics.invariants import INVARIANTS, check
 from service import dump_tools
 from service.database import AWAY, Database
@@ -17,7 +18,6 @@ from service.manifest import BackupRefused, Manifest, collect, compare
 from service.rereading import reread
 
 SELECT_MAJOR = "SELECT current_setting('server_version_num')::integer / 10000"
-TRY_MIGRATIONS = "SELECT pg_try_advisory_lock($1)"
 NO_TIME_LIMITS = "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)"
 # What belongs to an extension of the server's owner is not ours to count.
 SELECT_OCCUPANTS = """
@@ -105,13 +105,10 @@ async def require_empty(connection: asyncpg.Connection) -> None:
 @asynccontextmanager
 async def _alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """Hold the lock that whoever makes tables takes, so that no service starts on what is being restored."""
-    if not await connection.fetchval(TRY_MIGRATIONS, MIGRATION_LOCK):
-        raise BackupRefused("a migration or another restore works on this database: wait for it, then look again")
-    try:
+    async with if_free(connection, MIGRATION_LOCK) as is_ours:
+        if not is_ours:
+            raise BackupRefused("a migration or another restore works on this database: wait for it, then look again")
         yield
-    finally:
-        if not connection.is_closed():
-            await connection.execute(UNLOCK_MIGRATIONS, MIGRATION_LOCK)
 
 
 async def _prove(connection: asyncpg.Connection, keyring: Keyring, manifest: Manifest, *, deep: bool) -> Proof:
