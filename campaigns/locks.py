@@ -13,9 +13,11 @@ MIGRATION_LOCK = 1400_0001
 """Who migrates the schema."""
 PARTITION_LOCK = 1400_0002
 """Who makes a day's partition."""
-INVARIANT_LOCK = 1400_0003
+RAISING_LOCK = 1400_0003
+"""Who raises the version counters."""
+INVARIANT_LOCK = 1400_0004
 """The one process of the cluster that checks the invariants, for as long as it lives."""
-DROP_LOCK = 1400_0004
+DROP_LOCK = 1400_0005
 """Who drops the partitions whose time is over."""
 APPLY_LOCK = 0x1400_0001
 """Who changes the book."""

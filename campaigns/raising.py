@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import asyncpg
 
+from campaigns.locks import RAISING_LOCK
 from campaigns.store import announce
 
-RAISING_LOCK = 1400_0003
 LOCK_RAISING = "SELECT pg_advisory_xact_lock($1)"
 
 # As of: the newest change in the figures stays what it was, because no figure changes.

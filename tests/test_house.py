@@ -76,3 +76,15 @@ def test_every_document_the_readme_names_is_there() -> None:
         for target in re.findall(r"\]\(([^)#]+)", source.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (source.parent / target).exists(), f"{document} names {target}"
+
+
+def test_every_advisory_lock_stands_in_the_one_table_and_no_two_are_the_same() -> None:
+    found = {
+        (module.__name__, name): value
+        for module in modules()
+        for name, value in vars(module).items()
+        if name.endswith(("_LOCK", "_LOCK_SPACE")) and isinstance(value, int)
+    }
+    table = {name: value for (module, name), value in found.items() if module == "campaigns.locks"}
+    assert len(set(table.values())) == len(table) > 6
+    assert {name: value for (_, name), value in found.items()} == table
