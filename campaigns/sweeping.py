@@ -7,12 +7,11 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.joining import Arrivals, join
+from campaigns.locks import SWEEP_LOCK
 from campaigns.matching import find_matches, match_charges
 from campaigns.settling import MoneyLine
 from campaigns.store import Key, announce, lock_accounts
 
-SWEEP_LOCK = 1400_0010
-"""Advisory lock: one sweeper in the whole cluster."""
 SWEEP_SLOT = 0
 MISSED_MAX = 1000
 UNJOINED_AFTER = timedelta(hours=24)
