@@ -58,6 +58,12 @@ def binaries(choice: str) -> Path:
 
 def start_server(folder: Path, choice: str) -> TestServer:
     """initdb and start in `folder`; as root the server runs as an ordinary user."""
+    make_data(folder, choice)
+    return launch(folder, choice)
+
+
+def make_data(folder: Path, choice: str) -> None:
+    """initdb in `folder`."""
     bin_folder = binaries(choice)
     user = _server_user()
     folder.chmod(0o755)
@@ -74,11 +80,10 @@ def start_server(folder: Path, choice: str) -> TestServer:
         cwd="/",
         **run_as,  # type: ignore[call-overload]  # user, group and groups go together or not at all
     )
-    return launch(folder, choice)
 
 
 def launch(folder: Path, choice: str) -> TestServer:
-    """Start the server whose data lies in `folder`, and wait until it is ready."""
+    """Start the server whose data lies in `folder`, also after it was killed there, and wait until it is ready."""
     user = _server_user()
     run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     data = folder / "data"
@@ -97,13 +102,15 @@ def launch(folder: Path, choice: str) -> TestServer:
     arguments = [str(binaries(choice) / "postgres"), "-D", str(data)]
     for name, value in settings.items():
         arguments += ["-c", f"{name}={value}"]
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=output, cwd="/", start_new_session=True, **run_as)  # type: ignore[call-overload]  # as above
     deadline = time.monotonic() + 30
     pid_file = data / "postmaster.pid"
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError, IndexError):
-            if pid_file.read_text().splitlines()[7].strip() in ("ready", "standby"):
+            lines = pid_file.read_text().splitlines()
+            # A server that was killed left its file behind.
+            if lines[0].strip() == str(process.pid) and lines[7].strip() in ("ready", "standby"):
                 return TestServer(folder, process, log)
         if process.poll() is not None:
             break

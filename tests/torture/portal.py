@@ -1,0 +1,214 @@
+"""The real service as an operator runs it: `portal1400 serve`, its processes, and what brings it back."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from tests.torture.processes import children, is_alive, send
+
+ROOT = Path(__file__).parents[2]
+SECRET_KEY = "a key for the torture, long enough to be one, known to everybody"
+GONE = (aiohttp.ClientError, OSError, TimeoutError)
+WATCH_SECONDS = 0.1
+RESTART_SECONDS = 0.3
+READY_SECONDS = 45.0
+SETTINGS = {
+    "PORTAL1400_LOG_FORMAT": "json",
+    "PORTAL1400_SECRET_KEY": SECRET_KEY,
+    # Short limits: what waits ten seconds in a data centre must not decide how long a seed takes here.
+    "PORTAL1400_STATEMENT_SECONDS": "3",
+    "PORTAL1400_SHUTDOWN_SECONDS": "5",
+    "PORTAL1400_INVARIANT_SECONDS": "5",
+}
+
+
+class PortalFailed(Exception):
+    """The service could not be brought to where the torture needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a worker's metrics."""
+
+    worker: int
+    value: float
+
+
+class Portal:
+    """`portal1400 serve --workers N`, started again whenever it ends, as systemd would."""
+
+    def __init__(self, folder: Path, data_dir: Path, database_url: str, workers: int) -> None:
+        self._log = folder / "serve.log"
+        self._workers = workers
+        self.port, self._internal = _free_ports(workers)
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
+        self.environ |= SETTINGS | {
+            "PORTAL1400_DATA_DIR": str(data_dir),
+            "PORTAL1400_DATABASE_URL": database_url,
+            "PORTAL1400_LISTEN": f"127.0.0.1:{self.port}",
+            "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{self._internal}",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._expected_end = False
+        self._is_wanted = False
+        self.starts = 0
+        self.complaints: list[str] = []
+
+    @property
+    def target(self) -> str:
+        """The address of the public listener."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def supervisor(self) -> int:
+        """The process that `serve` is; 0 when it is not running."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else 0
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that serve; with one worker it may be the process of `serve` itself."""
+        supervisor = self.supervisor
+        if not supervisor:
+            return []
+        return children(supervisor) or [supervisor]
+
+    def start(self) -> None:
+        """Bring it up and keep it up."""
+        self._is_wanted = True
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_up())
+
+    async def hold_down(self) -> None:
+        """Kill everything of it at once (SIGKILL) and keep it down until `start`."""
+        self._is_wanted = False
+        self.kill([*self.worker_pids, self.supervisor])
+        await self.gone()
+
+    def kill(self, pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal that may end the service without anybody being to blame."""
+        if self.supervisor in pids and number is not signal.SIGHUP:
+            self._expected_end = True
+        send([pid for pid in pids if pid], number)
+
+    async def gone(self) -> None:
+        """Wait until no process of the last start is left."""
+        if self._process is not None:
+            family = [self._process.pid, *children(self._process.pid)]
+            deadline = time.monotonic() + 15
+            while any(map(is_alive, family)):
+                if time.monotonic() > deadline:
+                    raise PortalFailed("processes of the service outlive their end by 15 s")
+                self._process.poll()
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> int | None:
+        """End it in an orderly way; returns its exit code."""
+        self._is_wanted = False
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+            self._watch = None
+        process = self._process
+        if process is None:
+            return None
+        family = [process.pid, *children(process.pid)]
+        self._expected_end = True
+        send([process.pid], signal.SIGTERM)
+        try:
+            await asyncio.to_thread(process.wait, 20)
+        except subprocess.TimeoutExpired:
+            self.complaints.append("serve did not end within 20 s of SIGTERM")
+        send(family, signal.SIGKILL)
+        return await asyncio.to_thread(process.wait, 5)
+
+    async def ready(self) -> None:
+        """Wait until every worker says that it can accept."""
+        deadline = time.monotonic() + READY_SECONDS
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
+            for worker in range(self._workers):
+                while True:
+                    with suppress(*GONE):
+                        async with http.get(f"http://127.0.0.1:{self._internal + worker}/readyz") as answer:
+                            if answer.status == 200:
+                                break
+                    if time.monotonic() > deadline:
+                        raise PortalFailed(f"worker {worker} is not ready after {READY_SECONDS:g} s")
+                    await asyncio.sleep(0.05)
+
+    async def metric(self, name: str) -> list[Sample]:
+        """A gauge or counter without labels, from every worker that has it. Raises PortalFailed when one is mute."""
+        found: list[Sample] = []
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            for worker in range(self._workers):
+                try:
+                    async with http.get(f"http://127.0.0.1:{self._internal + worker}/metrics") as answer:
+                        text = await answer.text()
+                except GONE as error:
+                    raise PortalFailed(f"worker {worker} tells no metrics ({type(error).__name__})") from None
+                match = re.search(rf"^{re.escape(name)} (\S+)", text, re.MULTILINE)
+                if match:
+                    found.append(Sample(worker, float(match[1])))
+        return found
+
+    async def run(self, *arguments: str, database_url: str) -> subprocess.CompletedProcess[str]:
+        """One command of the portal beside the service, on the database itself."""
+        environ = self.environ | {"PORTAL1400_DATABASE_URL": database_url}
+        words = [sys.executable, "-m", "service", *arguments]
+        return await asyncio.to_thread(
+            subprocess.run, words, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+        )
+
+    async def _keep_up(self) -> None:
+        while True:
+            if self._is_wanted and not self.supervisor:
+                if self._process is not None:
+                    self._judge_end()
+                    await asyncio.sleep(RESTART_SECONDS)
+                self._launch()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _launch(self) -> None:
+        self.starts += 1
+        self._expected_end = False
+        self._started = time.monotonic()
+        words = [sys.executable, "-m", "service", "serve", "--workers", str(self._workers)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(words, env=self.environ, cwd=ROOT, stdout=log, stderr=log)
+
+    def _judge_end(self) -> None:
+        """One that ends soon after its start found its port taken by workers of the last; any other has failed."""
+        assert self._process is not None
+        if not self._expected_end and time.monotonic() - self._started > 10:
+            self.complaints.append(f"serve ended by itself with exit code {self._process.returncode}")
+
+
+def _free_ports(workers: int) -> tuple[int, int]:
+    """A public port, and the first of `workers` internal ports in a row."""
+    while True:
+        with socket.socket() as public, socket.socket() as inside:
+            public.bind(("127.0.0.1", 0))
+            inside.bind(("127.0.0.1", 0))
+            port, first = int(public.getsockname()[1]), int(inside.getsockname()[1])
+        wanted = range(first, first + workers)
+        if port not in wanted and first + workers < 65536 and all(map(_is_free, wanted)):
+            return port, first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
