@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.torture.processes import children, is_alive, send
+from tests.torture.processes import children, send, with_environment
 
 ROOT = Path(__file__).parents[2]
 SECRET_KEY = "a key for the torture, long enough to be one, known to everybody"
@@ -62,6 +62,7 @@ class Portal:
         self._watch: asyncio.Task[None] | None = None
         self._expected_end = False
         self._is_wanted = False
+        self._started = 0.0
         self.starts = 0
         self.complaints: list[str] = []
 
@@ -83,6 +84,11 @@ class Portal:
             return []
         return children(supervisor) or [supervisor]
 
+    @property
+    def all_pids(self) -> list[int]:
+        """Every living process of it, also workers whose supervisor was killed."""
+        return with_environment(f"PORTAL1400_DATA_DIR={self.environ['PORTAL1400_DATA_DIR']}")
+
     def start(self) -> None:
         """Bring it up and keep it up."""
         self._is_wanted = True
@@ -92,25 +98,21 @@ class Portal:
     async def hold_down(self) -> None:
         """Kill everything of it at once (SIGKILL) and keep it down until `start`."""
         self._is_wanted = False
-        self.kill([*self.worker_pids, self.supervisor])
-        await self.gone()
+        deadline = time.monotonic() + 15
+        while pids := self.all_pids:
+            # Again and again: a supervisor may have started one more in between.
+            self.kill(pids)
+            if time.monotonic() > deadline:
+                raise PortalFailed("processes of the service outlive SIGKILL by 15 s")
+            if self._process is not None:
+                self._process.poll()
+            await asyncio.sleep(0.02)
 
     def kill(self, pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal that may end the service without anybody being to blame."""
         if self.supervisor in pids and number is not signal.SIGHUP:
             self._expected_end = True
         send([pid for pid in pids if pid], number)
-
-    async def gone(self) -> None:
-        """Wait until no process of the last start is left."""
-        if self._process is not None:
-            family = [self._process.pid, *children(self._process.pid)]
-            deadline = time.monotonic() + 15
-            while any(map(is_alive, family)):
-                if time.monotonic() > deadline:
-                    raise PortalFailed("processes of the service outlive their end by 15 s")
-                self._process.poll()
-                await asyncio.sleep(0.02)
 
     async def stop(self) -> int | None:
         """End it in an orderly way; returns its exit code."""
@@ -122,15 +124,20 @@ class Portal:
         process = self._process
         if process is None:
             return None
-        family = [process.pid, *children(process.pid)]
         self._expected_end = True
         send([process.pid], signal.SIGTERM)
         try:
             await asyncio.to_thread(process.wait, 20)
         except subprocess.TimeoutExpired:
             self.complaints.append("serve did not end within 20 s of SIGTERM")
-        send(family, signal.SIGKILL)
+        send(self.all_pids, signal.SIGKILL)
         return await asyncio.to_thread(process.wait, 5)
+
+    async def restart(self) -> None:
+        """End it in an orderly way and bring it back."""
+        await self.stop()
+        self.start()
+        await self.ready()
 
     async def ready(self) -> None:
         """Wait until every worker says that it can accept."""

@@ -41,3 +41,15 @@ def is_alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return False
+
+
+def with_environment(setting: str) -> list[int]:
+    """Every living process that was started with `NAME=value` in its environment."""
+    found: list[int] = []
+    wanted = setting.encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
