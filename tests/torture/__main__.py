@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.torture.disk import WHY_NOT, SmallDisk
-from tests.torture.rig import Cluster, make_template
+from tests.torture.disk import WHY_NOT
+from tests.torture.rig import Cluster, make_template, prepared
 from tests.torture.seed import HEADER, Choice, deliveries, planned, play
 
 
@@ -25,10 +26,11 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--seeds", type=seeds_of, default="1-50", metavar="A-B,C", help="which seeds (default 1-50)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="load per seed (default 12)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="load per seed (default 10)")
     parser.add_argument("--rate", type=float, default=120.0, help="messages a second (default 120)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (default 2)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep log and local files of a failed seed there")
+    parser.add_argument("--keep-all", action="store_true", help="with --keep, keep those of seeds that passed too")
     parser.add_argument("--go-on", action="store_true", help="play the other seeds after a failed one")
     parser.add_argument("--list", action="store_true", help="print the schedules and play nothing")
     return parser.parse_args()
@@ -37,11 +39,16 @@ def arguments() -> argparse.Namespace:
 async def main() -> int:
     """0 when every seed passed."""
     asked = arguments()
-    choice = Choice(asked.seconds, asked.rate, asked.workers, asked.keep)
+    choice = Choice(asked.seconds, asked.rate, asked.workers, asked.keep, asked.keep_all)
     if asked.list:
         for seed in asked.seeds:
             tell_schedule(seed, choice, with_disk=True)
         return 0
+    task = asyncio.current_task()
+    assert task is not None
+    # Whoever ends us: nothing is left mounted and no process behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="torture-") as written:
         place = Path(written)
         with_disk, cluster = await asyncio.to_thread(prepared, place)
@@ -50,19 +57,6 @@ async def main() -> int:
             return await campaign(asked, choice, cluster, place, with_disk=with_disk)
         finally:
             cluster.stop()
-
-
-def prepared(place: Path) -> tuple[bool, Cluster]:
-    """Whether disks can be played here, and a PostgreSQL in `place`."""
-    # The server runs as another user than root and has to reach its folder.
-    place.chmod(0o755)
-    trial, folder = place / "trial", place / "postgres"
-    for each in (trial, folder):
-        each.mkdir()
-    disk = SmallDisk(trial)
-    with_disk = disk.is_real
-    disk.close()
-    return with_disk, Cluster(folder)
 
 
 async def campaign(
@@ -100,4 +94,8 @@ def tell_schedule(seed: int, choice: Choice, *, with_disk: bool) -> None:
         print(f"  {fault.line()}")
 
 
-sys.exit(asyncio.run(main()))
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main()))
+    except asyncio.CancelledError:
+        sys.exit("torture: ended before its end; nothing is judged")

@@ -15,6 +15,7 @@ from service.simulate.message import Sms
 from service.simulate.posting import Poster
 from service.simulate.senders import KannelSender, Reply, Request, Sender, Verdict
 from service.simulate.soap_sender import SoapSender
+from tests.torture.clock import SeedClock
 from tests.torture.events import Clerk
 from tests.torture.ledger import Ledger
 from tests.torture.stream import FRESHNESS, Delivery, damaged
@@ -30,11 +31,12 @@ GONE = (aiohttp.ClientError, OSError, TimeoutError)
 class Carriers:
     """Plays deliveries against `target` (the address of the public listener)."""
 
-    def __init__(self, target: str, clerk: Clerk, ledger: Ledger, seed: int) -> None:
+    def __init__(self, target: str, clerk: Clerk, ledger: Ledger, seed: int, clock: SeedClock) -> None:
         self._target = target
         self._clerk = clerk
         self._ledger = ledger
         self._seed = seed
+        self._clock = clock
         self._limit = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._cutter = Poster(target, 1, 0)
         makers: dict[str, type[Sender]] = {"kannel": KannelSender, "vn_soap_mo": SoapSender}
@@ -60,11 +62,9 @@ class Carriers:
 
     async def play(self, deliveries: Sequence[Delivery]) -> list[asyncio.Task[None]]:
         """Send each at its due time; returns when the last has been started, with those still under way."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         tasks: set[asyncio.Task[None]] = set()
         for delivery in deliveries:
-            await asyncio.sleep(max(0.0, started + delivery.due - loop.time()))
+            await self._clock.until(delivery.due)
             task = asyncio.create_task(self._deliver(delivery))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -162,6 +162,7 @@ class Carriers:
             self.answers["none"] += 1
             return None
         self.answers[str(answer.status)] += 1
+        self._clock.answered()
         after = answer.headers.get("retry-after", "")
         return Reply(answer.status, answer.content_type, body, float(after) if after.isdecimal() else None)
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
+from tests.torture.clock import SeedClock
 from tests.torture.plan import Fault, Name
 from tests.torture.processes import send
 from tests.torture.proxy import Mode
@@ -12,14 +13,17 @@ from tests.torture.rig import Rig
 Act = Callable[[Rig, Fault], Awaitable[None]]
 
 
-async def play(rig: Rig, faults: Sequence[Fault]) -> None:
+async def play(rig: Rig, faults: Sequence[Fault], clock: SeedClock) -> None:
     """Every fault at its time; returns when the last is over. Whatever one raises ends the seed."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    async with asyncio.TaskGroup() as group:
+    under_way = []
+    try:
         for fault in faults:
-            await asyncio.sleep(max(0.0, started + fault.at - loop.time()))
-            group.create_task(_once(rig, fault))
+            await clock.until(fault.at)
+            under_way.append(asyncio.create_task(_once(rig, fault)))
+        await asyncio.gather(*under_way)
+    finally:
+        for task in under_way:
+            task.cancel()
 
 
 async def _once(rig: Rig, fault: Fault) -> None:

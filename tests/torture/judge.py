@@ -42,21 +42,25 @@ FROM campaign_total AS t JOIN campaign AS c ON c.id = t.campaign_id GROUP BY c.s
 """
 
 
+Row = Mapping[str, Any]
+"""One row of a statement above, by column."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the database holds, by id."""
 
-    rows: Mapping[Key, asyncpg.Record]
+    rows: Mapping[Key, Row]
     twice: list[Key]
     conflicts: Mapping[Key, int]
-    shown: Mapping[str, asyncpg.Record]
+    shown: Mapping[str, Row]
 
 
 async def facts(dsn: str) -> Facts:
     """Read them all, past the proxy and past the service."""
     connection = await asyncpg.connect(dsn)
     try:
-        rows: dict[Key, asyncpg.Record] = {}
+        rows: dict[Key, Row] = {}
         twice: list[Key] = []
         for kind, sql in (
             (Kind.MESSAGE, STORED_MESSAGES),
@@ -67,12 +71,12 @@ async def facts(dsn: str) -> Facts:
                 key = (row["code"], kind, row["native_id"])
                 if key in rows:
                     twice.append(key)
-                rows[key] = row
+                rows[key] = dict(row)
         conflicts = {
             (row["code"], Kind(row["kind"]), row["native_id"]): int(row["count"])
             for row in await connection.fetch(CONFLICTS)
         }
-        shown = {row["slug"]: row for row in await connection.fetch(SHOWN)}
+        shown = {row["slug"]: dict(row) for row in await connection.fetch(SHOWN)}
     finally:
         await connection.close()
     return Facts(rows, twice, conflicts, shown)
@@ -108,7 +112,7 @@ def judged(held: Facts, ledger: Ledger) -> list[str]:
     return [*found.sentences(), *ledger.complaints]
 
 
-def _is_this(row: asyncpg.Record, event: Event) -> bool:
+def _is_this(row: Row, event: Event) -> bool:
     meaning = event.meaning
     if event.kind is not Kind.MESSAGE:
         return bool(row["reading"] == meaning.reading and row["amount_vnd"] == meaning.vnd)
@@ -181,7 +185,7 @@ def has_unclaimed(data_dir: Path) -> bool:
     return False
 
 
-def compared(published: Mapping[str, Any], shown: Mapping[str, asyncpg.Record]) -> list[str]:
+def compared(published: Mapping[str, Any], shown: Mapping[str, Row]) -> list[str]:
     """What a worker publishes for each campaign against what the database's own sums are."""
     wrong: list[str] = []
     for slug, totals in published.items():

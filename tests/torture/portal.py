@@ -21,7 +21,7 @@ SECRET_KEY = "a key for the torture, long enough to be one, known to everybody"
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
 WATCH_SECONDS = 0.1
 RESTART_SECONDS = 0.3
-READY_SECONDS = 45.0
+READY_SECONDS = 120.0
 SETTINGS = {
     "PORTAL1400_LOG_FORMAT": "json",
     "PORTAL1400_SECRET_KEY": SECRET_KEY,

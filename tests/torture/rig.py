@@ -130,6 +130,19 @@ class Rig:
         await self.portal.ready()
 
 
+def prepared(place: Path) -> tuple[bool, Cluster]:
+    """Whether disks can be played here, and a PostgreSQL in `place`."""
+    # The server runs as another user than root and has to reach its folder.
+    place.chmod(0o755)
+    trial, folder = place / "trial", place / "postgres"
+    for each in (trial, folder):
+        each.mkdir()
+    disk = SmallDisk(trial)
+    with_disk = disk.is_real
+    disk.close()
+    return with_disk, Cluster(folder)
+
+
 async def make_template(cluster: Cluster, folder: Path) -> None:
     """A migrated database with the book applied, to be cloned for each seed."""
     admin = await asyncpg.connect(cluster.dsn("postgres"))

@@ -18,6 +18,7 @@ from campaigns.apply import book_from_file, load
 from service.simulate.links import links_of
 from tests.torture import faults, judge
 from tests.torture.carriers import Carriers
+from tests.torture.clock import SeedClock, StoodStill
 from tests.torture.ledger import Ledger
 from tests.torture.plan import Fault, plan, possible
 from tests.torture.portal import PortalFailed
@@ -26,7 +27,7 @@ from tests.torture.stream import Delivery, Stream
 from tests.torture.viewers import Viewers
 
 STREAMS, POLLERS = 4, 3
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 ADOPT_SECONDS = 6.0
 """So long a spool file without a worker may wait here; then the service is restarted, which adopts at once."""
 LOOK_SECONDS = 0.2
@@ -37,10 +38,11 @@ SPOOLED = "portal1400_spool_records"
 class Choice:
     """How seeds are played."""
 
-    seconds: float = 12.0
+    seconds: float = 10.0
     rate: float = 120.0
     workers: int = 2
     keep: Path | None = None
+    keep_all: bool = False
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class Verdict:
     stored: int = 0
     frames: int = 0
     starts: int = 0
+    healed_seconds: float = 0.0
+    """From the last fault until everything was answered and the spool was empty."""
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
     kept: Path | None = None
@@ -63,14 +67,17 @@ class Verdict:
         """One row of the campaign's table; faults by their number."""
         counts = Counter(each.name.value for each in self.faults)
         done = " ".join(f"{name}{f'x{count}' if count > 1 else ''}" for name, count in sorted(counts.items()))
-        return (
-            f"{self.seed:5} {self.sent:6} {self.acknowledged:6} {self.spooled:6} {self.stored:6} {self.frames:6} "
-            f"{self.starts:3} {self.seconds:6.1f} s  {'FAILED' if self.wrong else 'ok    '}  {done}"
-        )
+        figures = (self.seed, self.sent, self.acknowledged, self.spooled, self.stored, self.frames, self.starts)
+        seconds = f"{self.healed_seconds:8.1f} {self.seconds:8.1f}"
+        return _columns(figures) + f" {seconds}  {'FAILED' if self.wrong else 'ok    '}  {done}"
+
+
+def _columns(values: Sequence[object]) -> str:
+    return " ".join(f"{value!s:>8}" for value in values)
 
 
 HEADER = (
-    f"{'seed':>5} {'sent':>6} {'acked':>6} {'spool':>6} {'stored':>6} {'frames':>6} {'up':>3} {'took':>8}  verdict"
+    _columns(("seed", "sent", "acked", "spooled", "stored", "frames", "starts", "healed s", "took s")) + "  verdict"
 )
 
 
@@ -100,11 +107,11 @@ async def play(seed: int, cluster: Cluster, choice: Choice, place: Path) -> Verd
             try:
                 await _under_fire(rig, seed, choice, verdict)
             finally:
-                if verdict.wrong and choice.keep:
+                if choice.keep and (verdict.wrong or choice.keep_all):
                     verdict.kept = choice.keep / f"seed{seed}"
                     await asyncio.to_thread(rig.disk.copy_to, verdict.kept / "disk")
                     shutil.copy(folder / "serve.log", verdict.kept)
-    except PortalFailed as failed:
+    except (PortalFailed, StoodStill) as failed:
         verdict.wrong.append(str(failed))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,21 +122,24 @@ async def play(seed: int, cluster: Cluster, choice: Choice, place: Path) -> Verd
 async def _under_fire(rig: Rig, seed: int, choice: Choice, verdict: Verdict) -> None:
     stream, planned_deliveries = deliveries(seed, choice)
     ledger, slugs = Ledger(), [campaign.slug for campaign in load_slugs()]
-    viewers = Viewers(rig.portal.target, slugs, streams=STREAMS, pollers=POLLERS)
-    async with Carriers(rig.portal.target, stream.clerk, ledger, seed) as carriers:
+    clock = SeedClock()
+    viewers = Viewers(rig.portal.target, slugs, clock, streams=STREAMS, pollers=POLLERS)
+    async with Carriers(rig.portal.target, stream.clerk, ledger, seed, clock) as carriers:
         viewers.start()
-        watch = asyncio.create_task(_watch_spool(rig, verdict))
+        beside = [asyncio.create_task(clock.run()), asyncio.create_task(_watch_spool(rig, verdict))]
         try:
-            fire = asyncio.create_task(faults.play(rig, verdict.faults))
-            under_way = await carriers.play(planned_deliveries)
-            await fire
-            carriers.finishing = True
+            under_way, _ = await asyncio.gather(
+                carriers.play(planned_deliveries), faults.play(rig, verdict.faults, clock)
+            )
+            carriers.finishing, healing = True, time.monotonic()
             await rig.heal()
             await _finished(under_way, verdict)
             await _spool_emptied(rig, verdict)
+            verdict.healed_seconds = time.monotonic() - healing
             await asyncio.sleep(1.2)
         finally:
-            watch.cancel()
+            for task in beside:
+                task.cancel()
             await viewers.stop()
     held = await judge.facts(rig.dsn)
     verdict.sent, verdict.acknowledged = len(ledger.ids), ledger.acknowledged

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tests.torture.clock import SeedClock
+
 RECONNECT_SECONDS = 0.2
 POLL_SECONDS = 0.15
 SILENCE_SECONDS = 12.0
@@ -19,9 +21,10 @@ COMPLAINTS_MAX = 20
 class Viewers:
     """Some viewers of each kind, from `start` to `stop`."""
 
-    def __init__(self, target: str, slugs: list[str], *, streams: int, pollers: int) -> None:
+    def __init__(self, target: str, slugs: list[str], clock: SeedClock, *, streams: int, pollers: int) -> None:
         self._target = target
         self._slugs = slugs
+        self._clock = clock
         self._counts = streams, pollers
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: dict[tuple[str, int], bytes] = {}
@@ -47,6 +50,7 @@ class Viewers:
     def _look(self, body: bytes, shown: dict[str, int]) -> None:
         """One totals object. `shown`: the versions this connection has shown, by campaign."""
         self.frames += 1
+        self._clock.answered()
         totals: dict[str, Any] = orjson.loads(body)
         slug, version = str(totals["campaign"]), int(totals["version"])
         before = shown.get(slug, -1)
