@@ -14,6 +14,8 @@ from service.settings import Settings
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 """What asyncpg raises when the server is not there, dies in the middle of an exchange, or refuses."""
 CONNECT_SECONDS = 5.0
+KEEPALIVE_SECONDS = 10
+"""After so long a silence, and three more without an answer, the server believes that we are gone."""
 MAJORS = range(15, 19)
 POOL_CONNECTIONS_MAX = 6
 
@@ -92,6 +94,7 @@ class Database:
 
         Always to a server that takes writes: a standby would show old totals and store nothing.
         """
+        idle_seconds = 0.0 if may_take_long else self._settings.statement_seconds
         return await self.servers.connect(
             CONNECT_SECONDS,
             command_timeout=None if may_take_long else self._settings.statement_seconds + 1,
@@ -100,6 +103,13 @@ class Database:
                 "synchronous_commit": "on",
                 "statement_timeout": str(int(self._settings.statement_seconds * 1000)),
                 "lock_timeout": str(int(self._settings.statement_seconds * 1000)),
+                # A network that goes silent in the middle of a transaction leaves it open on the server, with
+                # its locks: on rows that the repeat waits for, and on the account.
+                "idle_in_transaction_session_timeout": str(int(idle_seconds * 1000)),
+                # And outside a transaction, the locks of the session: the slot, and what is done once in a cluster.
+                "tcp_keepalives_idle": str(KEEPALIVE_SECONDS),
+                "tcp_keepalives_interval": str(KEEPALIVE_SECONDS),
+                "tcp_keepalives_count": "3",
                 "timezone": "UTC",
                 "jit": "off",
             },

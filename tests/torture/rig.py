@@ -10,7 +10,7 @@ import asyncpg
 
 from campaigns.migrate import migrate
 from service.gateway_tables import CHARGING_TO_COME
-from tests.postgres import TestServer, make_data, run_server
+from tests.postgres import TestServer, launch, make_data
 from tests.torture.disk import SmallDisk
 from tests.torture.portal import Portal, PortalFailed
 from tests.torture.processes import children, family, is_alive, send
@@ -29,7 +29,7 @@ class Cluster:
         self._choice = choice
         self._starting = asyncio.Lock()
         make_data(folder, choice)
-        self._server: TestServer = run_server(folder, choice)
+        self._server: TestServer = launch(folder, choice)
 
     @property
     def socket(self) -> Path:
@@ -67,7 +67,7 @@ class Cluster:
                 if self._server.process.poll() is None:
                     return
                 try:
-                    self._server = await asyncio.to_thread(run_server, self._folder, self._choice)
+                    self._server = await asyncio.to_thread(launch, self._folder, self._choice)
                 except RuntimeError:
                     # Backends of the one that was killed may still hold its memory.
                     await asyncio.sleep(0.2)
