@@ -43,6 +43,7 @@ class Carriers:
         self._senders = {
             link.account: makers[link.protocol](link) for link in clerk.links.values() if link.protocol in makers
         }
+        self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self.answers: Counter[str] = Counter()
         self.finishing = False
@@ -57,18 +58,20 @@ class Carriers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self._session is not None
         await self._session.close()
 
     async def play(self, deliveries: Sequence[Delivery]) -> list[asyncio.Task[None]]:
         """Send each at its due time; returns when the last has been started, with those still under way."""
-        tasks: set[asyncio.Task[None]] = set()
         for delivery in deliveries:
             await self._clock.until(delivery.due)
             task = asyncio.create_task(self._deliver(delivery))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        return [*tasks]
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return [*self._tasks]
 
     async def _deliver(self, delivery: Delivery) -> None:
         # Chance of its own: what happens to one delivery does not move what happens to the next.

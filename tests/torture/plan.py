@@ -95,6 +95,13 @@ def _late(chance: random.Random, at: float) -> list[Fault]:
     return [Fault(at, Name.LATENCY, chance.uniform(1.0, 4.0), chance.choice((5, 30, 200, 600)))]
 
 
+def _resets_of_a_slow_way(chance: random.Random, at: float) -> list[Fault]:
+    """So slow that every writer is always inside a transaction, and so quick that nothing goes to the spool."""
+    seconds = chance.uniform(3.0, 4.0)
+    resets = [Fault(at + chance.uniform(0.3, seconds), Name.RESET) for _ in range(5)]
+    return [Fault(at, Name.LATENCY, seconds, chance.choice((25, 40))), *resets]
+
+
 DATABASE_ACTS: Sequence[Act] = (
     _inside_an_outage(Name.POWER_CUT),
     _lasting(Name.FREEZE_POSTGRES, 0.5, 4.0),
@@ -113,6 +120,7 @@ DATABASE_ACTS: Sequence[Act] = (
     _inside_an_outage(Name.RESTART),
     _lasting(Name.DROP, 0.0, 0.0),
     _inside_an_outage(Name.ROLL),
+    _resets_of_a_slow_way,
 )
 PROCESS_FAULTS: Sequence[tuple[Name, int]] = (
     (Name.KILL_WORKER, 5),

@@ -104,16 +104,16 @@ async def play(seed: int, cluster: Cluster, choice: Choice, place: Path) -> Verd
     try:
         async with rigged(folder, cluster, f"torture_{seed}", choice.workers) as rig:
             verdict.faults = planned(seed, choice, with_disk=rig.disk.is_real)
-            try:
-                await _under_fire(rig, seed, choice, verdict)
-            finally:
-                if choice.keep and (verdict.wrong or choice.keep_all):
-                    verdict.kept = choice.keep / f"seed{seed}"
-                    await asyncio.to_thread(rig.disk.copy_to, verdict.kept / "disk")
-                    shutil.copy(folder / "serve.log", verdict.kept)
+            await _under_fire(rig, seed, choice, verdict)
+            if choice.keep and (verdict.wrong or choice.keep_all):
+                await asyncio.to_thread(rig.disk.copy_to, choice.keep / f"seed{seed}" / "disk")
     except (PortalFailed, StoodStill) as failed:
         verdict.wrong.append(str(failed))
     finally:
+        if choice.keep and (verdict.wrong or choice.keep_all):
+            verdict.kept = choice.keep / f"seed{seed}"
+            verdict.kept.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "serve.log", verdict.kept)
         shutil.rmtree(folder, ignore_errors=True)
     verdict.seconds = time.monotonic() - began
     return verdict
