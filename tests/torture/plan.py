@@ -96,10 +96,12 @@ def _late(chance: random.Random, at: float) -> list[Fault]:
 
 
 def _resets_of_a_slow_way(chance: random.Random, at: float) -> list[Fault]:
-    """So slow that every writer is always inside a transaction, and so quick that nothing goes to the spool."""
-    seconds = chance.uniform(3.0, 4.0)
-    resets = [Fault(at + chance.uniform(0.3, seconds), Name.RESET) for _ in range(5)]
-    return [Fault(at, Name.LATENCY, seconds, chance.choice((25, 40))), *resets]
+    """So slow that every writer is always inside a transaction, and so quick that nothing waits for the spool.
+
+    A second between resets: after one the circuit is open until the replay has stored something again.
+    """
+    resets = [Fault(at + second + chance.uniform(0.6, 1.0), Name.RESET) for second in range(4)]
+    return [Fault(at, Name.LATENCY, 4.2, chance.choice((10, 15, 20))), *resets]
 
 
 DATABASE_ACTS: Sequence[Act] = (

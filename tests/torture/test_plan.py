@@ -32,7 +32,7 @@ def test_every_fault_has_its_row(table: dict[Name, object]) -> None:
 
 
 def test_a_machine_without_a_small_disk_plays_the_rest_at_the_same_times() -> None:
-    faults = plan(17, 10)
+    faults = plan(18, 10)
     left = possible(faults, with_disk=False, with_supervisor=True)
     assert left == [each for each in faults if each.name not in ON_THE_DISK]
     assert left != faults
