@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from aiohttp import web
@@ -93,7 +93,7 @@ class Streams:
             response: web.StreamResponse = problem(503, "full", "Full", "too many viewers; try again soon")
             response.headers["Retry-After"] = "5"
             return response
-        head = HEAD % format_datetime(self._clock(), usegmt=True).encode()
+        head = HEAD % format_datetime(self._clock().astimezone(UTC), usegmt=True).encode()
         return _Seated(self.audience, slug, head)
 
 

@@ -42,7 +42,13 @@ ACCOUNT_CALLBACKS_MAX = 3
 AT_ONCE = 12
 PATIENCE_SECONDS = 25.0
 # Panels whose only good answer is zero.
-BELONG_AT_ZERO = {"Invariants broken A", "Invariants, one by one A", "Public requests shed A"}
+BELONG_AT_ZERO = {
+    "Invariants broken A",
+    "Invariants, one by one A",
+    "Public requests shed A",
+    "Callbacks in the spool A",
+    "Oldest callback in the spool A",
+}
 # Alerts that wait for nothing, and for which the load gives a reason.
 FIRING_AT_ONCE = {
     "Portal1400CallbackTurnedAway",

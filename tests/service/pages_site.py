@@ -154,9 +154,13 @@ class Site:
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         app.add_routes(pages.routes(self.board, book, self.read_series, clock))
 
+        async def seat(_app: web.Application) -> None:
+            streams.start()
+
         async def let_go(_app: web.Application) -> None:
             streams.end()
 
+        app.on_startup.append(seat)
         app.on_shutdown.append(let_go)
         return app
 

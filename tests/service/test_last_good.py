@@ -46,4 +46,4 @@ async def test_what_cannot_be_read_is_no_copy(portal: Portal, tmp_path: Path) ->
     copy = last_good_of("live", portal.service.intake.shelf.book, [])
     keep_last_good(tmp_path, SEALER, copy)
     assert find_last_good(tmp_path, SEALER) == copy
-    assert names_in(tmp_path) == ["book.toml", "last-good.sealed", "spool"]
+    assert [name for name in names_in(tmp_path) if "good" in name] == ["last-good.sealed"]
