@@ -60,7 +60,8 @@ def shedding(level: Callable[[], int], count: Callable[[str], None]) -> Middlewa
     @web.middleware
     async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
         now = level()
-        if not now:
+        # What is no GET is refused below anyhow, and more truly.
+        if not now or request.method != "GET":
             return await handler(request)
         surface = surface_of(request.path)
         if now < surface.refused_from:

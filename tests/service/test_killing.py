@@ -100,6 +100,17 @@ class Installation:
             assert time.monotonic() < deadline, (self.folder / "serve.log").read_text()[-2000:]
             await asyncio.sleep(0.05)
 
+    async def replayed(self, http: aiohttp.ClientSession) -> None:
+        """Wait until what was acknowledged from the spool meanwhile is in the database."""
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(*GONE):
+                async with http.get(f"http://127.0.0.1:{self.internal_port}/metrics") as answer:
+                    if "\nportal1400_spool_records 0.0\n" in await answer.text():
+                        return
+            assert time.monotonic() < deadline, "the spool does not empty"
+            await asyncio.sleep(0.05)
+
     def pids(self) -> dict[str, int]:
         """The processes a round may kill."""
         state = read_state(Places(self.data_dir))
@@ -249,6 +260,7 @@ async def test_whatever_is_killed_what_was_acknowledged_is_stored_once(
                 stop.set()
                 await playing
             assert len(site.acknowledged) > before
+            await site.replayed(http)
             await compare(site)
     await verify(site)
 
