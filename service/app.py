@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from campaigns.book import Book, Campaign
 from campaigns.booking import load_book
-from campaigns.folding import CHARGE_CAUSE
 from campaigns.ledger import Series, select_series
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
@@ -26,6 +24,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
 from service.circuit import Circuit
+from service.counting import Counting
 from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
 from service.doors import Doors
 from service.feed import Feed
@@ -102,6 +101,7 @@ class Service:
             outcomes=[outcome.value for outcome in Outcome],
         )
         self.instruments.know_surfaces(surface.name for surface in SURFACES)
+        self.counting = Counting(self.instruments, lambda: self.intake.shelf)
         self.writer = Writer(
             lambda: database.connect("portal1400 writer"),
             writers=settings.writers,
@@ -149,7 +149,7 @@ class Service:
             reload=self.reload,
             inspect=self.published.inspect,
         )
-        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self._count)
+        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self.counting.count)
         self.doors = Doors(settings.connections_max, lambda: len(self.streams.audience))
         self.streams = Streams(
             self.board,
@@ -320,41 +320,7 @@ class Service:
         if commit.seconds < self.settings.queue_wait_seconds:
             # The database does commit: what made a callback wait too long was the queue before it.
             self.circuit.close()
-        self.instruments.commit_seconds.observe(commit.seconds)
-        if commit.messages:
-            self.instruments.commit_batch.observe(len(commit.messages))
-        self._count(commit)
-
-    def _count(self, commit: Commit) -> None:
-        instruments = self.instruments
-        counted: dict[tuple[int, str], list[int]] = {}
-        uncounted: Counter[tuple[str, str]] = Counter()
-        for message in commit.messages:
-            if message.units is None or message.amount_vnd is None or message.campaign_id is None:
-                uncounted[message.carrier, message.reading] += 1
-                continue
-            if message.account_id in commit.on_report:
-                continue
-            sums = counted.setdefault((message.campaign_id, message.carrier), [0, 0, 0])
-            sums[0] += 1
-            sums[1] += message.units
-            sums[2] += message.amount_vnd
-        for line in commit.lines:
-            if line.cause == CHARGE_CAUSE:
-                sums = counted.setdefault((line.campaign_id, line.carrier), [0, 0, 0])
-                sums[:] = sums[0] + line.messages, sums[1] + line.units, sums[2] + line.vnd
-        for (carrier, reading), count in uncounted.items():
-            instruments.uncounted.labels(carrier, reading).inc(count)
-        book = self.intake.shelf.book
-        for (campaign_id, carrier), (messages, units, vnd) in counted.items():
-            campaign = book.by_id.get(campaign_id)
-            if campaign is not None:
-                instruments.messages.labels(campaign.slug, carrier).inc(messages)
-                instruments.units.labels(campaign.slug, carrier).inc(units)
-                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
-        accounts = {account.id: account.code for account in self.intake.shelf.accounts.by_code.values()}
-        for account_id in commit.conflicts:
-            instruments.conflicts.labels(accounts.get(account_id, "unknown")).inc()
+        self.counting.see(commit)
 
     async def _select_series(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
         try:
