@@ -7,8 +7,8 @@ file that nobody has locked may be adopted. Records are sealed by the caller; no
 import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,17 +107,8 @@ class SpoolFile:
 
     def append(self, records: Sequence[tuple[bytes, int, bytes]]) -> None:
         """Write (id, received_us, sealed) of each record in one transaction; on disk when this returns."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.executemany(INSERT_RECORD, records)
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
+        with self._writing() as database:
+            database.executemany(INSERT_RECORD, records)
 
     def touch(self) -> None:
         """A small write, to learn whether the file can be written again. Raises SpoolRefused."""
@@ -138,18 +129,9 @@ class SpoolFile:
 
         Raises SpoolRefused; then they are replayed once more, and found to be there.
         """
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.executemany(DELETE_RECORD, [(number,) for number in numbers])
-                first = self._database.execute(SELECT_FIRST).fetchone()
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
+        with self._writing() as database:
+            database.executemany(DELETE_RECORD, [(number,) for number in numbers])
+            first = database.execute(SELECT_FIRST).fetchone()
         return first[0] if first else None
 
     def size(self) -> Size:
@@ -158,6 +140,21 @@ class SpoolFile:
             return Size(*self._database.execute(SELECT_SIZE).fetchone())
         except (sqlite3.Error, OSError) as error:
             raise SpoolRefused(f"the spool cannot be read ({describe(error)})") from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on disk after the block, or nothing of it. Raises SpoolRefused."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
 
     def close(self, *, and_delete: bool = False) -> None:
         """Give the file back; `and_delete` an empty one. The lock file stays: deleting one is a race."""
