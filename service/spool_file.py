@@ -15,6 +15,8 @@ from typing import NamedTuple
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
 PAGE_BYTES = 4096
+KEPT_BYTES = 8 * 1024 * 1024
+"""An empty file larger than this is made small again."""
 OVERHEAD = 1.5
 """How much larger the file may grow than its records: pages half filled, and the index."""
 
@@ -132,7 +134,10 @@ class SpoolFile:
         with self._writing() as database:
             database.executemany(DELETE_RECORD, [(number,) for number in numbers])
             first = database.execute(SELECT_FIRST).fetchone()
-        return first[0] if first else None
+        if first is None:
+            self._shrink()
+            return None
+        return int(first[0])
 
     def size(self) -> Size:
         """What waits. Raises SpoolRefused."""
@@ -140,6 +145,14 @@ class SpoolFile:
             return Size(*self._database.execute(SELECT_SIZE).fetchone())
         except (sqlite3.Error, OSError) as error:
             raise SpoolRefused(f"the spool cannot be read ({describe(error)})") from None
+
+    def _shrink(self) -> None:
+        """Give the disk back what a long outage took. The file is empty, so there is nothing to copy."""
+        with suppress(sqlite3.Error, OSError):
+            (pages,) = self._database.execute("PRAGMA page_count").fetchone()
+            if pages * PAGE_BYTES > KEPT_BYTES:
+                self._database.execute("VACUUM")
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

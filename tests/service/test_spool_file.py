@@ -49,6 +49,21 @@ def test_records_come_back_in_their_order(tmp_path: Path) -> None:
     again.close()
 
 
+def test_an_emptied_file_gives_its_disk_back(tmp_path: Path) -> None:
+    file = claimed(tmp_path)
+    for start in range(0, 200, 10):
+        file.append([row(number, 100_000) for number in range(start, start + 10)])
+    everything = file.oldest(1000)
+    last = everything[-1].number
+    assert file.remove([each.number for each in everything[:-1]]) is not None
+    assert file.path.stat().st_size > 15_000_000
+    assert file.remove([last]) is None
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1_000_000
+    file.append([row(900)])
+    assert file.oldest(1)[0].number > last
+    file.close()
+
+
 def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
     file = claimed(tmp_path)
     file.append([row(1)])
