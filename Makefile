@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONPATH :=
 
-.PHONY: help setup demo test check bench viewers ha torture lock
+.PHONY: help setup demo test check bench capacity viewers ha torture lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 
 bench: setup ## measure: our intake beside a plain one and beside an empty answer
 	@$(BIN)/python -m tests.bench
+
+capacity: setup ## measure: two workers with ten million gifts stored; a quarter of an hour, 10 GB of disk
+	@$(BIN)/python -m tests.bench.capacity
 
 viewers: setup ## measure: ten thousand viewers beside the intake
 	@$(BIN)/python -m tests.bench.viewers
