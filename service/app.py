@@ -178,7 +178,8 @@ class Service:
             self._joining = asyncio.create_task(self._join_later(), name="join")
         self.replay.start()
         self.doors.watch(asyncio.get_running_loop())
-        self.load.start()
+        if self.settings.shed_under_load:
+            self.load.start()
         self.streams.start()
         carriers = callbacks.handler(
             self.intake,

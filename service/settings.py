@@ -83,6 +83,7 @@ class Settings(BaseModel):
     head_read_seconds: float = Field(10.0, gt=0, le=60, description="longest time a head may take to arrive")
     body_read_seconds: float = Field(5.0, gt=0, le=60, description="longest time a body may take to arrive")
     statement_seconds: float = Field(10.0, gt=0, le=300, description="longest time a statement may take")
+    shed_under_load: bool = Field(True, description="the public side is refused in steps when a worker is behind")
     idle_connection_seconds: float = Field(
         75.0, gt=0, le=3600, description="a connection without a request is closed after this"
     )

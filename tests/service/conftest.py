@@ -201,6 +201,8 @@ async def running(
         "PORTAL1400_DATABASE_URL": dsn,
         "PORTAL1400_SECRET_KEY": SECRET_KEY,
         "PORTAL1400_DATA_DIR": str(folder),
+        # The test itself, in the same process, may keep the event loop; what is shed then is not what it asks.
+        "PORTAL1400_SHED_UNDER_LOAD": "false",
         **{f"PORTAL1400_{name.upper()}": value for name, value in settings.items()},
     }
     chosen: Settings = read_settings(environ)

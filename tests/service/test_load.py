@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +11,9 @@ import pytest
 from service.load import CALM_SECONDS, IDLE, LEVELS, LOOKS, Facts, Load, level_of
 from service.routes.openapi import routes as openapi_routes
 from service.shedding import SURFACES, surface_of
-from tests.service.conftest import Portal, eventually, message
+from tests.conftest import cloned_database
+from tests.postgres import TestServer
+from tests.service.conftest import Portal, eventually, message, running
 from tests.service.test_stream import following
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -27,6 +30,13 @@ FACTS = {
     "events that wait": (Facts(0.0, 0.0, 0.5), 2),
     "the worst figure counts": (Facts(0.15, 0.75, 0.25), 3),
 }
+
+
+@pytest.fixture
+async def portal(server: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A service that sheds, as it does outside of tests."""
+    async with cloned_database(server) as dsn, running(dsn, tmp_path, shed_under_load="true") as started:
+        yield started
 
 
 @pytest.mark.parametrize(("facts", "level"), FACTS.values(), ids=FACTS)

@@ -22,6 +22,7 @@ BAD: dict[str, list[str]] = {
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
     "log_format": ["xml", "JSON", ""],
     "migrate_on_start": ["perhaps", ""],
+    "shed_under_load": ["perhaps", ""],
     "queue_events_max": ["0", "99", "1000001", "many", "1e4", ""],
     "queue_wait_seconds": ["0", "-1", "31", "nan", "soon"],
     "account_callbacks_max": ["0", "100001", "x"],
