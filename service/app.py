@@ -27,6 +27,7 @@ from service.circuit import Circuit
 from service.counting import Counting
 from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
 from service.doors import Doors
+from service.ending import end
 from service.feed import Feed
 from service.housekeeping import Housekeeping
 from service.intake import Intake, Shelf
@@ -250,9 +251,7 @@ class Service:
                 await listener.drain(seconds, until)
         await self.streams.gone()
         await self.load.stop()
-        if self._joining is not None:
-            self._joining.cancel()
-            await asyncio.gather(self._joining, return_exceptions=True)
+        await end(self._joining)
         await self.quarantine.finish()
         await self.writer.stop(max(WRITER_SECONDS_MIN, until - time.monotonic()))
         await self.replay.stop()

@@ -14,6 +14,7 @@ from campaigns.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.database import AWAY
+from service.ending import end
 from service.logs import describe_failure
 
 log = structlog.get_logger("feed")
@@ -60,10 +61,7 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     async def _run(self) -> None:
         attempt = 0

@@ -15,6 +15,7 @@ from campaigns.sweeping import give_up, sweep
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS, check
 from service.database import Database
+from service.ending import end
 from service.keyring import Keyring
 from service.logs import describe_failure
 from service.settings import Settings
@@ -63,9 +64,7 @@ class Housekeeping:
 
     async def stop(self) -> None:
         """End all loops."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def prepare(self, connection: asyncpg.Connection) -> None:
         """Everything today and the days ahead need: partitions and data keys."""

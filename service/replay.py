@@ -8,7 +8,6 @@ duplicate, a conflict, or a case for a person in quarantine.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from service.accounts import LoadedAccount, LoadedAccounts
 from service.batch import Entry
 from service.circuit import Circuit
 from service.desk import Desk
+from service.ending import end
 from service.keyring import Keyring, SealBroken
 from service.logs import describe_failure
 from service.quarantine import Kept, Quarantine
@@ -101,11 +101,8 @@ class Replay:
 
     async def stop(self) -> None:
         """End, and give the files back."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         for each in self._spools:
             await each.close()
 
