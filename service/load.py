@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import structlog
 
+from service.ending import end
+
 log = structlog.get_logger("load")
 
 
@@ -75,9 +77,7 @@ class Load:
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def see_commit(self) -> None:
         """Something was committed: the queue moves."""

@@ -9,7 +9,6 @@ it is meant, and a running worker withholds what is older and says so.
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +18,7 @@ from campaigns.ledger import select_totals, select_unallocated
 from campaigns.raising import raise_versions
 from campaigns.totals import CampaignTotals, UnallocatedTotals
 from metrics.instruments import Instruments
+from service.ending import end
 from service.published_file import Mark, MarkFile, MarkUnusable
 from service.settings import SettingsRefused
 
@@ -83,9 +83,7 @@ class Published:
     async def stop(self) -> None:
         """Remember what was shown last."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             await self._save()
 
     def inspect(self, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[CampaignTotals]:

@@ -18,6 +18,7 @@ from campaigns.partitions import make_partitions
 from campaigns.settling import MoneyLine
 from campaigns.store import MessageRow, take_slot
 from service.batch import Entry, EventResult, store_batch
+from service.ending import end
 from service.fairness import FairQueue
 from service.logs import describe_failure
 
@@ -113,11 +114,9 @@ class Writer:
         self._wake.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds)
-            for task in late:
-                task.cancel()
+            await end(*late)
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._watch is not None:
-            self._watch.cancel()
+        await end(self._watch)
         # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
         self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
         self._queue.clear()
