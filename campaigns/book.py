@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from types import MappingProxyType
+
+VIETNAM = timezone(timedelta(hours=7))
+"""Asia/Ho_Chi_Minh, which knows no summer time: windows are written, and days begin, in it."""
 
 CATEGORIES = (
     "poverty",

@@ -6,14 +6,12 @@ and only while their end lies ahead, keywords keep their value, routes are only 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from campaigns.apply_entries import ApplyFile, ApplyProblem, ApplyRefused, CampaignEntry, PreparedGateway
-from campaigns.book import Book, Campaign, Decision, Grammar, Organisation, Route
+from campaigns.book import VIETNAM, Book, Campaign, Decision, Grammar, Organisation, Route
 from campaigns.overlap import Claim, claims_of, clashes
-
-VIETNAM_TIME = timezone(timedelta(hours=7))
 
 
 @dataclass(slots=True)
@@ -211,4 +209,4 @@ def _window(decision: Decision) -> str:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(VIETNAM_TIME).isoformat()
+    return at.astimezone(VIETNAM).isoformat()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
-from campaigns.totals import CARRIERS, CampaignTotals, CarrierTotals, UnallocatedTotals
+from campaigns.totals import CARRIERS, CampaignTotals, CarrierTotals, UnallocatedTotals, in_carrier_order
 
 # Version and figures come from one snapshot: equal version, equal figures.
 SELECT_TOTALS = """
@@ -53,7 +53,7 @@ def _sum_up(rows: list[asyncpg.Record]) -> CampaignTotals:
         received_vnd=sum(row["received_vnd"] for row in rows),
         disbursed_vnd=sum(row["disbursed_vnd"] for row in rows),
         goal_vnd=first["goal_vnd"],
-        by_carrier=tuple(sorted(shares, key=lambda share: CARRIERS.index(share.carrier))),
+        by_carrier=in_carrier_order(shares),
         uncounted=(
             sum(row["wrong_syntax"] for row in rows),
             sum(row["before_open"] for row in rows),
@@ -133,7 +133,7 @@ async def select_series(
     by_time: dict[datetime, list[CarrierTotals]] = defaultdict(list)
     for row in rows:
         by_time[row["at"]].append(CarrierTotals(row["carrier"], row["messages"], row["units"], row["pledged_vnd"]))
-    if len(by_time) > points_max:
+    if len(by_time) > points_max or len(rows) == rows_max:
         raise TooManyPoints
     version = rows[0]["version"] if rows else await connection.fetchval(SELECT_VERSION, campaign_id)
     return Series(version, tuple(_point(at, shares) for at, shares in by_time.items()))
@@ -145,5 +145,5 @@ def _point(at: datetime, shares: list[CarrierTotals]) -> Point:
         sum(share.messages for share in shares),
         sum(share.units for share in shares),
         sum(share.pledged_vnd for share in shares),
-        tuple(sorted(shares, key=lambda share: CARRIERS.index(share.carrier))),
+        in_carrier_order(shares),
     )

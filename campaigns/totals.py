@@ -1,10 +1,15 @@
 """What a campaign's money lines sum to: the figures every surface publishes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, get_args
 
-CARRIERS = ("viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "unknown")
+Carrier = Literal["viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "unknown"]
+CARRIERS: tuple[str, ...] = get_args(Carrier)
 """The order in which carriers are shown."""
+
+_ORDER = {carrier: place for place, carrier in enumerate(CARRIERS)}
 
 UNCOUNTED_REASONS = ("wrong_syntax", "before_open", "after_close")
 UNALLOCATED_REASONS = ("unknown_keyword", "unknown_short_code", "empty_text")
@@ -18,6 +23,11 @@ class CarrierTotals:
     messages: int
     units: int
     pledged_vnd: int
+
+
+def in_carrier_order(shares: Iterable[CarrierTotals]) -> tuple[CarrierTotals, ...]:
+    """`shares` as they are shown. A carrier that this release does not know comes last: its money counts as well."""
+    return tuple(sorted(shares, key=lambda share: (_ORDER.get(share.carrier, len(_ORDER)), share.carrier)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal, get_args
 
 from gateways.records import record
 
-CARRIERS = ("viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "unknown")
+NamedCarrier = Literal["viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno"]
+"""Who may charge a donor."""
+Carrier = Literal[NamedCarrier, "unknown"]
+CARRIERS: tuple[str, ...] = get_args(Carrier)
 """Who can have charged a donor; `unknown` is what a message from an unlisted network becomes."""
 
 

@@ -7,13 +7,12 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import orjson
 
+from campaigns.book import VIETNAM
 from campaigns.totals import UNALLOCATED_REASONS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals, UnallocatedTotals
-
-VIETNAM = timezone(timedelta(hours=7))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from metrics.instruments import Instruments
 from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
 from service.circuit import Circuit
 from service.counting import Counting
-from service.database import AWAY, CONNECT_SECONDS, Database, DatabaseRefused
+from service.database import CONNECT_SECONDS, DATABASE_ERRORS, Database, DatabaseRefused, is_away
 from service.doors import Doors
 from service.ending import end
 from service.feed import Feed
@@ -326,7 +326,9 @@ class Service:
         try:
             async with self.database.borrow(2) as connection:
                 return await select_series(connection, campaign_id, bucket, since, until, api.POINTS_MAX)
-        except AWAY:
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
             raise api.DatabaseAway from None
 
     def _published_version(self, campaign_id: int) -> int:

@@ -11,8 +11,8 @@ from service.embedded import EmbeddedHandle, connect_embedded
 from service.servers import Servers
 from service.settings import Settings
 
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
-"""What asyncpg raises when the server is not there, dies in the middle of an exchange, or refuses."""
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises: because the server is not there, because it refuses, or because our statement is wrong."""
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 10
 """After so long a silence, and three more without an answer, the server believes that we are gone."""
@@ -28,8 +28,10 @@ class DatabaseAway(DatabaseRefused):
     """Nobody answers there now, or who answers takes no connections yet; later it may."""
 
 
-AWAY_CLASSES = frozenset({"08", "53", "55", "57", "58"})
-"""Classes of SQLSTATE in which a server says "not now": connection, resources, state, operator, system."""
+AWAY_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
+"""Classes of SQLSTATE in which a server says "not now": connection, rollback, resources, state, operator, system."""
+AWAY_STATES = frozenset({"25006", "25P03"})
+"""And two of transactions: the server is no primary any more, or it gave up on a network that went silent."""
 SHOW_REQUIREMENTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major, current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes, current_setting('server_encoding') AS encoding
@@ -128,8 +130,8 @@ class Database:
                 "let PORTAL1400_DATABASE_URL name the primary or, separated by commas, all servers of the cluster, "
                 "and see that the cluster has a leader"
             ) from None
-        except (*AWAY, ValueError, OverflowError) as error:
-            refused = DatabaseAway if _is_away(error) else DatabaseRefused
+        except (*DATABASE_ERRORS, ValueError, OverflowError) as error:
+            refused = DatabaseAway if is_away(error) else DatabaseRefused
             raise refused(
                 f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
                 "PORTAL1400_DATABASE_URL names the right host, database, user and password"
@@ -151,7 +153,7 @@ class Database:
 
     @asynccontextmanager
     async def borrow(self, timeout_seconds: float = CONNECT_SECONDS) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for a short read or a rare write. Raises what AWAY lists, TimeoutError when none is free."""
+        """A connection for a short read or a rare write. Raises DATABASE_ERRORS, TimeoutError when none is free."""
         if self._pool is None:
             raise ConnectionError("the database was away at the start and is not joined yet")
         async with self._pool.acquire(timeout=timeout_seconds) as borrowed:
@@ -159,10 +161,15 @@ class Database:
             yield cast("asyncpg.Connection", borrowed)
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: BaseException) -> bool:
+    """Whether the server is away, or says "not now". An error in a statement of ours is no outage: it is a bug."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in AWAY_CLASSES
-    return isinstance(error, OSError)
+        state = error.sqlstate or ""
+        return state[:2] in AWAY_CLASSES or state in AWAY_STATES
+    if isinstance(error, asyncpg.InterfaceError):
+        # A closed connection; but also an argument that does not fit its statement, which is a ValueError besides.
+        return not isinstance(error, ValueError)
+    return isinstance(error, OSError | asyncpg.InternalClientError)
 
 
 async def require_usable(connection: asyncpg.Connection) -> None:

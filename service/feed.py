@@ -13,7 +13,7 @@ from campaigns.store import BOOK_CHANNEL, TOTALS_CHANNEL
 from campaigns.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
-from service.database import AWAY
+from service.database import is_away
 from service.ending import end
 from service.logs import describe_failure
 
@@ -75,10 +75,11 @@ class Feed:
                     self.is_connected = False
                     with suppress(Exception):
                         await connection.close(timeout=1)
-            except AWAY as error:
-                log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
             except Exception as error:  # noqa: BLE001 -- the board must come back whatever happened
-                log.error("feed_failed", **describe_failure(error))
+                if is_away(error):
+                    log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
+                else:
+                    log.error("feed_failed", **describe_failure(error))
             await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
             attempt += 1
             with suppress(Exception):

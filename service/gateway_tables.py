@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from campaigns.apply import ApplyFile, ApplyProblem, ApplyRefused, GatewayEntry, PreparedGateway
 from campaigns.apply_tables import sentence
 from campaigns.toml_headers import toml_path
+from gateways.events import NamedCarrier
 from gateways.gateway import AccountSettings
 from gateways.registry import ADAPTERS
 from service.account_secrets import Seal, reference_faults, stored, without_references
@@ -29,7 +30,7 @@ class CommonKeys(BaseModel):
 
     code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     adapter: str
-    carrier: Literal["viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "from_message"]
+    carrier: Literal[NamedCarrier, "from_message"]
     charging: Literal["on_message", "on_reply", "on_report", "on_settlement"]
     networks: Annotated[list[str], Field(max_length=NETWORKS_MAX)] = []
     enabled: bool | None = None

@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from service.durable_file import sync
 from service.keeper_account import (
     Account,
     binaries_for,
@@ -86,15 +87,6 @@ SETTINGS = {
     "log_parameter_max_length_on_error": "0",
     "cluster_name": "portal1400",
 }
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
@@ -202,13 +194,13 @@ class Keeper:
         finally:
             given.unlink()
         self._write_for_account(new / self.places.password.name, password)
-        _sync(new)
+        sync(new)
         new.rename(data)
-        _sync(root)
+        sync(root)
 
     def _write_for_account(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="ascii")
-        _sync(path)
+        sync(path)
         self._give_to_account(path)
 
     def _give_to_account(self, path: Path) -> None:

@@ -1,6 +1,5 @@
 """The last good book and accounts, in a sealed file of DATA_DIR: what a worker starts from with the database away."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from campaigns.book import Book, Campaign, Organisation
 from service.accounts import AccountRow
+from service.durable_file import write_durably
 from service.keyring import SealBroken, Sealer
 
 NAME = "last-good.sealed"
@@ -42,15 +42,7 @@ def last_good_of(kind: str, book: Book, accounts: list[AccountRow]) -> LastGood:
 def keep_last_good(data_dir: Path, sealer: Sealer, copy: LastGood) -> None:
     """Replace the file in one step; on disk when this returns. Raises OSError."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = data_dir / NAME
-    # Several workers share the folder, and each may be writing.
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(sealer.seal(COPY.dump_json(copy), ASSOCIATED))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_durably(data_dir / NAME, sealer.seal(COPY.dump_json(copy), ASSOCIATED))
 
 
 def find_last_good(data_dir: Path, sealer: Sealer) -> LastGood | None:

@@ -13,7 +13,7 @@ from gateways.callback import Callback
 from gateways.outcome import Outcome
 from metrics.instruments import Instruments
 from service.accounts import LoadedAccount
-from service.database import AWAY, Database
+from service.database import DATABASE_ERRORS, Database, is_away
 from service.identifiers import uuid7
 from service.keyring import Keyring, Sealer
 from service.logs import describe_failure
@@ -101,7 +101,9 @@ class Quarantine:
         try:
             async with self._database.borrow(1) as connection:
                 return await self._keyring.open_day(connection, day)
-        except AWAY:
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
             return None
 
     async def _keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
@@ -124,7 +126,9 @@ class Quarantine:
                     day=day,
                     kept_max=self._kept_max,
                 )
-        except AWAY as error:
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
             log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
             return Kept.AWAY
         label = "unstorable" if reason == "unstorable" else outcome.value

@@ -12,7 +12,7 @@ from campaigns.locks import MIGRATION_LOCK, if_free
 from campaigns.migrate import migrate, shipped_migrations
 from metrics.invariants import INVARIANTS, check
 from service import dump_tools
-from service.database import AWAY, Database
+from service.database import DATABASE_ERRORS, Database
 from service.keyring import Keyring
 from service.manifest import BackupRefused, Manifest, collect, compare
 from service.rereading import reread
@@ -140,7 +140,7 @@ async def _take_back(connection: asyncpg.Connection, failed: BaseException) -> N
         async with connection.transaction():
             for row in await connection.fetch(SELECT_REMOVALS):
                 await connection.execute(row["removal"])
-    except AWAY:
+    except DATABASE_ERRORS:
         raise BackupRefused(
             f"{failed}. What was restored could not be removed again: drop that database, nothing in it is proved"
         ) from None

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from service.durable_file import sync
+
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
 PAGE_BYTES = 4096
@@ -90,7 +92,8 @@ class SpoolFile:
             connection.execute(KEEP_ABOUT, ("key_check", key_check))
             (held,) = connection.execute(SELECT_ABOUT, ("key_check",)).fetchone()
             self.path.chmod(0o600)
-            _sync_folder(self.path.parent)
+            # A file that is there after a loss of power needs its name on disk too.
+            sync(self.path.parent)
         except (sqlite3.Error, OSError) as error:
             if connection is not None:
                 connection.close()
@@ -231,12 +234,3 @@ def _claim(path: Path) -> int | None:
         os.close(lock)
         return None
     return lock
-
-
-def _sync_folder(folder: Path) -> None:
-    # A file that is there after a loss of power needs its name on disk too.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

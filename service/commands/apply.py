@@ -7,7 +7,7 @@ from pathlib import Path
 from campaigns.apply import ApplyRefused, load
 from campaigns.booking import record
 from service.commands.opening import CommandRefused, Opened, opened, require_live
-from service.database import AWAY
+from service.database import DATABASE_ERRORS
 from service.gateway_tables import prepare_gateways
 from service.settings import read_settings
 
@@ -28,7 +28,7 @@ async def run(arguments: argparse.Namespace) -> int:
         require_live(ready)
         try:
             changes = await apply_file(ready, arguments.file)
-        except AWAY as error:
+        except DATABASE_ERRORS as error:
             raise CommandRefused(
                 [f"nothing was applied: the database answered with {type(error).__name__}; see its log"]
             ) from None

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from service.commands.opening import CommandRefused
-from service.database import AWAY, Database, DatabaseRefused
+from service.database import DATABASE_ERRORS, Database, DatabaseRefused
 from service.dump_tools import ToolFailed, choose_tools, dump
-from service.durable_file import sync_folder, write_durably
+from service.durable_file import sync, write_durably
 from service.embedded import EmbeddedServerFailed
 from service.keeper_files import try_lock
 from service.keyring import Keyring, WrongSecretKey
@@ -49,7 +49,7 @@ async def run(arguments: argparse.Namespace) -> int:
             manifest = await back_up(settings, database, keyring, file, now)
     except (BackupRefused, ToolFailed, DatabaseRefused, EmbeddedServerFailed, WrongSecretKey) as refused:
         raise CommandRefused([f"no backup was made: {refused}"]) from None
-    except AWAY as error:
+    except DATABASE_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise CommandRefused(
             [f"no backup was made ({reason}): see that {file.parent} can be written and that the database runs"]
@@ -130,7 +130,7 @@ def _name(partial: Path, file: Path) -> None:
         raise BackupRefused(f"{file} was made by somebody else meanwhile: name another file") from None
     except OSError:
         partial.rename(file)  # a file system without hard links
-    sync_folder(file.parent)
+    sync(file.parent)
 
 
 def summary(manifest: Manifest) -> str:

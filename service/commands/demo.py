@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from campaigns.apply import load
-from metrics.board import VIETNAM
+from campaigns.book import VIETNAM
 from service import collector, logs
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused, opened

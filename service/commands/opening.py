@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from campaigns.migrate import MigrationRefused, migrate, pending
-from service.database import AWAY, Database, DatabaseAway, DatabaseRefused
+from service.database import DATABASE_ERRORS, Database, DatabaseAway, DatabaseRefused, is_away
 from service.embedded import EmbeddedServerFailed
 from service.keyring import Keyring, WrongSecretKey
 from service.last_good import LastGood, find_last_good
@@ -85,8 +85,9 @@ async def _prepared(
         raise CommandAway([str(away)]) from None
     except (DatabaseRefused, MigrationRefused, WrongSecretKey) as refused:
         raise CommandRefused([str(refused)]) from None
-    except AWAY as error:
-        raise CommandAway([f"the database answered with {type(error).__name__}: see its log"]) from None
+    except DATABASE_ERRORS as error:
+        kind_of_refusal = CommandAway if is_away(error) else CommandRefused
+        raise kind_of_refusal([f"the database answered with {type(error).__name__}: see its log"]) from None
 
 
 def require_live(opened_database: Opened) -> None:

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from campaigns.apply import ApplyRefused, book_from_file, load
-from campaigns.book import Book
+from campaigns.book import VIETNAM, Book
 from campaigns.booking import load_book
 from campaigns.grammar import read
-from metrics.board import VIETNAM
 from service.commands.opening import CommandRefused, opened
 from service.settings import read_settings
 

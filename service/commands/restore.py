@@ -17,7 +17,7 @@ from campaigns.ledger import select_totals, select_unallocated
 from service import published
 from service.commands.backup import summary
 from service.commands.opening import CommandRefused
-from service.database import AWAY, Database, DatabaseRefused
+from service.database import DATABASE_ERRORS, Database, DatabaseRefused
 from service.dump_tools import ToolFailed
 from service.embedded import EmbeddedServerFailed
 from service.keeper_files import Places, open_lock, try_lock
@@ -62,7 +62,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 await _warn_of_newer(settings, database)
     except (BackupRefused, ToolFailed, DatabaseRefused, EmbeddedServerFailed) as refused:
         raise CommandRefused([f"the restore failed: {refused}"]) from None
-    except AWAY as error:
+    except DATABASE_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise CommandRefused(
             [f"the restore failed: the database went away ({reason}); make a new database before you try again"]

@@ -7,9 +7,9 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from campaigns.book import Book, Campaign
+from campaigns.book import VIETNAM, Book, Campaign
 from campaigns.ledger import Series, TooManyPoints
-from metrics.board import VIETNAM, Board, encode_share
+from metrics.board import Board, encode_share
 from service.problems import problem
 
 BUCKETS = ("minute", "hour", "day")

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from campaigns.totals import Carrier
+
 VND = Annotated[int, Field(ge=0, description="integer VND")]
 COUNT = Annotated[int, Field(ge=0)]
-CARRIER = Literal["viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno", "unknown"]
 
 
 class _Object(BaseModel):
@@ -16,7 +17,7 @@ class _Object(BaseModel):
 class CarrierShare(_Object):
     """A carrier's part of a sum."""
 
-    carrier: CARRIER
+    carrier: Carrier
     messages: int
     units: int
     pledged_vnd: int

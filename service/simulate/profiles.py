@@ -11,13 +11,13 @@ laodong.vn (6 April), a copy of a VietNamNet item (27 April).
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
+from campaigns.book import VIETNAM
 from service.simulate.refused import SimulateRefused
 
-VIETNAM = timezone(timedelta(hours=7))
 UNITS_MAX = 100
 
 

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from campaigns.book import Campaign
+from campaigns.book import VIETNAM, Campaign
 from campaigns.ledger import Series
-from metrics.board import VIETNAM
 
 MINUTES = 60
 FRESH_SECONDS = 5.0

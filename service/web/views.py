@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from campaigns.book import Book, Campaign, CampaignState, Decision, Grammar, Route
+from campaigns.book import VIETNAM, Book, Campaign, CampaignState, Decision, Grammar, Route
 from campaigns.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals
-from metrics.board import VIETNAM
 from service.web.words import Language, Words
 
 RECENTLY = timedelta(days=90)

@@ -11,10 +11,10 @@ from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from campaigns.book import Book, Campaign, Decision, Grammar, Organisation, Route
+from campaigns.book import VIETNAM, Book, Campaign, Decision, Grammar, Organisation, Route
 from campaigns.ledger import Point, Series
 from campaigns.totals import CampaignTotals, CarrierTotals, UnallocatedTotals
-from metrics.board import VIETNAM, Board
+from metrics.board import Board
 from metrics.instruments import Instruments
 from service.routes import api, pages, stream
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from campaigns.apply import load
-from metrics.board import VIETNAM
+from campaigns.book import VIETNAM
 from service.commands.demo import demo_book, prepared_folder
 from service.commands.opening import CommandRefused
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from campaigns.book import Book
 from campaigns.grammar import read
 from service.accounts import load_account_rows
 from service.app import utc_now
@@ -47,3 +50,10 @@ async def test_what_cannot_be_read_is_no_copy(portal: Portal, tmp_path: Path) ->
     keep_last_good(tmp_path, SEALER, copy)
     assert find_last_good(tmp_path, SEALER) == copy
     assert [name for name in names_in(tmp_path) if "good" in name] == ["last-good.sealed"]
+
+
+def test_what_is_kept_last_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    keep_last_good(tmp_path, SEALER, last_good_of("live", Book(0, ()), []))
+    assert [path.suffix or path.name for path in synced] == [".new", tmp_path.name]

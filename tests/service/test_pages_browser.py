@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
-from campaigns.book import Book
+from campaigns.book import VIETNAM, Book
 from campaigns.ledger import Point, Series
 from campaigns.totals import CarrierTotals
-from metrics.board import VIETNAM, encode
+from metrics.board import encode
 from tests.service.pages_site import ORANGE, POOR, VACCINE, Site, serving, totals
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -1,6 +1,7 @@
 """What was published is remembered, and an older database is not served until somebody says that it is meant."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -279,7 +280,7 @@ async def test_a_folder_shared_by_services_of_two_databases_is_told(
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "published.json.new").mkdir()
+    (tmp_path / f"published.json.{os.getpid()}.new").mkdir()
     with pytest.raises(MarkUnusable, match="cannot be written"):
         MarkFile(tmp_path).change(lambda _: Mark("one", {}, 0))
 
