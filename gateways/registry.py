@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateways.adapters.kannel import Kannel
-from gateways.adapters.standard import Standard
-from gateways.adapters.vn_soap_mo import VnSoapMo
+from gateways.adapters.standard.adapter import Standard
+from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
-from gateways.signatures import SECRET_PREFIX
+from gateways.wire.signatures import SECRET_PREFIX
 
 ADAPTERS: Final[Mapping[str, type[Gateway[Any]]]] = {
     adapter.name: adapter for adapter in (Standard, Kannel, VnSoapMo)

@@ -11,8 +11,14 @@ from datetime import datetime
 
 import orjson
 
-from campaigns.book import VIETNAM
-from campaigns.totals import UNALLOCATED_REASONS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals, UnallocatedTotals
+from campaigns.book.book import VIETNAM
+from campaigns.totals.totals import (
+    UNALLOCATED_REASONS,
+    UNCOUNTED_REASONS,
+    CampaignTotals,
+    CarrierTotals,
+    UnallocatedTotals,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,40 +15,44 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from campaigns.book import Book, Campaign
-from campaigns.booking import load_book
-from campaigns.ledger import Series, select_series
+from campaigns.book.book import Book, Campaign
+from campaigns.book.store import load_book
+from campaigns.totals.rollups import Series, select_series
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.board import Board
 from metrics.instruments import Instruments
-from service.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
-from service.circuit import Circuit
-from service.counting import Counting
-from service.database import CONNECT_SECONDS, DATABASE_ERRORS, Database, DatabaseRefused, is_away
-from service.doors import Doors
-from service.ending import end
-from service.feed import Feed
-from service.housekeeping import Housekeeping
-from service.intake import Intake, Shelf
-from service.keyring import Keyring
-from service.last_good import LastGood, keep_last_good, last_good_of
-from service.listener import Listener
-from service.load import Load
-from service.logs import describe_failure
-from service.middleware import errors_as_problems, name_no_software
-from service.published import Published
-from service.quarantine import Quarantine
-from service.replay import Replay
-from service.routes import api, callbacks, internal, openapi, pages
-from service.routes.stream import Streams
-from service.routes.stream import routes as stream_routes
-from service.series_cache import SeriesCache
-from service.settings import Settings
-from service.shedding import SURFACES, shedding
-from service.spool import Spool
-from service.spool_file import SpoolFile, claim_own
-from service.writer import Commit, Writer
+from service.catalog.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
+from service.catalog.last_good import LastGood, keep_last_good, last_good_of
+from service.intake import callbacks
+from service.intake.circuit_breaker import Circuit
+from service.intake.commit_metrics import Counting
+from service.intake.intake import Intake, Shelf
+from service.intake.quarantine import Quarantine
+from service.intake.replay import Replay
+from service.intake.spool import Spool
+from service.intake.spool_file import SpoolFile, claim_own
+from service.intake.writer import Commit, Writer
+from service.listeners.connection_limit import Doors
+from service.listeners.listener import Listener
+from service.listeners.middleware import errors_as_problems, name_no_software
+from service.listeners.overload import Load
+from service.listeners.shedding import SURFACES, shedding
+from service.live import openapi
+from service.live import totals_api as api
+from service.live.feed import Feed
+from service.live.high_water import Published
+from service.live.series import SeriesCache
+from service.live.stream import Streams
+from service.live.stream import routes as stream_routes
+from service.operations import health as internal
+from service.operations.housekeeping import Housekeeping
+from service.pages import pages
+from service.postgres.database import CONNECT_SECONDS, DATABASE_ERRORS, Database, DatabaseRefused, is_away
+from service.runtime.keyring import Keyring
+from service.runtime.logs import describe_failure
+from service.runtime.settings import Settings
+from service.runtime.tasks import end
 
 log = structlog.get_logger("service")
 

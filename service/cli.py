@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from service.settings import SettingsRefused
+from service.runtime.settings import SettingsRefused
 
 COMMANDS = {
     "demo": "a portal with simulated carriers on this machine; prints the addresses to open",

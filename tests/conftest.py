@@ -4,16 +4,17 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from campaigns.migrate import migrate
-from tests.postgres import TestServer, start_server
+from tests.support.databases import cloned_database, make_template
+from tests.support.portal import hasty_portal, lasting_portal, portal
+from tests.support.postgres import TestServer, start_server
 
-TEMPLATE = "portal_template"
+__all__ = ["hasty_portal", "lasting_portal", "portal"]
+
 PEER_MARKERS = ("browser", "prometheus", "kannel")
 
 
@@ -35,32 +36,10 @@ def server() -> Iterator[TestServer]:
     with tempfile.TemporaryDirectory(prefix="p1400-") as folder:
         started = start_server(Path(folder), os.environ.get("PORTAL_TEST_POSTGRES", "auto"))
         try:
-            asyncio.run(_make_template(started))
+            asyncio.run(make_template(started))
             yield started
         finally:
             started.stop()
-
-
-async def _make_template(server: TestServer) -> None:
-    admin = await asyncpg.connect(server.dsn("postgres"))
-    await admin.execute(f"CREATE DATABASE {TEMPLATE}")
-    await admin.close()
-    connection = await asyncpg.connect(server.dsn(TEMPLATE))
-    await migrate(connection)
-    await connection.close()
-
-
-@asynccontextmanager
-async def cloned_database(server: TestServer) -> AsyncIterator[str]:
-    """A fresh migrated database; yields its DSN and drops it afterwards."""
-    name = server.next_name()
-    admin = await asyncpg.connect(server.dsn("postgres"))
-    try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
-        yield server.dsn(name)
-    finally:
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await admin.close()
 
 
 @pytest.fixture

@@ -9,4 +9,4 @@ if [ -z "$bin" ]; then
 fi
 echo "system PostgreSQL: $("$bin/postgres" --version)"
 PORTAL_TEST_POSTGRES=system exec .venv/bin/pytest -q -p no:cacheprovider -m "not slow and not browser and not prometheus and not kannel" \
-  tests/campaigns tests/metrics tests/service/test_intake.py tests/service/test_reversals.py tests/service/test_writer.py
+  tests/campaigns tests/metrics tests/service/intake/test_intake.py tests/service/intake/test_writer.py tests/scenarios/test_reversals.py

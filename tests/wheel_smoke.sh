@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 PYTHONPATH=.bootstrap "$python" -m uv venv --quiet --python "$python" "$folder/env"
 PYTHONPATH=.bootstrap "$python" -m uv pip install --quiet --python "$folder/env/bin/python" --require-hashes -r requirements.lock
 PYTHONPATH=.bootstrap "$python" -m uv pip install --quiet --python "$folder/env/bin/python" --no-deps "$folder"/dist/*.whl
-book=$PWD/tests/campaigns/book.toml
+book=$PWD/tests/campaigns/book/book.toml
 cd "$folder"
 answer=$(env -u PYTHONPATH "$folder/env/bin/portal1400" read --book "$book" --at 2019-10-17T20:05:00+07:00 1408 "VNN 5")
 case $answer in
@@ -19,7 +19,7 @@ esac
 env -u PYTHONPATH "$folder/env/bin/python" - <<'PYTHON'
 from importlib import resources
 wanted = {
-    "campaigns": ["migrations/0001_first_tables.sql"],
+    "campaigns": ["schema/migrations/0001_first_tables.sql"],
     "service": ["commands/demo.toml", "web/vendor/rapidoc-min.js", "web/static/page.css", "web/templates"],
 }
 for package, paths in wanted.items():

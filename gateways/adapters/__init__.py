@@ -1,1 +1,1 @@
-"""One file per protocol; gateways/registry.py lists them."""
+"""One file or package per protocol; gateways/registry.py lists them."""

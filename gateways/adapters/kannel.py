@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
-from gateways import fields
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import fields
 
 _MESSAGE_FIELDS = frozenset({b"id", b"from", b"to", b"smsc", b"ts", b"coding", b"charset", b"text"})
 _REPORT_FIELDS = frozenset({b"ref", b"d", b"ts"})

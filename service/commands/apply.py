@@ -4,12 +4,12 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from campaigns.apply import ApplyRefused, load
-from campaigns.booking import record
+from campaigns.book.apply_file import ApplyRefused, load
+from campaigns.book.store import record
+from service.catalog.account_tables import prepare_gateways
 from service.commands.opening import CommandRefused, Opened, opened, require_live
-from service.database import DATABASE_ERRORS
-from service.gateway_tables import prepare_gateways
-from service.settings import read_settings
+from service.postgres.database import DATABASE_ERRORS
+from service.runtime.settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

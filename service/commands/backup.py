@@ -8,14 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from service.commands.opening import CommandRefused
-from service.database import DATABASE_ERRORS, Database, DatabaseRefused
-from service.dump_tools import ToolFailed, choose_tools, dump
-from service.durable_file import sync, write_durably
-from service.embedded import EmbeddedServerFailed
-from service.keeper_files import try_lock
-from service.keyring import Keyring, WrongSecretKey
-from service.manifest import FORMAT, BackupRefused, Manifest, beside, collect, measure
-from service.settings import Settings, read_settings
+from service.operations.backup.manifest import FORMAT, BackupRefused, Manifest, beside, collect, measure
+from service.operations.backup.tools import ToolFailed, choose_tools, dump
+from service.postgres.database import DATABASE_ERRORS, Database, DatabaseRefused
+from service.postgres.embedded.data_folder import try_lock
+from service.postgres.embedded.handle import EmbeddedServerFailed
+from service.runtime.files import sync, write_durably
+from service.runtime.keyring import Keyring, WrongSecretKey
+from service.runtime.settings import Settings, read_settings
 
 NO_TIME_LIMITS = """
 SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)

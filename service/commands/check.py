@@ -3,11 +3,11 @@
 import argparse
 import os
 
-from campaigns.booking import load_book
-from service.accounts import load_account_rows, load_accounts
+from campaigns.book.store import load_book
+from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
-from service.servers import unconfirmed
-from service.settings import read_settings
+from service.postgres.failover import unconfirmed
+from service.runtime.settings import read_settings
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:

@@ -14,17 +14,18 @@ from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
-from campaigns.apply import load
-from campaigns.book import VIETNAM
-from service import collector, logs
+from campaigns.book.apply_file import load
+from campaigns.book.book import VIETNAM
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused, opened
 from service.commands.serve import bound, service_of
-from service.listener import bind
-from service.settings import HostPort, Settings
-from service.simulate.options import Options
-from service.simulate.refused import SimulateRefused
-from service.simulate.runner import simulate
+from service.listeners.listener import bind
+from service.runtime import garbage as collector
+from service.runtime import logs
+from service.runtime.settings import HostPort, Settings
+from service.simulator.options import Options
+from service.simulator.refused import SimulateRefused
+from service.simulator.runner import simulate
 
 DATA_DIR = Path(".portal1400-demo")
 PORT = 1400

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from service.commands.opening import opened
-from service.settings import read_settings
+from service.runtime.settings import read_settings
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from campaigns.migrate import MigrationRefused, migrate, pending
-from service.database import DATABASE_ERRORS, Database, DatabaseAway, DatabaseRefused, is_away
-from service.embedded import EmbeddedServerFailed
-from service.keyring import Keyring, WrongSecretKey
-from service.last_good import LastGood, find_last_good
-from service.settings import Settings, SettingsRefused
+from campaigns.schema.migrate import MigrationRefused, migrate, pending
+from service.catalog.last_good import LastGood, find_last_good
+from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, DatabaseRefused, is_away
+from service.postgres.embedded.handle import EmbeddedServerFailed
+from service.runtime.keyring import Keyring, WrongSecretKey
+from service.runtime.settings import Settings, SettingsRefused
 
 
 class CommandRefused(SettingsRefused):

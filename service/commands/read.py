@@ -6,12 +6,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from campaigns.apply import ApplyRefused, book_from_file, load
-from campaigns.book import VIETNAM, Book
-from campaigns.booking import load_book
-from campaigns.grammar import read
+from campaigns.book.apply_file import ApplyRefused, book_from_file, load
+from campaigns.book.book import VIETNAM, Book
+from campaigns.book.grammar import read
+from campaigns.book.store import load_book
 from service.commands.opening import CommandRefused, opened
-from service.settings import read_settings
+from service.runtime.settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import asyncpg
 
-from campaigns.ledger import select_totals, select_unallocated
-from service import published
+from campaigns.totals.rollups import select_totals, select_unallocated
 from service.commands.backup import summary
 from service.commands.opening import CommandRefused
-from service.database import DATABASE_ERRORS, Database, DatabaseRefused
-from service.dump_tools import ToolFailed
-from service.embedded import EmbeddedServerFailed
-from service.keeper_files import Places, open_lock, try_lock
-from service.keyring import Keyring
-from service.manifest import BackupRefused, Manifest, read_manifest, require_whole
-from service.published_file import MarkFile, MarkUnusable
-from service.restoring import Proof, bring_back
-from service.settings import Settings, read_settings
+from service.live import high_water as published
+from service.live.high_water_file import MarkFile, MarkUnusable
+from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
+from service.operations.backup.restore import Proof, bring_back
+from service.operations.backup.tools import ToolFailed
+from service.postgres.database import DATABASE_ERRORS, Database, DatabaseRefused
+from service.postgres.embedded.data_folder import Places, open_lock, try_lock
+from service.postgres.embedded.handle import EmbeddedServerFailed
+from service.runtime.keyring import Keyring
+from service.runtime.settings import Settings, read_settings
 
 SERVER_STOP_SECONDS = 90.0
 POLL_SECONDS = 0.05

@@ -11,13 +11,14 @@ from contextlib import ExitStack
 
 import structlog
 
-from service import collector, logs
 from service.app import Service, run_until
 from service.commands.opening import CommandRefused, Opened, opened, require_live
-from service.listener import bind
-from service.settings import HostPort, Settings, read_settings
-from service.spool_file import SpoolRefused
-from service.supervisor import WORKERS_MAX, Supervisor
+from service.intake.spool_file import SpoolRefused
+from service.listeners.listener import bind
+from service.runtime import garbage as collector
+from service.runtime import logs
+from service.runtime.settings import HostPort, Settings, read_settings
+from service.runtime.supervisor import WORKERS_MAX, Supervisor
 
 log = structlog.get_logger("serve")
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.simulate.links import PROTOCOLS
-from service.simulate.message import OF_THE_DONOR, ON_THE_WAY, Fault
-from service.simulate.options import (
+from service.simulator.links import PROTOCOLS
+from service.simulator.message import OF_THE_DONOR, ON_THE_WAY, Fault
+from service.simulator.options import (
     DEFAULT_RATE,
     DEFAULT_SCALE,
     DEFAULT_SECONDS,
@@ -20,10 +20,10 @@ from service.simulate.options import (
     Options,
     require_target,
 )
-from service.simulate.playing import Progress
-from service.simulate.refused import SimulateRefused
-from service.simulate.runner import simulate
-from service.simulate.series import check_series
+from service.simulator.playing import Progress
+from service.simulator.refused import SimulateRefused
+from service.simulator.runner import simulate
+from service.simulator.series import check_series
 
 TOLD_EVERY_SECONDS = 5.0
 REPLAY_RATE = 500.0

@@ -6,9 +6,9 @@ import asyncpg
 
 from metrics.invariants import INVARIANTS, Difference, check
 from service.commands.opening import opened
-from service.housekeeping import NO_TIME_LIMIT
-from service.rereading import reread
-from service.settings import read_settings
+from service.operations.housekeeping import NO_TIME_LIMIT
+from service.operations.rereading import reread
+from service.runtime.settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ import signal
 import orjson
 
 from service.commands.serve import ACCEPT_OLDER, serve_on, stop_at_signals
-from service.listener import Gate
-from service.settings import SettingsRefused, read_settings
+from service.listeners.listener import Gate
+from service.runtime.settings import SettingsRefused, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from importlib.resources import files
 import orjson
 from markupsafe import Markup, escape
 
-from campaigns.book import VIETNAM
+from campaigns.book.book import VIETNAM
 
 SCRIPT_TEXTS = (
     "thousands_mark",

@@ -19,10 +19,10 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from service.embedded import connect_embedded
+from service.postgres.embedded.handle import connect_embedded
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
 from tests.bench.statement import statement_alone
-from tests.service.conftest import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 INTAKE_PATH = "/gw/standard/hub"

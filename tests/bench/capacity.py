@@ -19,11 +19,11 @@ from typing import Any
 
 import asyncpg
 
-from service.embedded import connect_embedded
+from service.postgres.embedded.handle import connect_embedded
 from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds, process, wait_for
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
 from tests.bench.stored import store
-from tests.service.conftest import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
 
 COMMAND = [sys.executable, "-m", "service"]
 PORT = PORTS["intake"]

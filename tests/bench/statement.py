@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from campaigns.store import MessageRow, RawRow, lock_accounts, record_messages, take_slot
-from service.identifiers import uuid7
+from campaigns.gifts.messages import MessageRow, RawRow, lock_accounts, record_messages, take_slot
+from service.runtime.uuid7 import uuid7
 
 BATCH = 200
 

@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from service.embedded import connect_embedded
+from service.postgres.embedded.handle import connect_embedded
 from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds, process, wait_for
 from tests.bench.load import Tally, messages, open_loop, signed_requests
-from tests.service.conftest import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 STREAM_PATH = "/api/v1/stream?campaign=vnn"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PREFIX, Settings, SettingsRefused, read_settings
+from service.runtime.settings import PREFIX, Settings, SettingsRefused, read_settings
 
 FILE = Path(__file__).parents[2] / "deploy" / "env.example"
 KEY = "a key for tests, long enough to be one"

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from campaigns.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
+from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
-from service.shedding import SURFACES
+from service.listeners.shedding import SURFACES
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/portal1400.json").read_text(encoding="utf-8"))

@@ -16,11 +16,11 @@ import aiohttp
 import pytest
 import yaml
 
-from service.listener import bind
-from tests.conftest import cloned_database
+from service.listeners.listener import bind
 from tests.deploy.test_grafana import DASHBOARD, PANELS, ROOT, dashboard_queries
-from tests.postgres import TestServer
-from tests.service.conftest import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, message, running, signed
+from tests.support.databases import cloned_database
+from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, message, running, signed
+from tests.support.postgres import TestServer
 
 pytestmark = [
     pytest.mark.prometheus,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from tests.service.conftest import Portal, message, running
+from tests.support.portal import Portal, message, running
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PREFIX, Settings
-from service.supervisor import KILL_AFTER_SECONDS
+from service.runtime.settings import PREFIX, Settings
+from service.runtime.supervisor import KILL_AFTER_SECONDS
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "portal1400.service"
 COMMAND = "/opt/portal1400/.venv/bin/portal1400"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.commands.backup import chosen_file
-from service.settings import PREFIX, Settings
+from service.runtime.settings import PREFIX, Settings
 from tests.deploy.test_systemd import COMMAND, EXPOSURE_MAX, UNIT, analyze, needs_systemd
-from tests.service.test_backup import NOW
+from tests.service.operations.test_backup import NOW
 
 FOLDER = UNIT.parent
 BACKUP, TIMER = FOLDER / "portal1400-backup.service", FOLDER / "portal1400-backup.timer"

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import orjson
 
-from tests.service.conftest import PATH_SECRET, message, signed
-from tests.service.protocols import SOAP_LOGIN, envelope
+from tests.support.portal import PATH_SECRET, message, signed
+from tests.support.protocols import SOAP_LOGIN, envelope
 
 PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = (1.0, 2.0, 4.0)

@@ -17,8 +17,8 @@ import aiohttp
 import asyncpg
 import yaml
 
-from tests import postgres
 from tests.ha.nodes import NODES, ROOT, HaFailed, Node, end_with_parent, free_ports, node_user, programs, version_of
+from tests.support import postgres
 
 TEMPLATES = ROOT / "deploy" / "patroni"
 DATABASE = "portal1400"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import postgres
-from tests.postgres import binaries
+from tests.support import postgres
+from tests.support.postgres import binaries
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv-ha"

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.ha.nodes import ROOT, HaFailed, end_with_parent, free_ports
-from tests.service.conftest import BOOK, SECRET_KEY
+from tests.support.portal import BOOK, SECRET_KEY
 
 SPOOLED = re.compile(r"^portal1400_spool_records(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 

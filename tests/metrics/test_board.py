@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
 
-from campaigns.totals import CampaignTotals, CarrierTotals, UnallocatedTotals
+from campaigns.totals.totals import CampaignTotals, CarrierTotals, UnallocatedTotals
 from metrics.board import Board, encode, encode_unallocated
 
 AT = datetime(2026, 10, 17, 13, 0, 1, 123456, tzinfo=UTC)

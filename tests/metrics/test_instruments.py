@@ -10,11 +10,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
-from campaigns.totals import CARRIERS
+from campaigns.totals.totals import CARRIERS
 from gateways.outcome import Outcome
 from metrics.instruments import Instruments
-from tests.service.conftest import Portal, eventually, message, signed
-from tests.service.protocols import SENDERS, get_kannel, post_soap
+from tests.support.portal import Portal, eventually, message, signed
+from tests.support.protocols import SENDERS, get_kannel, post_soap
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -9,9 +9,9 @@ import pytest
 
 from metrics.invariants import INVARIANTS, check
 from service.commands import verify
-from service.rereading import reread
-from tests.service.conftest import Portal, eventually, message, running
-from tests.service.reports import REPORT_BOOK, charge, gift, taken_back
+from service.operations.rereading import reread
+from tests.support.portal import Portal, eventually, message, running
+from tests.support.reports import REPORT_BOOK, charge, gift, taken_back
 
 BY_NAME = {each.name: each for each in INVARIANTS}
 

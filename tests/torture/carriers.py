@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from service.simulate.message import Sms
-from service.simulate.posting import Poster
-from service.simulate.senders import KannelSender, Reply, Request, Sender, Verdict
-from service.simulate.soap_sender import SoapSender
+from service.simulator.message import Sms
+from service.simulator.posting import Poster
+from service.simulator.senders import KannelSender, Reply, Request, Sender, Verdict
+from service.simulator.soap_sender import SoapSender
 from tests.torture.clock import SeedClock
 from tests.torture.events import Clerk
 from tests.torture.ledger import Ledger

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from campaigns.book import Book
-from campaigns.grammar import ReadingOutcome, read
-from gateways.adapters.standard import StandardSettings
-from gateways.signatures import sign, signing_key
-from service.simulate.links import Link
-from service.simulate.message import Sms
-from service.simulate.senders import KannelSender, Request
+from campaigns.book.book import Book
+from campaigns.book.grammar import ReadingOutcome, read
+from gateways.adapters.standard.adapter import StandardSettings
+from gateways.wire.signatures import sign, signing_key
+from service.simulator.links import Link
+from service.simulator.message import Sms
+from service.simulator.senders import KannelSender, Request
 
 
 class Kind(StrEnum):

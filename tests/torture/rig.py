@@ -8,9 +8,9 @@ from pathlib import Path
 
 import asyncpg
 
-from campaigns.migrate import migrate
-from service.gateway_tables import CHARGING_TO_COME
-from tests.postgres import TestServer, launch, make_data
+from campaigns.schema.migrate import migrate
+from service.catalog.account_tables import CHARGING_TO_COME
+from tests.support.postgres import TestServer, launch, make_data
 from tests.torture.disk import SmallDisk
 from tests.torture.portal import Portal, PortalFailed
 from tests.torture.processes import children, family, is_alive, send

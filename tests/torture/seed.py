@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from campaigns.apply import book_from_file, load
-from service.simulate.links import links_of
+from campaigns.book.apply_file import book_from_file, load
+from service.simulator.links import links_of
 from tests.torture import faults, judge
 from tests.torture.carriers import Carriers
 from tests.torture.clock import SeedClock, StoodStill

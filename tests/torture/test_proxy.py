@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import eventually
+from tests.support.portal import eventually
 from tests.torture.proxy import FaultProxy, Mode
 
 

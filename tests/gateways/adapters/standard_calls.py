@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from gateways.callback import Callback
-from gateways.signatures import sign, signing_key
+from gateways.wire.signatures import sign, signing_key
 from tests.gateways.calls import RECEIVED_AT, request
 
 SECRET = "whsec_ZG9uYXRpb24tcG9ydGFsLXRlc3Qta2V5LTMyYnl0ZXM="

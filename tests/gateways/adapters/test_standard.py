@@ -11,7 +11,7 @@ from gateways.callback import Callback
 from gateways.events import Message
 from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, StaleAttempt
 from gateways.outcome import Answer, FieldError, Outcome
-from gateways.signatures import sign, signing_key
+from gateways.wire.signatures import sign, signing_key
 from tests.gateways.adapters.standard_calls import (
     NOW,
     OTHER_SECRET,

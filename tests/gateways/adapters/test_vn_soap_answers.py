@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from gateways.adapters.vn_soap_dialects import DIALECTS, SUCCESS_VALUES
+from gateways.adapters.vn_soap_mo.dialects import DIALECTS, SUCCESS_VALUES
 from gateways.gateway import SignatureRejected
 from gateways.outcome import Outcome
 from tests.gateways.adapters.soap_calls import PASSWORD, SETTINGS, USER

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateways.adapters.vn_soap_dialects import DIALECTS, MEANINGS, SPELLINGS, SUCCESS_VALUES, folded
-from gateways.adapters.vn_soap_mo import VnSoapMoSettings
+from gateways.adapters.vn_soap_mo.adapter import VnSoapMoSettings
+from gateways.adapters.vn_soap_mo.dialects import DIALECTS, MEANINGS, SPELLINGS, SUCCESS_VALUES, folded
 from gateways.callback import Callback
 from gateways.events import Message
 from gateways.gateway import Gateway, MalformedCallback, SignatureRejected

@@ -1,0 +1,365 @@
+"""The SQL of the hot path. One statement stores a batch of messages with their money lines and roll-ups.
+
+Everything here runs inside a transaction of the caller, on a connection that owns a roll-up slot. What goes in
+is sorted by unique key: two batches that carry each other's repeats would otherwise deadlock.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from campaigns.schema.channels import TOTALS_CHANNEL
+from campaigns.schema.locks import ACCOUNT_LOCK_SPACE, SLOT_LOCK_SPACE
+
+Key = tuple[int, str]
+"""What an event is once for ever: account id and native id; the kind is the table."""
+
+
+class MessageRow(NamedTuple):
+    """One message as it is stored: the columns of the type incoming_message, in its order."""
+
+    id: UUID
+    account_id: int
+    native_id: str
+    digest: bytes
+    received_at: datetime
+    message_at: datetime
+    operator_time: str | None
+    short_code: str
+    carrier: str
+    reading: str
+    campaign_id: int | None
+    keyword: str | None
+    units: int | None
+    amount_vnd: int | None
+    claimed_vnd: int | None
+    parts: int | None
+    flags: str
+    answer: bytes | None
+    book_version: int
+    grammar_version: int
+    raw_id: UUID
+    day: date
+    msisdn_sealed: bytes
+    msisdn_hash: bytes
+    text_sealed: bytes
+
+
+class ChargeRow(NamedTuple):
+    """One notice about a charge, columns in the order of RECORD_CHARGES' arrays.
+
+    `msisdn_hash` only where the notice names no message and has to be matched by the donor's number.
+    """
+
+    id: UUID
+    account_id: int
+    native_id: str
+    digest: bytes
+    charge_id: str
+    status: str
+    amount_vnd: int | None
+    message_ref: str | None
+    short_code: str | None
+    reason: str | None
+    flags: str
+    occurred_at: datetime
+    received_at: datetime
+    raw_id: UUID
+    msisdn_hash: bytes | None
+
+
+class ReversalRow(NamedTuple):
+    """One reversal, columns in the order of RECORD_REVERSALS' arrays."""
+
+    id: UUID
+    account_id: int
+    native_id: str
+    digest: bytes
+    charge_ref: str | None
+    message_ref: str | None
+    amount_vnd: int
+    scope: str | None
+    kind: str | None
+    flags: str
+    occurred_at: datetime
+    received_at: datetime
+    raw_id: UUID
+
+
+class RawRow(NamedTuple):
+    """One callback as it came, sealed: the columns of raw_callback, in their order."""
+
+    id: UUID
+    received_on: date
+    account_id: int
+    sealed: bytes
+
+
+class StoredEvent(NamedTuple):
+    """What the database holds under a key already: the digest, and the answer if it was stored."""
+
+    digest: bytes
+    answer: bytes | None
+
+
+LOCK_ACCOUNTS = """
+SELECT CASE WHEN wants.alone THEN pg_advisory_xact_lock($3, wants.account_id)::text
+            ELSE pg_advisory_xact_lock_shared($3, wants.account_id)::text END
+FROM unnest($1::integer[], $2::boolean[]) AS wants (account_id, alone)
+"""
+
+
+async def lock_accounts(connection: asyncpg.Connection, accounts: Collection[int], alone: Collection[int]) -> None:
+    """Take the accounts' locks for this transaction, in order: shared for messages, alone for what joins them.
+
+    A charge or reversal looks for its message only after every batch that might hold it has committed, and a
+    message looks for what waits for it; so neither can miss the other. Messages do not wait for one another.
+    """
+    ordered = sorted({*accounts, *alone})
+    await connection.fetch(LOCK_ACCOUNTS, ordered, [account in alone for account in ordered], ACCOUNT_LOCK_SPACE)
+
+
+RECORD_MESSAGES = """
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::incoming_message[])
+), new AS (
+    INSERT INTO message (
+        id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
+        campaign_id, keyword, units, amount_vnd, claimed_vnd, parts, flags, answer, book_version, grammar_version,
+        raw_id
+    )
+    SELECT id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
+           campaign_id, keyword, units, amount_vnd, claimed_vnd, parts, string_to_array(flags, ','), answer,
+           book_version, grammar_version, raw_id
+    FROM input
+    ON CONFLICT ON CONSTRAINT message_once DO NOTHING
+    RETURNING id, account_id, native_id, raw_id
+), fresh AS (
+    SELECT input.*, reading = 'counted' AND input.account_id = ANY($4::integer[]) AS awaits_report
+    FROM input JOIN new USING (id)
+), person AS (
+    INSERT INTO message_person (message_id, day, msisdn_sealed, msisdn_hash, text_sealed)
+    SELECT id, day, msisdn_sealed, msisdn_hash, text_sealed FROM fresh
+), raw AS (
+    INSERT INTO raw_callback (id, received_on, account_id, sealed)
+    SELECT id, received_on, account_id, sealed FROM unnest($2::raw_callback[])
+    WHERE id IN (SELECT raw_id FROM new)
+    ON CONFLICT DO NOTHING
+), line AS (
+    INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
+    SELECT id, 'pledged', 'message', campaign_id, carrier, 1, units, amount_vnd, message_at
+    FROM fresh WHERE reading = 'counted' AND NOT awaits_report
+), gift AS (
+    INSERT INTO gift (message_id, account_id, message_ref, state, campaign_id, carrier, units, pledged_vnd,
+                      reversed_vnd)
+    SELECT id, account_id, native_id, 'received', campaign_id, carrier, units, amount_vnd, 0
+    FROM fresh WHERE awaits_report
+), uncharged AS (
+    INSERT INTO uncharged_person (message_id, account_id, message_ref, msisdn_hash, short_code, campaign_id,
+                                  amount_vnd, message_at, received_at)
+    SELECT id, account_id, native_id, msisdn_hash, short_code, campaign_id, amount_vnd, message_at, received_at
+    FROM fresh WHERE awaits_report
+), total AS (
+    INSERT INTO campaign_total AS old (
+        campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
+        wrong_syntax, before_open, after_close, as_of
+    )
+    SELECT campaign_id, carrier, $3, 1, count(units), count(units), coalesce(sum(units), 0),
+           coalesce(sum(amount_vnd), 0), count(*) FILTER (WHERE reading = 'wrong_syntax'),
+           count(*) FILTER (WHERE reading = 'before_open'), count(*) FILTER (WHERE reading = 'after_close'),
+           clock_timestamp()
+    FROM fresh WHERE campaign_id IS NOT NULL AND NOT awaits_report
+    GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
+    ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
+        version = old.version + 1, lines = old.lines + excluded.lines, messages = old.messages + excluded.messages,
+        units = old.units + excluded.units, pledged_vnd = old.pledged_vnd + excluded.pledged_vnd,
+        wrong_syntax = old.wrong_syntax + excluded.wrong_syntax,
+        before_open = old.before_open + excluded.before_open, after_close = old.after_close + excluded.after_close,
+        as_of = greatest(old.as_of, excluded.as_of)
+), minute AS (
+    INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
+    SELECT campaign_id, date_trunc('minute', message_at), carrier, $3, count(*), sum(units), sum(amount_vnd)
+    FROM fresh WHERE reading = 'counted' AND NOT awaits_report GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT ON CONSTRAINT campaign_minute_key DO UPDATE SET
+        messages = old.messages + excluded.messages, units = old.units + excluded.units,
+        pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
+), unallocated AS (
+    INSERT INTO unallocated_total AS old (
+        slot, version, unknown_keyword, unknown_short_code, empty_text, orphan_charges, orphan_vnd, as_of
+    )
+    SELECT $3, 1, count(*) FILTER (WHERE reading = 'unknown_keyword'),
+           count(*) FILTER (WHERE reading = 'unknown_short_code'), count(*) FILTER (WHERE reading = 'empty_text'),
+           0, 0, clock_timestamp()
+    FROM fresh WHERE campaign_id IS NULL HAVING count(*) > 0
+    ON CONFLICT (slot) DO UPDATE SET
+        version = old.version + 1, unknown_keyword = old.unknown_keyword + excluded.unknown_keyword,
+        unknown_short_code = old.unknown_short_code + excluded.unknown_short_code,
+        empty_text = old.empty_text + excluded.empty_text, as_of = greatest(old.as_of, excluded.as_of)
+)
+SELECT ARRAY(SELECT id FROM input EXCEPT ALL SELECT id FROM new) AS repeated,
+       ARRAY(SELECT new.id FROM new JOIN waiting_event AS w
+             ON w.account_id = new.account_id AND w.message_ref = new.native_id) AS awaited,
+       (SELECT pg_notify($5, '') FROM new LIMIT 1) AS announced
+"""
+
+
+class Recorded(NamedTuple):
+    """What of a batch was out of the ordinary, by the ids of its rows."""
+
+    repeated: frozenset[UUID]
+    """Not stored: their keys were held already."""
+    awaited: frozenset[UUID]
+    """Stored, and something waits for them."""
+
+
+NOTHING_RARE = Recorded(frozenset(), frozenset())
+
+
+async def record_messages(
+    connection: asyncpg.Connection,
+    rows: Sequence[MessageRow],
+    raws: Sequence[RawRow],
+    slot: int,
+    on_report: Collection[int] = (),
+) -> Recorded:
+    """Store what is not stored yet, and announce it at commit as `announce` does.
+
+    `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
+    the exceptions come back: a row each for what is new took the client a microsecond a message. A counted
+    message of an account in `on_report` makes a gift that waits for its charge, and no money.
+    """
+    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report), TOTALS_CHANNEL)
+    assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
+    if not found["repeated"] and not found["awaited"]:
+        return NOTHING_RARE
+    return Recorded(frozenset(found["repeated"]), frozenset(found["awaited"]))
+
+
+SELECT_MESSAGES = """
+SELECT message.account_id, message.native_id, message.digest, message.answer
+FROM message JOIN unnest($1::integer[], $2::text[]) AS t (account_id, native_id) USING (account_id, native_id)
+"""
+SELECT_CHARGES = """
+SELECT account_id, native_id, digest, NULL::bytea AS answer
+FROM charge_notice JOIN unnest($1::integer[], $2::text[]) AS t (account_id, native_id) USING (account_id, native_id)
+"""
+SELECT_REVERSALS = """
+SELECT account_id, native_id, digest, NULL::bytea AS answer
+FROM reversal JOIN unnest($1::integer[], $2::text[]) AS t (account_id, native_id) USING (account_id, native_id)
+"""
+SELECT_STORED = {"message": SELECT_MESSAGES, "charge": SELECT_CHARGES, "reversal": SELECT_REVERSALS}
+
+
+async def select_stored(connection: asyncpg.Connection, kind: str, keys: Iterable[Key]) -> dict[Key, StoredEvent]:
+    """What is stored under `keys`. A statement of its own: its snapshot sees what the insert waited for."""
+    ordered = list(keys)
+    found = await connection.fetch(SELECT_STORED[kind], [key[0] for key in ordered], [key[1] for key in ordered])
+    return {(row["account_id"], row["native_id"]): StoredEvent(bytes(row["digest"]), row["answer"]) for row in found}
+
+
+AWAIT_STANDBYS = "SELECT pg_logical_emit_message(true, 'portal1400', '')"
+
+
+async def await_standbys(connection: asyncpg.Connection) -> None:
+    """Let this transaction's commit wait for synchronous standbys, also when it stores nothing of its own.
+
+    A transaction that writes nothing waits for nobody. It may have found a row whose own wait was given up (the
+    commit was cancelled, or the server killed and started again): visible here, and lost with this server. An empty
+    record in the log, behind that row's, is confirmed only after it. Costs one flush; without standbys nothing more.
+    """
+    await connection.execute(AWAIT_STANDBYS)
+
+
+RECORD_RAW = """
+INSERT INTO raw_callback (id, received_on, account_id, sealed)
+SELECT id, received_on, account_id, sealed
+FROM unnest($1::uuid[], $2::date[], $3::integer[], $4::bytea[]) AS t (id, received_on, account_id, sealed)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def record_raws(connection: asyncpg.Connection, rows: Sequence[RawRow]) -> None:
+    """Keep callbacks as they came."""
+    await connection.execute(RECORD_RAW, *columns(rows, RawRow))
+
+
+RECORD_CONFLICTS = """
+INSERT INTO conflict (account_id, kind, native_id, digest, received_at, raw_id, sealed, day)
+SELECT account_id, kind, native_id, digest, received_at, raw_id, sealed, day
+FROM unnest(
+    $1::integer[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::uuid[], $7::bytea[], $8::date[]
+) AS t (account_id, kind, native_id, digest, received_at, raw_id, sealed, day)
+ORDER BY account_id, kind, native_id, digest
+ON CONFLICT ON CONSTRAINT conflict_once DO NOTHING
+RETURNING account_id
+"""
+
+
+class ConflictRow(NamedTuple):
+    """Another content of an id we hold: the whole callback, sealed for this row."""
+
+    account_id: int
+    kind: str
+    native_id: str
+    digest: bytes
+    received_at: datetime
+    raw_id: UUID
+    sealed: bytes
+    day: date
+
+
+async def record_conflicts(connection: asyncpg.Connection, rows: Sequence[ConflictRow]) -> list[int]:
+    """Store conflicts once per id and digest; returns the account id of each that is new."""
+    found = await connection.fetch(RECORD_CONFLICTS, *columns(rows, ConflictRow))
+    return [row["account_id"] for row in found]
+
+
+TAKE_SLOT = """
+SELECT slot FROM generate_series(1, 63) AS slot WHERE pg_try_advisory_lock($1, slot) LIMIT 1
+"""
+
+
+async def take_slot(connection: asyncpg.Connection, fallback: int) -> int:
+    """A roll-up slot for the life of this connection. When all 63 are taken, share `fallback`: slower, not wrong."""
+    slot = await connection.fetchval(TAKE_SLOT, SLOT_LOCK_SPACE)
+    return int(slot) if slot is not None else 1 + fallback % 63
+
+
+INSERT_QUARANTINE = """
+INSERT INTO quarantine (id, received_at, adapter, account_id, outcome, reason, sealed, day)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8
+WHERE (SELECT count(*) FROM (
+    SELECT FROM quarantine WHERE account_id IS NOT DISTINCT FROM $4 AND outcome = $5
+        AND received_at > $2::timestamptz - interval '1 day' LIMIT $9
+) AS kept) < $9
+"""
+
+
+async def quarantine(
+    connection: asyncpg.Connection,
+    *,
+    id: UUID,  # noqa: A002 -- the column's name
+    received_at: datetime,
+    adapter: str,
+    account_id: int | None,
+    outcome: str,
+    reason: str,
+    sealed: bytes,
+    day: date,
+    kept_max: int,
+) -> bool:
+    """Keep a callback for a person, at most `kept_max` per account and outcome a day; False when the bound is met."""
+    status = await connection.execute(
+        INSERT_QUARANTINE, id, received_at, adapter, account_id, outcome, reason, sealed, day, kept_max
+    )
+    return status == "INSERT 0 1"
+
+
+def columns(rows: Sequence[tuple[object, ...]], shape: type[tuple[object, ...]]) -> list[Sequence[object]]:
+    """Rows of one shape, turned into the arrays a set-based statement takes."""
+    if rows:
+        return list(zip(*rows, strict=True))
+    return [[] for _ in shape._fields]  # type: ignore[attr-defined]  # every shape is a NamedTuple

@@ -1,0 +1,1 @@
+"""The tables: migrations, partitions, and the locks of the cluster."""

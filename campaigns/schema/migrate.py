@@ -1,0 +1,145 @@
+"""Applies campaigns/schema/migrations/NNNN_words.sql in order, each in a transaction, remembered by its SHA-256.
+
+The previous release's workers go on while a migration runs. A table's lock that it waits for stands in the way of
+everybody who comes after it, so it waits for a moment only, lets them pass, and tries again.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import asyncpg
+
+from campaigns.schema.locks import MIGRATION_LOCK, UNLOCK, try_lock
+
+LOCK_PATIENCE_SECONDS = 600.0
+"""How long a migration goes on asking for its locks, and how long one migrator waits for another."""
+LOCK_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Between two attempts; four fifths of the time and more belong to the workers."""
+MIGRATION_SECONDS_MAX = 24 * 3600.0
+"""A statement of a migration may take long: an index over years of gifts does."""
+
+_FILE_NAME = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+
+
+class MigrationRefused(Exception):
+    """The database and the migration files do not belong together; the sentence says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its number, its name and its SQL."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> bytes:
+        """What tells an edited file from the one that was applied."""
+        return hashlib.sha256(self.sql.encode()).digest()
+
+
+def shipped_migrations() -> tuple[Migration, ...]:
+    """The migrations of this release, in order."""
+    return migrations_in(resources.files("campaigns.schema").joinpath("migrations"))
+
+
+def migrations_in(folder: Traversable) -> tuple[Migration, ...]:
+    """The migrations of a folder, in order."""
+    found = []
+    for entry in folder.iterdir():
+        match = _FILE_NAME.match(entry.name)
+        if match:
+            found.append(Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8")))
+    return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+CREATE_HISTORY = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    number integer PRIMARY KEY,
+    name text NOT NULL,
+    sha256 bytea NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+SELECT_HISTORY = "SELECT number, name, sha256 FROM schema_migration ORDER BY number"
+SELECT_HISTORY_EXISTS = "SELECT to_regclass('schema_migration') IS NOT NULL"
+INSERT_HISTORY = "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)"
+SET_LIMITS = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = 0"
+
+
+async def pending(
+    connection: asyncpg.Connection, shipped: tuple[Migration, ...] | None = None
+) -> tuple[Migration, ...]:
+    """The migrations this database still lacks; `shipped` where they are not those of this release.
+
+    Raises MigrationRefused when the database is newer than this release or an applied file was edited.
+    """
+    applied = {}
+    if await connection.fetchval(SELECT_HISTORY_EXISTS):
+        applied = {row["number"]: row for row in await connection.fetch(SELECT_HISTORY)}
+    shipped = shipped_migrations() if shipped is None else shipped
+    known = {migration.number for migration in shipped}
+    for number, row in applied.items():
+        if number not in known:
+            raise MigrationRefused(
+                f"the database holds migration {row['name']}, which this release does not know: "
+                "it was made by a newer release; install that one"
+            )
+    for migration in shipped:
+        if migration.number in applied and bytes(applied[migration.number]["sha256"]) != migration.sha256:
+            raise MigrationRefused(
+                f"migration {migration.name} differs from what was applied to this database: "
+                "a released migration is never edited; reinstall the release"
+            )
+    return tuple(migration for migration in shipped if migration.number not in applied)
+
+
+async def migrate(connection: asyncpg.Connection, shipped: tuple[Migration, ...] | None = None) -> tuple[str, ...]:
+    """Apply what is pending, one transaction a file; returns the names applied. Safe to run twice at once.
+
+    Raises MigrationRefused, also when a lock was not to be had in LOCK_PATIENCE_SECONDS.
+    """
+    # Asked for again and again rather than waited for: a statement that waits has a time limit and holds a snapshot.
+    deadline, attempt = time.monotonic() + LOCK_PATIENCE_SECONDS, 0
+    while not await try_lock(connection, MIGRATION_LOCK):
+        await _pause("another migration runs on this database", deadline, attempt)
+        attempt += 1
+    try:
+        waiting = await pending(connection, shipped)
+        await connection.execute(CREATE_HISTORY)
+        for migration in waiting:
+            await _apply(connection, migration)
+        return tuple(migration.name for migration in waiting)
+    finally:
+        if not connection.is_closed():
+            await connection.execute(UNLOCK, MIGRATION_LOCK)
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    deadline, attempt = time.monotonic() + LOCK_PATIENCE_SECONDS, 0
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute(SET_LIMITS)
+                await connection.execute(migration.sql, timeout=MIGRATION_SECONDS_MAX)
+                await connection.execute(INSERT_HISTORY, migration.number, migration.name, migration.sha256)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await _pause(f"migration {migration.name} does not get its locks", deadline, attempt)
+            attempt += 1
+        else:
+            return
+
+
+async def _pause(what: str, deadline: float, attempt: int) -> None:
+    if time.monotonic() > deadline:
+        raise MigrationRefused(
+            f"{what} after {LOCK_PATIENCE_SECONDS:.0f} s: look in pg_stat_activity for a transaction that was left "
+            "open, end it, then start again; nothing of it was applied"
+        )
+    await asyncio.sleep(LOCK_PAUSES[min(attempt, len(LOCK_PAUSES) - 1)])

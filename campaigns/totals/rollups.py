@@ -1,0 +1,149 @@
+"""Reading the roll-ups: totals of all campaigns in one SELECT, series of one campaign by bucket."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from campaigns.totals.totals import CARRIERS, CampaignTotals, CarrierTotals, UnallocatedTotals, in_carrier_order
+
+# Version and figures come from one snapshot: equal version, equal figures.
+SELECT_TOTALS = """
+SELECT c.id, c.slug, c.goal_vnd, c.applied_at, t.carrier,
+       coalesce(sum(t.version), 0)::bigint AS version, max(t.as_of) AS as_of,
+       coalesce(sum(t.lines), 0)::bigint AS lines,
+       coalesce(sum(t.messages), 0)::bigint AS messages, coalesce(sum(t.units), 0)::bigint AS units,
+       coalesce(sum(t.pledged_vnd), 0)::bigint AS pledged_vnd,
+       coalesce(sum(t.confirmed_vnd), 0)::bigint AS confirmed_vnd,
+       coalesce(sum(t.received_vnd), 0)::bigint AS received_vnd,
+       coalesce(sum(t.disbursed_vnd), 0)::bigint AS disbursed_vnd,
+       coalesce(sum(t.wrong_syntax), 0)::bigint AS wrong_syntax,
+       coalesce(sum(t.before_open), 0)::bigint AS before_open,
+       coalesce(sum(t.after_close), 0)::bigint AS after_close
+FROM campaign AS c LEFT JOIN campaign_total AS t ON t.campaign_id = c.id
+GROUP BY c.id, t.carrier ORDER BY c.id
+"""
+
+
+async def select_totals(connection: asyncpg.Connection) -> list[CampaignTotals]:
+    """The totals of every campaign, in the order they were applied."""
+    by_campaign: dict[int, list[asyncpg.Record]] = defaultdict(list)
+    for row in await connection.fetch(SELECT_TOTALS):
+        by_campaign[row["id"]].append(row)
+    return [_sum_up(rows) for rows in by_campaign.values()]
+
+
+def _sum_up(rows: list[asyncpg.Record]) -> CampaignTotals:
+    first = rows[0]
+    shares = [
+        CarrierTotals(row["carrier"], row["messages"], row["units"], row["pledged_vnd"])
+        for row in rows
+        if row["lines"]
+    ]
+    return CampaignTotals(
+        campaign=first["slug"],
+        campaign_id=first["id"],
+        version=sum(row["version"] for row in rows),
+        as_of=max([row["as_of"] for row in rows if row["as_of"]], default=first["applied_at"]),
+        messages=sum(row["messages"] for row in rows),
+        units=sum(row["units"] for row in rows),
+        pledged_vnd=sum(row["pledged_vnd"] for row in rows),
+        confirmed_vnd=sum(row["confirmed_vnd"] for row in rows),
+        received_vnd=sum(row["received_vnd"] for row in rows),
+        disbursed_vnd=sum(row["disbursed_vnd"] for row in rows),
+        goal_vnd=first["goal_vnd"],
+        by_carrier=in_carrier_order(shares),
+        uncounted=(
+            sum(row["wrong_syntax"] for row in rows),
+            sum(row["before_open"] for row in rows),
+            sum(row["after_close"] for row in rows),
+        ),
+    )
+
+
+SELECT_UNALLOCATED = """
+SELECT coalesce(sum(version), 0)::bigint AS version,
+       coalesce(max(as_of), (SELECT created_at FROM installation)) AS as_of,
+       coalesce(sum(unknown_keyword), 0)::bigint AS unknown_keyword,
+       coalesce(sum(unknown_short_code), 0)::bigint AS unknown_short_code,
+       coalesce(sum(empty_text), 0)::bigint AS empty_text,
+       coalesce(sum(orphan_charges), 0)::bigint AS orphan_charges,
+       coalesce(sum(orphan_vnd), 0)::bigint AS orphan_vnd
+FROM unallocated_total
+"""
+
+
+async def select_unallocated(connection: asyncpg.Connection) -> UnallocatedTotals:
+    """What belongs to no campaign."""
+    row = await connection.fetchrow(SELECT_UNALLOCATED)
+    assert row is not None  # noqa: S101 -- an aggregate always has a row
+    return UnallocatedTotals(
+        row["version"],
+        row["as_of"],
+        (row["unknown_keyword"], row["unknown_short_code"], row["empty_text"]),
+        row["orphan_charges"],
+        row["orphan_vnd"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The sum of one bucket. `at` is its first instant."""
+
+    at: datetime
+    messages: int
+    units: int
+    pledged_vnd: int
+    by_carrier: tuple[CarrierTotals, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Sums per bucket, not cumulative; empty buckets are left out."""
+
+    version: int
+    points: tuple[Point, ...]
+
+
+class TooManyPoints(Exception):
+    """The answer would have more points than allowed."""
+
+
+SELECT_SERIES = """
+SELECT date_trunc($2, minute, 'Asia/Ho_Chi_Minh') AS at, carrier, sum(messages)::bigint AS messages,
+       sum(units)::bigint AS units, sum(pledged_vnd)::bigint AS pledged_vnd,
+       (SELECT coalesce(sum(version), 0)::bigint FROM campaign_total WHERE campaign_id = $1) AS version
+FROM campaign_minute
+WHERE campaign_id = $1 AND minute >= $3 AND minute < $4
+GROUP BY 1, 2 ORDER BY 1 LIMIT $5
+"""
+SELECT_VERSION = "SELECT coalesce(sum(version), 0)::bigint FROM campaign_total WHERE campaign_id = $1"
+
+
+async def select_series(
+    connection: asyncpg.Connection, campaign_id: int, bucket: str, since: datetime, until: datetime, points_max: int
+) -> Series:
+    """Sums per `bucket` (minute, hour or day in Asia/Ho_Chi_Minh) from `since` (inclusive) to `until` (exclusive).
+
+    Both are on full minutes. Raises TooManyPoints beyond `points_max` buckets.
+    """
+    rows_max = points_max * len(CARRIERS) + 1
+    rows = await connection.fetch(SELECT_SERIES, campaign_id, bucket, since, until, rows_max)
+    by_time: dict[datetime, list[CarrierTotals]] = defaultdict(list)
+    for row in rows:
+        by_time[row["at"]].append(CarrierTotals(row["carrier"], row["messages"], row["units"], row["pledged_vnd"]))
+    if len(by_time) > points_max or len(rows) == rows_max:
+        raise TooManyPoints
+    version = rows[0]["version"] if rows else await connection.fetchval(SELECT_VERSION, campaign_id)
+    return Series(version, tuple(_point(at, shares) for at, shares in by_time.items()))
+
+
+def _point(at: datetime, shares: list[CarrierTotals]) -> Point:
+    return Point(
+        at,
+        sum(share.messages for share in shares),
+        sum(share.units for share in shares),
+        sum(share.pledged_vnd for share in shares),
+        in_carrier_order(shares),
+    )

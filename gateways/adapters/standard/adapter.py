@@ -1,0 +1,195 @@
+"""`standard`: the portal's own protocol. Standard Webhooks 1.0 around messages, charges and reversals.
+
+Settings: `secrets` (one to eight `whsec_` secrets, all valid at once while rotating), `path_secret`,
+`carriers`. Callback: POST, JSON, up to 1 MiB; one event, or a `batch` of 1 to 100. An event's identity is its
+own id (`message_id`, `charge_id:status`, `reversal_id`) and never `webhook-id`, for a sender may deliver one
+event again under another delivery id; nor is the envelope's `timestamp` part of its content.
+
+Source: the portal's contract, "The `standard` protocol"; Standard Webhooks 1.0.0.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+import orjson
+from pydantic import Field, ValidationError, field_validator
+
+from gateways.adapters.standard.payload import (
+    PAYLOAD,
+    BatchPayload,
+    ChargeData,
+    ChargePayload,
+    MessageData,
+    MessagePayload,
+    ReversalData,
+    ReversalPayload,
+    errors_of,
+)
+from gateways.callback import Callback
+from gateways.events import CARRIERS, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
+from gateways.gateway import KIB, Account, AccountSettings, Gateway, MalformedCallback
+from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import fields
+from gateways.wire.signatures import require_signature, signing_key
+
+
+class StandardSettings(AccountSettings):
+    """The keys of a `standard` account."""
+
+    secrets: tuple[str, ...] = Field(min_length=1, max_length=8, repr=False)
+
+    @field_validator("secrets")
+    @classmethod
+    def _are_signing_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for position, secret in enumerate(value):
+            try:
+                signing_key(secret)
+            except ValueError as fault:
+                raise ValueError(f"secret {position + 1} {fault}") from None
+        return value
+
+    def factors(self) -> frozenset[str]:
+        """The signature, and the path secret where there is one."""
+        return super().factors() | {"signature"}
+
+
+_OWN_CARRIERS = {carrier: carrier for carrier in CARRIERS}
+
+# One row for each outcome: status, and the body where it is not made from the events.
+_ANSWERS: dict[Outcome, tuple[int, dict[str, str]]] = {
+    Outcome.ACCEPTED: (200, {}),
+    Outcome.DUPLICATE: (200, {}),
+    Outcome.UNALLOCATED: (200, {}),
+    Outcome.REJECTED_POLICY: (200, {}),
+    Outcome.CONFLICT: (409, {}),
+    Outcome.MALFORMED: (400, {"error": "malformed"}),
+    Outcome.UNAUTHENTICATED: (401, {"error": "unauthenticated"}),
+    Outcome.STALE: (401, {"error": "stale"}),
+    Outcome.TOO_LARGE: (413, {"error": "too_large"}),
+    Outcome.OVERLOADED: (429, {"error": "overloaded"}),
+    Outcome.UNAVAILABLE: (503, {"error": "unavailable"}),
+}
+_OUTCOME_HEADERS: dict[Outcome, tuple[tuple[str, str], ...]] = {
+    outcome: (("x-portal1400-outcome", outcome.value),) for outcome in Outcome
+}
+
+
+class Standard(Gateway[StandardSettings]):
+    """One account that posts the portal's own events."""
+
+    name: ClassVar[str] = "standard"
+    settings_model: ClassVar[type[AccountSettings]] = StandardSettings
+    body_bytes_max: ClassVar[int] = 1024 * KIB
+    sender_retries: ClassVar[bool] = True
+
+    def __init__(self, account: Account[StandardSettings]) -> None:
+        super().__init__(account)
+        self._keys = tuple(signing_key(secret) for secret in self.settings.secrets)
+
+    def verify(self, callback: Callback) -> None:
+        """The signature over the bytes as they came, and the age of the attempt."""
+        require_signature(callback.headers, callback.body, self._keys, callback.received_at)
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """The event, or the events of a batch in its order; one malformed event refuses the whole batch."""
+        fields.require_plain_body(callback.headers)
+        try:
+            payload = PAYLOAD.validate_python(fields.require_json(callback.body))
+        except ValidationError as invalid:
+            raise MalformedCallback(tuple(errors_of(invalid))) from None
+        if not isinstance(payload, BatchPayload):
+            return (self._event(payload, "", digest_key),)
+        return tuple(
+            self._event(element, f"data.{position}.", digest_key) for position, element in enumerate(payload.data)
+        )
+
+    def respond(self, result: Result) -> Answer:
+        """JSON; the outcome stands in a header, so that a repeat gets the bytes the first one got."""
+        status, error = _ANSWERS[result.outcome]
+        body: dict[str, object] = dict(error)
+        headers = _OUTCOME_HEADERS[result.outcome]
+        if result.outcome is Outcome.MALFORMED:
+            body["errors"] = [{"path": fault.path, "reason": fault.reason} for fault in result.errors]
+        elif result.outcome is Outcome.STALE:
+            body["server_time"] = result.now.isoformat()
+        elif result.outcome in (Outcome.OVERLOADED, Outcome.UNAVAILABLE):
+            headers = (*headers, ("retry-after", str(result.retry_after_seconds)))
+        elif not error:
+            conflicts = frozenset(result.conflicts)
+            ids = [event.native_id for event in result.events]
+            body["accepted"] = [native_id for place, native_id in enumerate(ids) if place not in conflicts]
+            if result.outcome is Outcome.CONFLICT:
+                body["conflicts"] = [ids[place] for place in result.conflicts]
+        return Answer(status, orjson.dumps(body), "application/json", headers)
+
+    def _event(
+        self, payload: MessagePayload | ChargePayload | ReversalPayload, prefix: str, digest_key: bytes
+    ) -> Event:
+        if isinstance(payload, MessagePayload):
+            return self._message(payload.data, prefix, digest_key)
+        if isinstance(payload, ChargePayload):
+            status = ChargeStatus(payload.type.removeprefix("charge."))
+            return _charge(payload.data, status, prefix, digest_key)
+        return _reversal(payload.data, prefix, digest_key)
+
+    def _message(self, data: MessageData, prefix: str, digest_key: bytes) -> Message:
+        msisdn = fields.msisdn_of(data.msisdn)
+        short_code = fields.short_code_of(data.short_code)
+        message_at = _time_of(f"{prefix}data.operator_time", data.operator_time)
+        text, flags = fields.storable_text(data.text)
+        digest = fields.keyed_digest(
+            digest_key, "message", msisdn, short_code, data.text, data.carrier, message_at, data.parts, data.amount
+        )
+        return Message(
+            native_id=data.message_id,
+            digest=digest,
+            msisdn=msisdn,
+            short_code=short_code,
+            text=text,
+            carrier=self.carrier_of(data.carrier, _OWN_CARRIERS),
+            message_at=message_at,
+            operator_time=data.operator_time,
+            parts=data.parts,
+            claimed_vnd=data.amount,
+            flags=flags,
+        )
+
+
+def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: bytes) -> Charge:
+    msisdn = fields.msisdn_of(data.msisdn) if data.msisdn else None
+    short_code = fields.short_code_of(data.short_code) if data.short_code else None
+    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
+    content = (data.amount, data.message_id, msisdn, short_code, occurred_at, data.reason)
+    return Charge(
+        native_id=f"{data.charge_id}:{status}",
+        digest=fields.keyed_digest(digest_key, "charge", *content),
+        charge_id=data.charge_id,
+        status=status,
+        amount_vnd=data.amount,
+        message_ref=data.message_id,
+        msisdn=msisdn,
+        short_code=short_code,
+        occurred_at=occurred_at,
+        reason=data.reason,
+    )
+
+
+def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
+    if data.charge_id is None and data.message_id is None:
+        fields.malformed(f"{prefix}data", "names neither charge_id nor message_id")
+    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
+    content = (data.amount, data.charge_id, data.message_id, data.scope, data.kind, occurred_at)
+    return Reversal(
+        native_id=data.reversal_id,
+        digest=fields.keyed_digest(digest_key, "reversal", *content),
+        amount_vnd=data.amount,
+        charge_ref=data.charge_id,
+        message_ref=data.message_id,
+        scope=ReversalScope(data.scope) if data.scope else None,
+        kind=data.kind,
+        occurred_at=occurred_at,
+    )
+
+
+def _time_of(path: str, text: str | None) -> datetime | None:
+    return None if text is None else fields.time_of(path, text)

@@ -1,0 +1,1 @@
+"""The `vn_soap_mo` protocol."""

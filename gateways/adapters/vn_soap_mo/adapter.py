@@ -1,0 +1,228 @@
+"""`vn_soap_mo`: the SOAP family in which Vietnamese hubs hand over messages.
+
+Settings: `dialect` (a row of vn_soap_dialects; it decides, not the body), `style` (`ack`: the answer only
+says that we have it; `reply`: it is the charge, and any value but the good one and -1 makes the hub refund),
+`success_value` (default: the dialect's), `refuse_value` (required for `reply`), `base64` (the text comes in
+Base64), `user` and `password` (HTTP Basic, or elements of the body or header), `path_secret`, `carriers`
+(operator code to carrier). Callback: POST of a SOAP 1.1 envelope up to 64 KiB; GET `?wsdl` describes the
+account's dialect.
+
+Limits: hubs give no time of the message and do not try again by themselves, so the answer is a result code
+only where a message was taken; everything else is a fault, which the hub files and replays by hand.
+
+Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`) and the portal's contract.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+from urllib.parse import quote
+
+from pydantic import Field, model_validator
+
+from gateways.adapters.vn_soap_mo.dialects import (
+    DIALECTS,
+    MEANINGS,
+    OTHER_OPERATIONS,
+    OWN_CARRIERS,
+    SUCCESS_VALUES,
+    folded,
+    meanings,
+)
+from gateways.callback import Callback
+from gateways.events import Event, Message
+from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected
+from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import fields, soap
+from gateways.wire.xml import local_name
+
+# One row for each outcome without a result code: status, fault code, sentence.
+_FAULTS: dict[Outcome, tuple[int, str, str]] = {
+    Outcome.MALFORMED: (500, "Client", "malformed"),
+    Outcome.UNAUTHENTICATED: (401, "Client", "unauthenticated"),
+    Outcome.STALE: (401, "Client", "unauthenticated"),
+    Outcome.TOO_LARGE: (413, "Client", "too large"),
+    Outcome.OVERLOADED: (503, "Server", "try again later"),
+    Outcome.UNAVAILABLE: (503, "Server", "try again later"),
+}
+_FAULT_ERRORS_MAX = 5
+
+ResultValue = Field(default=None, min_length=1, max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f<>&]+$")
+
+
+class VnSoapMoSettings(AccountSettings):
+    """The keys of a `vn_soap_mo` account. Result values hold no `<`, `>`, `&`: senders do not unescape them."""
+
+    dialect: Literal["receiverMO", "moReceiver", "GetMOData"]
+    style: Literal["ack", "reply"] = "ack"
+    success_value: str | None = ResultValue
+    refuse_value: str | None = ResultValue
+    base64: bool = False
+    user: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")
+    password: str | None = Field(default=None, min_length=1, max_length=200, repr=False)
+
+    @property
+    def success(self) -> str:
+        """The value that says: taken."""
+        return self.success_value or SUCCESS_VALUES[self.dialect]
+
+    def factors(self) -> frozenset[str]:
+        """The password, and the path secret where there is one."""
+        return super().factors() | ({"password"} if self.password else set())
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together")
+        if self.style == "reply" and self.refuse_value is None:
+            raise ValueError('refuse_value is required with style = "reply": it is what makes the hub refund')
+        if self.refuse_value is not None and self.refuse_value in (self.success, "-1"):
+            raise ValueError("refuse_value must be neither the success value nor -1, which hubs only file")
+        if self.dialect == "GetMOData":
+            if not self.success.startswith("0|"):
+                raise ValueError("success_value of GetMOData begins with 0|, for its sender cuts the text after it")
+            if self.refuse_value is not None and self.refuse_value.startswith("0"):
+                raise ValueError("refuse_value of GetMOData must not begin with 0, which means success")
+        return self
+
+
+class VnSoapMo(Gateway[VnSoapMoSettings]):
+    """One hub that calls us in one dialect."""
+
+    name: ClassVar[str] = "vn_soap_mo"
+    settings_model: ClassVar[type[AccountSettings]] = VnSoapMoSettings
+    methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
+
+    def __init__(self, account: Account[VnSoapMoSettings]) -> None:
+        super().__init__(account)
+        dialect = self.settings.dialect
+        self._operation = DIALECTS[dialect]
+        self._operations = {folded(name) for name in (dialect, *OTHER_OPERATIONS.get(dialect, ()))}
+
+    @property
+    def answer_depends_on_reading(self) -> bool:
+        """In reply style: a refusal is repeated as a refusal."""
+        return self.settings.style == "reply"
+
+    def document(self, callback: Callback) -> Answer | None:
+        """The WSDL of the account's dialect."""
+        if callback.method != "GET" or callback.query.casefold() not in ("wsdl", "singlewsdl", "wsdl="):
+            return None
+        steps = ("gw", self.name, self.account.code, callback.path_secret or "")
+        path = "".join(f"/{quote(step, safe='')}" for step in steps if step)
+        address = soap.location(callback.headers.get("host", ""), path)
+        return Answer(200, soap.describe(self._operation, address), soap.CONTENT_TYPE)
+
+    def verify(self, callback: Callback) -> None:
+        """User and password, from HTTP Basic where that header is there, else from the envelope."""
+        header = callback.headers.get("authorization")
+        given = _credentials_of_envelope(callback.body) if header is None else _credentials_of_basic(header)
+        if self.settings.password is None:
+            # They were looked for all the same: an account that does not exist has a stand-in with a password.
+            return
+        is_right = True
+        for ours, theirs in zip((self.settings.user or "", self.settings.password), given, strict=True):
+            # Both are compared, whatever the first gave.
+            is_right &= hmac.compare_digest(ours.encode(), theirs)
+        if not is_right:
+            raise SignatureRejected("user or password")
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """The one message of a call."""
+        fields.require_plain_body(callback.headers)
+        call = soap.require_call(callback.body)
+        if folded(local_name(call.operation)) not in self._operations:
+            fields.malformed("body.Envelope.Body", "holds another operation than the account's dialect")
+        values = meanings(call.operation)
+        names = self._names()
+        native_id = fields.require_short_field(names["id"], _required(values, names, "id"))
+        msisdn = fields.require_msisdn(names["msisdn"], _required(values, names, "msisdn"))
+        short_code = fields.require_short_code(names["short_code"], _required(values, names, "short_code"))
+        operator = (values.get("operator") or "").strip() or None
+        if operator is not None:
+            fields.require_short_field(names["operator"], operator)
+        if "text" not in values:
+            fields.malformed(names["text"], "is missing")
+        text = _from_base64(names["text"], values["text"]) if self.settings.base64 else values["text"]
+        kept, flags = fields.storable_text(text)
+        return (
+            Message(
+                native_id=native_id,
+                digest=fields.keyed_digest(digest_key, "message", msisdn, short_code, text, operator),
+                msisdn=msisdn,
+                short_code=short_code,
+                text=kept,
+                carrier=self.carrier_of(operator, OWN_CARRIERS),
+                flags=(*flags, "repaired") if call.is_repaired else flags,
+            ),
+        )
+
+    def respond(self, result: Result) -> Answer:
+        """A result code where a message was taken, else a fault: a stray code would refund the gift."""
+        if result.outcome in _FAULTS:
+            return self._fault(result)
+        is_refused = result.outcome is Outcome.REJECTED_POLICY and self.settings.style == "reply"
+        value = (is_refused and self.settings.refuse_value) or self.settings.success
+        return Answer(200, soap.result(self._operation, value), soap.CONTENT_TYPE)
+
+    def _fault(self, result: Result) -> Answer:
+        status, code, sentence = _FAULTS[result.outcome]
+        headers: tuple[tuple[str, str], ...] = ()
+        if status == 401:
+            headers = (("www-authenticate", 'Basic realm="portal1400", charset="UTF-8"'),)
+        elif status == 503:
+            headers = (("retry-after", str(result.retry_after_seconds)),)
+        errors = result.errors[:_FAULT_ERRORS_MAX] if result.outcome is Outcome.MALFORMED else ()
+        where = (f"{error.path} {error.reason}" for error in errors)
+        return Answer(status, soap.fault(code, "; ".join((sentence, *where))), soap.CONTENT_TYPE, headers)
+
+    def _names(self) -> Mapping[str, str]:
+        # A fault is told in the dialect's own spelling, which is what the sender can find in its template.
+        return {MEANINGS[folded(name)]: f"{self._operation.name}.{name}" for name in self._operation.fields}
+
+
+def _required(values: Mapping[str, str], names: Mapping[str, str], meaning: str) -> str:
+    # Blanks around an id or number come from templates that are written over several lines.
+    value = values.get(meaning, "").strip()
+    if not value:
+        fields.malformed(names[meaning], "is missing")
+    return value
+
+
+def _from_base64(path: str, encoded: str) -> str:
+    try:
+        # The hub's encoder breaks lines every 76 characters. A blank inside is none of its doing: `VNN 5` that
+        # was never encoded would else decode to three bytes of nothing.
+        lines = encoded.strip().replace("\r", "").replace("\n", "")
+        return fields.decode_or_latin(base64.b64decode(lines, validate=True))
+    except (binascii.Error, ValueError):
+        fields.malformed(path, "is not Base64")
+
+
+def _credentials_of_basic(header: str) -> tuple[bytes, bytes]:
+    scheme, _, encoded = header.partition(" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return b"", b""
+    # Only the one canonical writing: a flipped bit in the padding is a flipped bit.
+    if scheme.casefold() != "basic" or base64.b64encode(decoded).decode() != encoded.strip():
+        return b"", b""
+    user, _, password = decoded.partition(b":")
+    return user, password
+
+
+def _credentials_of_envelope(body: bytes) -> tuple[bytes, bytes]:
+    try:
+        call = soap.require_call(body)
+    except MalformedCallback:
+        # Who cannot be read cannot be known: unauthenticated, and kept if it came from a listed network.
+        return b"", b""
+    found: dict[str, str] = {}
+    for element in (*call.operation, *(call.header.iter() if call.header is not None else ())):
+        meaning = MEANINGS.get(folded(local_name(element)))
+        if meaning in ("user", "password"):
+            found.setdefault(meaning, (element.text or "").strip())
+    return found.get("user", "").encode(), found.get("password", "").encode()

@@ -1,0 +1,84 @@
+"""The dialects of the hub SOAP family, and how their senders spell the same six facts."""
+
+from xml.etree.ElementTree import Element
+
+from gateways.events import CARRIERS
+from gateways.wire import soap
+from gateways.wire.fields import malformed
+from gateways.wire.xml import local_name
+
+_SIX = ("User_ID", "Service_ID", "Command_Code", "Message", "Request_ID", "Operator")
+_OWN_NAMESPACE = "urn:portal1400:vn_soap_mo"
+
+DIALECTS: dict[str, soap.Operation] = {
+    "receiverMO": soap.Operation(
+        name="receiverMO", fields=_SIX, result="receiverMOResult", namespace=_OWN_NAMESPACE, is_rpc=False
+    ),
+    "moReceiver": soap.Operation(
+        name="moReceiver", fields=_SIX, result="moReceiverResult", namespace="Receiver", is_rpc=True
+    ),
+    "GetMOData": soap.Operation(
+        name="GetMOData",
+        fields=("UserID", "ServiceID", "CommandCode", "Content", "RequestID", "Operator"),
+        result="GetMODataResult",
+        namespace=_OWN_NAMESPACE,
+        is_rpc=False,
+    ),
+}
+SUCCESS_VALUES = {"receiverMO": "1", "moReceiver": "0", "GetMOData": "0|"}
+OTHER_OPERATIONS = {"moReceiver": ("moReceiverStandard",)}
+"""Operations that some senders call by another name and that are answered like the dialect's own."""
+
+SPELLINGS: dict[str, tuple[str, ...]] = {
+    "msisdn": ("User_ID", "src", "Sender", "mobilenumber", "Phone", "in0", "String_1"),
+    "short_code": ("Service_ID", "PrefixId", "dest", "shortcode", "ServiceNumber", "ServiceNum", "in1", "String_2"),
+    "keyword": ("Command_Code", "cmdcode", "CODE", "Syntax", "in2", "String_3"),
+    "text": ("Message", "Content", "info", "MessageIn", "msgbody", "messcontent", "TextContent", "in3", "String_4"),
+    "id": ("Request_ID", "moid", "MessageID", "in4", "String_5"),
+    "operator": (
+        "Operator",
+        "Mobi_Operator",
+        "Mobile_Operator",
+        "opid",
+        "operatorName",
+        "TelcoId",
+        "Telco",
+        "in5",
+        "String_6",
+    ),
+    "user": ("username",),
+    "password": ("password",),
+}
+"""How senders spell a field, read without regard to case, `_` and namespace."""
+
+OWN_CARRIERS = {carrier: carrier for carrier in CARRIERS} | {
+    "gpc": "vinaphone",
+    "vms": "mobifone",
+    "vnm": "vietnamobile",
+    "htc": "vietnamobile",
+    "beeline": "gmobile",
+}
+
+
+def folded(name: str) -> str:
+    """A name without what senders vary: case and `_`."""
+    return name.replace("_", "").casefold()
+
+
+MEANINGS = {folded(spelling): meaning for meaning, names in SPELLINGS.items() for spelling in names}
+
+
+def meanings(operation: Element) -> dict[str, str]:
+    """What the elements of an operation mean, with their text as it is. Raises MalformedCallback."""
+    values: dict[str, str] = {}
+    for element in operation:
+        name = local_name(element)
+        meaning = MEANINGS.get(folded(name))
+        if meaning is None:
+            continue
+        if meaning in values:
+            malformed(f"body.{meaning}", "is given twice")
+        if len(element):
+            malformed(f"body.{meaning}", "holds elements instead of text")
+        values[meaning] = element.text or ""
+    return values

@@ -1,0 +1,107 @@
+"""Standard Webhooks 1.0, scheme v1: HMAC-SHA256 over `id.timestamp.body`.
+
+Source: the Standard Webhooks specification 1.0.0, sections "Signature scheme" and "Verifying webhook
+authenticity". Svix sends the same under its own header names.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from gateways.gateway import SignatureRejected, StaleAttempt
+from gateways.wire.mac import hmac_sha256
+
+FRESHNESS_SECONDS = 300
+SIGNATURES_MAX = 16
+"""Entries of a signature header that are looked at; a sender that rotates secrets sends two."""
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 -- the public prefix of every such secret, not a secret
+_KEY_BYTES_MIN = 24
+_KEY_BYTES_MAX = 64
+MACS_OF_A_REFUSAL = 2
+"""As many keys as an account has while it rotates; the stand-in for an account that does not exist has one."""
+_NOBODYS_KEY = bytes(_KEY_BYTES_MIN)
+_HEADER_FAMILIES = ("webhook-", "svix-")
+_UNIX_SECONDS = re.compile(r"[0-9]{1,12}")
+
+
+def signing_key(secret: str) -> bytes:
+    """The key in `secret`: `whsec_` and the base64 of 24 to 64 bytes. Raises ValueError, without the value.
+
+    Only the one canonical base64 text of a key is taken: a secret that was mistyped in its last character
+    must not pass because those bits happen to be unused.
+    """
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    is_canonical = secret == SECRET_PREFIX + base64.b64encode(key).decode()
+    if not is_canonical or not _KEY_BYTES_MIN <= len(key) <= _KEY_BYTES_MAX:
+        raise ValueError(f"must be {SECRET_PREFIX} and the base64 of {_KEY_BYTES_MIN} to {_KEY_BYTES_MAX} bytes")
+    return key
+
+
+def sign(key: bytes, attempt_id: str, timestamp: str, body: bytes) -> str:
+    """One entry of the signature header, `v1,<base64>`."""
+    return "v1," + _mac(key, _signed_bytes(attempt_id, timestamp, body)).decode()
+
+
+def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime) -> None:
+    """Pass if any entry of the signature header is right for any of `keys`, and the attempt is fresh.
+
+    Every key is tried against every entry, whatever the others gave, so that the time taken tells nothing.
+    Raises SignatureRejected; StaleAttempt when the signature is right but its time is more than 300 seconds
+    before or after `received_at`.
+    """
+    attempt_id, timestamp, signatures = _attempt(headers)
+    signed = _signed_bytes(attempt_id, timestamp, body)
+    entries = _entries(signatures)
+    is_right = False
+    for key in keys:
+        expected = _mac(key, signed)
+        for entry in entries:
+            is_right |= hmac.compare_digest(expected, entry)
+    if not is_right:
+        # A large body takes long to sign: its time must not tell how many keys there are, if there are any.
+        for _ in range(MACS_OF_A_REFUSAL - len(keys)):
+            _mac(_NOBODYS_KEY, signed)
+    if not is_right or not attempt_id:
+        raise SignatureRejected("signature")
+    if not _UNIX_SECONDS.fullmatch(timestamp):
+        raise SignatureRejected("signed time")
+    if abs(received_at.timestamp() - int(timestamp)) > FRESHNESS_SECONDS:
+        raise StaleAttempt("attempt outside the freshness window")
+
+
+def _attempt(headers: Mapping[str, str]) -> tuple[str, str, str]:
+    for family in _HEADER_FAMILIES:
+        signatures = headers.get(family + "signature")
+        if signatures is not None:
+            return headers.get(family + "id", ""), headers.get(family + "timestamp", ""), signatures
+    return "", "", ""
+
+
+def _entries(signatures: str) -> list[bytes]:
+    # A repeated header arrives joined by ", ", which leaves a comma at the end of an entry.
+    listed = (entry.rstrip(",").partition(",") for entry in signatures.split()[:SIGNATURES_MAX])
+    given = [_wire_bytes(encoded) for version, _, encoded in listed if version == "v1"]
+    return given or [b""]
+
+
+def _signed_bytes(attempt_id: str, timestamp: str, body: bytes) -> bytes:
+    return b".".join((_wire_bytes(attempt_id), _wire_bytes(timestamp), body))
+
+
+def _mac(key: bytes, signed: bytes) -> bytes:
+    return binascii.b2a_base64(hmac_sha256(key, signed), newline=False)
+
+
+def _wire_bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,178 @@
+"""The `[[gateway]]` tables of an apply file: judged by their adapter, and brought to the form that is stored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from campaigns.book.apply_file import ApplyFile, ApplyProblem, ApplyRefused, GatewayEntry, PreparedGateway
+from campaigns.book.apply_tables import sentence
+from campaigns.book.toml_headers import toml_path
+from gateways.events import NamedCarrier
+from gateways.gateway import AccountSettings
+from gateways.registry import ADAPTERS
+from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
+
+FACTORS_MIN = 2
+NETWORKS_MAX = 100
+CHARGING_TO_COME = ("on_reply", "on_settlement")
+REPORTING_ADAPTERS = ("standard",)
+"""Protocols whose reports say to which message a charge belongs. Kannel's name a reference of its own alone."""
+
+
+class CommonKeys(BaseModel):
+    """The keys that every `[[gateway]]` has, whatever its adapter; the other keys are the adapter's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
+    adapter: str
+    carrier: Literal[NamedCarrier, "from_message"]
+    charging: Literal["on_message", "on_reply", "on_report", "on_settlement"]
+    networks: Annotated[list[str], Field(max_length=NETWORKS_MAX)] = []
+    enabled: bool | None = None
+
+
+def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[PreparedGateway]:
+    """The file's gateway accounts as they are stored, secrets sealed. Raises ApplyRefused with every problem.
+
+    `seal` takes plain bytes and associated data, which name account and key; `digest_key` keys the digests by
+    which a changed secret is told from an unchanged one.
+    """
+    problems: list[ApplyProblem] = []
+    prepared: dict[str, PreparedGateway] = {}
+    for entry in file.gateways:
+        table = _Table(entry)
+        gateway = table.prepared(seal, digest_key)
+        problems.extend(table.problems)
+        if gateway is not None and gateway.code in prepared:
+            reason = "is the code of an earlier [[gateway]] of this file; give each its own"
+            problems.append(ApplyProblem(f"{entry.place.toml_path}.code", entry.place.line, reason))
+        elif gateway is not None:
+            prepared[gateway.code] = gateway
+    if problems:
+        raise ApplyRefused(file.name, problems)
+    return list(prepared.values())
+
+
+def factors_of(networks: tuple[str, ...], settings: AccountSettings) -> int:
+    """How many factors a caller has to pass. A network that holds every address keeps nobody out."""
+    is_listed = bool(networks) and all(ip_network(network).prefixlen > 0 for network in networks)
+    return len(settings.factors()) + is_listed
+
+
+def settings_of(adapter: str, settings: Mapping[str, Any]) -> AccountSettings:
+    """`settings` by the adapter's own model, strictly: "yes" is no boolean. Raises ValidationError."""
+    # As JSON, in which a strict model takes a list for a tuple, because there is nothing else it could be.
+    return ADAPTERS[adapter].settings_model.model_validate_json(json.dumps(settings), strict=True)
+
+
+@dataclass(slots=True)
+class _Table:
+    """One table under judgement."""
+
+    entry: GatewayEntry
+    problems: list[ApplyProblem]
+
+    def __init__(self, entry: GatewayEntry) -> None:
+        self.entry = entry
+        self.problems = []
+
+    def prepared(self, seal: Seal, digest_key: bytes) -> PreparedGateway | None:
+        raw = self.entry.raw
+        common = self._common({key: value for key, value in raw.items() if key in CommonKeys.model_fields})
+        own = {key: value for key, value in raw.items() if key not in CommonKeys.model_fields}
+        networks = self._networks(common.networks) if common is not None else ()
+        adapter = raw.get("adapter")
+        settings = self._settings(adapter, own) if isinstance(adapter, str) and adapter in ADAPTERS else None
+        if common is None or settings is None or self.problems:
+            return None
+        if factors_of(networks, settings) < FACTORS_MIN:
+            reason = (
+                "has fewer than two factors; add networks, path_secret or what else the adapter checks "
+                "(a network of every address is no factor)"
+            )
+            self._refuse((), reason)
+            return None
+        return PreparedGateway(
+            common.code,
+            common.adapter,
+            common.carrier,
+            common.charging,
+            networks,
+            common.enabled,
+            stored(common.code, common.adapter, own, seal, digest_key),
+        )
+
+    def _common(self, raw: Mapping[str, Any]) -> CommonKeys | None:
+        try:
+            common = CommonKeys.model_validate(raw)
+        except ValidationError as error:
+            for each in error.errors(include_url=False, include_input=False):
+                self._refuse(each["loc"], sentence(each))
+            return None
+        if common.code == "unknown":
+            self._refuse(("code",), "is what metrics call accounts we do not have; choose another code")
+        if common.adapter not in ADAPTERS:
+            self._refuse(("adapter",), f"must be one of {', '.join(ADAPTERS)}; correct it")
+        if common.charging in CHARGING_TO_COME:
+            self._refuse(("charging",), f"{common.charging} is not yet supported; use on_message or on_report")
+        if common.charging == "on_report" and common.adapter in ADAPTERS.keys() - set(REPORTING_ADAPTERS):
+            named = ", ".join(REPORTING_ADAPTERS)
+            self._refuse(("charging",), f"on_report needs a protocol that reports charges ({named}); use on_message")
+        return common
+
+    def _networks(self, written: list[str]) -> tuple[str, ...]:
+        networks: list[str] = []
+        for position, each in enumerate(written):
+            try:
+                networks.append(str(ip_network(each)))
+            except ValueError:
+                self._refuse(("networks", position), _network_fault(each))
+        return tuple(dict.fromkeys(networks))
+
+    def _settings(self, adapter: str, own: Mapping[str, Any]) -> AccountSettings | None:
+        known = len(self.problems)
+        self._require_storable((), own)
+        for place, reason in reference_faults(adapter, own):
+            self._refuse(place, reason)
+        if len(self.problems) > known:
+            return None
+        try:
+            return settings_of(adapter, without_references(adapter, own))
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
+            inner = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
+            # A list with a wrong item counts as too short as well: the item is what has to be told.
+            for told in [each for each in faults if each["loc"] not in inner]:
+                self._refuse(told["loc"], sentence(told))
+            return None
+
+    def _require_storable(self, place: tuple[str | int, ...], value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, each in value.items():
+                self._require_storable((*place, key), each)
+                self._require_storable(place, key)
+        elif isinstance(value, list):
+            for position, each in enumerate(value):
+                self._require_storable((*place, position), each)
+        elif isinstance(value, str):
+            if not value.isprintable():
+                self._refuse(place, "must not hold control characters; remove them")
+        elif not isinstance(value, bool | int):
+            self._refuse(place, "must be text, a whole number, true or false; correct it")
+
+    def _refuse(self, place: tuple[str | int, ...], reason: str) -> None:
+        at = self.entry.place
+        self.problems.append(ApplyProblem(toml_path((at.toml_path, *place)), at.line, reason))
+
+
+def _network_fault(written: str) -> str:
+    try:
+        network = ip_network(written, strict=False)
+    except ValueError:
+        return "must be a network, as in 10.1.0.0/16 or 2001:db8::/32; correct it"
+    return f"has bits set behind its prefix; write {network}, or one address without a prefix"

@@ -1,0 +1,188 @@
+"""Gateway accounts as they serve: the stored rows, bound to their protocols, secrets resolved."""
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from types import MappingProxyType
+from typing import Any
+
+import asyncpg
+from pydantic import ValidationError
+
+from campaigns.book.apply_tables import sentence
+from gateways.callback import Callback
+from gateways.gateway import Account, AccountSettings, Gateway, Rejected
+from gateways.registry import ADAPTERS, decoy
+from service.catalog.account_secrets import Seal, references, resolved, unknowable
+from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A row of `gateway_account`. `settings` holds no secret in clear."""
+
+    id: int
+    code: str
+    adapter: str
+    carrier: str
+    charging: str
+    networks: tuple[str, ...]
+    enabled: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAccount:
+    """An account bound to its protocol.
+
+    With a `problem` it cannot serve: then `gateway` is good for answering alone, for in the places of missing
+    secrets stand ones that nobody knows, and whom to answer `unavailable` is told by `knows`.
+    """
+
+    id: int
+    code: str
+    adapter: str
+    carrier: str
+    charging: str
+    enabled: bool
+    gateway: Gateway[Any]
+    problem: str | None = None
+    missing: frozenset[str] = frozenset()
+    """The keys whose secrets cannot be had."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether callbacks can be opened."""
+        return self.problem is None
+
+    @property
+    def counts_on_report(self) -> bool:
+        """Whether a message counts only when its charge is reported."""
+        return self.charging == "on_report"
+
+    def knows(self, callback: Callback) -> bool:
+        """Whether the sender passes every factor that can still be checked, of which there is at least one.
+
+        To all others an account that cannot serve looks like one that does not exist.
+        """
+        account, settings = self.gateway.account, self.gateway.settings
+        own_factors = settings.factors() - {"path_secret"}
+        passes: list[bool] = []
+        if account.networks:
+            passes.append(any(callback.peer in network for network in account.networks))
+        if settings.path_secret and "path_secret" not in self.missing:
+            given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
+            passes.append(hmac.compare_digest(settings.path_secret.encode(), given))
+        if own_factors and self.missing <= {"path_secret"}:
+            passes.append(self._is_verified(callback))
+        return bool(passes) and all(passes)
+
+    def _is_verified(self, callback: Callback) -> bool:
+        try:
+            self.gateway.verify(callback)
+        except Rejected:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAccounts:
+    """All accounts of an installation. `problems` are sentences for `check`, one for each account in trouble."""
+
+    by_code: Mapping[str, LoadedAccount]
+    problems: tuple[str, ...]
+
+    def find(self, adapter: str, code: str) -> LoadedAccount | None:
+        """The enabled account `code` of protocol `adapter`; None where there is none."""
+        account = self.by_code.get(code)
+        return account if account is not None and account.enabled and account.adapter == adapter else None
+
+
+SELECT_ACCOUNTS = """
+SELECT id, code, adapter, carrier, charging, networks, enabled, settings::text AS settings
+FROM gateway_account ORDER BY id
+"""
+
+
+async def load_account_rows(connection: asyncpg.Connection) -> list[AccountRow]:
+    """Every stored account, in the order in which they were first applied."""
+    return [
+        AccountRow(
+            row["id"],
+            row["code"],
+            row["adapter"],
+            row["carrier"],
+            row["charging"],
+            tuple(row["networks"]),
+            row["enabled"],
+            json.loads(row["settings"]),
+        )
+        for row in await connection.fetch(SELECT_ACCOUNTS)
+    ]
+
+
+def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str, str]) -> LoadedAccounts:
+    """Bind `rows` to their protocols. Never raises for what a row holds: that is the account's `problem`.
+
+    `unseal` takes sealed bytes and associated data; `environ` resolves `env:NAME`.
+    """
+    accounts: dict[str, LoadedAccount] = {}
+    problems: list[str] = []
+    for row in rows:
+        if row.adapter not in ADAPTERS:
+            problems.append(f"gateway {row.code}: adapter {row.adapter} is not one of this version; upgrade it")
+            continue
+        account = _loaded(row, unseal, environ)
+        accounts[row.code] = account
+        if account.problem is not None and account.enabled:
+            problems.append(f"gateway {row.code}: {account.problem}")
+    return LoadedAccounts(MappingProxyType(accounts), tuple(problems))
+
+
+def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> LoadedAccount:
+    values, missing = resolved(row.code, row.adapter, row.settings, unseal, environ)
+    settings = _validated(row, values, missing)
+    if settings is None:
+        # Stored by another version, or broken by hand. A stand-in answers, and nothing but a network is known.
+        names = ", ".join(missing.values()) or "its stored settings do not fit this version; apply them again"
+        settings = decoy(row.adapter).settings
+        problem, keys = names, frozenset({"path_secret", "settings"})
+    else:
+        problem, keys = "; ".join(missing.values()), frozenset(missing)
+    if not problem and factors_of(row.networks, settings) < FACTORS_MIN:
+        problem = "has fewer than two factors; apply it again with networks, path_secret or a secret"
+    account = Account(row.code, row.carrier, tuple(ip_network(each) for each in row.networks), settings)
+    return LoadedAccount(
+        row.id,
+        row.code,
+        row.adapter,
+        row.carrier,
+        row.charging,
+        row.enabled,
+        ADAPTERS[row.adapter](account),
+        problem or None,
+        keys,
+    )
+
+
+def _validated(row: AccountRow, values: dict[str, Any], missing: dict[str, str]) -> AccountSettings | None:
+    """The settings, with unknowable secrets where the environment's have the wrong form (noted in `missing`)."""
+    try:
+        return settings_of(row.adapter, values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+    for fault in faults:
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        variables = references(row.adapter, row.settings, name)
+        if not variables:
+            return None
+        missing[name] = f"{' or '.join(variables)} is set, but {name} {sentence(fault)}"
+        values[name] = (
+            [unknowable(row.adapter, name)] if isinstance(values[name], list) else unknowable(row.adapter, name)
+        )
+    try:
+        return settings_of(row.adapter, values)
+    except ValidationError:
+        return None

@@ -1,0 +1,203 @@
+"""A batch of callbacks in one transaction: stored, joined, told apart, announced. Called by the writer alone."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import NamedTuple, cast
+from uuid import UUID
+
+import asyncpg
+
+from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
+from campaigns.gifts.messages import (
+    ChargeRow,
+    ConflictRow,
+    Key,
+    MessageRow,
+    RawRow,
+    ReversalRow,
+    StoredEvent,
+    await_standbys,
+    lock_accounts,
+    record_conflicts,
+    record_messages,
+    record_raws,
+    select_stored,
+)
+from campaigns.gifts.projection import MoneyLine
+from campaigns.totals.announce import announce
+
+
+class Fate(StrEnum):
+    """What became of one event."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """The fate of one event, and the answer stored with its first arrival, if any."""
+
+    fate: Fate
+    answer: bytes | None = None
+
+
+NEW = EventResult(Fate.NEW)
+"""How nearly every event ends: made once."""
+
+Row = MessageRow | ChargeRow | ReversalRow
+KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One callback that waits: its storable events, its raw form, and who wants to know.
+
+    `conflict_sealed` seals the callback for a conflict row; made only when one is found. `awaits_report`: the
+    account's `charging` is on_report, its messages count when their charge is reported.
+    """
+
+    rows: Sequence[Row]
+    raw: RawRow
+    received_at: datetime
+    day: date
+    conflict_sealed: Callable[[str, Row], bytes]
+    awaits_report: bool
+    done: "asyncio.Future[list[EventResult]]" = field(init=False)
+    queued_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.done = asyncio.get_running_loop().create_future()
+        self.queued_at = time.monotonic()
+
+
+class Committed(NamedTuple):
+    """What a commit made: new messages, the accounts of new conflicts, and the lines of joined events."""
+
+    messages: list[MessageRow]
+    conflicts: list[int]
+    on_report: frozenset[int]
+    """The accounts whose new messages are not counted yet."""
+    lines: list[MoneyLine]
+
+
+First = tuple[Row, Entry]
+"""The first arrival of a key in a batch, and the callback it came with."""
+Firsts = dict[type[Row], dict[Key, First]]
+
+_key = attrgetter("account_id", "native_id")
+
+
+async def store_batch(
+    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
+) -> tuple[list[list[EventResult]], Committed]:
+    """Store `batch` in one transaction; returns the results of each callback, and what is new.
+
+    Raises what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
+    """
+    firsts: Firsts = {MessageRow: {}, ChargeRow: {}, ReversalRow: {}}
+    is_all_new = True
+    for entry in batch:
+        for row in entry.rows:
+            first = (row, entry)
+            if firsts[type(row)].setdefault((row.account_id, row.native_id), first) is not first:
+                is_all_new = False
+    messages = cast("list[MessageRow]", sorted((row for row, _ in firsts[MessageRow].values()), key=_key))
+    charges = cast("list[ChargeRow]", [row for row, _ in firsts[ChargeRow].values()])
+    reversals = cast("list[ReversalRow]", [row for row, _ in firsts[ReversalRow].values()])
+    missing: dict[type[Row], list[Key]] = {MessageRow: [], ChargeRow: [], ReversalRow: []}
+    on_report = frozenset(entry.raw.account_id for entry in batch if entry.awaits_report)
+    arrivals = Arrivals()
+    lines: list[MoneyLine] = []
+    async with connection.transaction():
+        await lock_accounts(
+            connection,
+            {row.account_id for row in messages},
+            {row.account_id for row in charges} | {row.account_id for row in reversals},
+        )
+        if messages:
+            raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
+            recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report)
+            if recorded.repeated:
+                missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
+                messages = [row for row in messages if row.id not in recorded.repeated]
+            arrivals.awaited = [_key(row) for row in messages if row.id in recorded.awaited]
+        if charges:
+            stored = await record_charges(connection, charges)
+            missing[ChargeRow] = [key for key in firsts[ChargeRow] if key not in stored]
+            arrivals.charges = [row for row in charges if _key(row) in stored]
+        if reversals:
+            stored = await record_reversals(connection, reversals)
+            missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
+            arrivals.reversals = [row for row in reversals if _key(row) in stored]
+        if arrivals:
+            lines = await join(connection, arrivals, slot)
+        if charges or reversals:
+            await _keep_raws(connection, firsts, missing)
+        if is_all_new and not any(missing.values()):
+            return [[_new(row) for row in entry.rows] for entry in batch], Committed(messages, [], on_report, lines)
+        await await_standbys(connection)
+        results, conflicts = await _classify(connection, batch, firsts, missing)
+        new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
+    return results, Committed(messages, new_conflicts, on_report, lines)
+
+
+def _new(row: Row) -> EventResult:
+    answer = getattr(row, "answer", None)
+    return NEW if answer is None else EventResult(Fate.NEW, answer)
+
+
+async def _classify(
+    connection: asyncpg.Connection, batch: Sequence[Entry], firsts: Firsts, missing: dict[type[Row], list[Key]]
+) -> tuple[list[list[EventResult]], list[ConflictRow]]:
+    """New, duplicate or conflict, for every event; the database is asked only for what it did not insert."""
+    known: dict[tuple[type[Row], Key], StoredEvent] = {}
+    for shape, keys in missing.items():
+        if keys:
+            for key, event in (await select_stored(connection, KIND[shape], keys)).items():
+                known[shape, key] = event
+    results: list[list[EventResult]] = []
+    conflicts: list[ConflictRow] = []
+    for entry in batch:
+        fates = []
+        for row in entry.rows:
+            shape, key = type(row), _key(row)
+            first = firsts[shape][key][0]
+            held = known.get((shape, key))
+            if held is None:
+                if row is first:
+                    fates.append(_new(row))
+                    continue
+                held = StoredEvent(first.digest, getattr(first, "answer", None))
+            if row.digest == held.digest:
+                fates.append(EventResult(Fate.DUPLICATE, held.answer))
+            else:
+                fates.append(EventResult(Fate.CONFLICT, held.answer))
+                conflicts.append(_conflict(entry, row))
+        results.append(fates)
+    return results, conflicts
+
+
+def _conflict(entry: Entry, row: Row) -> ConflictRow:
+    kind = KIND[type(row)]
+    return ConflictRow(
+        row.account_id, kind, row.native_id, row.digest, entry.received_at, entry.raw.id,
+        entry.conflict_sealed(kind, row), entry.day,
+    )  # fmt: skip
+
+
+async def _keep_raws(connection: asyncpg.Connection, firsts: Firsts, missing: dict[type[Row], list[Key]]) -> None:
+    """Raw callbacks of new charges and reversals, and the announcement; messages brought theirs along."""
+    raws: dict[UUID, RawRow] = {}
+    for shape in (ChargeRow, ReversalRow):
+        repeated = frozenset(missing[shape])
+        raws |= {entry.raw.id: entry.raw for key, (_, entry) in firsts[shape].items() if key not in repeated}
+    if raws:
+        await record_raws(connection, list(raws.values()))
+        await announce(connection)

@@ -1,0 +1,188 @@
+"""/gw/: carriers' callbacks in, the protocol's answers out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from aiohttp import HttpVersion11, web
+
+from gateways.callback import Callback
+from gateways.outcome import Outcome
+from gateways.registry import ADAPTERS
+from service.intake.intake import Intake
+from service.intake.wire_answer import FINISH, plain_response_of, response_of
+from service.listeners.problems import problem
+
+Network = IPv4Network | IPv6Network
+CHUNK_BYTES = 64 * 1024
+CODE_CHARACTERS_MAX = 60
+PATH_CHARACTERS_MAX = 1_000
+"""Enough for every part percent-encoded; what is longer would fill the memory of addresses."""
+PREFIX = "/gw/"
+
+
+class TooLarge(Exception):
+    """The body is larger than the adapter takes."""
+
+
+class Address(NamedTuple):
+    """Where a callback was sent: /gw/{adapter}/{account}[/{path_secret}][/dlr]."""
+
+    adapter: str
+    code: str
+    path_secret: str | None
+    is_delivery_report: bool
+
+
+def address_of(path: str) -> Address | None:
+    """The address a raw path names; None where it is none."""
+    return _address_of(path) if len(path) <= PATH_CHARACTERS_MAX else None
+
+
+# Few addresses, many callbacks: remembered.
+@lru_cache(maxsize=4096)
+def _address_of(path: str) -> Address | None:
+    parts = [unquote(part) for part in path.removeprefix(PREFIX).removesuffix("/").split("/")]
+    is_report = len(parts) > 2 and parts[-1] == "dlr"
+    if is_report:
+        parts.pop()
+    if not 2 <= len(parts) <= 3 or not all(parts) or len(parts[1]) > CODE_CHARACTERS_MAX:
+        return None
+    return Address(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
+
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def handler(
+    intake: Intake, *, clock: Callable[[], datetime], trusted_proxies: Sequence[Network], body_read_seconds: float
+) -> Handler:
+    """What answers every path below /gw/, without the router and its middlewares: this is the hot path."""
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        address = address_of(path)
+        if address is None or address.adapter not in ADAPTERS:
+            return _finished(
+                problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
+            )
+        adapter, code = address.adapter, address.code
+        gateway = intake.gateway(adapter, code)
+        if request.method not in gateway.methods:
+            return _method_not_allowed(gateway.methods)
+
+        def callback(body: bytes) -> Callback:
+            return Callback(
+                method=request.method,
+                query=query,
+                headers=_headers(request),
+                body=body,
+                peer=peer_of(request, trusted_proxies),
+                received_at=clock(),
+                path_secret=address.path_secret,
+                is_delivery_report=address.is_delivery_report,
+            )
+
+        if len(query) > gateway.query_bytes_max:
+            return plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+        try:
+            if request.content.is_eof():
+                # The body came with the head, as nearly all do.
+                body = _checked(request.content.read_nowait(), gateway.body_bytes_max)
+            else:
+                await _invite(request, gateway.body_bytes_max)
+                async with asyncio.timeout(body_read_seconds):
+                    body = await _read(request, gateway.body_bytes_max)
+        except TooLarge:
+            response = plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+            response.force_close()
+            return response
+        except TimeoutError:
+            intake.lament(adapter, code, "the body did not arrive in time")
+            response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
+            response.force_close()
+            return response
+        return response_of(request, await intake.take(adapter, code, callback(body)))
+
+    return take
+
+
+def _checked(body: bytes, bytes_max: int) -> bytes:
+    if len(body) > bytes_max:
+        raise TooLarge
+    return body
+
+
+async def _invite(request: web.BaseRequest, bytes_max: int) -> None:
+    """Say "go on" to a sender that waits for it before its body, as hubs on .NET do; not where it is too large.
+
+    aiohttp does this in its router, which callbacks do not pass. RFC 9110, section 10.1.1.
+    """
+    waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11
+    if waits and (request.content_length or 0) <= bytes_max:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        request.writer.output_size = 0
+
+
+async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise TooLarge
+    if not request.can_read_body:
+        return b""
+    chunks, size = [], 0
+    while chunk := await request.content.readany():
+        size += len(chunk)
+        if size > bytes_max:
+            raise TooLarge
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _headers(request: web.BaseRequest) -> dict[str, str]:
+    headers = request.headers
+    found = {name.lower(): value for name, value in headers.items()}
+    if len(found) < len(headers):
+        for name in found:
+            found[name] = ", ".join(headers.getall(name))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _address(remote: str) -> IPv4Address | IPv6Address:
+    """A connection's address as listed networks name it. Few senders, many callbacks: remembered."""
+    peer = ip_address(remote.partition("%")[0])
+    if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
+        return peer.ipv4_mapped
+    return peer
+
+
+def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> IPv4Address | IPv6Address:
+    """The sender's address: the connection's, or behind trusted proxies the last one they saw."""
+    peer = _address(request.remote or "0.0.0.0")  # noqa: S104 -- no address: none is listed
+    if not trusted_proxies:
+        return peer
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+    for hop in reversed([hop.strip() for hop in forwarded.split(",") if hop.strip()]):
+        if not any(peer in network for network in trusted_proxies):
+            break
+        try:
+            peer = ip_address(hop)
+        except ValueError:
+            break
+    return peer
+
+
+def _finished(response: web.Response) -> web.Response:
+    response.headers.update(FINISH)
+    return response
+
+
+def _method_not_allowed(methods: frozenset[str]) -> web.Response:
+    response = problem(405, "method-not-allowed", "Method not allowed", "the header Allow names the methods")
+    response.headers["Allow"] = ", ".join(sorted(methods))
+    return _finished(response)

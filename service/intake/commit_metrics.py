@@ -1,0 +1,55 @@
+"""What a commit adds to the counters: messages that count, money by campaign and carrier, conflicts."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from campaigns.gifts.folding import CHARGE_CAUSE
+from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
+from service.intake.intake import Shelf
+from service.intake.writer import Commit
+
+
+class Counting:
+    """Tells the instruments of each commit. `shelf` knows the names of campaigns and accounts."""
+
+    def __init__(self, instruments: Instruments, shelf: Callable[[], Shelf]) -> None:
+        self._instruments = instruments
+        self._shelf = shelf
+
+    def see(self, commit: Commit) -> None:
+        """A group commit of a writer."""
+        self._instruments.commit_seconds.observe(commit.seconds)
+        if commit.messages:
+            self._instruments.commit_batch.observe(len(commit.messages))
+        self.count(commit)
+
+    def count(self, commit: Commit) -> None:
+        """What was committed, by whomever. A message that counts on report is counted with its charge."""
+        instruments, shelf = self._instruments, self._shelf()
+        counted: dict[tuple[int, str], list[int]] = {}
+        uncounted: Counter[tuple[str, str]] = Counter()
+        for message in commit.messages:
+            if message.units is None or message.amount_vnd is None or message.campaign_id is None:
+                uncounted[message.carrier, message.reading] += 1
+                continue
+            if message.account_id in commit.on_report:
+                continue
+            sums = counted.setdefault((message.campaign_id, message.carrier), [0, 0, 0])
+            sums[0] += 1
+            sums[1] += message.units
+            sums[2] += message.amount_vnd
+        for line in commit.lines:
+            if line.cause == CHARGE_CAUSE:
+                sums = counted.setdefault((line.campaign_id, line.carrier), [0, 0, 0])
+                sums[:] = sums[0] + line.messages, sums[1] + line.units, sums[2] + line.vnd
+        for (carrier, reading), count in uncounted.items():
+            instruments.uncounted.labels(carrier, reading).inc(count)
+        for (campaign_id, carrier), (messages, units, vnd) in counted.items():
+            campaign = shelf.book.by_id.get(campaign_id)
+            if campaign is not None:
+                instruments.messages.labels(campaign.slug, carrier).inc(messages)
+                instruments.units.labels(campaign.slug, carrier).inc(units)
+                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
+        accounts = {account.id: account.code for account in shelf.accounts.by_code.values()}
+        for account_id in commit.conflicts:
+            instruments.conflicts.labels(accounts.get(account_id, UNKNOWN_ACCOUNT)).inc()

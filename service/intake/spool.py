@@ -1,0 +1,235 @@
+"""The local outage log as the event loop sees it: verified callbacks go in, on disk before `keep` returns.
+
+Callbacks that come together share one write (group commit). spool_file.py is the file,
+replay.py takes the records out again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import NamedTuple, TypeVar
+
+import orjson
+import structlog
+
+from gateways.callback import Callback
+from service.catalog.accounts import LoadedAccount
+from service.intake.packing import pack_callback, unpack_callback
+from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
+from service.runtime.keyring import Sealer
+from service.runtime.uuid7 import uuid7
+
+log = structlog.get_logger("spool")
+
+BATCH_RECORDS_MAX = 1_000
+WAITING_RECORDS_MAX = 50_000
+WRITE_SECONDS_MAX = 2.0
+"""A sender waits no longer for the disk than this."""
+RECORD_OVERHEAD_BYTES = 64
+
+Done = TypeVar("Done")
+
+
+class Spooled(NamedTuple):
+    """A callback that was verified and acknowledged while it could not be stored."""
+
+    account_id: int
+    code: str
+    adapter: str
+    callback: Callback
+    answer: bytes | None
+    """What the sender was told, packed, where that depends on the reading of the text."""
+
+
+class Spool:
+    """A claimed file behind a thread of its own. Bounded in bytes and in the age of its oldest record."""
+
+    def __init__(
+        self,
+        file: SpoolFile,
+        sealer: Sealer,
+        *,
+        bytes_max: int,
+        age_seconds_max: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._file = file
+        self._sealer = sealer
+        self._bytes_max = bytes_max
+        self._age_seconds_max = age_seconds_max
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._size = file.size()
+        self._waiting: list[tuple[tuple[bytes, int, bytes], asyncio.Future[None]]] = []
+        self._waiting_bytes = 0
+        self._flushing: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self.problem: str | None = None
+        """Why the last write failed; None while writes succeed."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self._file.path.name
+
+    @property
+    def records(self) -> int:
+        """How many records wait to be replayed."""
+        return self._size.records
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long ago the oldest of them arrived; 0 when none waits."""
+        if self._size.oldest_us is None:
+            return 0.0
+        return max(0.0, self._clock().timestamp() - self._size.oldest_us / 1e6)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a record would not be taken now; None when it would."""
+        if self.problem is not None:
+            return self.problem
+        if self._size.bytes + self._waiting_bytes >= self._bytes_max:
+            return "the spool is full: bring the database back, or raise PORTAL1400_SPOOL_BYTES_MAX"
+        if self.oldest_seconds > self._age_seconds_max:
+            return "the spool's oldest record is too old: bring the database back"
+        if len(self._waiting) >= WAITING_RECORDS_MAX:
+            return "too many callbacks wait for the spool's disk"
+        return None
+
+    async def keep(self, account: LoadedAccount, callback: Callback, answer: bytes | None = None) -> None:
+        """Return when `callback` is on disk. Raises SpoolRefused: then it must not be acknowledged."""
+        if self._is_closed:
+            raise SpoolRefused("the service stops")
+        # After a failed write every callback tries: that is how a disk with room again is noticed.
+        refusal = self.refusal
+        if refusal is not None and refusal is not self.problem:
+            raise SpoolRefused(refusal)
+        identity = uuid7(callback.received_at).bytes
+        packed = _pack(Spooled(account.id, account.code, account.adapter, callback, answer))
+        sealed = self._sealer.seal(packed, b"spool.sealed:" + identity)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((identity, _microseconds(callback.received_at), sealed), done))
+        self._waiting_bytes += len(sealed) + RECORD_OVERHEAD_BYTES
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="spool-flush")
+        try:
+            # The write itself goes on behind a sender that was sent away: its record is then replayed, unanswered.
+            await asyncio.wait_for(asyncio.shield(done), WRITE_SECONDS_MAX)
+        except TimeoutError:
+            done.add_done_callback(_look_at)
+            raise SpoolRefused("the spool's disk did not answer in time") from None
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_RECORDS_MAX], self._waiting[BATCH_RECORDS_MAX:]
+            rows = [row for row, _ in batch]
+            try:
+                await self._in_thread(self._file.append, rows)
+            except Exception as error:  # noqa: BLE001 -- whatever it was: nobody in the batch may be left waiting
+                self._note(error)
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(SpoolRefused(self.problem or ""))
+                continue
+            finally:
+                self._waiting_bytes -= sum(len(row[2]) + RECORD_OVERHEAD_BYTES for row in rows)
+            self._note(None)
+            added = sum(len(row[2]) for row in rows)
+            oldest = min(row[1] for row in rows)
+            held = self._size
+            self._size = Size(
+                held.records + len(rows),
+                held.bytes + added,
+                oldest if held.oldest_us is None else min(held.oldest_us, oldest),
+            )
+            for _, done in batch:
+                if not done.done():
+                    done.set_result(None)
+
+    def _note(self, error: Exception | None) -> None:
+        problem = None if error is None else str(error) or type(error).__name__
+        if problem is not None and problem != self.problem:
+            log.error("spool_cannot_write", file=self.name, reason=problem)
+        elif problem is None and self.problem is not None:
+            log.warning("spool_writes_again", file=self.name)
+        self.problem = problem
+
+    async def oldest(self, count: int, after: int = 0) -> list[Stored]:
+        """The first `count` records after number `after`. Raises SpoolRefused."""
+        return await self._in_thread(self._file.oldest, count, after)
+
+    async def remove(self, stored: Sequence[Stored]) -> None:
+        """Forget records that are stored elsewhere now. Raises SpoolRefused."""
+        oldest_us = await self._in_thread(self._file.remove, [each.number for each in stored])
+        held = self._size
+        # Appends run in the same thread, one after the other: what came since made `_size` larger already.
+        self._size = Size(
+            held.records - len(stored),
+            held.bytes - sum(len(each.sealed) for each in stored),
+            oldest_us if held.records > len(stored) else None,
+        )
+
+    async def probe(self) -> None:
+        """After a failed write: try a small one, so that readiness tells the truth without a callback."""
+        if self.problem is None:
+            return
+        try:
+            await self._in_thread(self._file.touch)
+        except SpoolRefused as refused:
+            self._note(refused)
+        else:
+            self._note(None)
+
+    def opened(self, stored: Stored) -> Spooled:
+        """The record in clear. Raises SealBroken, ValueError."""
+        return _unpack(self._sealer.unseal(stored.sealed, b"spool.sealed:" + stored.id))
+
+    async def close(self, *, and_delete: bool = False) -> None:
+        """Finish what is being written and give the file back. Once is enough."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.wait({self._flushing})
+        await self._in_thread(lambda: self._file.close(and_delete=and_delete))
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, act: Callable[..., Done], *arguments: object) -> Done:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
+
+
+def _pack(spooled: Spooled) -> bytes:
+    about = {
+        "account_id": spooled.account_id,
+        "code": spooled.code,
+        "adapter": spooled.adapter,
+        "peer": str(spooled.callback.peer),
+        "answer": None if spooled.answer is None else spooled.answer.decode("latin-1"),
+    }
+    return orjson.dumps(about) + b"\n" + pack_callback(spooled.callback)
+
+
+def _unpack(packed: bytes) -> Spooled:
+    head, _, rest = packed.partition(b"\n")
+    about = orjson.loads(head)
+    answer = about["answer"]
+    return Spooled(
+        about["account_id"],
+        about["code"],
+        about["adapter"],
+        unpack_callback(rest, ip_address(about["peer"])),
+        None if answer is None else answer.encode("latin-1"),
+    )
+
+
+def _microseconds(at: datetime) -> int:
+    return int(at.astimezone(UTC).timestamp() * 1_000_000)
+
+
+def _look_at(done: "asyncio.Future[None]") -> None:
+    # Nobody waits for it any more; an exception that is not looked at would be reported as forgotten.
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,287 @@
+"""Group commit: callbacks wait in a bounded queue, a writer stores all that wait with one statement and answers all.
+
+Each writer task owns a connection and a roll-up slot. The events of one callback are never split over two
+batches. Nobody is answered before the commit.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import asyncpg
+import structlog
+
+from campaigns.gifts.messages import MessageRow, take_slot
+from campaigns.gifts.projection import MoneyLine
+from campaigns.schema.partitions import make_partitions
+from service.intake.batch import Entry, EventResult, store_batch
+from service.intake.fair_queue import FairQueue
+from service.runtime.logs import describe_failure
+from service.runtime.tasks import end
+
+log = structlog.get_logger("writer")
+
+RETRIES_MAX = 5
+EXPIRE_SECONDS = 0.05
+GIVEN_UP_IN = "SyncRepWaitForLSN"
+"""PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class DatabaseDown(Exception):
+    """The batch could not be committed for a reason that is not its data."""
+
+
+class QueueFull(Exception):
+    """More events wait than may wait."""
+
+
+class Unstorable(Exception):
+    """This callback's own data cannot be stored; the rest of its batch was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a writer tells its observer about one commit."""
+
+    seconds: float
+    messages: Sequence[MessageRow]
+    conflicts: Sequence[int]
+    on_report: frozenset[int]
+    """The accounts whose new messages are not counted yet."""
+    lines: Sequence[MoneyLine]
+    """What charges and reversals changed."""
+
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Writer:
+    """The queue and its writer tasks. `observe` is called after each commit, for the metrics."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        writers: int,
+        batch_events_max: int,
+        queue_events_max: int,
+        observe: Callable[[Commit], None],
+    ) -> None:
+        self._connect = connect
+        self._count = writers
+        self._batch_events_max = batch_events_max
+        self._queue_events_max = queue_events_max
+        self._observe = observe
+        self._queue = FairQueue()
+        # Every entry not yet answered, by deadline: one task watches them all, a timer each would cost more.
+        self._waiting: deque[tuple[float, Entry]] = deque()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._unconfirmed: set[object] = set()
+        self.connected = 0
+        self._has_connected = asyncio.Event()
+        self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def queued_events(self) -> int:
+        """How many events wait."""
+        return self._queue.events
+
+    @property
+    def pressure(self) -> tuple[float, float]:
+        """How much of the queue is full, and for how many seconds the oldest in it has waited."""
+        return self._queue.events / self._queue_events_max, self._queue.oldest_seconds
+
+    def start(self) -> None:
+        """Start the writer tasks; each connects by itself and again after a loss."""
+        self._tasks = [asyncio.create_task(self._run(index), name=f"writer-{index}") for index in range(self._count)]
+        self._watch = asyncio.create_task(self._expire(), name="writer-deadlines")
+
+    async def wait_connected(self, timeout_seconds: float) -> None:
+        """Return when a writer is connected for the first time, or when the time is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_connected.wait(), timeout_seconds)
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Store what waits, then end. What is not stored by then is told DatabaseDown."""
+        self._stopping = True
+        self._wake.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds)
+            await end(*late)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._watch)
+        # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
+        self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
+        self._queue.clear()
+
+    async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
+        """Wait until `entry` is committed.
+
+        Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable. An entry
+        that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
+        """
+        if self._stopping or self._queue.events + len(entry.rows) > self._queue_events_max:
+            raise QueueFull
+        self._queue.push(entry)
+        self._wake.set()
+        self._waiting.append((entry.queued_at + timeout_seconds, entry))
+        return await entry.done
+
+    async def _expire(self) -> None:
+        """Tell entries whose time is over. They are in order of deadline, as all wait equally long."""
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            now = time.monotonic()
+            waiting = self._waiting
+            while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
+                _, entry = waiting.popleft()
+                if not entry.done.done():
+                    entry.done.set_exception(DatabaseDown("no commit in time"))
+
+    async def _run(self, index: int) -> None:
+        attempt = 0
+        while not (self._stopping and not self._queue):
+            try:
+                connection = await self._connect()
+            except Exception as error:  # noqa: BLE001 -- whatever it was: a writer that ended would be missed for ever
+                log.warning("writer_cannot_connect", reason=_name(error), attempt=attempt)
+                if self._stopping:
+                    return
+                await self._recover(attempt)
+                attempt += 1
+                continue
+            attempt = 0
+            try:
+                await self._hold(connection, index)
+            except DatabaseDown as error:
+                log.warning("writer_lost_its_connection", reason=str(error))
+                await self._recover(0)
+            except Exception as error:  # noqa: BLE001 -- as above
+                log.error("writer_failed", **describe_failure(error))
+                await self._recover(0)
+            finally:
+                with suppress(Exception):
+                    await connection.close(timeout=1)
+
+    async def _hold(self, connection: asyncpg.Connection, index: int) -> None:
+        """Write over `connection` until it is lost or the writer ends."""
+        # A writer that idles must hear of it too: whether any is connected is what readiness says.
+        connection.add_termination_listener(lambda _connection: self._wake.set())
+        connection.add_log_listener(self._hear_warning)
+        slot = await take_slot(connection, index)
+        self.connected += 1
+        self._has_connected.set()
+        try:
+            await self._serve(connection, slot)
+        finally:
+            self.connected -= 1
+            self._unconfirmed.discard(connection)
+
+    def _hear_warning(self, connection: object, message: object) -> None:
+        # A commit that somebody cancels while it waits for its standby ends in success and this warning.
+        if getattr(message, "server_source_function", None) == GIVEN_UP_IN:
+            self._unconfirmed.add(connection)
+
+    async def _recover(self, attempt: int) -> None:
+        await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+        if self.on_connection_lost is None:
+            return
+        try:
+            await self.on_connection_lost()
+        except Exception as error:  # noqa: BLE001 -- the next attempt asks again
+            log.warning("database_not_brought_back", **describe_failure(error))
+
+    async def _serve(self, connection: asyncpg.Connection, slot: int) -> None:
+        while True:
+            await self._wake.wait()
+            if connection.is_closed():
+                raise DatabaseDown("the server closed the connection")
+            batch = self._queue.take(self._batch_events_max)
+            if not batch:
+                if self._stopping:
+                    return
+                self._wake.clear()
+                continue
+            # A cancelled query would break the connection: the commit is never cancelled, only awaited.
+            await asyncio.shield(self._commit(connection, slot, batch))
+
+    async def _commit(self, connection: asyncpg.Connection, slot: int, batch: list[Entry]) -> None:
+        """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so."""
+        retries = 0
+        while True:
+            started = time.perf_counter()
+            try:
+                results, made = await store_batch(connection, slot, batch)
+                if connection in self._unconfirmed:
+                    raise DatabaseDown("stored, but its standby has not confirmed it")
+            except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
+                verdict = _verdict(error)
+                retries += 1
+                if verdict == "again" and retries <= RETRIES_MAX:
+                    if isinstance(error, asyncpg.CheckViolationError):
+                        await self._make_missing_partitions(connection, batch)
+                    continue
+                if verdict == "data" or (verdict == "again" and isinstance(error, asyncpg.CheckViolationError)):
+                    await self._halve(connection, slot, batch, error)
+                    return
+                down = DatabaseDown(_name(error))
+                self._fail(batch, down)
+                raise down from None
+            for entry, result in zip(batch, results, strict=True):
+                if not entry.done.done():
+                    entry.done.set_result(result)
+            try:
+                self._observe(Commit(time.perf_counter() - started, *made))
+            except Exception as error:  # noqa: BLE001 -- committed and answered: counting it wrong ends nothing
+                log.error("observer_failed", **describe_failure(error))
+            return
+
+    async def _halve(self, connection: asyncpg.Connection, slot: int, batch: list[Entry], error: Exception) -> None:
+        if len(batch) == 1:
+            log.error("event_unstorable", reason=_name(error))
+            self._fail(batch, Unstorable(_name(error)))
+            return
+        middle = len(batch) // 2
+        for index, half in enumerate((batch[:middle], batch[middle:])):
+            try:
+                await self._commit(connection, slot, half)
+            except DatabaseDown as down:
+                if index == 0:
+                    self._fail(batch[middle:], down)
+                raise
+
+    async def _make_missing_partitions(self, connection: asyncpg.Connection, batch: Iterable[Entry]) -> None:
+        for day in sorted({entry.raw.received_on for entry in batch}):
+            with suppress(asyncpg.PostgresError):
+                await make_partitions(connection, day, days=1)
+
+    def _fail(self, batch: Iterable[Entry], error: Exception) -> None:
+        for entry in batch:
+            if not entry.done.done():
+                entry.done.set_exception(error)
+
+
+def _verdict(error: Exception) -> str:
+    """`data`: the batch's own content; `again`: try once more; `down`: everything else."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        if state.startswith("40"):
+            return "again"
+        if isinstance(error, asyncpg.CheckViolationError) and "no partition" in str(error):
+            return "again"
+        return "data" if state[:2] in ("22", "23", "54") else "down"
+    # asyncpg encodes arguments before it sends them; what it cannot encode is ours to set apart.
+    return "data" if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError) else "down"
+
+
+def _name(error: Exception) -> str:
+    """The error's kind without its text, which may quote a value."""
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {state}" if state else type(error).__name__

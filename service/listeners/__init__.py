@@ -1,0 +1,1 @@
+"""HTTP as such: sockets, limits, refusals. Knows no campaign and no callback."""

@@ -1,0 +1,1 @@
+"""Totals on their way to whoever looks."""

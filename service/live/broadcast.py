@@ -1,0 +1,254 @@
+"""Everybody who follows the live totals: bytes made once, written to each viewer's socket by one task.
+
+A viewer costs its socket and one small object: no task, no queue, no request. It is given the newest totals when it
+has taken what it was given before, so a slow one skips versions and a deaf one is dropped.
+"""
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from campaigns.book.book import Book, CampaignState
+from metrics.board import Board, Snapshot
+
+HEARTBEAT_SECONDS = 10.0
+RETRY_MILLISECONDS = 2_000
+"""When a viewer that is told to go comes back."""
+HANDOVER_MILLISECONDS = (200, 2_000)
+"""When this worker ends: each viewer is told a time of its own in between, thousands do not come back at once."""
+SHED_RETRY_MILLISECONDS = (15_000, 45_000)
+"""The same under overload: later, and not all at once."""
+SEND_BUFFER_BYTES = 16 * 1024
+"""What the kernel keeps for a viewer that does not read (it doubles the figure)."""
+VANISHED_MILLISECONDS = 60_000
+"""How long sent bytes may stay unconfirmed by the viewer's machine."""
+SLICE_SECONDS = 0.002
+"""After this much writing everything else that is ready goes first: callbacks above all."""
+REST_SHARE = 0.5
+"""After a round the writing rests for this share of the time the round took."""
+CALMER_SECONDS = 1.0
+"""Under overload, the least time from the end of one round to the next."""
+GOODBYE_SECONDS = 1.0
+STILL_HERE = b": still here\n\n"
+CALMER_LEVEL = 1
+CLOSED_LEVEL = 3
+
+
+class Seat(asyncio.Protocol):
+    """One viewer's connection. It has nothing more to say: whatever it sends ends it."""
+
+    __slots__ = ("_audience", "behind_since", "channel", "shown", "transport", "written_at")
+
+    def __init__(self, audience: "Audience", transport: asyncio.Transport, channel: str | None) -> None:
+        self._audience = audience
+        self.transport = transport
+        self.channel = channel
+        self.shown = 0
+        self.written_at = 0.0
+        self.behind_since = 0.0
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 -- asyncio's signature
+        """A stream is asked for once."""
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
+        """The viewer went, or was let go."""
+        self._audience.leave(self)
+
+
+class Audience:
+    """The viewers of one worker. `level` tells the load (listeners/overload.py), `changed` hears their number."""
+
+    def __init__(
+        self,
+        board: Board,
+        book: Callable[[], Book],
+        *,
+        clock: Callable[[], datetime],
+        write_seconds: float,
+        level: Callable[[], int],
+        changed: Callable[[int], None],
+        dropped: Callable[[], None],
+    ) -> None:
+        self._board = board
+        self._book = book
+        self._clock = clock
+        self._write_seconds = write_seconds
+        self._level = level
+        self._changed = changed
+        self._dropped = dropped
+        self._news = board.join()
+        self._seats: set[Seat] = set()
+        # Changes are numbered, and each seat knows the last one it was shown.
+        self._number = 0
+        self._numbers: dict[str, tuple[int, int]] = {}
+        self._open: frozenset[str] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """Everybody."""
+        return tuple(self._seats)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="audience")
+
+    def end(self) -> None:
+        """Begin to let everybody go; `gone` waits for it."""
+        self._ending.set()
+        self._news.wake.set()
+
+    async def gone(self) -> None:
+        """Wait until everybody was told to go; whoever does not take that in time is cut off."""
+        if self._task is not None:
+            await self._task
+        if self._seats:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), GOODBYE_SECONDS)
+        for seat in self.seats:
+            seat.transport.abort()
+        await asyncio.sleep(0)
+        self._board.leave(self._news)
+
+    def join(self, transport: asyncio.Transport, channel: str | None, head: bytes) -> None:
+        """Take over a connection: it gets `head`, then the newest totals, then each change.
+
+        `channel` is a campaign's slug, or None for all that are not closed.
+        """
+        seat = Seat(self, transport, channel)
+        transport.set_protocol(seat)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MILLISECONDS)
+        self._seats.add(seat)
+        self._empty.clear()
+        self._changed(len(self._seats))
+        self._notice()
+        seat.shown = self._number
+        seat.written_at = time.monotonic()
+        frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))
+        transport.write(b"%bretry: %d\n\n%b" % (head, RETRY_MILLISECONDS, frames or STILL_HERE))
+
+    def leave(self, seat: Seat) -> None:
+        """Forget a viewer."""
+        self._seats.discard(seat)
+        self._changed(len(self._seats))
+        if not self._seats:
+            self._empty.set()
+
+    async def _run(self) -> None:
+        while not self._ending.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(HEARTBEAT_SECONDS, self._write_seconds) / 2):
+                    await self._news.wake.wait()
+            self._news.wake.clear()
+            started = time.monotonic()
+            if self._level() >= CLOSED_LEVEL:
+                await self._dismiss(SHED_RETRY_MILLISECONDS)
+            else:
+                await self._round()
+            rest = (time.monotonic() - started) * REST_SHARE
+            if self._level() >= CALMER_LEVEL:
+                rest = max(rest, CALMER_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), rest)
+        await self._dismiss(HANDOVER_MILLISECONDS)
+
+    async def _round(self) -> None:
+        """Write to everybody what is new to them. What the board shows meanwhile is for the next round."""
+        self._notice()
+        number, numbers, snapshots = self._number, dict(self._numbers), self._board.snapshots
+        made: dict[tuple[str | None, int], bytes] = {}
+
+        def news(channel: str | None, shown: int) -> bytes:
+            known = made.get((channel, shown))
+            if known is None:
+                wanted = self._wanted(channel, snapshots)
+                known = b"".join(each.frame for each in wanted if numbers[each.totals.campaign][0] > shown)
+                made[channel, shown] = known
+            return known
+
+        slice_ends = time.monotonic() + SLICE_SECONDS
+        for seat in self.seats:
+            now = time.monotonic()
+            if now >= slice_ends:
+                await asyncio.sleep(0)
+                now = time.monotonic()
+                slice_ends = now + SLICE_SECONDS
+            if not self._can_take(seat, now):
+                continue
+            frames = news(seat.channel, seat.shown)
+            seat.shown = number
+            if not frames:
+                if now - seat.written_at < HEARTBEAT_SECONDS / 2:
+                    continue
+                frames = STILL_HERE
+            seat.written_at = now
+            seat.transport.write(frames)
+
+    def _can_take(self, seat: Seat, now: float) -> bool:
+        """Whether a viewer has taken all it was given; one that does not for too long is dropped."""
+        transport = seat.transport
+        if transport.is_closing():
+            return False
+        if not transport.get_write_buffer_size():
+            seat.behind_since = 0.0
+            return True
+        if not seat.behind_since:
+            seat.behind_since = now
+        elif now - seat.behind_since >= self._write_seconds:
+            transport.abort()
+            self._dropped()
+        return False
+
+    async def _dismiss(self, milliseconds: tuple[int, int]) -> None:
+        """Tell everybody when to come back, and close."""
+        slice_ends = time.monotonic() + SLICE_SECONDS
+        for seat in self.seats:
+            if time.monotonic() >= slice_ends:
+                await asyncio.sleep(0)
+                slice_ends = time.monotonic() + SLICE_SECONDS
+            transport = seat.transport
+            if transport.get_write_buffer_size():
+                transport.abort()
+            elif not transport.is_closing():
+                transport.write(b"retry: %d\n\n" % random.randint(*milliseconds))  # noqa: S311 -- spreads, hides nothing
+                transport.close()
+
+    def _notice(self) -> None:
+        """Number what changed on the board, and what came (back) among the campaigns that are not closed."""
+        snapshots = self._board.snapshots
+        are_open = frozenset(each.totals.campaign for each in self._wanted(None, snapshots))
+        changed = [
+            each.totals
+            for each in snapshots
+            if self._numbers.get(each.totals.campaign, (0, -1))[1] < each.totals.version
+            or (each.totals.campaign in are_open and each.totals.campaign not in self._open)
+        ]
+        self._open = are_open
+        if changed:
+            self._number += 1
+            self._numbers.update({each.campaign: (self._number, each.version) for each in changed})
+
+    def _wanted(self, channel: str | None, snapshots: tuple[Snapshot, ...]) -> list[Snapshot]:
+        if channel is not None:
+            return [each for each in snapshots if each.totals.campaign == channel]
+        by_slug, now = self._book().by_slug, self._clock()
+        return [
+            each
+            for each in snapshots
+            if each.totals.campaign in by_slug
+            and by_slug[each.totals.campaign].state_at(now) is not CampaignState.CLOSED
+        ]

@@ -1,0 +1,113 @@
+"""LISTEN -> read totals -> board; and a new book or account -> shelf. Reads again anyway when nothing is heard."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import asyncpg
+import structlog
+
+from campaigns.schema.channels import BOOK_CHANNEL, TOTALS_CHANNEL
+from campaigns.totals.rollups import select_totals, select_unallocated
+from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
+from metrics.board import Board
+from metrics.instruments import Instruments
+from service.postgres.database import is_away
+from service.runtime.logs import describe_failure
+from service.runtime.tasks import end
+
+log = structlog.get_logger("feed")
+
+QUIET_SECONDS = 1.0
+"""Without news the board is read again after this."""
+PAUSE_SECONDS = 0.2
+"""At most five reads a second."""
+RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+SELECT_BOOK_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
+
+
+class Feed:
+    """One task, one connection. `reload` is called with the connection when there is a new book version.
+
+    `inspect` says which of the totals that were read may be shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        ensure: Callable[[], Awaitable[None]],
+        board: Board,
+        instruments: Instruments,
+        reload: Callable[[asyncpg.Connection], Awaitable[int]],
+        inspect: Callable[[Sequence[CampaignTotals], UnallocatedTotals], list[CampaignTotals]],
+    ) -> None:
+        self._connect = connect
+        self._ensure = ensure
+        self._board = board
+        self._instruments = instruments
+        self._reload = reload
+        self._inspect = inspect
+        self._book_version = -1
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.is_connected = False
+
+    def start(self) -> None:
+        """Begin to follow the database."""
+        self._task = asyncio.create_task(self._run(), name="feed")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await end(self._task)
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                connection = await self._connect()
+                attempt = 0
+                try:
+                    await self._follow(connection)
+                finally:
+                    self.is_connected = False
+                    with suppress(Exception):
+                        await connection.close(timeout=1)
+            except Exception as error:  # noqa: BLE001 -- the board must come back whatever happened
+                if is_away(error):
+                    log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
+                else:
+                    log.error("feed_failed", **describe_failure(error))
+            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            attempt += 1
+            with suppress(Exception):
+                await self._ensure()
+
+    async def _follow(self, connection: asyncpg.Connection) -> None:
+        for channel in (TOTALS_CHANNEL, BOOK_CHANNEL):
+            await connection.add_listener(channel, self._hear)
+        self.is_connected = True
+        while True:
+            self._news.clear()
+            await self.read(connection)
+            await asyncio.sleep(PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), QUIET_SECONDS - PAUSE_SECONDS)
+
+    def _hear(self, *_notification: object) -> None:
+        self._news.set()
+
+    async def read(self, connection: asyncpg.Connection) -> None:
+        """One look at the database: the book if it is newer, then the totals."""
+        if await connection.fetchval(SELECT_BOOK_VERSION) != self._book_version:
+            self._book_version = await self._reload(connection)
+        seen_at = time.monotonic()
+        totals = await select_totals(connection)
+        unallocated = await select_unallocated(connection)
+        self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
+        for snapshot in self._board.snapshots:
+            figures = snapshot.totals
+            self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)
+            self._instruments.campaign_messages.labels(figures.campaign).set(figures.messages)

@@ -1,0 +1,195 @@
+"""What this machine has published, and the refusal to publish anything older.
+
+A database brought back from a backup, or a standby that lags, holds lower versions than viewers have seen. Going on
+from there would show figures that go backwards, or none at all to whoever rightly ignores lower versions. So the
+highest versions are remembered in the data folder; at a start an older database is refused until somebody says that
+it is meant, and a running worker withholds what is older and says so.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from campaigns.totals.rollups import select_totals, select_unallocated
+from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
+from campaigns.totals.versions import raise_versions
+from metrics.instruments import Instruments
+from service.live.high_water_file import Mark, MarkFile, MarkUnusable
+from service.runtime.settings import SettingsRefused
+from service.runtime.tasks import end
+
+log = structlog.get_logger("published")
+
+SAVE_SECONDS = 15.0
+MARGIN = 1_000_000
+"""Versions are raised this far above the mark: it may be SAVE_SECONDS behind what was shown last."""
+NAMED_MAX = 10
+TOLD = (
+    "if these figures are the right ones from now on, start once with `portal1400 serve --accept-older-database`, "
+    "which lifts their versions above what was shown"
+)
+
+SELECT_IDENTITY = "SELECT key_check, created_at FROM installation"
+
+
+class OlderThanPublished(SettingsRefused):
+    """Serving this database would publish less than was published; the sentences say what and what to do."""
+
+
+class Published:
+    """The high-water mark of one worker. `open` at the start, `inspect` each read, `stop` at the end."""
+
+    def __init__(self, data_dir: Path, instruments: Instruments) -> None:
+        self._file = MarkFile(data_dir)
+        self._instruments = instruments
+        self._installation: str | None = None
+        self._campaigns: dict[str, int] = {}
+        self._unallocated = 0
+        self._behind: tuple[str, ...] = ()
+        self._has_risen = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, connection: asyncpg.Connection, *, accept_older: bool) -> None:
+        """Compare the database with the mark; raise its versions if it is older and `accept_older`.
+
+        Raises OlderThanPublished; a worker that started without the database then goes on without it.
+        """
+        identity = await select_identity(connection)
+        try:
+            mark = await asyncio.to_thread(self._file.read)
+            if mark is not None and mark.says_something:
+                totals, unallocated = await select_totals(connection), await select_unallocated(connection)
+                sentences = compare(mark, identity, totals, unallocated)
+                if sentences and not accept_older:
+                    self._tell(lower_than(mark, totals) or ("(another database)",))
+                    raise OlderThanPublished([*sentences, TOLD])
+                if sentences:
+                    await self._accept(connection, mark, identity)
+            elif mark is not None and mark.installation != identity:
+                mark = await asyncio.to_thread(self._file.change, lambda _: Mark(identity, {}, 0))
+            self._installation = identity
+            self._take(await asyncio.to_thread(self._file.read))
+        except MarkUnusable as unusable:
+            raise OlderThanPublished([str(unusable)]) from None
+
+    def start(self) -> None:
+        """Begin to remember."""
+        self._task = asyncio.create_task(self._keep(), name="published")
+
+    async def stop(self) -> None:
+        """Remember what was shown last."""
+        if self._task is not None:
+            await end(self._task)
+            await self._save()
+
+    def inspect(self, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[CampaignTotals]:
+        """The totals that are not older than what was published. Says so, once, when there are others."""
+        shown = [each for each in totals if each.version >= self._campaigns.get(each.campaign, 0)]
+        shown_slugs = {each.campaign for each in shown}
+        behind = tuple(slug for slug, version in self._campaigns.items() if version and slug not in shown_slugs)
+        if unallocated.version < self._unallocated:
+            behind += ("(unallocated)",)
+        for each in shown:
+            if each.version > self._campaigns.get(each.campaign, -1):
+                self._campaigns[each.campaign] = each.version
+                self._has_risen = True
+        if unallocated.version > self._unallocated:
+            self._unallocated, self._has_risen = unallocated.version, True
+        self._tell(behind)
+        return shown
+
+    def _tell(self, behind: tuple[str, ...]) -> None:
+        self._instruments.published_ahead.set(len(behind))
+        if behind and not self._behind:
+            log.error("database_older_than_published", count=len(behind), campaigns=_named(behind))
+        elif self._behind and not behind:
+            log.warning("database_caught_up_with_published")
+        self._behind = behind
+
+    async def _accept(self, connection: asyncpg.Connection, mark: Mark, identity: str) -> None:
+        floors = {slug: version + MARGIN for slug, version in mark.campaigns.items() if version}
+        await raise_versions(connection, floors, mark.unallocated and mark.unallocated + MARGIN)
+        await asyncio.to_thread(self._file.change, lambda _: Mark(identity, {}, 0))
+        log.warning("older_database_accepted", campaigns=_named(tuple(mark.campaigns)), raised_by=MARGIN)
+
+    def _take(self, mark: Mark | None) -> None:
+        if mark is not None:
+            self._campaigns = dict(mark.campaigns)
+            self._unallocated = mark.unallocated
+
+    async def _keep(self) -> None:
+        while True:
+            await self._save()
+            await asyncio.sleep(SAVE_SECONDS)
+
+    async def _save(self) -> None:
+        if not self._has_risen or self._installation is None:
+            return
+        self._has_risen = False
+        mine = Mark(self._installation, dict(self._campaigns), self._unallocated)
+        try:
+            kept = await asyncio.to_thread(self._file.change, lambda present: higher(present, mine))
+        except MarkUnusable as unusable:
+            self._has_risen = True
+            log.error("published_versions_not_remembered", reason=str(unusable))
+            return
+        if kept is None:
+            log.error("data_dir_shared_with_another_database", file=self._file.path.name)
+
+
+def higher(present: Mark | None, mine: Mark) -> Mark | None:
+    """What to remember; None when the present mark belongs to another installation."""
+    if present is None:
+        return mine
+    return present.joined(mine) if present.installation == mine.installation else None
+
+
+async def select_identity(connection: asyncpg.Connection) -> str:
+    """What tells this installation's database, and every copy of it, from any other."""
+    row = await connection.fetchrow(SELECT_IDENTITY)
+    assert row is not None  # noqa: S101 -- whoever opened the database has claimed it
+    return hashlib.sha256(bytes(row["key_check"]) + row["created_at"].isoformat().encode()).hexdigest()[:32]
+
+
+def lower_than(mark: Mark, totals: Sequence[CampaignTotals]) -> tuple[str, ...]:
+    """The campaigns of which less is found than was published."""
+    found = {each.campaign: each.version for each in totals}
+    return tuple(slug for slug, version in mark.campaigns.items() if version > found.get(slug, 0))
+
+
+def compare(mark: Mark, identity: str, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[str]:
+    """One sentence for each way in which the database is older than, or another than, what was published."""
+    found = {each.campaign: each.version for each in totals}
+    lower = [(slug, mark.campaigns[slug]) for slug in lower_than(mark, totals)]
+    sentences = []
+    if mark.installation != identity:
+        sentences.append(
+            f"this machine has published figures of another database (campaigns: {_named(tuple(mark.campaigns))}): "
+            "PORTAL1400_DATABASE_URL or PORTAL1400_DATA_DIR names the wrong one; a new service needs a "
+            "PORTAL1400_DATA_DIR of its own"
+        )
+    for slug, version in lower[:NAMED_MAX]:
+        there = f"version {found[slug]}" if slug in found else "no such campaign"
+        sentences.append(f"campaign {slug}: version {version} was published, the database has {there}")
+    if len(lower) > NAMED_MAX:
+        sentences.append(f"and {len(lower) - NAMED_MAX} campaign(s) more")
+    if mark.unallocated > unallocated.version:
+        sentences.append(
+            f"unallocated messages: version {mark.unallocated} was published, the database has version "
+            f"{unallocated.version}"
+        )
+    if lower or mark.unallocated > unallocated.version:
+        sentences.append(
+            "the database is older than what was shown (a restored backup, a standby that lagged?): bring the newest "
+            "one back, as docs/backup.md tells"
+        )
+    return sentences
+
+
+def _named(slugs: Sequence[str]) -> str:
+    more = f" and {len(slugs) - NAMED_MAX} more" if len(slugs) > NAMED_MAX else ""
+    return ", ".join(slugs[:NAMED_MAX]) + more

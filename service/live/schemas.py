@@ -1,0 +1,153 @@
+"""The public JSON objects as pydantic models: what /api/v1/openapi.json says, and what tests hold answers against."""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from campaigns.totals.totals import Carrier
+
+VND = Annotated[int, Field(ge=0, description="integer VND")]
+COUNT = Annotated[int, Field(ge=0)]
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CarrierShare(_Object):
+    """A carrier's part of a sum."""
+
+    carrier: Carrier
+    messages: int
+    units: int
+    pledged_vnd: int
+
+
+class Uncounted(_Object):
+    """Messages whose keyword named this campaign but that did not count."""
+
+    wrong_syntax: COUNT
+    before_open: COUNT
+    after_close: COUNT
+
+
+class Totals(_Object):
+    """A campaign's figures at one version. Equal version, equal bytes; ignore a lower one. Never add."""
+
+    campaign: str
+    version: COUNT
+    as_of: Annotated[AwareDatetime, Field(description="the database's time of the newest change included")]
+    messages: COUNT
+    units: COUNT
+    pledged_vnd: Annotated[VND, Field(description="pledged by donors, not yet confirmed by the carriers")]
+    confirmed_vnd: Annotated[VND, Field(description="the carriers' billing figure")]
+    received_vnd: Annotated[VND, Field(description="transferred to the fund")]
+    disbursed_vnd: VND
+    goal_vnd: VND | None
+    by_carrier: list[CarrierShare]
+    uncounted: Uncounted
+
+
+class ByReason(_Object):
+    """Messages without a campaign, by reason."""
+
+    unknown_keyword: COUNT
+    unknown_short_code: COUNT
+    empty_text: COUNT
+
+
+class OrphanCharges(_Object):
+    """Succeeded charges whose message has not come."""
+
+    count: COUNT
+    vnd: COUNT
+
+
+class Unallocated(_Object):
+    """What arrived and belongs to no campaign."""
+
+    version: COUNT
+    as_of: AwareDatetime | None
+    messages: COUNT
+    by_reason: ByReason
+    orphan_charges: OrphanCharges
+
+
+class AllTotals(_Object):
+    """Every campaign's totals, and what belongs to none."""
+
+    campaigns: list[Totals]
+    unallocated: Unallocated
+
+
+class DecisionObject(_Object):
+    """A written decision and its window: opens_at <= t < closes_at."""
+
+    decision: str | None
+    opens_at: AwareDatetime
+    closes_at: AwareDatetime
+
+
+class RouteObject(_Object):
+    """What to text: a keyword to a short code."""
+
+    short_code: str
+    keywords: list[str]
+    grammar: Literal["fixed", "units", "thousands"]
+    unit_vnd: VND
+    max_units: Annotated[int, Field(ge=1)]
+
+
+class CampaignObject(_Object):
+    """A campaign: names, window by its newest decision, routes and goal."""
+
+    slug: str
+    name_vi: str
+    name_en: str
+    category: str
+    organiser: str
+    state: Literal["upcoming", "open", "closed"]
+    opens_at: AwareDatetime
+    closes_at: AwareDatetime
+    decisions: list[DecisionObject]
+    routes: list[RouteObject]
+    goal_vnd: VND | None
+
+
+class Campaigns(_Object):
+    """Every campaign, in the order they were applied."""
+
+    campaigns: list[CampaignObject]
+
+
+class PointObject(_Object):
+    """The sum of one bucket, by message time; reversals count in the minute they came. Not cumulative."""
+
+    at: AwareDatetime
+    messages: int
+    units: int
+    pledged_vnd: int
+    by_carrier: list[CarrierShare]
+
+
+class SeriesObject(_Object):
+    """Sums per bucket in Asia/Ho_Chi_Minh; empty buckets are left out. `from` inclusive, `to` exclusive."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    campaign: str
+    version: COUNT
+    bucket: Literal["minute", "hour", "day"]
+    since: Annotated[AwareDatetime, Field(alias="from")]
+    until: Annotated[AwareDatetime, Field(alias="to")]
+    points: list[PointObject]
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    parameter: str | None = None

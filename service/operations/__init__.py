@@ -1,0 +1,1 @@
+"""What has to happen beside the intake: housekeeping, health, proofs, backups."""

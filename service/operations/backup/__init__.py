@@ -1,0 +1,1 @@
+"""A backup with a manifest of its figures, and its way back."""

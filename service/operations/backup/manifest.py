@@ -1,0 +1,179 @@
+"""The manifest beside a dump: its figures, read in the dump's own snapshot, its SHA-256, and who made it."""
+
+import hashlib
+import hmac
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from campaigns.schema.migrate import SELECT_HISTORY, SELECT_HISTORY_EXISTS
+from campaigns.totals.rollups import select_totals, select_unallocated
+from gateways.wire.mac import hmac_sha256
+from metrics.board import encode, encode_unallocated
+from service.runtime.keyring import SELECT_INSTALLATION, Keyring, WrongSecretKey
+
+FORMAT = 1
+SUFFIX = ".manifest.json"
+MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+DIFFERENCES_MAX = 20
+
+# What no total sums up is counted: rows of every table that holds facts or evidence.
+SELECT_ROWS = """
+SELECT (SELECT count(*) FROM message) AS message, (SELECT count(*) FROM message_person) AS message_person,
+       (SELECT count(*) FROM charge_notice) AS charge_notice, (SELECT count(*) FROM reversal) AS reversal,
+       (SELECT count(*) FROM waiting_event) AS waiting_event, (SELECT count(*) FROM gift) AS gift,
+       (SELECT count(*) FROM review) AS review, (SELECT count(*) FROM money_line) AS money_line,
+       (SELECT count(*) FROM raw_callback) AS raw_callback, (SELECT count(*) FROM conflict) AS conflict,
+       (SELECT count(*) FROM quarantine) AS quarantine, (SELECT count(*) FROM data_key) AS data_key,
+       (SELECT count(*) FROM gateway_account) AS gateway_account, (SELECT count(*) FROM route) AS route
+"""
+
+
+class BackupRefused(Exception):
+    """The backup cannot be made or trusted; the sentence says which file, why and what to do."""
+
+
+class Figures(BaseModel):
+    """What a database holds, as one snapshot shows it. `campaigns` and `unallocated` as the API publishes them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    key_check: str
+    migrations: list[str]
+    campaigns: dict[str, dict[str, Any]]
+    unallocated: dict[str, Any]
+    rows: dict[str, int]
+
+
+class Manifest(BaseModel):
+    """What stands beside a dump. `server` is the major it comes from, `tools` the one of pg_dump."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    made_at: datetime
+    software: str
+    server: int
+    tools: int
+    dump_bytes: int
+    dump_sha256: str
+    figures: Figures
+
+    def sealed(self, keyring: Keyring) -> bytes:
+        """The manifest as a file, with a MAC that only the installation's own key can make."""
+        body = self.model_dump_json()
+        return orjson.dumps(
+            {"manifest": orjson.loads(body), "mac": _mac(keyring, body.encode()).hex()}, option=orjson.OPT_INDENT_2
+        )
+
+
+def _mac(keyring: Keyring, body: bytes) -> bytes:
+    return hmac_sha256(keyring.manifest_key, body)
+
+
+def beside(file: Path) -> Path:
+    """Where the manifest of a dump stands."""
+    return file.with_name(file.name + SUFFIX)
+
+
+def read_manifest(file: Path, keyring: Keyring) -> Manifest:
+    """The manifest of the dump `file`. Raises BackupRefused, also for one that another key made."""
+    path = beside(file)
+    try:
+        with path.open("rb") as opened:
+            document = orjson.loads(opened.read(MANIFEST_BYTES_MAX))
+        manifest = Manifest.model_validate(document["manifest"])
+        mac = bytes.fromhex(document["mac"])
+    except OSError as error:
+        raise BackupRefused(
+            f"{path} cannot be read ({error.strerror}): the manifest belongs beside its dump; without it only "
+            "PostgreSQL's own pg_restore brings the dump back, and nobody knows whether it is whole"
+        ) from None
+    except (ValueError, KeyError, TypeError, ValidationError):
+        raise BackupRefused(f"{path} is damaged or no manifest: take another copy or another backup") from None
+    if manifest.format != FORMAT:
+        raise BackupRefused(
+            f"{path} has format {manifest.format}, and this release reads {FORMAT}: install the release that made it"
+        )
+    try:
+        keyring.require_own(bytes.fromhex(manifest.figures.key_check))
+    except (WrongSecretKey, ValueError):
+        raise BackupRefused(
+            f"PORTAL1400_SECRET_KEY is not the key {file} was made with: nothing in it could be opened; set that key"
+        ) from None
+    if not hmac.compare_digest(mac, _mac(keyring, manifest.model_dump_json().encode())):
+        raise BackupRefused(f"{path} was changed since it was made: take another copy or another backup")
+    return manifest
+
+
+def require_whole(file: Path, manifest: Manifest) -> None:
+    """Read the dump once and compare it with its manifest. Raises BackupRefused."""
+    try:
+        size, sha256 = measure(file)
+    except OSError as error:
+        raise BackupRefused(f"{file} cannot be read ({error.strerror}): name a file of `portal1400 backup`") from None
+    if size != manifest.dump_bytes:
+        raise BackupRefused(
+            f"{file} has {size} bytes instead of {manifest.dump_bytes}: take another copy or another backup"
+        )
+    if sha256 != manifest.dump_sha256:
+        raise BackupRefused(f"{file} is damaged, its SHA-256 differs: take another copy or another backup")
+
+
+def measure(file: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file."""
+    digest, size = hashlib.sha256(), 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+async def collect(connection: asyncpg.Connection) -> Figures:
+    """The figures in the caller's snapshot. Raises BackupRefused for a database that is none of ours."""
+    if not await connection.fetchval(SELECT_HISTORY_EXISTS):
+        raise BackupRefused("the database has no tables of portal1400: name the right one in PORTAL1400_DATABASE_URL")
+    history = await connection.fetch(SELECT_HISTORY)
+    installation = await connection.fetchrow(SELECT_INSTALLATION)
+    if installation is None:
+        raise BackupRefused("the database was never used by a service: there is nothing to back up")
+    rows = await connection.fetchrow(SELECT_ROWS)
+    assert rows is not None  # noqa: S101 -- a SELECT without FROM always has a row
+    return Figures(
+        kind=installation["kind"],
+        key_check=bytes(installation["key_check"]).hex(),
+        migrations=[row["name"] for row in history],
+        campaigns={each.campaign: orjson.loads(encode(each).body) for each in await select_totals(connection)},
+        unallocated=orjson.loads(encode_unallocated(await select_unallocated(connection))),
+        rows=dict(rows),
+    )
+
+
+def compare(expected: Figures, found: Figures) -> list[str]:
+    """One sentence for each figure that differs, at most DIFFERENCES_MAX."""
+    wanted, there = flat(expected.model_dump()), flat(found.model_dump())
+    places = [*wanted, *(place for place in there if place not in wanted)]
+    differences = [
+        f"{place}: the manifest says {wanted.get(place, 'nothing')}, the database {there.get(place, 'nothing')}"
+        for place in places
+        if wanted.get(place) != there.get(place)
+    ]
+    return differences[:DIFFERENCES_MAX]
+
+
+def flat(value: Any, place: str = "") -> dict[str, Any]:
+    """Nested figures as one level, by the way to each."""
+    if isinstance(value, dict):
+        children = [(f"{place}.{name}" if place else str(name), child) for name, child in value.items()]
+    elif isinstance(value, list):
+        children = [(f"{place}[{index}]", child) for index, child in enumerate(value)]
+    else:
+        return {place: value}
+    return {inner: leaf for name, child in children for inner, leaf in flat(child, name).items()}

@@ -1,0 +1,1 @@
+"""What every process of ours has: settings, logs, keys, tasks, files. Knows nothing of callbacks."""

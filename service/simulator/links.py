@@ -1,0 +1,140 @@
+"""The links of a book file that can be played: `[[gateway]]` accounts with their secrets and carriers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateways.events import CARRIERS
+from gateways.gateway import AccountSettings
+from gateways.registry import ADAPTERS
+from service.simulator.refused import SimulateRefused
+
+PROTOCOLS = tuple(ADAPTERS)
+TIMED_PROTOCOLS = frozenset({"standard", "kannel"})
+"""Protocols whose callbacks say when the donor sent the message; for the others our receive time is all."""
+
+Peer = IPv4Address | IPv6Address
+
+_ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled"})
+_ENVIRONMENT = "env:"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One account to post over. `carriers`: each carrier it can say, with the word for it (None: no word)."""
+
+    account: str
+    protocol: str
+    carriers: Mapping[str, str | None]
+    settings: AccountSettings = field(repr=False)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its callbacks carry the time of the message."""
+        return self.protocol in TIMED_PROTOCOLS
+
+
+def links_of(
+    gateways: Iterable[Mapping[str, Any]],
+    protocols: Sequence[str],
+    environment: Mapping[str, str],
+    peers: Sequence[Peer],
+) -> tuple[tuple[Link, ...], tuple[str, ...]]:
+    """The links of `protocols` (empty: all that the file has), and a note for each account left out.
+
+    `peers` are the addresses the target may see us come from; none: not known, and networks are not asked.
+    Raises SimulateRefused where a protocol has no account that can be played, or a secret cannot be read.
+    """
+    links: list[Link] = []
+    notes: list[str] = []
+    wanted = protocols or PROTOCOLS
+    for gateway in gateways:
+        if gateway.get("adapter") not in wanted:
+            continue
+        obstacle = _obstacle(gateway, peers)
+        if obstacle is None:
+            links.append(_link(gateway, environment))
+        else:
+            notes.append(f"account {gateway.get('code')} is left out: {obstacle}")
+    played = {link.protocol for link in links}
+    lacking = [protocol for protocol in protocols if protocol not in played]
+    if lacking or not links:
+        reasons = "".join(f"; {note}" for note in notes)
+        what = " and ".join(lacking) or "any protocol"
+        raise SimulateRefused(f"the book file has no [[gateway]] that can be played for {what}: add one{reasons}")
+    return tuple(links), tuple(notes)
+
+
+def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
+    if gateway.get("enabled") is False:
+        return "it is disabled in the book file"
+    charging = gateway.get("charging", "on_message")
+    if charging != "on_message":
+        return f"it charges {charging}, and the simulator plays accounts that charge on_message"
+    try:
+        networks = [ip_network(str(network)) for network in gateway.get("networks", ())]
+    except ValueError:
+        return "its networks cannot be read; `portal1400 apply` says where"
+    if peers and networks and not any(peer in network for peer in peers for network in networks):
+        return "its networks do not hold this machine's loopback address; add 127.0.0.0/8 (and ::1/128) to them"
+    return None
+
+
+def _link(gateway: Mapping[str, Any], environment: Mapping[str, str]) -> Link:
+    account, protocol = str(gateway.get("code")), str(gateway["adapter"])
+    own = {
+        key: _resolved(value, account, environment) if key in AccountSettings.SECRET_KEYS else value
+        for key, value in gateway.items()
+        if key not in _ACCOUNT_KEYS
+    }
+    try:
+        settings = ADAPTERS[protocol].settings_model.model_validate(own)
+    except ValidationError:
+        raise SimulateRefused(
+            f"account {account}: its keys are not what {protocol} takes; `portal1400 apply` says which"
+        ) from None
+    return Link(account, protocol, _carriers(str(gateway.get("carrier")), protocol, settings), settings)
+
+
+def _resolved(value: object, account: str, environment: Mapping[str, str]) -> object:
+    if isinstance(value, list):
+        return [_resolved(each, account, environment) for each in value]
+    if not isinstance(value, str) or not value.startswith(_ENVIRONMENT):
+        return value
+    name = value.removeprefix(_ENVIRONMENT)
+    if name not in environment:
+        raise SimulateRefused(f"account {account}: its secret is {value}, which is not set here; set {name}")
+    return environment[name]
+
+
+def _same_word() -> dict[str, str]:
+    return {carrier: carrier for carrier in CARRIERS if carrier != "unknown"}
+
+
+# How a sender of each protocol names the carrier where the account leaves it to the message and lists no word
+# of its own. Hubs use the codes of the old companies; Kannel only has the operator's own connection names.
+_WORDS: Mapping[str, Callable[[], dict[str, str]]] = {
+    "standard": _same_word,
+    "kannel": dict,
+    "vn_soap_mo": lambda: {
+        "viettel": "VIETTEL",
+        "vinaphone": "GPC",
+        "mobifone": "VMS",
+        "vietnamobile": "VNM",
+        "gmobile": "BEELINE",
+    },
+}
+
+
+def _carriers(carrier: str, protocol: str, settings: AccountSettings) -> Mapping[str, str | None]:
+    if carrier != "from_message":
+        return {carrier: None}
+    listed = {means: said for said, means in settings.carriers.items()}
+    # A word that the account gives another meaning no longer means what the protocol would mean by it.
+    taken = {said.casefold() for said in settings.carriers}
+    own = {means: said for means, said in _WORDS[protocol]().items() if said.casefold() not in taken}
+    # An account that lists nothing still posts: what it says is then unknown, and counted so.
+    return {**own, **listed} or {"unknown": "smsc1"}

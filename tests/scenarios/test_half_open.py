@@ -1,0 +1,47 @@
+"""A network that goes silent: what a lost connection holds on the server is given back in time."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from service.postgres.database import Database
+from service.runtime.settings import read_settings
+from tests.support.portal import SECRET_KEY
+from tests.support.postgres import TestServer
+from tests.torture.proxy import FaultProxy, Mode
+
+LOCK = 14
+
+
+async def test_a_transaction_whose_connection_went_silent_gives_its_locks_back(
+    server: TestServer, database_dsn: str, tmp_path: Path
+) -> None:
+    name = urlsplit(database_dsn).path
+    async with FaultProxy(server.socket_folder / ".s.PGSQL.5432") as proxy:
+        settings = read_settings(
+            {
+                "PORTAL1400_DATABASE_URL": f"postgresql://app@127.0.0.1:{proxy.port}{name}",
+                "PORTAL1400_SECRET_KEY": SECRET_KEY,
+                "PORTAL1400_DATA_DIR": str(tmp_path),
+                "PORTAL1400_STATEMENT_SECONDS": "1",
+            }
+        )
+        async with await Database.open(settings) as database:
+            lost = await database.connect()
+            await lost.execute("BEGIN")
+            await lost.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            proxy.mode = Mode.SILENT_UP
+            with pytest.raises(TimeoutError):
+                await lost.execute("COMMIT", timeout=0.2)
+            proxy.heal()
+            lost.terminate()
+            other = await asyncpg.connect(database_dsn)
+            try:
+                async with asyncio.timeout(10):
+                    await other.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            finally:
+                await other.close(timeout=1)
+        proxy.reset_all()

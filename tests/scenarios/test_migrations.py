@@ -1,0 +1,157 @@
+"""Migrations under load: the service that runs meanwhile, of this release or the one before, fails no callback."""
+
+import asyncio
+import subprocess
+import sys
+import tarfile
+import time
+from io import BytesIO
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from campaigns.schema.migrate import Migration, MigrationRefused, migrate, migrations_in, shipped_migrations
+from campaigns.schema.migrate import __name__ as migrate_module
+from tests.support.fleet import ROOT, Carriers, Fleet
+from tests.support.portal import BOOK, Portal, message
+from tests.support.postgres import TestServer
+
+LATER = [migration for migration in shipped_migrations() if migration.number > 1]
+"""Each of these meets databases that a release without it serves."""
+ADDITIVE = """
+ALTER TABLE message ADD COLUMN later_thought text;
+ALTER TABLE money_line ADD COLUMN later_thought bigint NOT NULL DEFAULT 0;
+CREATE TABLE later_table (id uuid PRIMARY KEY);
+CREATE INDEX later_index ON message (carrier, message_at);
+"""
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> tuple[Migration, ...]:
+    """What a release after this one would ship: an additive migration more, read from a folder as they all are."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for each in shipped_migrations():
+        (folder / each.name).write_text(each.sql, encoding="utf-8")
+    (folder / f"{shipped_migrations()[-1].number + 1:04}_later.sql").write_text(ADDITIVE, encoding="utf-8")
+    return migrations_in(folder)
+
+
+async def post_until(portal: Portal, stopping: asyncio.Event, label: str) -> list[tuple[int, float]]:
+    """Post callbacks one after the other; each one's status and seconds."""
+    answers: list[tuple[int, float]] = []
+    while not stopping.is_set():
+        started = time.monotonic()
+        answer = await portal.post(message(f"{label}-{len(answers)}"))
+        answers.append((answer.status, time.monotonic() - started))
+    return answers
+
+
+async def test_the_next_release_s_migration_fails_no_callback_of_this_one(
+    portal: Portal, next_release: tuple[Migration, ...]
+) -> None:
+    stopping = asyncio.Event()
+    clients = [asyncio.create_task(post_until(portal, stopping, f"m{number}")) for number in range(4)]
+    connection = await asyncpg.connect(portal.dsn)
+    await asyncio.sleep(0.3)
+    assert await migrate(connection, next_release) == (next_release[-1].name,)
+    await asyncio.sleep(0.3)
+    stopping.set()
+    answers = [answer for client in await asyncio.gather(*clients) for answer in client]
+    assert {status for status, _ in answers} == {200}
+    assert await connection.fetchval("SELECT count(*) FROM message") == len(answers) > 20
+    await connection.close()
+
+
+async def test_a_migration_that_waits_for_a_lock_lets_intake_pass(
+    portal: Portal, next_release: tuple[Migration, ...]
+) -> None:
+    holder, connection = await asyncpg.connect(portal.dsn), await asyncpg.connect(portal.dsn)
+    open_transaction = holder.transaction()
+    await open_transaction.start()
+    await holder.execute("LOCK TABLE message IN ROW EXCLUSIVE MODE")
+    stopping = asyncio.Event()
+    clients = [asyncio.create_task(post_until(portal, stopping, f"m{number}")) for number in range(2)]
+    migrating = asyncio.create_task(migrate(connection, next_release))
+    await asyncio.sleep(3)
+    assert not migrating.done()
+    await open_transaction.rollback()
+    assert await migrating == (next_release[-1].name,)
+    stopping.set()
+    answers = [answer for client in await asyncio.gather(*clients) for answer in client]
+    assert {status for status, _ in answers} == {200}
+    assert max(seconds for _, seconds in answers) < 1.5, "intake stood in line behind the migration"
+    await holder.close()
+    await connection.close()
+
+
+async def test_a_lock_that_never_comes_is_a_sentence_and_nothing_is_half_done(
+    portal: Portal, next_release: tuple[Migration, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{migrate_module}.LOCK_PATIENCE_SECONDS", 0.5)
+    connection = await asyncpg.connect(portal.dsn)
+    holder = await asyncpg.connect(portal.dsn)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE money_line IN ROW EXCLUSIVE MODE")
+        with pytest.raises(MigrationRefused, match=r"_later.sql does not get its locks .* pg_stat_activity"):
+            await migrate(connection, next_release)
+    columns = await connection.fetch("SELECT FROM pg_attribute WHERE attname = 'later_thought'")
+    assert columns == []
+    assert await migrate(connection, next_release) == (next_release[-1].name,)
+    await connection.close()
+    await holder.close()
+
+
+def release_before(migration: Migration, folder: Path) -> Path:
+    """The tree before `migration` came into it, from the repository's history; skips where there is none."""
+
+    def git(*arguments: str) -> bytes:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False, timeout=60)
+        if done.returncode != 0:
+            pytest.skip(f"no history here: git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
+
+    name = f"campaigns/schema/migrations/{migration.name}"
+    added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", name).decode().strip()
+    # Not committed yet: what is committed is the release before.
+    tree = git("archive", "--format=tar", f"{added}~1" if added else "HEAD", "service", *PACKAGES)
+    with tarfile.open(fileobj=BytesIO(tree)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+PACKAGES = ("campaigns", "gateways", "metrics")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("migration", LATER, ids=lambda migration: migration.name)
+async def test_a_shipped_migration_fails_no_callback_of_the_release_before_it(
+    server: TestServer, tmp_path: Path, migration: Migration
+) -> None:
+    root = release_before(migration, tmp_path / "before")
+    name = server.next_name()
+    admin = await asyncpg.connect(server.dsn("postgres"))
+    await admin.execute(f"CREATE DATABASE {name}")
+    connection = await asyncpg.connect(server.dsn(name))
+    await migrate(connection, tuple(each for each in shipped_migrations() if each.number < migration.number))
+    site = Fleet(server.dsn(name), tmp_path, 1, root, changes={}, arguments=("serve",))
+    (tmp_path / "book.toml").write_text(BOOK, encoding="utf-8")
+    applying = [sys.executable, "-m", "service", "apply", str(tmp_path / "book.toml")]
+    await asyncio.to_thread(subprocess.run, applying, env=site.environ, cwd=root, check=True, timeout=60)
+    site.start()
+    try:
+        await site.ready()
+        carriers = Carriers(site.port, "before")
+        async with carriers.playing(8):
+            await carriers.more(100)
+            upto = tuple(each for each in shipped_migrations() if each.number <= migration.number)
+            assert await migrate(connection, upto) == (migration.name,)
+            await carriers.more(200)
+        assert (carriers.broken, carriers.not_taken, set(carriers.answers)) == ([], [], {200})
+        assert set(await site.stored()) == carriers.sent
+    finally:
+        await site.end()
+        await connection.close()
+        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await admin.close()

@@ -1,0 +1,139 @@
+"""Accounts that count on report: every story of a gift, in every order in which its events can come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import permutations
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.databases import cloned_database
+from tests.support.portal import Portal, running
+from tests.support.postgres import TestServer
+from tests.support.reports import MONEY, REPORT_BOOK, charge, gift, outcome, renamed, require_sound, taken_back
+
+Event = dict[str, Any]
+WHOLE, NONE = (1, 5, 100_000), (0, 0, 0)
+FAIL = "failed, but another notice of its charge says succeeded"
+TWICE = "succeeded, but another charge of its message did so too"
+
+# Events in any order -> state, messages, units and VND that count, who is listed for a person, what waits.
+STORIES: dict[str, tuple[list[Event], str | None, tuple[int, int, int], str, int]] = {
+    "no report yet": ([gift()], "received", NONE, "", 0),
+    "on its way": ([gift(), charge("pending"), charge("reserved")], "pending", NONE, "", 0),
+    "paid": ([gift(), charge("succeeded")], "counted", WHOLE, "", 0),
+    "paid after two steps": (
+        [gift(), charge("pending"), charge("reserved"), charge("succeeded")],
+        "counted", WHOLE, "", 0,
+    ),
+    "not paid": ([gift(), charge("pending"), charge("failed")], "failed", NONE, "", 0),
+    "cancelled": ([gift(), charge("cancelled")], "failed", NONE, "", 0),
+    "failed, then another charge": ([gift(), charge("failed"), charge("succeeded", "c-2")], "counted", WHOLE, "", 0),
+    "failed, another under way": ([gift(), charge("failed"), charge("pending", "c-2")], "pending", NONE, "", 0),
+    "one charge both ways": (
+        [gift(), charge("failed"), charge("succeeded")],
+        "counted", WHOLE, f"c-1:failed: {FAIL}", 0,
+    ),
+    "paid twice": (
+        [gift(), charge("succeeded"), charge("succeeded", "c-2")],
+        "counted", WHOLE, f"c-2:succeeded: {TWICE}", 0,
+    ),
+    "paid twice, the second given back": (
+        [
+            gift(), charge("succeeded"), charge("succeeded", "c-2"),
+            taken_back("r-1", 100_000, None, charge_id="c-2"),
+        ],
+        "counted", WHOLE, "", 0,
+    ),
+    "paid twice, the first given back": (
+        [
+            gift(), charge("succeeded"), charge("succeeded", "c-2"),
+            taken_back("r-1", 100_000, None, charge_id="c-1"),
+        ],
+        "counted", WHOLE, "", 0,
+    ),
+    "another amount": (
+        [gift(), charge("succeeded", amount=90_000)],
+        "counted", WHOLE, "c-1:succeeded: its amount is not the book's; the book's counts", 0,
+    ),
+    "given back": ([gift(), charge("succeeded"), taken_back("r-1", 100_000)], "reversed", NONE, "", 0),
+    "given back by charge": (
+        [gift(), charge("succeeded"), taken_back("r-1", 100_000, None, charge_id="c-1")],
+        "reversed", NONE, "", 0,
+    ),
+    "a part given back": ([gift(), charge("succeeded"), taken_back("r-1", 30_000)], "counted", (1, 5, 70_000), "", 0),
+    "a part, then the rest": (
+        [gift(), charge("succeeded"), taken_back("r-1", 30_000), taken_back("r-2", 70_000, minutes=20)],
+        "reversed", NONE, "", 0,
+    ),
+    "a part, then all of it": (
+        [gift(), charge("succeeded"), taken_back("r-1", 30_000), taken_back("r-2", 100_000, scope="total")],
+        "reversed", NONE, "", 0,
+    ),
+    "more than it was": (
+        [gift(), charge("succeeded"), taken_back("r-1", 70_000), taken_back("r-2", 60_000)],
+        "counted", (1, 5, 30_000), "r-2: reversals would exceed the gift", 0,
+    ),
+    "given back before it was paid": ([gift(), taken_back("r-1", 100_000)], "reversed", NONE, "", 0),
+    "a part, never paid": ([gift(), taken_back("r-1", 30_000)], "received", NONE, "", 0),
+    "a part of what failed": ([gift(), charge("failed"), taken_back("r-1", 30_000)], "failed", NONE, "", 0),
+    "given back by a charge nobody knows": (
+        [gift(), charge("succeeded"), taken_back("r-1", 100_000, None, charge_id="c-9")],
+        "counted", WHOLE, "", 0,
+    ),
+    "the message named by one notice alone": (
+        [gift(), charge("pending"), charge("succeeded", ref=None)],
+        "counted", WHOLE, "", 0,
+    ),
+    "notices that name two messages": (
+        [gift(), charge("pending", ref="m-0"), charge("succeeded")],
+        "counted", WHOLE, "c-1:pending: names another message than other notices of its charge", 1,
+    ),
+    "not counted, but paid": (
+        [gift("VNN x"), charge("succeeded")],
+        "", NONE, "c-1:succeeded: succeeded, but its message is not counted", 0,
+    ),
+    "not counted, paid and given back": (
+        [gift("VNN x"), charge("succeeded"), taken_back("r-1", 100_000, charge_id="c-1")],
+        "", NONE, "", 0,
+    ),
+    "no message": ([charge("succeeded"), taken_back("r-1", 100_000)], None, NONE, "", 2),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def reporting(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """A running service whose account `hub` counts on report."""
+    folder = tmp_path_factory.mktemp("reporting")
+    async with cloned_database(server) as dsn, running(dsn, folder, REPORT_BOOK) as started:
+        yield started
+
+
+@pytest.mark.parametrize("as_a_batch", [False, True], ids=["one by one", "in one batch"])
+@pytest.mark.parametrize("story", STORIES, ids=STORIES.keys())
+async def test_a_gift_ends_the_same_in_every_order_of_its_events(
+    reporting: Portal, story: str, as_a_batch: bool
+) -> None:
+    events, state, money, listed, waiting = STORIES[story]
+
+    async def live(order: tuple[Event, ...], label: str) -> None:
+        told = [renamed(event, label) for event in order]
+        # The first again at the end: a repeat changes nothing.
+        posts = [{"type": "batch", "data": [*told, told[0]]}] if as_a_batch else [*told, told[0]]
+        for each in posts:
+            assert (await reporting.post(each)).status == 200, label
+
+    orders = list(permutations(events))
+    labels = [f"{story} {as_a_batch} {number}" for number in range(len(orders))]
+    await asyncio.gather(*(live(order, label) for order, label in zip(orders, labels, strict=True)))
+    connection = await asyncpg.connect(reporting.dsn)
+    ends = {}
+    for label in labels:
+        ends[label] = await outcome(connection, label)
+        assert tuple(await connection.fetchrow(MONEY, f"{label}/%") or ()) == money, label
+    await connection.close()
+    found = ends[labels[0]]
+    assert (found[0] or "", found[2], found[3]) == (state or "", listed, waiting)
+    assert set(ends.values()) == {found}
+    await require_sound(reporting)

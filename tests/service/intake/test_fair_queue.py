@@ -1,0 +1,191 @@
+"""Between accounts: turns at the commit and at the processor, a share of what is in hand; flood beside trickle."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.intake.fair_queue import QUANTUM_EVENTS, FairQueue, Holdings, Turns
+from tests.support.portal import BOOK, SIGNING_SECRET, Portal, Reply, message, running, signed
+from tests.support.rows import entry, message_row
+
+FLOOD_BOOK = f"""{BOOK}
+[[gateway]]
+code = "flood"
+adapter = "standard"
+carrier = "mobifone"
+charging = "on_message"
+secrets = ["{SIGNING_SECRET}"]
+networks = ["127.0.0.0/8"]
+"""
+
+
+def of(account: int, name: str, events: int = 1) -> Any:
+    """A waiting callback of an account."""
+    rows = [message_row(f"{name}-{number}")._replace(account_id=account) for number in range(events)]
+    made = entry(*rows)
+    made.raw = made.raw._replace(account_id=account)
+    return made
+
+
+async def test_a_small_account_is_in_the_next_commit_however_much_another_waits() -> None:
+    queue = FairQueue()
+    for number in range(50):
+        queue.push(of(1, f"flood-{number}", 100))
+    small = of(2, "small")
+    queue.push(small)
+    batch = queue.take(1000)
+    assert small in batch
+    assert sum(len(each.rows) for each in batch) == 901
+    assert queue.events == 4100
+
+
+async def test_each_takes_as_many_events_a_turn_in_its_own_order() -> None:
+    queue = FairQueue()
+    singles = [of(1, f"single-{number}") for number in range(3 * QUANTUM_EVENTS)]
+    packed = [of(2, f"packed-{number}", QUANTUM_EVENTS) for number in range(3)]
+    for each in (*singles, *packed):
+        queue.push(each)
+    batch = queue.take(4 * QUANTUM_EVENTS)
+    assert batch == [*singles[:100], packed[0], *singles[100:200], packed[1]]
+    rest = queue.take(4 * QUANTUM_EVENTS)
+    assert rest == [*singles[200:], packed[2]]
+    assert not queue
+    assert queue.events == 0
+
+
+async def test_nothing_is_lost_split_or_served_twice_and_the_answered_are_left_out() -> None:
+    queue = FairQueue()
+    everything = [of(number % 7, f"m-{number}", number % 13 + 1) for number in range(400)]
+    for each in everything:
+        queue.push(each)
+    answered = everything[::5]
+    for each in answered:
+        each.done.set_result([])
+    taken: list[Any] = []
+    while queue:
+        batch = queue.take(50)
+        assert sum(len(each.rows) for each in batch) <= 50 or len(batch) == 1
+        taken += batch
+    assert sorted(map(id, taken)) == sorted(id(each) for each in everything if each not in answered)
+    assert queue.events == 0
+    assert queue.oldest_seconds == 0
+
+
+async def test_a_callback_larger_than_a_commit_goes_alone() -> None:
+    queue = FairQueue()
+    large, small = of(1, "large", 80), of(2, "small")
+    queue.push(large)
+    queue.push(small)
+    assert (queue.take(10), queue.take(10)) == ([large], [small])
+
+
+async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> None:
+    turns = Turns()
+    order: list[str] = []
+    ticks = 0
+
+    async def read(sender: str) -> None:
+        await turns.wait(sender)
+        order.append(f"{sender}@{ticks}")
+
+    async def tick() -> None:
+        nonlocal ticks
+        while len(order) < 8:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    floods = [asyncio.create_task(read("flood")) for _ in range(6)]
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(read("other")) for _ in range(2)]
+    await asyncio.gather(tick(), *floods, *others)
+    senders = [each.partition("@")[0] for each in order]
+    assert senders[:2].count("flood") <= 2
+    assert senders.index("other") <= 3, order
+    assert len({each.partition("@")[2] for each in order}) == 8, "two were read in one breath"
+
+
+async def test_a_sender_that_hung_up_costs_no_turn() -> None:
+    turns = Turns()
+    waiting = [asyncio.create_task(turns.wait("flood")) for _ in range(5)]
+    await asyncio.sleep(0)
+    for each in waiting[1:4]:
+        each.cancel()
+    await asyncio.wait_for(waiting[4], 1)
+    assert waiting[0].done()
+    await asyncio.wait_for(turns.wait("other"), 1)
+
+
+HELD = {
+    "nothing in hand": ([], 1, None),
+    "a callback alone is never too large": ([], 500, None),
+    "up to the limit": ([60], 40, None),
+    "one event beyond": ([60], 41, "account has too many events in hand"),
+    "as many callbacks as there may be": ([1, 1, 1], 1, "account has too many in hand"),
+}
+
+
+@pytest.mark.parametrize(("held", "more", "reason"), HELD.values(), ids=HELD)
+def test_what_an_account_may_have_in_hand(held: list[int], more: int, reason: str | None) -> None:
+    holdings = Holdings(callbacks_max=3, events_max=100)
+    for events in held:
+        holdings.add("hub", events)
+    assert holdings.refusal("hub", more) == reason
+    assert holdings.refusal("other", more) is None
+    for events in held:
+        holdings.remove("hub", events)
+    assert holdings.refusal("hub", more) is None
+
+
+def batch(name: str, events: int = 100) -> bytes:
+    inner = [message(f"{name}-{number}", "VNN 1") for number in range(events)]
+    return orjson.dumps({"type": "batch", "timestamp": "2026-11-21T08:30:00Z", "data": inner})
+
+
+async def trickle(portal: Portal, name: str, count: int) -> tuple[list[Reply], list[float]]:
+    """One small carrier, twenty a second; its answers and its latencies, sorted."""
+    answers, seconds = [], []
+    for number in range(count):
+        started = time.perf_counter()
+        answers.append(await portal.post(message(f"{name}-{number}", "VNN 1")))
+        seconds.append(time.perf_counter() - started)
+        await asyncio.sleep(0.05)
+    return answers, sorted(seconds)
+
+
+@pytest.mark.slow
+async def test_a_flood_of_batches_does_not_starve_a_small_carrier(database_dsn: str, tmp_path: Path) -> None:
+    """One refuses nothing to the small one, and makes it wait less than the flood itself waits."""
+    async with running(database_dsn, tmp_path, book=FLOOD_BOOK, account_events_max="5000") as portal:
+        stopping = asyncio.Event()
+        flood_seconds: list[float] = []
+        statuses: set[int] = set()
+
+        async def flood(sender: int) -> None:
+            turn = 0
+            while not stopping.is_set():
+                raw = batch(f"f-{sender}-{turn}")
+                started = time.perf_counter()
+                answer = await portal.post(raw, account="flood", headers=signed(raw))
+                statuses.add(answer.status)
+                if answer.status == 200:
+                    flood_seconds.append(time.perf_counter() - started)
+                turn += 1
+
+        flooding = [asyncio.create_task(flood(sender)) for sender in range(100)]
+        await asyncio.sleep(1)
+        answers, seconds = await trickle(portal, "s", 40)
+        stopping.set()
+        await asyncio.gather(*flooding)
+        flood_seconds.sort()
+        print(f"small: {seconds[20] * 1000:.0f} ms, slowest {seconds[-1] * 1000:.0f} ms;", end=" ")
+        print(f"flood: {flood_seconds[len(flood_seconds) // 2] * 1000:.0f} ms, {statuses}")
+        assert {answer.status for answer in answers} == {200}
+        assert statuses <= {200, 429}
+        assert seconds[20] < flood_seconds[len(flood_seconds) // 2] / 2
+        for answer in answers:
+            assert answer.outcome == "accepted"
+        assert await portal.metric("portal1400_callbacks_total", account="hub", outcome="accepted") == 40

@@ -1,0 +1,42 @@
+"""Behind a proxy a carrier's address is what the proxy saw; a sender's own claim is believed from nobody else."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.support.portal import BOOK, message, running, signed
+
+LISTED = "203.0.113.7"
+OTHER = "198.51.100.1"
+BEHIND = BOOK.replace('networks = ["127.0.0.0/8"]', 'networks = ["203.0.113.0/24"]')
+
+# X-Forwarded-For as it arrives -> how a rightly signed callback then ends, from a trusted proxy.
+CLAIMS: dict[str, tuple[str | None, str]] = {
+    "the proxy saw the carrier": (LISTED, "accepted"),
+    "the carrier behind a proxy of its own": (f"{OTHER}, {LISTED}", "accepted"),
+    "a stranger that claims to be the carrier": (f"{LISTED}, {OTHER}", "unauthenticated"),
+    "two trusted proxies": (f"{LISTED}, 127.0.0.9", "accepted"),
+    "no header": (None, "unauthenticated"),
+    "no address": ("the carrier", "unauthenticated"),
+    "an empty one": (" , ", "unauthenticated"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
+async def test_a_trusted_proxy_names_the_sender(
+    database_dsn: str, tmp_path: Path, claim: tuple[str | None, str]
+) -> None:
+    forwarded, outcome = claim
+    async with running(database_dsn, tmp_path, book=BEHIND, trusted_proxies="127.0.0.0/8") as portal:
+        raw = orjson.dumps(message("m-1"))
+        headers = signed(raw) | ({"x-forwarded-for": forwarded} if forwarded is not None else {})
+        assert (await portal.post(raw, headers=headers)).outcome == outcome
+
+
+async def test_nobody_else_is_believed(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path, book=BEHIND) as portal:
+        raw = orjson.dumps(message("m-1"))
+        assert (
+            await portal.post(raw, headers=signed(raw) | {"x-forwarded-for": LISTED})
+        ).outcome == "unauthenticated"

@@ -1,0 +1,293 @@
+"""With the database away every protocol is acknowledged from the spool, and afterwards all is counted once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateways.registry import ADAPTERS
+from service.commands.opening import CommandRefused
+from service.intake.spool_file import claim_own
+from tests.support.away import database_away, fill_disk, free_disk, locked, replayed, require_invariants, stored_ids
+from tests.support.databases import cloned_database
+from tests.support.portal import Portal, eventually, message, running
+from tests.support.postgres import TestServer
+from tests.support.protocols import NUMBER, SENDERS, fetch
+
+NAMES = list(SENDERS)
+
+
+def bytes_in(folder: Path) -> bytes:
+    """Everything the service keeps in `folder`."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "book.toml")
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_every_adapter_has_its_rows() -> None:
+    assert {each.adapter for each in SENDERS.values()} == set(ADAPTERS)
+
+
+async def readiness(portal: Portal) -> tuple[int, list[str]]:
+    async with portal.http.get(portal.internal + "/readyz") as answer:
+        return answer.status, (await answer.json())["degraded"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_database_away_is_answered_as_accepted(portal: Portal, name: str) -> None:
+    sender = SENDERS[name]
+    before = await sender.send(portal, "m-1")
+    async with database_away(portal):
+        during = await sender.send(portal, "m-2")
+        again = await sender.send(portal, "m-2")
+        assert (await readiness(portal))[0] == 200
+    assert (before.status, during.status) == (200, 200)
+    assert during.body == before.body.replace(b"m-1", b"m-2")
+    assert (again.status, again.body) == (during.status, during.body)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_database_and_spool_away_is_answered_with_later(portal: Portal, name: str) -> None:
+    async with database_away(portal):
+        fill_disk(portal)
+        acknowledged = []
+        # The last page has room for a few.
+        for number in range(30):
+            refused = await SENDERS[name].send(portal, f"m-{number:02}")
+            if refused.status != 200:
+                break
+            acknowledged.append(f"{SENDERS[name].account} m-{number:02}")
+        assert refused.status == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        status, degraded = await readiness(portal)
+        assert status == 503
+        assert any("full" in each for each in degraded)
+        assert await portal.metric("portal1400_spool_writable") == 0
+        free_disk(portal)
+        taken = await SENDERS[name].send(portal, "m-99")
+        assert taken.status == 200
+        assert (await readiness(portal))[0] == 200
+    await replayed(portal)
+    assert await stored_ids(portal) == [*acknowledged, f"{SENDERS[name].account} m-99"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_was_spooled_is_counted_once_with_the_time_it_came(portal: Portal, name: str) -> None:
+    sender = SENDERS[name]
+    async with database_away(portal):
+        first = await sender.send(portal, "m-1")
+        came_at = datetime.now(UTC)
+        await asyncio.gather(*(sender.send(portal, "m-1") for _ in range(5)))
+        assert await portal.metric("portal1400_spool_records") == 6
+        # So that a replay which used its own clock would be seen.
+        await asyncio.sleep(1.5)
+        assert await portal.metric("portal1400_spool_oldest_seconds") >= 1.5
+    await replayed(portal)
+    rows = await portal.fetch("SELECT received_at, carrier, reading, amount_vnd FROM message")
+    assert [(row["carrier"], row["reading"], row["amount_vnd"]) for row in rows] == [
+        (sender.carrier, "counted", 100_000)
+    ]
+    assert abs(rows[0]["received_at"] - came_at) < timedelta(seconds=1)
+    repeated = await sender.send(portal, "m-1")
+    assert (repeated.status, repeated.body) == (first.status, first.body)
+    assert await portal.metric("portal1400_spool_oldest_seconds") == 0
+    await require_invariants(portal.dsn)
+
+
+async def test_other_content_that_reached_the_database_first_stays(portal: Portal) -> None:
+    async with database_away(portal):
+        assert (await portal.post(message("m-1", "VNN 1"))).status == 200
+        records = await portal.service.replay.own.oldest(1)
+    await replayed(portal)
+    # The same record again, as after a crash between the commit and its removal; and other content.
+    await portal.service.replay.own.keep(
+        portal.service.intake.shelf.accounts.by_code["hub"],
+        portal.service.replay.own.opened(records[0]).callback,
+    )
+    async with database_away(portal):
+        assert (await portal.post(message("m-1", "VNN 9"))).status == 200
+    await replayed(portal)
+    rows = await portal.fetch("SELECT units FROM message")
+    assert [row["units"] for row in rows] == [1]
+    assert len(await portal.fetch("SELECT FROM conflict")) == 1
+    await require_invariants(portal.dsn)
+
+
+async def test_a_refusal_that_was_not_given_is_listed_as_charged_not_counted(portal: Portal) -> None:
+    send = SENDERS["vn_soap_mo"].send
+    counted = await send(portal, "m-0")
+    async with database_away(portal):
+        during = await send(portal, "m-1", text="VNN what")
+        assert during.body == counted.body
+    await replayed(portal)
+    rows = await portal.fetch("SELECT native_id, reading, flags FROM message ORDER BY native_id")
+    assert [(row["reading"], row["flags"]) for row in rows] == [
+        ("counted", []),
+        ("wrong_syntax", ["charged_not_counted"]),
+    ]
+    # Whoever sends it again hears what he heard.
+    assert (await send(portal, "m-1", text="VNN what")).body == during.body
+    assert (await send(portal, "m-2", text="VNN what")).body != during.body
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_cannot_be_read_waits_in_the_spool_for_its_quarantine(portal: Portal, name: str) -> None:
+    normal = await SENDERS[name].send(portal, "m-1", number="12")
+    async with database_away(portal):
+        during = await SENDERS[name].send(portal, "m-2", number="12")
+        assert (during.status, during.body) == (normal.status, normal.body)
+    await replayed(portal)
+    assert len(await portal.fetch("SELECT FROM quarantine")) == 2
+    assert await stored_ids(portal) == []
+
+
+async def test_a_record_that_cannot_be_stored_does_not_stop_the_rest(portal: Portal) -> None:
+    await portal.fetch("ALTER TABLE message ADD CONSTRAINT no_seven CHECK (units IS DISTINCT FROM 7)")
+    async with database_away(portal):
+        for number in range(1, 12):
+            assert (await portal.post(message(f"m-{number:02}", f"VNN {number}"))).status == 200
+    await replayed(portal)
+    assert await stored_ids(portal) == [f"hub m-{number:02}" for number in range(1, 12) if number != 7]
+    assert len(await portal.fetch("SELECT FROM quarantine")) == 1
+    await require_invariants(portal.dsn)
+
+
+async def test_a_restart_with_the_database_away_serves_from_the_last_good_copy(
+    server: TestServer, tmp_path: Path
+) -> None:
+    async with cloned_database(server) as dsn:
+        async with running(dsn, tmp_path) as portal, database_away(portal):
+            assert (await portal.post(message("m-1"))).status == 200
+        async with locked(dsn):
+            async with running(dsn, tmp_path, book="") as portal:
+                assert (await portal.post(message("m-2"))).status == 200
+                assert (await portal.post(message("m-3"), headers={"content-type": "application/json"})).status == 401
+                status, degraded = await readiness(portal)
+                assert (status, len(degraded)) == (200, 3)
+                assert await portal.metric("portal1400_spool_records") == 2
+                page = await fetch(portal, "GET", "/")
+                assert page.status == 200
+            assert portal.service.replay.records == 2
+        async with running(dsn, tmp_path, book="") as portal:
+            await replayed(portal)
+            assert await stored_ids(portal) == ["hub m-1", "hub m-2"]
+
+
+async def test_a_database_that_comes_back_is_joined(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn:
+        async with running(dsn, tmp_path):
+            pass
+        away = locked(dsn)
+        await away.__aenter__()
+        async with running(dsn, tmp_path, book="") as portal:
+            assert (await portal.post(message("m-1"))).status == 200
+            await away.__aexit__(None, None, None)
+            await replayed(portal)
+
+            async def is_shown() -> bool:
+                reply = await fetch(portal, "GET", "/api/v1/campaigns/vnn/totals")
+                return reply.status == 200 and reply.json()["messages"] == 1
+
+            await eventually(is_shown)
+            answer = await portal.post(message("m-1"))
+            assert answer.outcome == "duplicate"
+
+
+async def test_without_a_copy_a_database_that_is_away_is_a_refusal(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn, locked(dsn):
+        with pytest.raises(CommandRefused, match="cannot connect to PostgreSQL of DATABASE_URL"):
+            async with running(dsn, tmp_path, book=""):
+                pytest.fail("it serves")
+
+
+async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn:
+        async with running(dsn, tmp_path) as portal, database_away(portal):
+            assert (await portal.post(message("m-1"))).status == 200
+        left = tmp_path / "spool" / "00.sqlite"
+        left.rename(left.with_name("07.sqlite"))
+        async with running(dsn, tmp_path, book="") as portal:
+
+            async def is_stored() -> bool:
+                return await stored_ids(portal) == ["hub m-1"]
+
+            await eventually(is_stored, 10)
+
+            async def is_deleted() -> bool:
+                return not left.with_name("07.sqlite").exists()
+
+            await eventually(is_deleted)
+
+
+async def test_a_file_that_somebody_has_is_left_alone(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn, running(dsn, tmp_path) as one, running(dsn, tmp_path, book="") as two:
+        assert (one.service.replay.own.name, two.service.replay.own.name) == ("00.sqlite", "01.sqlite")
+        async with locked(dsn):
+            for portal in (one, two):
+
+                async def is_away(portal: Portal = portal) -> bool:
+                    return portal.service.writer.connected == 0
+
+                await eventually(is_away)
+            assert (await one.post(message("m-1"))).status == 200
+            assert (await two.post(message("m-2"))).status == 200
+            await two.service.replay._adopt()
+            assert two.service.replay.records == 1
+        await replayed(one)
+        await replayed(two)
+        assert await stored_ids(one) == ["hub m-1", "hub m-2"]
+        await require_invariants(dsn)
+
+
+async def test_a_full_or_too_old_spool_takes_no_more(server: TestServer, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, tmp_path, clock=lambda: now, spool_bytes_max="1048576", spool_age_max_hours="1") as portal,
+        database_away(portal),
+    ):
+        long = "VNN " + "a" * 900
+        answers = [(await portal.post(message(f"m-{number}", long, parts=6))).status for number in range(900)]
+        taken = answers.index(503)
+        assert set(answers[:taken]) == {200}
+        assert portal.service.replay.own._size.bytes >= 1_048_576
+        assert portal.service.replay.records == taken
+        assert any("SPOOL_BYTES_MAX" in each for each in (await readiness(portal))[1])
+    other = tmp_path / "other"
+    other.mkdir()
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, other, clock=lambda: now, spool_age_max_hours="1") as portal,
+        database_away(portal),
+    ):
+        assert (await SENDERS["kannel"].send(portal, "m-1")).status == 200
+        now += timedelta(hours=1, seconds=1)
+        assert (await SENDERS["kannel"].send(portal, "m-2")).status == 503
+        assert any("too old" in each for each in (await readiness(portal))[1])
+
+
+async def test_the_files_hold_nothing_in_clear(portal: Portal, tmp_path: Path) -> None:
+    async with database_away(portal):
+        assert (await SENDERS["kannel"].send(portal, "m-canary", text="VNN canary words")).status == 200
+        assert (await SENDERS["standard"].send(portal, "m-canary", text="VNN canary words")).status == 200
+        held = await asyncio.to_thread(bytes_in, tmp_path)
+    for secret in (NUMBER.encode(), b"0950000001", b"canary", b"whsec_", b"a-path-secret-for-tests"):
+        assert secret not in held
+
+
+async def test_a_start_with_an_unusable_file_is_refused(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn:
+        (tmp_path / "spool").mkdir()
+        (tmp_path / "spool" / "00.sqlite").write_bytes(b"not a database" * 1000)
+        with pytest.raises(Exception, match=r"spool file .*00\.sqlite cannot be used"):
+            async with running(dsn, tmp_path):
+                pytest.fail("it serves")
+        assert (tmp_path / "spool" / "00.sqlite").read_bytes().startswith(b"not a database")
+
+
+async def test_an_orderly_stop_gives_the_file_back(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn, running(dsn, tmp_path) as portal:
+        check = portal.service.keyring.key_check
+    again = claim_own(tmp_path / "spool", key_check=check, bytes_max=2**30)
+    assert again.path.name == "00.sqlite"
+    again.close()

@@ -1,0 +1,274 @@
+"""The public pages over a real board: what a reader gets without any script."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from html import unescape
+
+import orjson
+import pytest
+from aiohttp import ClientSession
+
+from campaigns.book.book import Book, Grammar, Route
+from service.web.assets import CONTENT_TYPES
+from service.web.words import Language, load_words
+from tests.support.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, serving, totals
+
+WORDS = load_words()
+VI, EN = WORDS[Language.VI], WORDS[Language.EN]
+
+
+@pytest.fixture
+async def site() -> Site:
+    """A site whose board has seen the database just now."""
+    made = Site()
+    made.post(totals(), totals(ORANGE, version=5), replace(totals(VACCINE, version=0), messages=0, by_carrier=()))
+    return made
+
+
+@pytest.fixture
+async def http(site: Site) -> AsyncIterator[ClientSession]:
+    """A client of that site."""
+    async with serving(site) as address, ClientSession(address) as session:
+        yield session
+
+
+async def words_on(http: ClientSession, path: str) -> str:
+    """A page as a reader sees it: no markup, blanks folded."""
+    async with http.get(path) as response:
+        assert response.status == 200
+        body = await response.text()
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", body)).split())
+
+
+VIETNAMESE = (
+    "Cả nước chung tay vì người nghèo 2026",
+    "Đơn vị vận động: Ủy ban Trung ương Mặt trận Tổ quốc Việt Nam",
+    "90.000.000 ₫",
+    "Số tiền đã cam kết, chưa được nhà mạng xác nhận.",
+    "Tính đến 20:30:15 ngày 20/11/2026",
+    "Tin nhắn 2.000",
+    "Suất ủng hộ 4.500",
+    "Mục tiêu 5.000.000.000 ₫ đạt 1,8%",
+    "Soạn VNN hoặc VNN n (n = 1..100) gửi 1408",
+    "Mỗi suất 20.000 ₫. Ví dụ: VNN là 20.000 ₫, VNN 5 là 100.000 ₫.",
+    "Từ 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026",
+    "3586/BTTTT-KHTC: từ 00:00 ngày 17/10/2026 đến 24:00 ngày 30/11/2026",
+    "4012/BTTTT-KHTC (gia hạn): từ 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026",
+    "Viettel 1.200 60.000.000 ₫",
+    "Mạng di động ảo 0 0 ₫",
+    "Chưa rõ mạng 1 20.000 ₫",
+    "Cao nhất 400 tin nhắn trong một phút, lúc 20:05.",
+    "12 tin sai cú pháp, 0 tin gửi trước giờ mở, 1 tin gửi sau giờ đóng",
+    "Tính đến 20:30:15 ngày 20/11/2026: 2.000 tin nhắn, 90.000.000 ₫ (số tiền đã cam kết",
+    "Phiên bản số liệu 1.234",
+)
+ENGLISH = (
+    "Hands together for the poor 2026",
+    "Organised by Vietnam Fatherland Front",
+    "₫90,000,000",
+    "Pledged by text message, not yet confirmed by the carriers.",
+    "As of 20:30:15 on 20 November 2026, Vietnam time",
+    "Messages 2,000",
+    "Units given 4,500",
+    "Goal ₫5,000,000,000 1.8% reached",
+    "Text VNN or VNN n (n = 1..100) to 1408",
+    "From 00:00 on 17 October 2026 to 24:00 on 31 December 2026",
+    "4012/BTTTT-KHTC (extension)",
+    "Viettel 1,200 ₫60,000,000",
+    "Peak: 400 messages in one minute, at 20:05.",
+    "2,000 messages, ₫90,000,000 (pledged, not yet confirmed by the carriers) – Hands together for the poor 2026.",
+)
+
+
+@pytest.mark.parametrize(("query", "sentences"), [("", VIETNAMESE), ("?lang=en", ENGLISH)], ids=["vi", "en"])
+async def test_a_campaign_is_complete_without_a_script(
+    http: ClientSession, query: str, sentences: tuple[str, ...]
+) -> None:
+    page = await words_on(http, f"/c/{POOR.slug}{query}")
+    assert [sentence for sentence in sentences if sentence not in page] == []
+
+
+async def test_the_language_is_chosen_by_the_address_alone_and_kept_by_links(http: ClientSession) -> None:
+    headers = {"Accept-Language": "en"}
+    async with http.get(f"/c/{POOR.slug}", headers=headers) as response:
+        body = await response.text()
+        assert '<html lang="vi">' in body
+        assert response.headers["Content-Language"] == "vi"
+        assert f'href="/c/{POOR.slug}?lang=en"' in body
+    async with http.get("/?lang=en") as response:
+        body = await response.text()
+        assert '<html lang="en">' in body
+        assert f'href="/c/{POOR.slug}?lang=en"' in body
+        assert 'href="/?lang=vi"' in body
+    async with http.get("/?lang=xx") as response:
+        assert '<html lang="vi">' in await response.text()
+
+
+async def test_the_page_shows_the_boards_version_and_figures(http: ClientSession, site: Site) -> None:
+    for version, scale in ((1234, 1), (1235, 3), (1300, 7)):
+        site.post(totals(version=version, scale=scale))
+        async with http.get(f"/api/v1/campaigns/{POOR.slug}/totals") as response:
+            figures = orjson.loads(await response.read())
+        async with http.get(f"/c/{POOR.slug}") as response:
+            body = await response.text()
+        assert f'data-version="{figures["version"]}"' in body
+        for key in ("pledged_vnd", "confirmed_vnd"):
+            assert f'data-money="{key}">{VI.money(figures[key])}<' in body
+        for key in ("messages", "units"):
+            assert f'data-count="{key}">{VI.number(figures[key])}<' in body
+        for share in figures["by_carrier"]:
+            name = share["carrier"]
+            assert f'data-money="{name}.pledged_vnd">{VI.money(share["pledged_vnd"])}<' in body
+
+
+async def test_confirmed_money_changes_what_the_number_is_said_to_be(http: ClientSession, site: Site) -> None:
+    site.post(replace(totals(version=2000), confirmed_vnd=89_000_000))
+    page = await words_on(http, f"/c/{POOR.slug}")
+    assert "Nhà mạng đã xác nhận 89.000.000 ₫." in page
+    assert "chưa được nhà mạng xác nhận" not in page
+
+
+async def test_the_front_page_lists_open_then_upcoming_then_closed(http: ClientSession) -> None:
+    page = await words_on(http, "/")
+    order = [page.index(campaign.name_vi) for campaign in (POOR, VACCINE, ORANGE, OLD)]
+    assert order == sorted(order)
+    assert "Soạn COVID NK (N = 1..2000) gửi 1407" in page
+    assert "COVID 50K là 50.000 ₫" in page
+    assert "Từ 08:30 ngày 01/02/2027 đến 24:00 ngày 28/02/2027" in page
+    assert "Soạn DA CAM" not in page, "nobody is invited to text a closed campaign"
+
+
+async def test_aliases_and_a_fixed_value_are_told(http: ClientSession) -> None:
+    page = await words_on(http, f"/c/{ORANGE.slug}")
+    assert "Soạn DA CAM gửi 1409" in page
+    assert "Mỗi tin nhắn ủng hộ 18.000 ₫. Có thể viết DACAM hoặc DC thay cho DA CAM." in page
+    assert "Chiến dịch đã kết thúc" in page
+    assert "đến 12:00 ngày 15/11/2026" in page
+
+
+async def test_an_empty_book_is_said_kindly() -> None:
+    site = Site(book=Book(0, ()))
+    site.post()
+    async with serving(site) as address, ClientSession(address) as http:
+        assert "Hiện chưa có chiến dịch nào đang mở" in await words_on(http, "/")
+        assert "Thank you for looking in." in await words_on(http, "/?lang=en")
+
+
+@pytest.mark.parametrize("slug", ["khong-co", "..%2f..%2fetc", "%3Cscript%3E", "%F0%9F%8E%81"])
+async def test_an_unknown_campaign_is_a_kind_404_in_both_languages(http: ClientSession, slug: str) -> None:
+    async with http.get(f"/c/{slug}") as response:
+        assert response.status == 404
+        body = await response.text()
+    assert "Không tìm thấy chiến dịch này" in body
+    assert "There is no such campaign" in body
+    assert "<script>" not in body
+
+
+async def test_what_people_wrote_is_escaped_everywhere(http: ClientSession, site: Site) -> None:
+    evil = '<script>alert("1")</script>{x}'
+    site.book = Book(
+        8,
+        [
+            replace(
+                POOR,
+                name_vi=evil,
+                name_en=evil,
+                decisions=(replace(POOR.decisions[0], number=evil),),
+                routes=(Route("1408", ("<B>", "&AMP"), Grammar.UNITS, 20_000, 100),),
+            )
+        ],
+        [replace(ORGANISATIONS[0], name_vi=evil)],
+    )
+    for path in ("/", "/?lang=en", f"/c/{POOR.slug}", f"/c/{POOR.slug}?lang=en"):
+        async with http.get(path) as response:
+            body = await response.text()
+        assert response.status == 200
+        assert "<script>" not in body
+        assert "<B>" not in body
+        assert "&lt;script&gt;alert(" in body
+
+
+@pytest.mark.parametrize("path", ["/", f"/c/{POOR.slug}", "/c/khong-co"])
+async def test_pages_send_their_guards(http: ClientSession, path: str) -> None:
+    async with http.get(path) as response:
+        headers, body = response.headers, await response.text()
+    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert {policy["script-src"], policy["style-src"], policy["connect-src"]} == {"'self'"}
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+    assert headers["Cache-Control"] == "public, max-age=1"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert float(headers["x-portal1400-age-seconds"]) < 5
+    assert "Set-Cookie" not in headers
+    assert not re.search(r"(src|href)=\"(https?:)?//", body), "nothing from elsewhere"
+    assert " style=" not in body
+
+
+@pytest.mark.parametrize("path", ["/", f"/c/{POOR.slug}", "/favicon.ico", "/robots.txt"])
+async def test_head_is_answered_like_get_without_a_body(http: ClientSession, path: str) -> None:
+    async with http.head(path) as head, http.get(path) as get:
+        assert head.status == get.status == 200
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+        assert await head.read() == b""
+
+
+async def test_every_static_file_is_cached_for_ever_and_nothing_else_is_served(http: ClientSession) -> None:
+    async with http.get("/") as response:
+        found = re.search(r"/static/([0-9a-f]{12})/page\.css", await response.text())
+    assert found
+    edition = found[1]
+    for name, content_type in CONTENT_TYPES.items():
+        async with http.get(f"/static/{edition}/{name}") as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == content_type
+            assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            tag = response.headers["ETag"]
+        async with http.get(f"/static/{edition}/{name}", headers={"If-None-Match": tag}) as response:
+            assert response.status == 304
+        async with http.get(f"/static/000000000000/{name}") as response:
+            assert response.headers["Cache-Control"] == "no-cache", "a page of another release"
+    for name in ("..%2fwords.py", "texts.toml", "base.html", "%2e%2e", "nothing.js"):
+        async with http.get(f"/static/{edition}/{name}") as response:
+            assert response.status == 404
+
+
+async def test_a_board_that_saw_the_database_long_ago_says_so(http: ClientSession, site: Site) -> None:
+    assert 'id="stale"></p>' in await (await http.get(f"/c/{POOR.slug}")).text()
+    site.post(seconds_ago=130)
+    for path in ("/", f"/c/{POOR.slug}"):
+        assert "đọc cơ sở dữ liệu lần cuối cách đây 2 phút" in await words_on(http, path)
+    async with http.get("/?lang=en") as response:
+        assert "last read its database 2 min ago" in await response.text()
+        assert float(response.headers["x-portal1400-age-seconds"]) >= 130
+
+
+async def test_before_the_database_was_seen_no_figure_is_invented() -> None:
+    async with serving(Site()) as address, ClientSession(address) as http:
+        async with http.get(f"/c/{POOR.slug}") as response:
+            body = await response.text()
+        assert "Máy chủ này chưa đọc được cơ sở dữ liệu." in body
+        assert 'data-money="pledged_vnd">–<' in body
+        assert 'data-line="goal_reached"></span>' in body
+        async with http.get("/") as response:
+            assert response.headers["x-portal1400-age-seconds"] == "unknown"
+
+
+async def test_a_chart_that_cannot_be_read_becomes_a_sentence(http: ClientSession, site: Site) -> None:
+    site.series = ConnectionError("the database is away")
+    page = await words_on(http, f"/c/{POOR.slug}")
+    assert "Tạm thời chưa lấy được biểu đồ" in page
+    assert "90.000.000 ₫" in page
+
+
+async def test_a_crowd_reads_the_last_hour_once(http: ClientSession, site: Site) -> None:
+    await asyncio.gather(*(words_on(http, f"/c/{POOR.slug}") for _ in range(20)))
+    assert site.series_reads == 1
+
+
+async def test_no_number_and_no_text_of_anybody_is_on_a_page(http: ClientSession) -> None:
+    for path in ("/", f"/c/{POOR.slug}"):
+        assert not re.search(r"(?<![0-9.])(84|0)[35789][0-9]{8}(?![0-9])", await words_on(http, path))

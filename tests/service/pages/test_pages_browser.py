@@ -1,0 +1,274 @@
+"""The live page in a real Chromium: it follows the stream, and nothing on it moves, flickers or leaves the house."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, Page, Request, async_playwright, expect
+
+from campaigns.book.book import VIETNAM, Book
+from campaigns.totals.rollups import Point, Series
+from campaigns.totals.totals import CarrierTotals
+from metrics.board import encode
+from tests.support.pages_site import ORANGE, POOR, VACCINE, Site, serving, totals
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = (360, 740)
+SCREENS = {"phone": PHONE, "laptop": (1280, 800), "television": (1920, 1080)}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (Debian package chromium)"),
+]
+
+WATCH_SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) {
+    window.shifts.push([entry.value, ...entry.sources.map((source) => source.node?.parentElement?.outerHTML ?? "?")]);
+  }
+}).observe({ type: "layout-shift", buffered: true });
+window.figures = [];
+new MutationObserver(() => {
+  const figure = document.querySelector(".hero .figure .money")?.textContent;
+  if (figure && figure !== window.figures.at(-1)) window.figures.push(figure);
+}).observe(document, { childList: true, subtree: true, characterData: true });
+"""
+"""Notes every box that moves and every number the page ever showed."""
+
+
+@dataclass
+class Visit:
+    """An open page and everything it asked for or complained about."""
+
+    page: Page
+    address: str
+    complaints: list[str]
+    requests: list[str]
+
+    def require_quiet(self) -> None:
+        """No error, no policy violation, no request to anybody else."""
+        assert self.complaints == []
+        assert [url for url in self.requests if not url.startswith(self.address + "/")] == []
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for the module."""
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield opened
+        await opened.close()
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, address: str, path: str, screen: tuple[int, int] = SCREENS["laptop"], *, clock: bool = False
+) -> AsyncIterator[Visit]:
+    """Open a page in a fresh profile; with `clock`, its timers run only when the test says so."""
+    context = await browser.new_context(viewport={"width": screen[0], "height": screen[1]})
+    await context.add_init_script(WATCH_SHIFTS)
+    page = await context.new_page()
+    if clock:
+        await page.clock.install()
+    visit = Visit(page, address, [], [])
+    page.on("console", lambda said: visit.complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+
+    def asked(request: Request) -> None:
+        visit.requests.append(request.url)
+
+    page.on("request", asked)
+    await page.goto(address + path)
+    try:
+        yield visit
+    finally:
+        await context.close()
+
+
+async def pass_time(page: Page, *, seconds: int) -> None:
+    """Let the page's clock run, with moments between in which the network answers before any deadline."""
+    for _ in range(seconds * 2):
+        await page.clock.run_for(500)
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def site() -> Site:
+    """A site that has figures for every campaign."""
+    made = Site()
+    made.post(totals(), totals(ORANGE, version=5), replace(totals(VACCINE, version=0), messages=0, by_carrier=()))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "before", "after"), [("", "90.000.000 ₫", "630.000.000 ₫"), ("?lang=en", "₫90,000,000", "₫630,000,000")]
+)
+async def test_a_page_follows_the_board_in_its_language(
+    browser: Browser, site: Site, query: str, before: str, after: str
+) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}{query}") as visit:
+        page = visit.page
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        await expect(page.locator(".hero .figure .money")).to_have_text(before)
+        site.post(replace(totals(version=1240, scale=7), confirmed_vnd=1_000))
+        await expect(page.locator(".hero .figure .money")).to_have_text(after)
+        # Everything else changed with it: the page is now what the server would write.
+        live = await page.locator("article > section:not(.hour)").all_inner_texts()
+        await page.reload()
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        assert await page.locator("article > section:not(.hour)").all_inner_texts() == live
+        visit.require_quiet()
+
+
+async def test_the_list_follows_every_campaign_on_it(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, "/") as visit:
+        card = visit.page.locator(f"[data-campaign={POOR.slug}]")
+        await expect(card.locator(".figure")).to_have_text("90.000.000 ₫")
+        await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+        site.post(totals(version=1240, scale=2))
+        await expect(card.locator(".figure")).to_have_text("180.000.000 ₫")
+        await expect(card.locator(".counts")).to_have_text("4.000 tin nhắn")
+        visit.require_quiet()
+
+
+async def test_a_campaign_that_is_applied_appears_by_itself(browser: Browser, site: Site) -> None:
+    book, site.book = site.book, Book(0, ())
+    site.board = type(site.board)()
+    site.post()
+    async with serving(site) as address, visiting(browser, address, "/") as visit:
+        await expect(visit.page.locator(".kindly")).to_be_visible()
+        await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+        site.book = book
+        site.post(totals())
+        await expect(visit.page.locator(f"[data-campaign={POOR.slug}] .figure")).to_have_text("90.000.000 ₫")
+        visit.require_quiet()
+
+
+@pytest.mark.parametrize("screen", SCREENS.values(), ids=SCREENS)
+@pytest.mark.parametrize("path", ["/", f"/c/{POOR.slug}", f"/c/{POOR.slug}?lang=en"])
+async def test_nothing_moves_while_figures_grow(
+    browser: Browser, site: Site, path: str, screen: tuple[int, int]
+) -> None:
+    async with serving(site) as address, visiting(browser, address, path, screen) as visit:
+        page = visit.page
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        for version, scale in ((1235, 1), (1236, 12), (1237, 300), (1238, 1700)):
+            grown = totals(version=version, scale=scale)
+            newcomer = (*grown.by_carrier, CarrierTotals("gmobile", 1, 1, 20_000)) if scale > 12 else grown.by_carrier
+            grown = replace(grown, by_carrier=newcomer, received_vnd=grown.pledged_vnd - 1)
+            site.post(replace(grown, uncounted=(12 * scale, 7 * scale, scale)))
+            await expect(page.locator(f"[data-campaign={POOR.slug}]")).to_have_attribute("data-version", str(version))
+            await page.wait_for_timeout(60)
+        assert await page.evaluate("window.shifts") == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        visit.require_quiet()
+
+
+async def test_a_lower_version_is_ignored(browser: Browser, site: Site) -> None:
+    async def backwards(request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        last = replace(totals(version=1301, scale=7), messages=14_001)
+        for figures in (totals(version=1300, scale=7), totals(version=1299, scale=1), totals(version=1300), last):
+            await stream.write(encode(figures).frame)
+        await asyncio.sleep(30)
+        return stream
+
+    site.stream = backwards
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
+        await expect(visit.page.locator(".hero .counts dd").first).to_have_text("14.001")
+        shown = await visit.page.evaluate("window.figures")
+        assert shown == ["90.000.000 ₫", "630.000.000 ₫"]
+
+
+async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site: Site) -> None:
+    gate = asyncio.Event()
+
+    async def falling(request: web.Request) -> web.StreamResponse:
+        if gate.is_set():
+            raise web.HTTPServiceUnavailable
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        await stream.write(b"retry: 200\n\n" + encode(totals(version=1300, scale=2)).frame)
+        await gate.wait()
+        return stream
+
+    site.stream = falling
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", clock=True) as visit:
+        page = visit.page
+        await expect(page.locator("#connection")).to_have_text("Đang cập nhật trực tiếp")
+        gate.set()
+        await page.wait_for_timeout(1_000)
+        await pass_time(page, seconds=2)
+        await expect(page.locator("#lost")).to_contain_text("Mất kết nối.")
+        await expect(page.locator(".hero .figure .money")).to_have_text("180.000.000 ₫")
+        # The stream stays refused: the page asks for the figures themselves instead.
+        site.post(totals(version=1310, scale=3))
+        await pass_time(page, seconds=16)
+        await expect(page.locator(".hero .figure .money")).to_have_text("270.000.000 ₫")
+        gate.clear()
+        await pass_time(page, seconds=16)
+        await expect(page.locator("#connection")).to_have_text("Đang cập nhật trực tiếp")
+        await expect(page.locator("#lost")).to_be_empty()
+        assert await page.evaluate("window.shifts") == []
+
+
+async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", clock=True) as visit:
+        page = visit.page
+        await expect(page.locator("#chart-peak")).to_contain_text("Cao nhất 400 tin nhắn")
+        start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
+        site.series = Series(1, (Point(start, 1_500, 3_500, 70_000_000, ()),))
+        site.post(totals(version=1240), seconds_ago=190)
+        await pass_time(page, seconds=16)
+        await expect(page.locator("#stale")).to_contain_text("cách đây 3 phút")
+        time = f"{start.astimezone(VIETNAM):%H:%M}"
+        await expect(page.locator("#chart-peak")).to_have_text(f"Cao nhất 1.500 tin nhắn trong một phút, lúc {time}.")
+        row = page.locator("#minutes tbody tr", has=page.locator(f"th:text-is('{time}')"))
+        assert (await row.all_text_contents())[0].split() == [time, "1.500", "70.000.000", "₫"]
+        assert await page.locator("#chart rect[height='100']").count() == 1
+        assert await page.evaluate("window.shifts") == []
+        visit.require_quiet()
+
+
+async def test_the_keyboard_alone_reaches_the_language_and_shows_where_it_is(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", PHONE) as visit:
+        page = visit.page
+        await page.keyboard.press("Tab")
+        await expect(page.locator(".skip")).to_be_focused()
+        await expect(page.locator(".skip")).to_be_in_viewport()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        switch = page.locator("a.language")
+        await expect(switch).to_be_focused()
+        await expect(switch).to_have_css("outline-style", "solid")
+        await page.keyboard.press("Enter")
+        await expect(page).to_have_url(f"{address}/c/{POOR.slug}?lang=en")
+        await expect(page.locator("html")).to_have_attribute("lang", "en")
+        visit.require_quiet()
+
+
+async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
+        await visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await visit.page.locator("#copy").click()
+        await expect(visit.page.locator("#copied")).to_have_text("Đã sao chép")
+        copied = await visit.page.evaluate("navigator.clipboard.readText()")
+        assert copied == await visit.page.locator("#quote-line").text_content()
+        assert copied.startswith("Tính đến 20:30:15 ngày 20/11/2026: 2.000 tin nhắn, 90.000.000 ₫ (")

@@ -1,0 +1,183 @@
+"""The simulator against a running service: equal where it is equal, and loud where it is not."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.simulator.message import Fault
+from service.simulator.options import Options
+from service.simulator.playing import Progress
+from service.simulator.refused import SimulateRefused
+from service.simulator.report import Report
+from service.simulator.runner import simulate
+from service.simulator.series import check_series
+from service.simulator.tally import Figures
+from tests.support.portal import BOOK, PATH_SECRET, Portal, message, running
+from tests.support.postgres import TestServer
+
+EVERY_FAULT = dict.fromkeys(Fault, 0.05)
+SHORT = Options(rate=200, seconds=1.5, faults=EVERY_FAULT)
+HISTORY = (Path(__file__).parents[2] / "campaigns" / "book" / "book.toml").read_text(encoding="utf-8")
+ACCOUNTS = BOOK[BOOK.index("[[gateway]]") :]
+
+
+def book_file(folder: Path, text: str = BOOK) -> Path:
+    """A book file of its own for a test."""
+    path = folder / "simulated.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+async def played(portal: Portal, folder: Path, options: Options = SHORT, **more: object) -> Report:
+    """Play the conftest's book against the portal."""
+    progress = more.get("progress")
+    assert progress is None or callable(progress)
+    return await simulate(portal.base, book_file(folder), options, environment={}, progress=progress)
+
+
+async def test_three_protocols_with_every_fault_come_out_equal(portal: Portal, tmp_path: Path) -> None:
+    report = await played(portal, tmp_path)
+    assert report.is_right, "\n".join(report.lines())
+    document = report.document()
+    assert document["equal"] is True
+    assert document["sent"]["messages"] == 300
+    assert min(document["sent"][kind] for kind in ("repeats", "conflicts", "disconnects")) > 0
+    rows = await portal.fetch(
+        "SELECT DISTINCT adapter FROM message JOIN gateway_account ON gateway_account.id = message.account_id"
+    )
+    assert {row["adapter"] for row in rows} == {"standard", "kannel", "vn_soap_mo"}
+    places = {(row.campaign, row.place) for row in report.rows}
+    assert {("vnn", "wrong_syntax"), ("vnn", "before_open"), ("old", "after_close")} <= places
+    assert (None, "unknown_keyword") in places
+
+
+async def test_a_second_run_with_the_same_seed_is_new_gifts(portal: Portal, tmp_path: Path) -> None:
+    first, second = await played(portal, tmp_path), await played(portal, tmp_path)
+    assert first.is_right
+    assert second.is_right
+    assert second.progress.messages == 300
+
+
+async def test_one_gift_of_somebody_else_is_seen(portal: Portal, tmp_path: Path) -> None:
+    posted: list[asyncio.Task[object]] = []
+
+    def post_once(_: Progress) -> None:
+        if not posted:
+            posted.append(asyncio.create_task(portal.post(message("somebody-else", "VNN 7"))))
+
+    report = await played(
+        portal, tmp_path, Options(rate=50, seconds=1.5, faults={}, settle_seconds=3.0), progress=post_once
+    )
+    assert not report.is_right
+    wrong = {(row.campaign, row.place): row.difference for row in report.rows if not row.is_right}
+    gift = Figures(1, 7, 140_000)
+    assert wrong == {("vnn", "viettel"): gift, ("vnn", "all carriers"): gift}
+    assert "NOT EQUAL" in list(report.lines())[-1]
+
+
+LOSE_ONE = """
+UPDATE campaign_total SET messages = messages - 1
+WHERE (campaign_id, carrier, slot) IN (
+    SELECT campaign_id, carrier, slot FROM campaign_total WHERE messages > 0 LIMIT 1
+)
+"""
+
+
+async def test_a_gift_that_went_missing_is_seen(portal: Portal, tmp_path: Path) -> None:
+    lost: list[asyncio.Task[object]] = []
+
+    def lose_once(progress: Progress) -> None:
+        if progress.messages and not lost:
+            lost.append(asyncio.create_task(portal.fetch(LOSE_ONE)))
+
+    options = Options(rate=50, seconds=3.0, faults={}, settle_seconds=3.0)
+    report = await played(portal, tmp_path, options, progress=lose_once)
+    assert {row.difference for row in report.rows if not row.is_right} == {Figures(-1, 0, 0)}
+
+
+async def test_a_target_that_knows_other_secrets_ends_the_run_at_once(portal: Portal, tmp_path: Path) -> None:
+    path = book_file(tmp_path, BOOK.replace(PATH_SECRET, "another-path-secret"))
+    options = Options(protocols=("kannel",), rate=200, seconds=60.0)
+    with pytest.raises(SimulateRefused, match="refuses every callback of account vina"):
+        await simulate(portal.base, path, options, environment={})
+
+
+async def test_a_book_the_target_does_not_have_is_refused(portal: Portal, tmp_path: Path) -> None:
+    path = book_file(tmp_path, BOOK.replace('slug = "vnn"', 'slug = "other"'))
+    with pytest.raises(SimulateRefused, match="does not have other"):
+        await simulate(portal.base, path, SHORT, environment={})
+
+
+@pytest.fixture
+async def historical(server: TestServer, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A running service with the book of past drives and the accounts of the other tests."""
+    # What a busy machine sends into the spool may be overtaken by its own conflict, as designed.
+    async with running(database_dsn, tmp_path, HISTORY + ACCOUNTS, queue_wait_seconds="10") as started:
+        yield started
+
+
+@pytest.mark.slow
+async def test_the_replay_of_2020_shows_the_published_figures_at_the_published_moments(
+    historical: Portal, tmp_path: Path
+) -> None:
+    faults = {Fault.DUPLICATES: 0.05, Fault.CONFLICTS: 0.02, Fault.DISCONNECT: 0.02}
+    options = Options(profile="covid-2020", scale=1_000, rate=1_000, faults=faults)
+    report = await simulate(historical.base, book_file(tmp_path, HISTORY + ACCOUNTS), options, environment={})
+    assert report.is_right, "\n".join(report.lines())
+    totals = await historical.totals("cv-2020")
+    assert (totals["units"], totals["pledged_vnd"], totals["messages"]) == (6_432, 128_640_000, 2_151)
+    moments = await check_series(historical.base, "covid-2020", 1_000)
+    assert [moment.is_right for moment in moments] == [True] * 7
+    # The same series is not that of another scale.
+    assert not any(moment.is_right for moment in await check_series(historical.base, "covid-2020", 500))
+
+
+@pytest.mark.slow
+async def test_the_first_minute_of_2019_is_in_one_minute_of_the_series(historical: Portal, tmp_path: Path) -> None:
+    options = Options(profile="launch-2019", rate=1_000)
+    report = await simulate(historical.base, book_file(tmp_path, HISTORY + ACCOUNTS), options, environment={})
+    assert report.is_right, "\n".join(report.lines())
+    (moment,) = await check_series(historical.base, "launch-2019", 1)
+    assert moment.shown == Figures(1_500, 3_500, 70_000_000)
+
+
+async def command(*arguments: str) -> tuple[int | None, str, str]:
+    """Run `portal1400 simulate` as a process of its own: exit code, stdout, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", "simulate", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_command_prints_one_json_object_and_ends_with_0(portal: Portal, tmp_path: Path) -> None:
+    path = str(book_file(tmp_path))
+    code, out, err = await command(
+        "--target", portal.base, "--book", path, "--seconds", "1", "--rate", "50", "--json"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["equal"] is True
+
+
+async def test_the_command_ends_with_1_and_a_sentence_where_nothing_listens(portal: Portal, tmp_path: Path) -> None:
+    code, out, err = await command("--target", "http://127.0.0.1:9", "--book", str(book_file(tmp_path)))
+    assert (code, out) == (1, "")
+    assert "cannot be reached" in err
+
+
+async def test_the_command_ends_with_2_without_a_book() -> None:
+    code, _, err = await command("--target", "http://127.0.0.1:9")
+    assert code == 2
+    assert "--book" in err
+
+
+async def test_the_command_ends_with_1_where_the_series_is_not_the_published_one(portal: Portal) -> None:
+    code, _, err = await command("--target", portal.base, "--profile", "covid-2020", "--check-series")
+    assert code == 1
+    assert "404" in err

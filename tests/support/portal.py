@@ -1,0 +1,262 @@
+"""A running service on a database of its own, and small clients that speak to it over HTTP."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+import pytest
+from standardwebhooks import Webhook
+
+from service.app import Service, utc_now
+from service.commands.apply import apply_file
+from service.commands.opening import Opened, opened
+from service.listeners.listener import bind
+from service.runtime.settings import Settings, read_settings
+from tests.support.databases import cloned_database
+from tests.support.postgres import TestServer
+
+SECRET_KEY = "a key for tests, long enough to be one, known to everybody"
+SIGNING_SECRET = "whsec_" + base64.b64encode(b"a signing secret for tests only!").decode()
+PATH_SECRET = "a-path-secret-for-tests"
+
+BOOK = f"""
+[[organisation]]
+code = "mttq"
+name_vi = "Ủy ban Trung ương Mặt trận Tổ quốc Việt Nam"
+name_en = "Vietnam Fatherland Front"
+
+[[campaign]]
+slug = "vnn"
+name_vi = "Cả nước chung tay vì người nghèo"
+name_en = "Hands together for the poor"
+category = "poverty"
+organiser = "mttq"
+decision = "1/QD"
+opens_at = 2020-01-01T00:00:00+07:00
+closes_at = 2099-01-01T00:00:00+07:00
+goal_vnd = 5_000_000_000
+
+  [[campaign.route]]
+  short_code = "1408"
+  keywords = ["VNN"]
+  grammar = "units"
+  unit_vnd = 20_000
+  max_units = 100
+
+[[campaign]]
+slug = "old"
+name_vi = "Ủng hộ đồng bào miền Trung"
+category = "storm_flood"
+organiser = "mttq"
+opens_at = 2019-01-01T00:00:00+07:00
+closes_at = 2019-02-01T00:00:00+07:00
+
+  [[campaign.route]]
+  short_code = "1409"
+  keywords = ["UH"]
+  grammar = "fixed"
+  unit_vnd = 20_000
+
+[[gateway]]
+code = "hub"
+adapter = "standard"
+carrier = "viettel"
+charging = "on_message"
+secrets = ["{SIGNING_SECRET}"]
+networks = ["127.0.0.0/8"]
+
+[[gateway]]
+code = "vina"
+adapter = "kannel"
+carrier = "from_message"
+charging = "on_message"
+path_secret = "{PATH_SECRET}"
+networks = ["127.0.0.0/8"]
+carriers = {{ vnp1 = "vinaphone", vms1 = "mobifone" }}
+
+[[gateway]]
+code = "soap"
+adapter = "vn_soap_mo"
+carrier = "from_message"
+charging = "on_message"
+dialect = "GetMOData"
+style = "reply"
+refuse_value = "1|Sai cu phap"
+user = "portal"
+password = "a-password-for-tests"
+networks = ["127.0.0.0/8"]
+"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def outcome(self) -> str | None:
+        """How the callback ended, where the protocol tells."""
+        return self.headers.get("x-portal1400-outcome")
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+
+@dataclass
+class Portal:
+    """A running service: its addresses, its database, and ways to speak to it."""
+
+    service: Service
+    opened: Opened
+    base: str
+    internal: str
+    dsn: str
+    http: aiohttp.ClientSession
+
+    async def post(self, body: dict[str, Any] | bytes, *, account: str = "hub", **changes: Any) -> Reply:
+        """Post a signed callback of the `standard` protocol."""
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        headers = changes.pop("headers", None) or signed(raw)
+        async with self.http.post(
+            f"{self.base}/gw/standard/{account}", data=BytesIO(raw), headers=headers, **changes
+        ) as answer:
+            return Reply(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **changes: Any) -> Any:
+        """GET a public JSON address."""
+        async with self.http.get(self.base + path, **changes) as answer:
+            assert answer.status == 200, (path, answer.status, await answer.text())
+            return orjson.loads(await answer.read())
+
+    async def totals(self, slug: str = "vnn") -> Any:
+        """The totals of a campaign as published now."""
+        return await self.get(f"/api/v1/campaigns/{slug}/totals")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """One sample of the service's registry."""
+        found = self.service.instruments.registry.get_sample_value(name, labels)
+        assert found is not None, f"no sample {name} {labels}"
+        return found
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Ask the database itself."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return list(await connection.fetch(sql, *arguments))
+        finally:
+            await connection.close()
+
+
+def signed(
+    raw: bytes, *, message_id: str = "msg_1", at: datetime | None = None, secret: str = SIGNING_SECRET
+) -> dict[str, str]:
+    """Standard Webhooks headers, made by the reference library."""
+    at = at or datetime.now(UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, at, raw.decode()),
+    }
+
+
+def message(native_id: str, text: str = "VNN 5", **changes: Any) -> dict[str, Any]:
+    """A `message.received` event."""
+    data = {"message_id": native_id, "msisdn": "84950000001", "short_code": "1408", "text": text, **changes}
+    return {"type": "message.received", "timestamp": "2026-11-21T08:30:00Z", "data": data}
+
+
+async def eventually(probe: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Wait until `probe` holds; fail after `seconds`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await probe():
+        assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(
+    dsn: str,
+    folder: Path,
+    book: str = BOOK,
+    clock: Callable[[], datetime] = utc_now,
+    accept_older_database: bool = False,
+    **settings: str,
+) -> AsyncIterator[Portal]:
+    """Start a service on `dsn` with `book` applied; stop it afterwards."""
+    environ = {
+        "PORTAL1400_DATABASE_URL": dsn,
+        "PORTAL1400_SECRET_KEY": SECRET_KEY,
+        "PORTAL1400_DATA_DIR": str(folder),
+        # The test itself, in the same process, may keep the event loop; what is shed then is not what it asks.
+        "PORTAL1400_SHED_UNDER_LOAD": "false",
+        **{f"PORTAL1400_{name.upper()}": value for name, value in settings.items()},
+    }
+    chosen: Settings = read_settings(environ)
+    async with opened(chosen, may_be_away=True) as ready:
+        if book:
+            file = folder / "book.toml"
+            file.write_text(book, encoding="utf-8")
+            await apply_file(ready, file)
+        service = Service(
+            chosen,
+            ready.database,
+            ready.keyring,
+            copy=ready.copy,
+            prepare=ready.prepare,
+            clock=clock,
+            environ={},
+            accept_older_database=accept_older_database,
+        )
+        public, inside = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
+        base, internal = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (public, inside))
+        try:
+            await service.start(public, inside)
+        except BaseException:
+            await service.replay.stop()
+            public.close()
+            inside.close()
+            raise
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            try:
+                yield Portal(service, ready, base, internal, dsn, http)
+            finally:
+                await http.close()
+                await service.stop()
+
+
+@pytest.fixture
+async def portal(server: TestServer, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A running service with the book of this file."""
+    async with running(database_dsn, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def lasting_portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """A running service for all tests of a module, where they only ask or are refused."""
+    async with cloned_database(server) as dsn, running(dsn, tmp_path_factory.mktemp("lasting")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def hasty_portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """The same for a module about senders that dawdle, cheat or break off: its service waits for nobody long."""
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, tmp_path_factory.mktemp("hasty"), head_read_seconds="0.4", body_read_seconds="0.4") as started,
+    ):
+        yield started

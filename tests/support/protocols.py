@@ -1,0 +1,95 @@
+"""One message as each protocol's sender posts it to a running service, for tests that go over all protocols."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.sax.saxutils import escape
+
+import aiohttp
+from yarl import URL
+
+from tests.support.portal import PATH_SECRET, Portal, Reply, message
+
+NUMBER = "84950000001"
+SOAP_LOGIN = aiohttp.encode_basic_auth("portal", "a-password-for-tests")
+
+
+async def fetch(portal: Portal, method: str, path: str, **changes: Any) -> Reply:
+    """One request to the public listener, its address sent as it stands."""
+    url = URL(portal.base + path, encoded=True)
+    async with portal.http.request(method, url, **changes) as answer:
+        return Reply(answer.status, answer.headers, await answer.read())
+
+
+async def post_standard(
+    portal: Portal, native_id: str, text: str = "VNN 5", number: str = NUMBER, code: str = "1408"
+) -> Reply:
+    """Over the account `hub`."""
+    return await portal.post(message(native_id, text, msisdn=number, short_code=code))
+
+
+async def get_kannel(
+    portal: Portal,
+    native_id: str,
+    text: str = "VNN 5",
+    number: str = NUMBER,
+    code: str = "1408",
+    *,
+    path_secret: str = PATH_SECRET,
+    account: str = "vina",
+) -> Reply:
+    """Over the account `vina`, as smsbox fetches it."""
+    query = urlencode(
+        {"id": native_id, "from": number, "to": code, "smsc": "vnp1", "coding": "0", "charset": "UTF-8", "text": text}
+    )
+    return await fetch(portal, "GET", f"/gw/kannel/{account}/{quote(path_secret)}?{query}")
+
+
+def envelope(native_id: str, text: str, number: str, code: str) -> bytes:
+    """A call in the dialect of the account `soap`."""
+    values = {"UserID": number, "ServiceID": code, "CommandCode": "VNN", "Content": text, "RequestID": native_id}
+    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+    return (
+        '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body><GetMOData>'
+        f"{inner}<Operator>VMS</Operator></GetMOData></soap:Body></soap:Envelope>"
+    ).encode()
+
+
+async def post_soap(
+    portal: Portal,
+    native_id: str,
+    text: str = "VNN 5",
+    number: str = NUMBER,
+    code: str = "1408",
+    *,
+    login: str = SOAP_LOGIN,
+    account: str = "soap",
+) -> Reply:
+    """Over the account `soap`, in reply style."""
+    return await fetch(
+        portal,
+        "POST",
+        f"/gw/vn_soap_mo/{account}",
+        data=envelope(native_id, text, number, code),
+        headers={"content-type": "text/xml; charset=utf-8", "authorization": login},
+    )
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A protocol: the account that speaks it, the carrier it names, and what it is answered."""
+
+    account: str
+    adapter: str
+    carrier: str
+    send: Callable[..., Awaitable[Reply]]
+    conflict_status: int = 200
+    unauthenticated_status: int = 403
+
+
+SENDERS = {
+    "standard": Sender("hub", "standard", "viettel", post_standard, 409, 401),
+    "kannel": Sender("vina", "kannel", "vinaphone", get_kannel),
+    "vn_soap_mo": Sender("soap", "vn_soap_mo", "mobifone", post_soap, 200, 401),
+}
