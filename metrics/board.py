@@ -6,7 +6,7 @@ A snapshot is encoded once and shared by the JSON API, the event stream and the 
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
@@ -30,13 +30,6 @@ class Snapshot:
     frame: bytes
 
 
-@dataclass(eq=False, slots=True)
-class Viewer:
-    """Somebody who follows the board. `wake` is set when there may be something new to send."""
-
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Board:
     """What this worker shows. Written by the feed alone, read by every surface."""
 
@@ -44,8 +37,9 @@ class Board:
         self._snapshots: dict[str, Snapshot] = {}
         self._unallocated = b"null"
         self._unallocated_version = -1
-        self._viewers: set[Viewer] = set()
         self._seen_at: float | None = None
+        self.changed = asyncio.Event()
+        """Set when something newer is shown; the one who follows the board clears it."""
 
     def post(self, totals: Iterable[CampaignTotals], unallocated: UnallocatedTotals, seen_at: float) -> int:
         """Take over what is newer; returns how many campaigns changed. `seen_at` is monotonic seconds of the read."""
@@ -60,8 +54,7 @@ class Board:
             self._unallocated = encode_unallocated(unallocated)
         self._seen_at = seen_at
         if changed:
-            for viewer in self._viewers:
-                viewer.wake.set()
+            self.changed.set()
         return changed
 
     def get(self, slug: str) -> Snapshot | None:
@@ -82,26 +75,6 @@ class Board:
     def age_seconds(self) -> float | None:
         """How long ago this worker last read the database; None before the first time."""
         return None if self._seen_at is None else max(0.0, time.monotonic() - self._seen_at)
-
-    @property
-    def viewers(self) -> int:
-        """How many follow."""
-        return len(self._viewers)
-
-    def join(self) -> Viewer:
-        """Begin to follow."""
-        viewer = Viewer()
-        self._viewers.add(viewer)
-        return viewer
-
-    def leave(self, viewer: Viewer) -> None:
-        """Stop following."""
-        self._viewers.discard(viewer)
-
-    def wake_all(self) -> None:
-        """Wake every viewer, for a heartbeat or the end."""
-        for viewer in self._viewers:
-            viewer.wake.set()
 
 
 def encode(totals: CampaignTotals) -> Snapshot:

@@ -25,23 +25,23 @@ from metrics.instruments import Instruments
 from service.catalog.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
 from service.intake import callbacks
-from service.intake.circuit_breaker import Circuit
-from service.intake.commit_metrics import Counting
+from service.intake.circuit_breaker import CircuitBreaker
+from service.intake.commit_metrics import CommitMetrics
 from service.intake.intake import Intake, Shelf
 from service.intake.quarantine import Quarantine
 from service.intake.replay import Replay
 from service.intake.spool import Spool
 from service.intake.spool_file import SpoolFile, claim_own
-from service.intake.writer import Commit, Writer
-from service.listeners.connection_limit import Doors
+from service.intake.writer import CommitReport, Writer
+from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.listener import Listener
 from service.listeners.middleware import errors_as_problems, name_no_software
-from service.listeners.overload import Load
+from service.listeners.overload import OverloadMonitor
 from service.listeners.shedding import SURFACES, shedding
 from service.live import openapi
 from service.live import totals_api as api
 from service.live.feed import Feed
-from service.live.high_water import Published
+from service.live.high_water import HighWaterMark
 from service.live.series import SeriesCache
 from service.live.stream import Streams
 from service.live.stream import routes as stream_routes
@@ -52,7 +52,7 @@ from service.postgres.database import CONNECT_SECONDS, DATABASE_ERRORS, Database
 from service.runtime.keyring import Keyring
 from service.runtime.logs import describe_failure
 from service.runtime.settings import Settings
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("service")
 
@@ -106,7 +106,7 @@ class Service:
             outcomes=[outcome.value for outcome in Outcome],
         )
         self.instruments.know_surfaces(surface.name for surface in SURFACES)
-        self.counting = Counting(self.instruments, lambda: self.intake.shelf)
+        self.counting = CommitMetrics(self.instruments, lambda: self.intake.shelf)
         self.writer = Writer(
             lambda: database.connect("portal1400 writer"),
             writers=settings.writers,
@@ -116,7 +116,7 @@ class Service:
         )
         self.writer.on_connection_lost = database.ensure
         self.quarantine = Quarantine(database, keyring, self.instruments, settings.quarantine_per_account_max)
-        self.circuit = Circuit(TRIAL_SECONDS)
+        self.circuit = CircuitBreaker(TRIAL_SECONDS)
         self.replay = Replay(
             self._spool(self._claim_spool()),
             folder=settings.data_dir / "spool",
@@ -145,27 +145,27 @@ class Service:
             account_callbacks_max=settings.account_callbacks_max,
             account_events_max=settings.account_events_max,
         )
-        self.published = Published(settings.data_dir, self.instruments)
+        self.high_water = HighWaterMark(settings.data_dir, self.instruments)
         self.feed = Feed(
             connect=lambda: database.connect("portal1400 feed"),
             ensure=database.ensure,
             board=self.board,
             instruments=self.instruments,
             reload=self.reload,
-            inspect=self.published.inspect,
+            inspect=self.high_water.inspect,
         )
         self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self.counting.count)
-        self.doors = Doors(settings.connections_max, lambda: len(self.streams.audience))
+        self.connection_limit = ConnectionLimit(settings.connections_max, lambda: len(self.streams.broadcaster))
         self.streams = Streams(
             self.board,
             lambda: self.intake.shelf.book,
             self.instruments,
             clock=clock,
-            viewers_max=min(settings.stream_viewers_max, self.doors.viewers_max),
+            viewers_max=min(settings.stream_viewers_max, self.connection_limit.viewers_max),
             write_seconds=settings.stream_write_seconds,
             level=lambda: self.load.level,
         )
-        self.load = Load(lambda: self.writer.pressure, self.instruments.load_level.set)
+        self.load = OverloadMonitor(lambda: self.writer.pressure, self.instruments.load_level.set)
         self.series = SeriesCache(self._select_series, self._published_version)
         self._listeners: list[Listener] = []
         self._is_started = False
@@ -182,7 +182,7 @@ class Service:
             self._take_over(self._copy.book, list(self._copy.accounts))
             self._joining = asyncio.create_task(self._join_later(), name="join")
         self.replay.start()
-        self.doors.watch(asyncio.get_running_loop())
+        self.connection_limit.watch(asyncio.get_running_loop())
         if self.settings.shed_under_load:
             self.load.start()
         self.streams.start()
@@ -199,7 +199,7 @@ class Service:
                     self._public_app(),
                     idle_seconds=self.settings.idle_connection_seconds,
                     direct=(callbacks.PREFIX, carriers),
-                    doors=self.doors,
+                    connection_limit=self.connection_limit,
                 ),
                 public,
             ),
@@ -212,7 +212,7 @@ class Service:
     async def _join(self) -> None:
         await self.database.open_pool()
         async with self.database.borrow() as connection:
-            await self.published.open(connection, accept_older=self._accept_older_database)
+            await self.high_water.open(connection, accept_older=self._accept_older_database)
             await self.reload(connection)
             await self.housekeeping.prepare(connection)
             await self.feed.read(connection)
@@ -220,7 +220,7 @@ class Service:
         # Callbacks that come before it is connected would go into the spool, which is for outages.
         await self.writer.wait_connected(CONNECT_SECONDS)
         self.feed.start()
-        self.published.start()
+        self.high_water.start()
         self.housekeeping.start()
 
     async def _join_later(self) -> None:
@@ -255,13 +255,13 @@ class Service:
                 await listener.drain(seconds, until)
         await self.streams.gone()
         await self.load.stop()
-        await end(self._joining)
+        await cancel_and_wait(self._joining)
         await self.quarantine.finish()
         await self.writer.stop(max(WRITER_SECONDS_MIN, until - time.monotonic()))
         await self.replay.stop()
         await self.housekeeping.stop()
         await self.feed.stop()
-        await self.published.stop()
+        await self.high_water.stop()
 
     async def reload(self, connection: asyncpg.Connection) -> int:
         """Take over the newest book and accounts; returns the book's version."""
@@ -319,7 +319,7 @@ class Service:
         commits = self.writer.connected > 0 and not self.circuit.is_open
         return internal.Health(self._is_started, commits or refusal is None, tuple(degraded))
 
-    def _observe(self, commit: Commit) -> None:
+    def _observe(self, commit: CommitReport) -> None:
         self.load.see_commit()
         if commit.seconds < self.settings.queue_wait_seconds:
             # The database does commit: what made a callback wait too long was the queue before it.

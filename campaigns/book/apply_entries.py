@@ -8,7 +8,7 @@ from campaigns.book.book import Decision, Organisation, Route
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """Where in the file: the TOML path, and the line of the table's header (None: there is no header)."""
 
     toml_path: str
@@ -41,7 +41,7 @@ class ApplyRefused(Exception):
 class OrganisationEntry:
     """An `[[organisation]]`."""
 
-    place: Place
+    place: SourcePosition
     organisation: Organisation
 
 
@@ -49,7 +49,7 @@ class OrganisationEntry:
 class RouteEntry:
     """A `[[campaign.route]]`, keywords folded."""
 
-    place: Place
+    place: SourcePosition
     route: Route
 
 
@@ -57,7 +57,7 @@ class RouteEntry:
 class CampaignEntry:
     """A `[[campaign]]` with its routes. None in `name_en`, `goal_vnd` and the decision: the file is silent."""
 
-    place: Place
+    place: SourcePosition
     slug: str
     name_vi: str
     name_en: str | None
@@ -72,7 +72,7 @@ class CampaignEntry:
 class GatewayEntry:
     """A `[[gateway]]` as it stands in the file; secrets in it are still in clear."""
 
-    place: Place
+    place: SourcePosition
     raw: Mapping[str, Any]
 
 

@@ -20,9 +20,9 @@ from campaigns.book.apply_entries import (
     CampaignEntry,
     GatewayEntry,
     OrganisationEntry,
-    Place,
     PreparedGateway,
     RouteEntry,
+    SourcePosition,
 )
 from campaigns.book.apply_tables import (
     AMOUNT_VND_MAX,
@@ -47,9 +47,9 @@ __all__ = [
     "CampaignEntry",
     "GatewayEntry",
     "OrganisationEntry",
-    "Place",
     "PreparedGateway",
     "RouteEntry",
+    "SourcePosition",
     "book_from_file",
     "load",
 ]
@@ -229,16 +229,16 @@ class _Reader:
                 self._refuse((*at, *each["loc"]), sentence(each))
             return None
 
-    def _require_once(self, named: list[tuple[Place, str]], key: str) -> None:
-        first: dict[str, Place] = {}
+    def _require_once(self, named: list[tuple[SourcePosition, str]], key: str) -> None:
+        first: dict[str, SourcePosition] = {}
         for place, value in named:
             earlier = first.setdefault(value, place)
             if earlier is not place:
                 reason = f"is the same as in {earlier.toml_path}; give each its own, or join the two tables"
                 self.problems.append(ApplyProblem(f"{place.toml_path}.{key}", place.line, reason))
 
-    def _place(self, at: Location) -> Place:
-        return Place(toml_path(at), line_of(at, self._lines))
+    def _place(self, at: Location) -> SourcePosition:
+        return SourcePosition(toml_path(at), line_of(at, self._lines))
 
     def _refuse(self, at: Location, reason: str) -> None:
         self.problems.append(ApplyProblem(toml_path(at), line_of(at, self._lines), reason))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from campaigns.book.apply_entries import ApplyProblem, CampaignEntry, Place
+from campaigns.book.apply_entries import ApplyProblem, CampaignEntry, SourcePosition
 from campaigns.book.book import Decision, Route
 
 
@@ -18,7 +18,7 @@ class Claim:
     slug: str
     decision: Decision
     route: Route
-    place: Place | None
+    place: SourcePosition | None
     is_stored: bool = False
 
 
@@ -49,7 +49,7 @@ def claims_of(campaigns: Iterable[CampaignEntry]) -> Iterator[Claim]:
     """The claims that the routes of an apply file make."""
     for entry in campaigns:
         for each in entry.routes:
-            place = Place(f"{each.place.toml_path}.keywords", each.place.line)
+            place = SourcePosition(f"{each.place.toml_path}.keywords", each.place.line)
             yield Claim(entry.slug, entry.decision, each.route, place)
 
 

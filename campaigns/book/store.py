@@ -80,7 +80,7 @@ LOCK_APPLY = "SELECT pg_advisory_xact_lock($1)"
 NOTIFY_BOOK = "SELECT pg_notify($1, $2), pg_notify($3, '')"
 
 
-async def record(
+async def apply_changes(
     connection: asyncpg.Connection, file: ApplyFile, gateways: Sequence[PreparedGateway], *, now: datetime
 ) -> list[str]:
     """Store what `file` changes, in one transaction and one new book version; a line for each change.

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.folding import Notice, Taking, owner_of
+from campaigns.gifts.folding import Notice, StoredReversal, owner_of
 from campaigns.gifts.messages import Key
 
 ChargeKey = tuple[int, str]
@@ -131,7 +131,7 @@ WHERE gift_id = ANY($1::uuid[]) AND stage = 'pledged'
 
 
 @dataclass(slots=True)
-class Written:
+class LineSum:
     """What the lines of one gift and cause sum up to, and how many they are."""
 
     count: int = 0
@@ -141,13 +141,13 @@ class Written:
     at: datetime | None = None
 
 
-Book = dict[str, Written]
+LinesByCause = dict[str, LineSum]
 """The lines of one gift by the cause they are about."""
 
 
-async def select_takings(
+async def select_reversals(
     connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow], charges: Charges
-) -> tuple[dict[Key, list[Taking]], dict[UUID, str]]:
+) -> tuple[dict[Key, list[StoredReversal]], dict[UUID, str]]:
     """The reversals of each gift, by message and by charge, and for which reasons some stand for review."""
     owners = charges.owners()
     by_charge = [key for key, owner in owners.items() if owner in gifts]
@@ -155,26 +155,28 @@ async def select_takings(
         SELECT_REVERSALS_OF_GIFTS, *zip(*gifts, strict=True), [key[0] for key in by_charge],
         [key[1] for key in by_charge],
     )  # fmt: skip
-    takings: dict[Key, list[Taking]] = {}
+    reversals: dict[Key, list[StoredReversal]] = {}
     for row in found:
         account_id, ref = row["account_id"], row["message_ref"]
         target = (account_id, ref) if ref is not None else owners[account_id, row["charge_ref"]]
-        taking = Taking(
+        reversal = StoredReversal(
             row["id"], row["native_id"], row["amount_vnd"], row["scope"], row["charge_ref"], row["occurred_at"]
         )
-        takings.setdefault(target, []).append(taking)
-    return takings, {row["id"]: row["listed"] for row in found if row["listed"] is not None}
+        reversals.setdefault(target, []).append(reversal)
+    return reversals, {row["id"]: row["listed"] for row in found if row["listed"] is not None}
 
 
-async def select_books(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow]) -> dict[UUID, Book]:
+async def select_lines(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow]) -> dict[UUID, LinesByCause]:
     """What is written of each gift, by its id; a second line about a cause counts to that cause."""
-    books: dict[UUID, Book] = {}
+    lines_by_gift: dict[UUID, LinesByCause] = {}
     for row in await connection.fetch(SELECT_LINES, [gift.id for gift in gifts.values()]):
         later = _LATER_LINE.match(row["cause"])
-        written = books.setdefault(row["gift_id"], {}).setdefault(later[1] if later else row["cause"], Written())
+        written = lines_by_gift.setdefault(row["gift_id"], {}).setdefault(
+            later[1] if later else row["cause"], LineSum()
+        )
         written.count += 1
         written.messages += row["messages"]
         written.units += row["units"]
         written.vnd += row["vnd"]
         written.at = row["at"]
-    return books
+    return lines_by_gift

@@ -24,7 +24,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Taking:
+class StoredReversal:
     """One stored reversal, as far as it decides anything. `occurred_at` is the minute its money line lies in."""
 
     id: UUID
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class GiftEvents:
     """All that is known of one gift. `charges` are those that belong to it, each with all of its notices."""
 
     basis: Basis
@@ -55,7 +55,7 @@ class Facts:
     units: int
     pledged_vnd: int
     charges: Mapping[str, Sequence[Notice]]
-    reversals: Sequence[Taking]
+    reversals: Sequence[StoredReversal]
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def _strongest(said: Iterable[Standing], order: Sequence[Standing]) -> Standing:
     return next((standing for standing in order if standing in present), Standing.NONE)
 
 
-def fold(facts: Facts) -> Folded:
+def fold(facts: GiftEvents) -> Folded:
     """Where a gift stands by all its events. The same events give the same result, in whatever order they came."""
     standings = {charge_id: standing_of(notices) for charge_id, notices in facts.charges.items()}
     together = _strongest(standings.values(), _OF_A_GIFT)
@@ -136,13 +136,13 @@ def fold(facts: Facts) -> Folded:
     return folded
 
 
-def _counting(facts: Facts, standings: Mapping[str, Standing]) -> str | None:
+def _counting(facts: GiftEvents, standings: Mapping[str, Standing]) -> str | None:
     """Of the charges that succeeded, the one that counts: one that was not given back, by preference."""
     succeeded = [charge_id for charge_id, standing in standings.items() if standing is Standing.SUCCEEDED]
     return min(succeeded, key=lambda charge_id: (_is_given_back(facts, charge_id), charge_id), default=None)
 
 
-def _is_given_back(facts: Facts, charge_id: str) -> bool:
+def _is_given_back(facts: GiftEvents, charge_id: str) -> bool:
     amounts = [notice.amount_vnd for notice in facts.charges[charge_id] if notice.amount_vnd is not None]
     whole = max(amounts, default=facts.pledged_vnd)
     return any(
@@ -152,7 +152,7 @@ def _is_given_back(facts: Facts, charge_id: str) -> bool:
     )
 
 
-def _in_order(facts: Facts, counting: str | None) -> list[Taking]:
+def _in_order(facts: GiftEvents, counting: str | None) -> list[StoredReversal]:
     """The reversals that speak of the gift's money, in the order in which they are applied.
 
     One that names another charge of the gift than the one that counts gives back that charge's money. While
@@ -170,7 +170,7 @@ def _in_order(facts: Facts, counting: str | None) -> list[Taking]:
 
 
 def _list_notices(
-    facts: Facts,
+    facts: GiftEvents,
     standings: Mapping[str, Standing],
     together: Standing,
     counting: str | None,

@@ -16,7 +16,7 @@ from campaigns.gifts.charge_matching import forget_people, match_charges
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_notices
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
 from campaigns.gifts.messages import ChargeRow, Key, ReversalRow, columns
-from campaigns.gifts.projection import MoneyLine, settle
+from campaigns.gifts.projection import MoneyLine, project
 
 RECORD_CHARGES = """
 WITH input AS MATERIALIZED (
@@ -110,7 +110,7 @@ async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) ->
     await charges.add_those_of(connection, gifts)
     await _record_orphans(connection, _orphans_added(before, gifts), slot)
     await _wait(connection, arrivals, gifts)
-    written = await settle(connection, gifts, charges, slot)
+    written = await project(connection, gifts, charges, slot)
     await forget_people(connection, charges, gifts)
     return written
 

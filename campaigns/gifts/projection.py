@@ -10,8 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.events import Charges, GiftRow, Written, select_books, select_takings
-from campaigns.gifts.folding import Facts, Folded, Line, Notice, fold
+from campaigns.gifts.events import Charges, GiftRow, LineSum, select_lines, select_reversals
+from campaigns.gifts.folding import Folded, GiftEvents, Line, Notice, fold
 from campaigns.gifts.gift import Basis, GiftState
 from campaigns.gifts.messages import Key, columns
 
@@ -32,7 +32,7 @@ class MoneyLine(NamedTuple):
     at: datetime
 
 
-async def settle(
+async def project(
     connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow], charges: Charges, slot: int
 ) -> list[MoneyLine]:
     """Fold each of `gifts` from all its events and write what differs; returns the new money lines.
@@ -42,20 +42,20 @@ async def settle(
     """
     if not gifts:
         return []
-    takings, listed = await select_takings(connection, gifts, charges)
+    reversals, listed = await select_reversals(connection, gifts, charges)
     listed |= charges.listed
-    books = await select_books(connection, gifts)
+    lines_by_gift = await select_lines(connection, gifts)
     belonging: dict[Key, dict[str, list[Notice]]] = {}
     for charge_key, owner in charges.owners().items():
         belonging.setdefault(owner, {})[charge_key[1]] = list(charges.notices[charge_key].values())
     changes = _Changes([], [], [], {})
     for key, row in gifts.items():
-        book = books.get(row.id, {})
-        facts = Facts(
-            _basis(row, book), row.message_ref, row.message_at, row.units, row.amount_vnd, belonging.get(key, {}),
-            takings.get(key, []),
+        lines = lines_by_gift.get(row.id, {})
+        facts = GiftEvents(
+            _basis(row, lines), row.message_ref, row.message_at, row.units, row.amount_vnd, belonging.get(key, {}),
+            reversals.get(key, []),
         )  # fmt: skip
-        changes.add(row, book, facts, listed)
+        changes.add(row, lines, facts, listed)
     await _write_gifts(connection, changes.gifts)
     await _record_lines(connection, changes.lines, slot)
     await _write_reviews(connection, changes.listed, changes.unlisted)
@@ -70,14 +70,14 @@ class _Changes(NamedTuple):
     unlisted: list[UUID]
     listed: dict[UUID, tuple[str, int, str]]
 
-    def add(self, row: GiftRow, book: Mapping[str, Written], facts: Facts, listed: Mapping[UUID, str]) -> None:
+    def add(self, row: GiftRow, lines: Mapping[str, LineSum], facts: GiftEvents, listed: Mapping[UUID, str]) -> None:
         """Fold one gift and note what of it differs from what is written."""
         folded = fold(facts)
-        self.lines.extend(_difference(row, book, folded.lines))
+        self.lines.extend(_difference(row, lines, folded.lines))
         if _is_other(row, facts.basis, folded):
             self.gifts.append((row, folded))
         kinds = {notice.id: "charge" for notices in facts.charges.values() for notice in notices}
-        kinds |= {taking.id: "reversal" for taking in facts.reversals}
+        kinds |= {reversal.id: "reversal" for reversal in facts.reversals}
         for event, kind in kinds.items():
             reason = folded.listed.get(event)
             if reason is not None and reason != listed.get(event):
@@ -86,11 +86,11 @@ class _Changes(NamedTuple):
                 self.unlisted.append(event)
 
 
-def _basis(row: GiftRow, book: Mapping[str, Written]) -> Basis:
+def _basis(row: GiftRow, lines: Mapping[str, LineSum]) -> Basis:
     """By the message's own line: what its account's `charging` said when it was stored, whatever it says now."""
     if row.reading != "counted":
         return Basis.UNCOUNTED
-    return Basis.ON_MESSAGE if MESSAGE_CAUSE in book else Basis.ON_REPORT
+    return Basis.ON_MESSAGE if MESSAGE_CAUSE in lines else Basis.ON_REPORT
 
 
 def _is_other(row: GiftRow, basis: Basis, folded: Folded) -> bool:
@@ -102,11 +102,11 @@ def _is_other(row: GiftRow, basis: Basis, folded: Folded) -> bool:
     return state is not untouched or taken > 0
 
 
-def _difference(row: GiftRow, book: Mapping[str, Written], wanted: Mapping[str, Line]) -> Iterable[MoneyLine]:
+def _difference(row: GiftRow, lines: Mapping[str, LineSum], wanted: Mapping[str, Line]) -> Iterable[MoneyLine]:
     """The lines that make what is written of a gift equal to what is wanted, cause by cause."""
     assert row.campaign_id is not None or not wanted  # noqa: S101 -- only a counted message has money
-    for cause in sorted((book.keys() | wanted.keys()) - {MESSAGE_CAUSE}):
-        held, line = book.get(cause, Written()), wanted.get(cause)
+    for cause in sorted((lines.keys() | wanted.keys()) - {MESSAGE_CAUSE}):
+        held, line = lines.get(cause, LineSum()), wanted.get(cause)
         messages, units, vnd = (line.messages, line.units, line.vnd) if line else (0, 0, 0)
         change = messages - held.messages, units - held.units, vnd - held.vnd
         at = line.at if line else held.at

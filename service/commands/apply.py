@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from campaigns.book.apply_file import ApplyRefused, load
-from campaigns.book.store import record
+from campaigns.book.store import apply_changes
 from service.catalog.account_tables import prepare_gateways
 from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.postgres.database import DATABASE_ERRORS
@@ -45,6 +45,6 @@ async def apply_file(ready: Opened, path: Path) -> list[str]:
         file = load(path)
         gateways = prepare_gateways(file, seal=ready.keyring.settings.seal, digest_key=ready.keyring.digest_key)
         async with ready.database.borrow() as connection:
-            return await record(connection, file, gateways, now=datetime.now(UTC))
+            return await apply_changes(connection, file, gateways, now=datetime.now(UTC))
     except ApplyRefused as refused:
         raise CommandRefused(str(refused).splitlines()) from None

@@ -75,7 +75,7 @@ async def run(arguments: argparse.Namespace) -> int:
             await apply_file(ready, book)
             service = service_of(settings, ready)
             await service.start(public, inside)
-            collector.calm()
+            collector.tune_garbage_collection()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"
             _show_addresses(base, inside, folder)
             try:

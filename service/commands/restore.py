@@ -17,12 +17,12 @@ from campaigns.totals.rollups import select_totals, select_unallocated
 from service.commands.backup import summary
 from service.commands.opening import CommandRefused
 from service.live import high_water as published
-from service.live.high_water_file import MarkFile, MarkUnusable
+from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
 from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
 from service.operations.backup.restore import Proof, bring_back
 from service.operations.backup.tools import ToolFailed
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseRefused
-from service.postgres.embedded.data_folder import Places, open_lock, try_lock
+from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.postgres.embedded.handle import EmbeddedServerFailed
 from service.runtime.keyring import Keyring
 from service.runtime.settings import Settings, read_settings
@@ -91,7 +91,7 @@ async def _target(settings: Settings, *, drill: bool) -> AsyncIterator[tuple[Set
 
 def _remove(folder: Path) -> None:
     """Wait until the embedded server has stopped, which it does when its user is gone, and remove its folder."""
-    lock = open_lock(Places(folder.resolve()).keeper_lock)
+    lock = open_lock(DataFolder(folder.resolve()).keeper_lock)
     try:
         deadline = time.monotonic() + SERVER_STOP_SECONDS
         while not try_lock(lock) and time.monotonic() < deadline:
@@ -106,14 +106,14 @@ def _remove(folder: Path) -> None:
 async def _warn_of_newer(settings: Settings, database: Database) -> None:
     """Say now what `serve` would refuse later: this machine has published more than the backup holds."""
     try:
-        mark = await asyncio.to_thread(MarkFile(settings.data_dir).read)
+        mark = await asyncio.to_thread(HighWaterFile(settings.data_dir).read)
         if mark is None or not mark.says_something:
             return
         async with database.borrow() as connection:
             identity = await published.select_identity(connection)
             totals, unallocated = await select_totals(connection), await select_unallocated(connection)
         sentences = published.compare(mark, identity, totals, unallocated)
-    except (MarkUnusable, asyncpg.PostgresError) as error:
+    except (HighWaterFileUnusable, asyncpg.PostgresError) as error:
         sentences = [str(error)]
     for sentence in sentences:
         _tell(sentence)

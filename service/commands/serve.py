@@ -82,7 +82,7 @@ async def serve_on(
         require_live(found)
         service = service_of(settings, found, accept_older_database=accept_older_database)
         await service.start(public, inside)
-        collector.calm()
+        collector.tune_garbage_collection()
         ready()
         log.info(
             "serving",

@@ -8,7 +8,7 @@ import signal
 import orjson
 
 from service.commands.serve import ACCEPT_OLDER, serve_on, stop_at_signals
-from service.listeners.listener import Gate
+from service.listeners.listener import ListeningSocket
 from service.runtime.settings import SettingsRefused, read_settings
 
 
@@ -30,7 +30,7 @@ async def run(arguments: argparse.Namespace) -> int:
     # Nobody writes into this pipe: it becomes readable when the supervisor, which holds its other end, has ended.
     asyncio.get_running_loop().add_reader(arguments.alive, _orphaned, arguments.alive, stopping)
     try:
-        with Gate(fileno=arguments.public) as public, Gate(fileno=arguments.internal) as inside:
+        with ListeningSocket(fileno=arguments.public) as public, ListeningSocket(fileno=arguments.internal) as inside:
             await serve_on(
                 read_settings(),
                 public,

@@ -77,7 +77,7 @@ class Entry:
         self.queued_at = time.monotonic()
 
 
-class Committed(NamedTuple):
+class BatchChanges(NamedTuple):
     """What a commit made: new messages, the accounts of new conflicts, and the lines of joined events."""
 
     messages: list[MessageRow]
@@ -96,7 +96,7 @@ _key = attrgetter("account_id", "native_id")
 
 async def store_batch(
     connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
-) -> tuple[list[list[EventResult]], Committed]:
+) -> tuple[list[list[EventResult]], BatchChanges]:
     """Store `batch` in one transaction; returns the results of each callback, and what is new.
 
     Raises what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
@@ -141,11 +141,13 @@ async def store_batch(
         if charges or reversals:
             await _keep_raws(connection, firsts, missing)
         if is_all_new and not any(missing.values()):
-            return [[_new(row) for row in entry.rows] for entry in batch], Committed(messages, [], on_report, lines)
+            return [[_new(row) for row in entry.rows] for entry in batch], BatchChanges(
+                messages, [], on_report, lines
+            )
         await await_standbys(connection)
         results, conflicts = await _classify(connection, batch, firsts, missing)
         new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
-    return results, Committed(messages, new_conflicts, on_report, lines)
+    return results, BatchChanges(messages, new_conflicts, on_report, lines)
 
 
 def _new(row: Row) -> EventResult:

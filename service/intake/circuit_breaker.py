@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-class Circuit:
+class CircuitBreaker:
     """Closed: callbacks go to the writer. Open: they go to the spool, and one in `trial_seconds` tries."""
 
     def __init__(self, trial_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

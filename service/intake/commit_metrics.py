@@ -6,24 +6,24 @@ from collections.abc import Callable
 from campaigns.gifts.folding import CHARGE_CAUSE
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.intake.intake import Shelf
-from service.intake.writer import Commit
+from service.intake.writer import CommitReport
 
 
-class Counting:
+class CommitMetrics:
     """Tells the instruments of each commit. `shelf` knows the names of campaigns and accounts."""
 
     def __init__(self, instruments: Instruments, shelf: Callable[[], Shelf]) -> None:
         self._instruments = instruments
         self._shelf = shelf
 
-    def see(self, commit: Commit) -> None:
+    def see(self, commit: CommitReport) -> None:
         """A group commit of a writer."""
         self._instruments.commit_seconds.observe(commit.seconds)
         if commit.messages:
             self._instruments.commit_batch.observe(len(commit.messages))
         self.count(commit)
 
-    def count(self, commit: Commit) -> None:
+    def count(self, commit: CommitReport) -> None:
         """What was committed, by whomever. A message that counts on report is counted with its charge."""
         instruments, shelf = self._instruments, self._shelf()
         counted: dict[tuple[int, str], list[int]] = {}

@@ -20,7 +20,7 @@ from gateways.registry import ADAPTERS, decoy
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.accounts import LoadedAccount, LoadedAccounts
 from service.intake.batch import Entry, EventResult, Fate
-from service.intake.circuit_breaker import Circuit
+from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.fair_queue import LARGE_BYTES, Holdings, Turns
 from service.intake.packing import pack_answer, unpack_answer
 from service.intake.quarantine import Kept, Quarantine
@@ -70,7 +70,7 @@ class Intake:
         keyring: Keyring,
         quarantine: Quarantine,
         replay: Replay,
-        circuit: Circuit,
+        circuit: CircuitBreaker,
         instruments: Instruments,
         queue_wait_seconds: float,
         account_callbacks_max: int,

@@ -18,7 +18,7 @@ from gateways.gateway import MalformedCallback
 from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount, LoadedAccounts
 from service.intake.batch import Entry
-from service.intake.circuit_breaker import Circuit
+from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.quarantine import Kept, Quarantine
 from service.intake.row_builder import Desk
 from service.intake.spool import Spool, Spooled
@@ -26,7 +26,7 @@ from service.intake.spool_file import SpoolFile, Stored, claim_left
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.runtime.keyring import Keyring, SealBroken
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("replay")
 
@@ -62,7 +62,7 @@ class Replay:
         accounts: Callable[[], LoadedAccounts],
         keyring: Keyring,
         quarantine: Quarantine,
-        circuit: Circuit,
+        circuit: CircuitBreaker,
     ) -> None:
         self.own = own
         self._folder = folder
@@ -101,7 +101,7 @@ class Replay:
 
     async def stop(self) -> None:
         """End, and give the files back."""
-        await end(self._task)
+        await cancel_and_wait(self._task)
         self._task = None
         for each in self._spools:
             await each.close()

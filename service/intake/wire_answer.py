@@ -17,7 +17,7 @@ FINISH = {"Cache-Control": "no-store", "Server": "portal1400"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class WholeAnswer(web.StreamResponse):
+class WireAnswer(web.StreamResponse):
     """An answer with a typed body, sent in one piece over a connection that stays open.
 
     The bytes are those of web.Response, which works out and checks its headers anew for each answer: that was a
@@ -54,7 +54,7 @@ class WholeAnswer(web.StreamResponse):
 def response_of(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     """`answer` for the connection that `request` came over."""
     if answer.body and answer.content_type and request.keep_alive and request.version == HttpVersion11:
-        return WholeAnswer(answer)
+        return WireAnswer(answer)
     return plain_response_of(answer)
 
 

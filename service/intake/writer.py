@@ -20,7 +20,7 @@ from campaigns.schema.partitions import make_partitions
 from service.intake.batch import Entry, EventResult, store_batch
 from service.intake.fair_queue import FairQueue
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("writer")
 
@@ -44,7 +44,7 @@ class Unstorable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class CommitReport:
     """What a writer tells its observer about one commit."""
 
     seconds: float
@@ -69,7 +69,7 @@ class Writer:
         writers: int,
         batch_events_max: int,
         queue_events_max: int,
-        observe: Callable[[Commit], None],
+        observe: Callable[[CommitReport], None],
     ) -> None:
         self._connect = connect
         self._count = writers
@@ -114,9 +114,9 @@ class Writer:
         self._wake.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds)
-            await end(*late)
+            await cancel_and_wait(*late)
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await end(self._watch)
+        await cancel_and_wait(self._watch)
         # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
         self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
         self._queue.clear()
@@ -238,7 +238,7 @@ class Writer:
                 if not entry.done.done():
                     entry.done.set_result(result)
             try:
-                self._observe(Commit(time.perf_counter() - started, *made))
+                self._observe(CommitReport(time.perf_counter() - started, *made))
             except Exception as error:  # noqa: BLE001 -- committed and answered: counting it wrong ends nothing
                 log.error("observer_failed", **describe_failure(error))
             return

@@ -45,7 +45,7 @@ def raise_descriptors() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
-class Doors:
+class ConnectionLimit:
     """The bound on public connections, streams included."""
 
     def __init__(self, connections_max: int, viewers: Callable[[], int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
-from service.listeners.connection_limit import Doors
+from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.problems import problem
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -33,7 +33,7 @@ LINGER_SECONDS = 2.0
 """How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 
 
-class Gate(socket.socket):
+class ListeningSocket(socket.socket):
     """A listening socket whose queue is always BACKLOG long.
 
     asyncio knows one number for the queue's length and for how many connections it takes from it at once; the
@@ -175,7 +175,7 @@ def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
 
 class _QuietServer(web.Server):
     is_draining = False
-    doors: Doors | None = None
+    connection_limit: ConnectionLimit | None = None
 
     def __init__(self, *arguments: Any, head_read_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -184,9 +184,11 @@ class _QuietServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """One more connection, within the bound."""
         super().connection_made(handler, transport)
-        if self.doors is not None and isinstance(handler, _QuietHandler):
+        if self.connection_limit is not None and isinstance(handler, _QuietHandler):
             known = self._connections
-            self.doors.enter(handler, (each for each in known if isinstance(each, _QuietHandler)), len(known))
+            self.connection_limit.enter(
+                handler, (each for each in known if isinstance(each, _QuietHandler)), len(known)
+            )
 
     def __call__(self) -> RequestHandler:
         return _QuietHandler(self, loop=self._loop, head_read_seconds=self._head_read_seconds, **self._kwargs)
@@ -202,12 +204,12 @@ class Listener(web.AppRunner):
         idle_seconds: float = 75.0,
         head_read_seconds: float = 10.0,
         direct: tuple[str, Handler] | None = None,
-        doors: Doors | None = None,
+        connection_limit: ConnectionLimit | None = None,
     ) -> None:
         """`direct`: a path prefix, and what answers below it without the application's router and middlewares."""
         self._direct = direct
         self._head_read_seconds = head_read_seconds
-        self._doors = doors
+        self._connection_limit = connection_limit
         super().__init__(
             app,
             handle_signals=False,
@@ -245,7 +247,7 @@ class Listener(web.AppRunner):
             head_read_seconds=self._head_read_seconds,
             **made._kwargs,  # noqa: SLF001 -- see above
         )
-        server.doors = self._doors
+        server.connection_limit = self._connection_limit
         return server
 
     async def listen(self, bound: socket.socket) -> None:
@@ -281,10 +283,10 @@ class Listener(web.AppRunner):
         await self.cleanup()
 
 
-def bind(host: str, port: int) -> Gate:
+def bind(host: str, port: int) -> ListeningSocket:
     """A bound TCP socket that listens; port 0 takes a free one. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = Gate(family, socket.SOCK_STREAM)
+    bound = ListeningSocket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

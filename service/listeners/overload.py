@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import structlog
 
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("load")
 
 
-class Facts(NamedTuple):
+class Signals(NamedTuple):
     """One look at the worker. In LEVELS: from which figures on a level begins, each alone being enough."""
 
     lag_seconds: float
@@ -28,12 +28,12 @@ class Facts(NamedTuple):
     """How long the oldest event has waited for a commit."""
 
 
-IDLE = Facts(0.0, 0.0, 0.0)
+IDLE = Signals(0.0, 0.0, 0.0)
 STREAMS_CALMER, PAGES_REFUSED, TOTALS_REFUSED = 1, 2, 3
 LEVELS = {
-    STREAMS_CALMER: Facts(0.15, 0.25, 0.25),
-    PAGES_REFUSED: Facts(0.40, 0.50, 0.50),
-    TOTALS_REFUSED: Facts(1.00, 0.75, 0.75),
+    STREAMS_CALMER: Signals(0.15, 0.25, 0.25),
+    PAGES_REFUSED: Signals(0.40, 0.50, 0.50),
+    TOTALS_REFUSED: Signals(1.00, 0.75, 0.75),
 }
 """What each level sheds stands in service/listeners/shedding.py; docs/operations.md shows both."""
 LOOK_SECONDS = 0.1
@@ -46,26 +46,26 @@ COMMITTING_SECONDS = 1.0
 """Waiting events are load only if something was committed this recently."""
 
 
-def level_of(facts: Facts, share: float = 1.0) -> int:
+def level_of(signals: Signals, share: float = 1.0) -> int:
     """The highest level of which a figure, times `share`, is reached."""
     return max(
         (
             level
             for level, from_on in LEVELS.items()
-            if any(map(float.__ge__, facts, (share * each for each in from_on)))
+            if any(map(float.__ge__, signals, (share * each for each in from_on)))
         ),
         default=0,
     )
 
 
-class Load:
+class OverloadMonitor:
     """The level of one worker, kept by a task that also measures how late it is itself."""
 
     def __init__(self, queue: Callable[[], tuple[float, float]], tell: Callable[[int], None]) -> None:
         """`queue` gives queue_share and oldest_seconds; `tell` hears each new level."""
         self._queue = queue
         self._tell = tell
-        self._looks: deque[Facts] = deque(maxlen=LOOKS)
+        self._looks: deque[Signals] = deque(maxlen=LOOKS)
         self._near_at = 0.0
         self._committed_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class Load:
 
     async def stop(self) -> None:
         """Look no more."""
-        await end(self._task)
+        await cancel_and_wait(self._task)
 
     def see_commit(self) -> None:
         """Something was committed: the queue moves."""
@@ -89,31 +89,31 @@ class Load:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
             share, oldest = self._queue() if now - self._committed_at < COMMITTING_SECONDS else (0.0, 0.0)
-            self.weigh(Facts(max(0.0, now - due), share, oldest), now)
+            self.update(Signals(max(0.0, now - due), share, oldest), now)
 
-    def weigh(self, facts: Facts, now: float) -> None:
+    def update(self, signals: Signals, now: float) -> None:
         """Take one look into account; `now` is monotonic seconds."""
-        self._looks.append(facts)
-        lasting = Facts(*map(min, *self._looks)) if len(self._looks) == LOOKS else IDLE
+        self._looks.append(signals)
+        lasting = Signals(*map(min, *self._looks)) if len(self._looks) == LOOKS else IDLE
         reached = level_of(lasting)
         if reached > self.level:
             self._near_at = now
-            self._become(reached, facts)
-        elif level_of(facts, LEAVE_SHARE) >= self.level:
+            self._become(reached, signals)
+        elif level_of(signals, LEAVE_SHARE) >= self.level:
             self._near_at = now
         elif now - self._near_at >= CALM_SECONDS:
             self._near_at = now
-            self._become(self.level - 1, facts)
+            self._become(self.level - 1, signals)
 
-    def _become(self, level: int, facts: Facts) -> None:
+    def _become(self, level: int, signals: Signals) -> None:
         write = log.warning if level > self.level else log.info
         write(
             "load_level",
             level=level,
             before=self.level,
-            lag_milliseconds=round(1000 * facts.lag_seconds),
-            queue_share=round(facts.queue_share, 2),
-            oldest_milliseconds=round(1000 * facts.oldest_seconds),
+            lag_milliseconds=round(1000 * signals.lag_seconds),
+            queue_share=round(signals.queue_share, 2),
+            oldest_milliseconds=round(1000 * signals.oldest_seconds),
         )
         self.level = level
         self._tell(level)

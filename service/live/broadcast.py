@@ -38,13 +38,13 @@ CALMER_LEVEL = 1
 CLOSED_LEVEL = 3
 
 
-class Seat(asyncio.Protocol):
+class Subscriber(asyncio.Protocol):
     """One viewer's connection. It has nothing more to say: whatever it sends ends it."""
 
-    __slots__ = ("_audience", "behind_since", "channel", "shown", "transport", "written_at")
+    __slots__ = ("_broadcaster", "behind_since", "channel", "shown", "transport", "written_at")
 
-    def __init__(self, audience: "Audience", transport: asyncio.Transport, channel: str | None) -> None:
-        self._audience = audience
+    def __init__(self, broadcaster: "Broadcaster", transport: asyncio.Transport, channel: str | None) -> None:
+        self._broadcaster = broadcaster
         self.transport = transport
         self.channel = channel
         self.shown = 0
@@ -57,10 +57,10 @@ class Seat(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """The viewer went, or was let go."""
-        self._audience.leave(self)
+        self._broadcaster.unsubscribe(self)
 
 
-class Audience:
+class Broadcaster:
     """The viewers of one worker. `level` tells the load (listeners/overload.py), `changed` hears their number."""
 
     def __init__(
@@ -81,9 +81,8 @@ class Audience:
         self._level = level
         self._changed = changed
         self._dropped = dropped
-        self._news = board.join()
-        self._seats: set[Seat] = set()
-        # Changes are numbered, and each seat knows the last one it was shown.
+        self._subscribers: set[Subscriber] = set()
+        # Changes are numbered, and each subscriber knows the last one it was shown.
         self._number = 0
         self._numbers: dict[str, tuple[int, int]] = {}
         self._open: frozenset[str] = frozenset()
@@ -92,68 +91,67 @@ class Audience:
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._subscribers)
 
     @property
-    def seats(self) -> tuple[Seat, ...]:
+    def subscribers(self) -> tuple[Subscriber, ...]:
         """Everybody."""
-        return tuple(self._seats)
+        return tuple(self._subscribers)
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.create_task(self._run(), name="audience")
+        self._task = asyncio.create_task(self._run(), name="broadcast")
 
     def end(self) -> None:
-        """Begin to let everybody go; `gone` waits for it."""
+        """Begin to let everybody go; `wait_closed` waits for it."""
         self._ending.set()
-        self._news.wake.set()
+        self._board.changed.set()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until everybody was told to go; whoever does not take that in time is cut off."""
         if self._task is not None:
             await self._task
-        if self._seats:
+        if self._subscribers:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), GOODBYE_SECONDS)
-        for seat in self.seats:
-            seat.transport.abort()
+        for subscriber in self.subscribers:
+            subscriber.transport.abort()
         await asyncio.sleep(0)
-        self._board.leave(self._news)
 
-    def join(self, transport: asyncio.Transport, channel: str | None, head: bytes) -> None:
+    def subscribe(self, transport: asyncio.Transport, channel: str | None, head: bytes) -> None:
         """Take over a connection: it gets `head`, then the newest totals, then each change.
 
         `channel` is a campaign's slug, or None for all that are not closed.
         """
-        seat = Seat(self, transport, channel)
-        transport.set_protocol(seat)
+        subscriber = Subscriber(self, transport, channel)
+        transport.set_protocol(subscriber)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MILLISECONDS)
-        self._seats.add(seat)
+        self._subscribers.add(subscriber)
         self._empty.clear()
-        self._changed(len(self._seats))
+        self._changed(len(self._subscribers))
         self._notice()
-        seat.shown = self._number
-        seat.written_at = time.monotonic()
+        subscriber.shown = self._number
+        subscriber.written_at = time.monotonic()
         frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))
         transport.write(b"%bretry: %d\n\n%b" % (head, RETRY_MILLISECONDS, frames or STILL_HERE))
 
-    def leave(self, seat: Seat) -> None:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         """Forget a viewer."""
-        self._seats.discard(seat)
-        self._changed(len(self._seats))
-        if not self._seats:
+        self._subscribers.discard(subscriber)
+        self._changed(len(self._subscribers))
+        if not self._subscribers:
             self._empty.set()
 
     async def _run(self) -> None:
         while not self._ending.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(HEARTBEAT_SECONDS, self._write_seconds) / 2):
-                    await self._news.wake.wait()
-            self._news.wake.clear()
+                    await self._board.changed.wait()
+            self._board.changed.clear()
             started = time.monotonic()
             if self._level() >= CLOSED_LEVEL:
                 await self._dismiss(SHED_RETRY_MILLISECONDS)
@@ -181,34 +179,34 @@ class Audience:
             return known
 
         slice_ends = time.monotonic() + SLICE_SECONDS
-        for seat in self.seats:
+        for subscriber in self.subscribers:
             now = time.monotonic()
             if now >= slice_ends:
                 await asyncio.sleep(0)
                 now = time.monotonic()
                 slice_ends = now + SLICE_SECONDS
-            if not self._can_take(seat, now):
+            if not self._can_take(subscriber, now):
                 continue
-            frames = news(seat.channel, seat.shown)
-            seat.shown = number
+            frames = news(subscriber.channel, subscriber.shown)
+            subscriber.shown = number
             if not frames:
-                if now - seat.written_at < HEARTBEAT_SECONDS / 2:
+                if now - subscriber.written_at < HEARTBEAT_SECONDS / 2:
                     continue
                 frames = STILL_HERE
-            seat.written_at = now
-            seat.transport.write(frames)
+            subscriber.written_at = now
+            subscriber.transport.write(frames)
 
-    def _can_take(self, seat: Seat, now: float) -> bool:
+    def _can_take(self, subscriber: Subscriber, now: float) -> bool:
         """Whether a viewer has taken all it was given; one that does not for too long is dropped."""
-        transport = seat.transport
+        transport = subscriber.transport
         if transport.is_closing():
             return False
         if not transport.get_write_buffer_size():
-            seat.behind_since = 0.0
+            subscriber.behind_since = 0.0
             return True
-        if not seat.behind_since:
-            seat.behind_since = now
-        elif now - seat.behind_since >= self._write_seconds:
+        if not subscriber.behind_since:
+            subscriber.behind_since = now
+        elif now - subscriber.behind_since >= self._write_seconds:
             transport.abort()
             self._dropped()
         return False
@@ -216,11 +214,11 @@ class Audience:
     async def _dismiss(self, milliseconds: tuple[int, int]) -> None:
         """Tell everybody when to come back, and close."""
         slice_ends = time.monotonic() + SLICE_SECONDS
-        for seat in self.seats:
+        for subscriber in self.subscribers:
             if time.monotonic() >= slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.monotonic() + SLICE_SECONDS
-            transport = seat.transport
+            transport = subscriber.transport
             if transport.get_write_buffer_size():
                 transport.abort()
             elif not transport.is_closing():

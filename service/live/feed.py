@@ -15,7 +15,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from service.postgres.database import is_away
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("feed")
 
@@ -61,7 +61,7 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop following."""
-        await end(self._task)
+        await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         attempt = 0

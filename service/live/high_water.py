@@ -18,9 +18,9 @@ from campaigns.totals.rollups import select_totals, select_unallocated
 from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from campaigns.totals.versions import raise_versions
 from metrics.instruments import Instruments
-from service.live.high_water_file import Mark, MarkFile, MarkUnusable
+from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
 from service.runtime.settings import SettingsRefused
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("published")
 
@@ -40,11 +40,11 @@ class OlderThanPublished(SettingsRefused):
     """Serving this database would publish less than was published; the sentences say what and what to do."""
 
 
-class Published:
+class HighWaterMark:
     """The high-water mark of one worker. `open` at the start, `inspect` each read, `stop` at the end."""
 
     def __init__(self, data_dir: Path, instruments: Instruments) -> None:
-        self._file = MarkFile(data_dir)
+        self._file = HighWaterFile(data_dir)
         self._instruments = instruments
         self._installation: str | None = None
         self._campaigns: dict[str, int] = {}
@@ -70,10 +70,10 @@ class Published:
                 if sentences:
                     await self._accept(connection, mark, identity)
             elif mark is not None and mark.installation != identity:
-                mark = await asyncio.to_thread(self._file.change, lambda _: Mark(identity, {}, 0))
+                mark = await asyncio.to_thread(self._file.change, lambda _: Versions(identity, {}, 0))
             self._installation = identity
             self._take(await asyncio.to_thread(self._file.read))
-        except MarkUnusable as unusable:
+        except HighWaterFileUnusable as unusable:
             raise OlderThanPublished([str(unusable)]) from None
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class Published:
     async def stop(self) -> None:
         """Remember what was shown last."""
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
             await self._save()
 
     def inspect(self, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[CampaignTotals]:
@@ -110,13 +110,13 @@ class Published:
             log.warning("database_caught_up_with_published")
         self._behind = behind
 
-    async def _accept(self, connection: asyncpg.Connection, mark: Mark, identity: str) -> None:
+    async def _accept(self, connection: asyncpg.Connection, mark: Versions, identity: str) -> None:
         floors = {slug: version + MARGIN for slug, version in mark.campaigns.items() if version}
         await raise_versions(connection, floors, mark.unallocated and mark.unallocated + MARGIN)
-        await asyncio.to_thread(self._file.change, lambda _: Mark(identity, {}, 0))
+        await asyncio.to_thread(self._file.change, lambda _: Versions(identity, {}, 0))
         log.warning("older_database_accepted", campaigns=_named(tuple(mark.campaigns)), raised_by=MARGIN)
 
-    def _take(self, mark: Mark | None) -> None:
+    def _take(self, mark: Versions | None) -> None:
         if mark is not None:
             self._campaigns = dict(mark.campaigns)
             self._unallocated = mark.unallocated
@@ -130,10 +130,10 @@ class Published:
         if not self._has_risen or self._installation is None:
             return
         self._has_risen = False
-        mine = Mark(self._installation, dict(self._campaigns), self._unallocated)
+        mine = Versions(self._installation, dict(self._campaigns), self._unallocated)
         try:
             kept = await asyncio.to_thread(self._file.change, lambda present: higher(present, mine))
-        except MarkUnusable as unusable:
+        except HighWaterFileUnusable as unusable:
             self._has_risen = True
             log.error("published_versions_not_remembered", reason=str(unusable))
             return
@@ -141,7 +141,7 @@ class Published:
             log.error("data_dir_shared_with_another_database", file=self._file.path.name)
 
 
-def higher(present: Mark | None, mine: Mark) -> Mark | None:
+def higher(present: Versions | None, mine: Versions) -> Versions | None:
     """What to remember; None when the present mark belongs to another installation."""
     if present is None:
         return mine
@@ -155,13 +155,15 @@ async def select_identity(connection: asyncpg.Connection) -> str:
     return hashlib.sha256(bytes(row["key_check"]) + row["created_at"].isoformat().encode()).hexdigest()[:32]
 
 
-def lower_than(mark: Mark, totals: Sequence[CampaignTotals]) -> tuple[str, ...]:
+def lower_than(mark: Versions, totals: Sequence[CampaignTotals]) -> tuple[str, ...]:
     """The campaigns of which less is found than was published."""
     found = {each.campaign: each.version for each in totals}
     return tuple(slug for slug, version in mark.campaigns.items() if version > found.get(slug, 0))
 
 
-def compare(mark: Mark, identity: str, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[str]:
+def compare(
+    mark: Versions, identity: str, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals
+) -> list[str]:
     """One sentence for each way in which the database is older than, or another than, what was published."""
     found = {each.campaign: each.version for each in totals}
     lower = [(slug, mark.campaigns[slug]) for slug in lower_than(mark, totals)]

@@ -13,7 +13,7 @@ from campaigns.book.book import Book
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.listeners.problems import problem
-from service.live.broadcast import HANDOVER_MILLISECONDS, Audience
+from service.live.broadcast import HANDOVER_MILLISECONDS, Broadcaster
 
 # The body ends with the connection, so that every viewer can be given the same bytes.
 HEAD = (
@@ -50,7 +50,7 @@ class Streams:
         self._clock = clock
         self._viewers_max = viewers_max
         self._ending = False
-        self.audience = Audience(
+        self.broadcaster = Broadcaster(
             board,
             book,
             clock=clock,
@@ -62,16 +62,16 @@ class Streams:
 
     def start(self) -> None:
         """Begin to tell the viewers what is new."""
-        self.audience.start()
+        self.broadcaster.start()
 
     def end(self) -> None:
         """Hand every viewer over: each is told to come back soon, when another worker will have it."""
         self._ending = True
-        self.audience.end()
+        self.broadcaster.end()
 
     async def gone(self) -> None:
         """Wait until every viewer is gone, a second or two at most."""
-        await self.audience.gone()
+        await self.broadcaster.wait_closed()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """One viewer: asked, checked, seated."""
@@ -89,12 +89,12 @@ class Streams:
             )
         if self._ending:
             return _handed_over()
-        if len(self.audience) >= self._viewers_max:
+        if len(self.broadcaster) >= self._viewers_max:
             response: web.StreamResponse = problem(503, "full", "Full", "too many viewers; try again soon")
             response.headers["Retry-After"] = "5"
             return response
         head = HEAD % format_datetime(self._clock().astimezone(UTC), usegmt=True).encode()
-        return _Seated(self.audience, slug, head)
+        return _Seated(self.broadcaster, slug, head)
 
 
 def _handed_over() -> web.Response:
@@ -115,9 +115,9 @@ class _Seated(web.StreamResponse):
     Kept, they would be most of what a viewer costs: a task, a request with its headers, a parser.
     """
 
-    def __init__(self, audience: Audience, slug: str | None, head: bytes) -> None:
+    def __init__(self, broadcaster: Broadcaster, slug: str | None, head: bytes) -> None:
         super().__init__()
-        self._audience = audience
+        self._broadcaster = broadcaster
         self._slug = slug
         self._first_bytes = head
 
@@ -129,7 +129,7 @@ class _Seated(web.StreamResponse):
             # For aiohttp the connection is lost now; what it does not know it does not close.
             connection.transport = None
             connection.connection_lost(None)
-            self._audience.join(transport, self._slug, self._first_bytes)
+            self._broadcaster.subscribe(transport, self._slug, self._first_bytes)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -14,12 +14,12 @@ from campaigns.schema.locks import INVARIANT_LOCK, try_lock
 from campaigns.schema.partitions import drop_partitions, make_partitions
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS, check
-from service.intake.writer import Commit
+from service.intake.writer import CommitReport
 from service.postgres.database import Database
 from service.runtime.keyring import Keyring
 from service.runtime.logs import describe_failure
 from service.runtime.settings import Settings
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("housekeeping")
 
@@ -44,7 +44,7 @@ class Housekeeping:
         keyring: Keyring,
         instruments: Instruments,
         clock: Callable[[], datetime],
-        count: Callable[[Commit], None],
+        count: Callable[[CommitReport], None],
     ) -> None:
         self._settings = settings
         self._database = database
@@ -64,7 +64,7 @@ class Housekeeping:
 
     async def stop(self) -> None:
         """End all loops."""
-        await end(*self._tasks)
+        await cancel_and_wait(*self._tasks)
 
     async def prepare(self, connection: asyncpg.Connection) -> None:
         """Everything today and the days ahead need: partitions and data keys."""
@@ -103,7 +103,7 @@ class Housekeeping:
         lines = await sweep(connection)
         if lines:
             log.info("joined_later", lines=len(lines))
-            self._count(Commit(time.perf_counter() - started, (), (), frozenset(), lines))
+            self._count(CommitReport(time.perf_counter() - started, (), (), frozenset(), lines))
 
     async def _watch_invariants(self) -> None:
         while True:

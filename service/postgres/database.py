@@ -8,7 +8,7 @@ from typing import cast
 import asyncpg
 
 from service.postgres.embedded.handle import EmbeddedHandle, connect_embedded
-from service.postgres.failover import Servers
+from service.postgres.failover import PrimaryConnector
 from service.runtime.settings import Settings
 
 DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -43,7 +43,7 @@ class Database:
 
     def __init__(self, dsn: str, description: str, settings: Settings, embedded: EmbeddedHandle | None) -> None:
         self.description = description
-        self.servers = Servers(dsn)
+        self.servers = PrimaryConnector(dsn)
         self._settings = settings
         self._embedded = embedded
         self._pool: asyncpg.Pool | None = None
@@ -84,12 +84,12 @@ class Database:
 
         Those of the pool lead where the lost one led: to a server that may hang, or be no primary any more.
         """
-        self.servers.doubt()
+        self.servers.suspect()
         if self._pool is not None:
             await self._pool.expire_connections()
         if self._embedded is not None:
             await self._embedded.ensure()
-            self.servers = Servers(self._embedded.dsn)
+            self.servers = PrimaryConnector(self._embedded.dsn)
 
     async def connect(self, application: str = "portal1400", *, may_take_long: bool = False) -> asyncpg.Connection:
         """A connection of one's own, durable at commit and limited in time unless it `may_take_long`.

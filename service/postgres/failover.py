@@ -23,14 +23,14 @@ MOVED_SECONDS = 5.0
 """As long as the holders of connections to a former server need at most to notice and to connect anew."""
 
 
-class Servers:
+class PrimaryConnector:
     """Connections to whichever server of a DSN takes writes now."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._servers = servers_of(dsn)
         self._last: Server | None = None
-        self._doubted: Server | None = None
+        self._suspected: Server | None = None
         self._moved_at = 0.0
         self._open: WeakKeyDictionary[asyncpg.Connection, Server] = WeakKeyDictionary()
 
@@ -46,14 +46,14 @@ class Servers:
         """Whether another server may take over."""
         return len(self._servers) > 1
 
-    def doubt(self) -> None:
+    def suspect(self) -> None:
         """After a lost connection or a commit that did not end: the last server is asked again, but after the others.
 
         It may answer and still be no primary any more: without its keeper it does not know, and no standby confirms.
         Soon after a move nobody is doubted: the connections lost then are those that led to the former server.
         """
         if time.monotonic() - self._moved_at > MOVED_SECONDS:
-            self._doubted = self._last
+            self._suspected = self._last
 
     async def connect(self, timeout: float, **options: Any) -> asyncpg.Connection:
         """A connection to the server that takes writes, within `timeout` seconds.
@@ -96,12 +96,12 @@ class Servers:
             for former, its_server in list(self._open.items()):
                 if its_server != server:
                     former.terminate()
-        self._last, self._doubted = server, None
+        self._last, self._suspected = server, None
         self._open[connection] = server
         return connection
 
     def _in_order(self) -> Iterator[Server]:
-        first, last = (None, self._doubted) if self._doubted is not None else (self._last, None)
+        first, last = (None, self._suspected) if self._suspected is not None else (self._last, None)
         if first is not None:
             yield first
         yield from (server for server in self._servers if server not in (first, last))
@@ -143,7 +143,7 @@ NOBODY_CONFIRMS = (
 )
 
 
-async def unconfirmed(servers: Servers, connection: asyncpg.Connection) -> str | None:
+async def unconfirmed(servers: PrimaryConnector, connection: asyncpg.Connection) -> str | None:
     """A sentence where a failover could lose what was acknowledged, else None."""
     if servers.are_several and not await connection.fetchval(SHOW_SYNCHRONOUS_STANDBYS):
         return NOBODY_CONFIRMS

@@ -7,7 +7,7 @@ MIDDLE_ROUNDS = 50
 OLD_ROUNDS = 100
 
 
-def calm() -> None:
+def tune_garbage_collection() -> None:
     """Collect seldom, and never look again at what was made before serving.
 
     With the default threshold of 700 objects the collector ran several times per commit and took about a third of

@@ -77,7 +77,7 @@ class Worker:
 
 
 @dataclass
-class Place:
+class WorkerPlace:
     """One of the N places: its internal socket, and whether somebody waits for its worker to be replaced."""
 
     index: int
@@ -110,7 +110,7 @@ class Supervisor:
         options: Sequence[str] = (),
     ) -> None:
         self._public = public
-        self._places = [Place(index, inside) for index, inside in enumerate(insides)]
+        self._places = [WorkerPlace(index, inside) for index, inside in enumerate(insides)]
         self._options = options
         self._end_seconds = shutdown_seconds + KILL_AFTER_SECONDS
         self._alive_read, self._alive_write = os.pipe()
@@ -148,7 +148,7 @@ class Supervisor:
                 raise error  # a bug of ours: the workers have drained, the traceback is for us
         return self._refused
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: WorkerPlace) -> None:
         """Have a worker in `place` for ever."""
         failures = 0
         if place.index > 0:
@@ -173,7 +173,7 @@ class Supervisor:
                 async with asyncio.timeout(pause):
                     await place.asked.wait()
 
-    async def _attend(self, place: Place, worker: Worker) -> Worker:
+    async def _attend(self, place: WorkerPlace, worker: Worker) -> Worker:
         """Replace `worker` whenever asked to; returns the one that ended by itself."""
         while True:
             await _first_of(worker.over, place.asked)
@@ -203,7 +203,7 @@ class Supervisor:
             else:
                 log.info("rolling_restart_done", workers=len(self._places))
 
-    async def _start(self, place: Place) -> Worker:
+    async def _start(self, place: WorkerPlace) -> Worker:
         """Start a worker in `place` and wait until it is ready or over."""
         read, write = os.pipe()
         given = {

@@ -5,7 +5,7 @@ import asyncio
 AGAIN_SECONDS = 0.5
 
 
-async def end(*tasks: "asyncio.Task[None] | None") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Task[None] | None") -> None:
     """Cancel `tasks` and wait until all have ended; what they raised is theirs.
 
     Once may not be enough: a connection that is closed in the middle of a cancelled exchange can raise an error of

@@ -72,20 +72,15 @@ def test_what_is_unallocated_only_rises_too() -> None:
     assert encode_unallocated(replace(NOTHING, as_of=None)).startswith(b'{"version":0,"as_of":null')
 
 
-async def test_viewers_are_woken_by_a_change_and_not_by_a_look() -> None:
+def test_who_follows_is_told_of_a_change_and_not_of_a_look() -> None:
     board = Board()
-    viewer, gone = board.join(), board.join()
-    board.leave(gone)
-    board.leave(gone)
-    assert board.viewers == 1
     board.post([TOTALS], NOTHING, 0.0)
-    assert viewer.wake.is_set()
-    assert not gone.wake.is_set()
-    viewer.wake.clear()
+    assert board.changed.is_set()
+    board.changed.clear()
     board.post([TOTALS], NOTHING, 0.0)
-    assert not viewer.wake.is_set()
-    board.wake_all()
-    assert viewer.wake.is_set()
+    assert not board.changed.is_set()
+    board.post([replace(TOTALS, version=4)], NOTHING, 0.0)
+    assert board.changed.is_set()
 
 
 def test_the_board_says_how_long_ago_it_saw_the_database() -> None:

@@ -20,7 +20,7 @@ import asyncpg
 import orjson
 import pytest
 
-from service.postgres.embedded.data_folder import Places, read_state
+from service.postgres.embedded.data_folder import DataFolder, read_state
 from service.postgres.embedded.handle import connect_embedded
 from tests.support.portal import BOOK, SECRET_KEY, message, signed
 
@@ -113,7 +113,7 @@ class Installation:
 
     def pids(self) -> dict[str, int]:
         """The processes a round may kill."""
-        state = read_state(Places(self.data_dir))
+        state = read_state(DataFolder(self.data_dir))
         assert state is not None
         assert self.process is not None
         return {"service": self.process.pid, "postgres": state.server_pid}
@@ -139,7 +139,7 @@ class Installation:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)
-        state = read_state(Places(self.data_dir))
+        state = read_state(DataFolder(self.data_dir))
         if state is not None and state.keeper_pid in self.living():
             os.kill(state.keeper_pid, signal.SIGTERM)
         deadline = time.monotonic() + 20

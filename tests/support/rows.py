@@ -12,7 +12,7 @@ import asyncpg
 
 from campaigns.gifts.messages import ChargeRow, MessageRow, RawRow, ReversalRow
 from service.intake.batch import Entry, Row
-from service.intake.writer import Commit, Writer
+from service.intake.writer import CommitReport, Writer
 from service.runtime.uuid7 import uuid7
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -70,7 +70,7 @@ class Driven:
     """A writer and what it told its observer."""
 
     writer: Writer
-    commits: list[Commit] = field(default_factory=list)
+    commits: list[CommitReport] = field(default_factory=list)
 
     async def store(self, entries: Sequence[Entry], timeout_seconds: float = 10.0) -> list[Any]:
         """Hand all entries over at once; the fates of each, or the exception it ended with."""

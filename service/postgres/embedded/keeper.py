@@ -34,8 +34,8 @@ from service.postgres.embedded.account import (
 from service.postgres.embedded.data_folder import (
     PORT,
     SUPERUSER,
+    DataFolder,
     EmbeddedServerFailed,
-    Places,
     State,
     open_lock,
     try_lock,
@@ -109,7 +109,7 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
 class Keeper:
     """Keeps one server running as long as it has users. `run` is its whole life."""
 
-    def __init__(self, places: Places, binaries: Path, version: str, description: str) -> None:
+    def __init__(self, places: DataFolder, binaries: Path, version: str, description: str) -> None:
         """`binaries` is the folder with `postgres` and `initdb`; version and description are passed on to users."""
         self.places, self.binaries = places, binaries
         self.version, self.description = version, description
@@ -354,7 +354,7 @@ def main() -> int:
     words = parser.parse_args()
     os.set_inheritable(words.lock, False)
     os.umask(0o077)
-    places = Places(Path(words.data))
+    places = DataFolder(Path(words.data))
     log = os.open(places.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     if os.fork():
         os._exit(0)  # the starter need not wait for us later: we are nobody's child

@@ -13,7 +13,7 @@ import pytest
 from campaigns.book.apply_file import ApplyRefused, PreparedGateway, book_from_file, load
 from campaigns.book.book import Book, Decision
 from campaigns.book.grammar import read
-from campaigns.book.store import UnknownBookVersion, load_book, record
+from campaigns.book.store import UnknownBookVersion, apply_changes, load_book
 
 HERE = Path(__file__).parent
 FILE = """[[organisation]]
@@ -74,7 +74,7 @@ async def apply(
     now: datetime = EARLY,
     gateways: Sequence[PreparedGateway] = (),
 ) -> list[str]:
-    return await record(connection, load(content.encode()), gateways, now=now)
+    return await apply_changes(connection, load(content.encode()), gateways, now=now)
 
 
 async def refusals(
@@ -94,7 +94,7 @@ def described(book: Book) -> list[object]:
 async def test_a_file_is_stored_as_it_reads(connection: asyncpg.Connection) -> None:
     file = load(HERE / "book.toml")
 
-    lines = await record(connection, file, [], now=EARLY)
+    lines = await apply_changes(connection, file, [], now=EARLY)
 
     stored, written = await load_book(connection), book_from_file(file)
     assert described(stored) == described(written)

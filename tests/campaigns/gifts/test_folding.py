@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from campaigns.gifts.folding import (
     CHARGE_CAUSE,
-    Facts,
     Folded,
+    GiftEvents,
     Line,
     Notice,
-    Taking,
+    StoredReversal,
     fold,
     owner_of,
     standing_of,
@@ -30,9 +30,9 @@ def notice(status: str, ref: str | None = "m-1", number: int = 0, amount: int | 
     return Notice(UUID(int=number), status, amount, ref)
 
 
-def facts(basis: Basis, charges: dict[str, list[Notice]], reversals: list[Taking]) -> Facts:
+def facts(basis: Basis, charges: dict[str, list[Notice]], reversals: list[StoredReversal]) -> GiftEvents:
     pledged = 0 if basis is Basis.UNCOUNTED else 100_000
-    return Facts(basis, "m-1", AT, pledged // 20_000, pledged, charges, reversals)
+    return GiftEvents(basis, "m-1", AT, pledged // 20_000, pledged, charges, reversals)
 
 
 @pytest.mark.parametrize("basis", Basis)
@@ -81,7 +81,7 @@ def test_a_charge_belongs_to_one_message(notices: list[Notice], matched: str | N
 
 takings = st.lists(
     st.builds(
-        Taking,
+        StoredReversal,
         id=st.uuids(),
         native_id=st.sampled_from([f"r-{number}" for number in range(9)]),
         amount_vnd=st.sampled_from((1, 30_000, 70_000, 100_000, 110_000)),
@@ -104,7 +104,7 @@ charges = st.dictionaries(st.sampled_from(("c-1", "c-2", "c-3")), st.lists(notic
 
 @given(st.sampled_from(list(Basis)), charges, takings, st.randoms(use_true_random=False))
 def test_the_same_events_make_the_same_gift_and_its_lines_sum_up_to_it(
-    basis: Basis, charges: dict[str, list[Notice]], reversals: list[Taking], chance: random.Random
+    basis: Basis, charges: dict[str, list[Notice]], reversals: list[StoredReversal], chance: random.Random
 ) -> None:
     folded = fold(facts(basis, charges, reversals))
     names = list(charges)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from campaigns.book.apply_file import ApplyRefused, PreparedGateway, load
-from campaigns.book.store import record
+from campaigns.book.store import apply_changes
 from gateways.callback import Callback
 from gateways.gateway import SignatureRejected
 from gateways.outcome import Outcome, Result
@@ -365,9 +365,9 @@ def test_every_protocol_can_be_prepared_and_loaded() -> None:
 async def test_accounts_come_back_from_the_database(connection: asyncpg.Connection) -> None:
     content = TABLE + 'path_secret = "way"\ncarriers = {vnp1 = "vinaphone"}\n'
     file = load(content.encode())
-    await record(connection, file, prepare(content), now=NOW)
+    await apply_changes(connection, file, prepare(content), now=NOW)
 
-    assert await record(connection, file, prepare(content), now=NOW) == []
+    assert await apply_changes(connection, file, prepare(content), now=NOW) == []
     (row,) = await load_account_rows(connection)
     assert (row.code, row.adapter, row.networks, row.enabled) == ("hub", "standard", ("127.0.0.0/8",), True)
     found = load_accounts([row], SEALER.unseal, {}).by_code["hub"]

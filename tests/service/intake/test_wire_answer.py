@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateways.outcome import Answer
-from service.intake.wire_answer import WholeAnswer, plain_response_of, response_of
+from service.intake.wire_answer import WireAnswer, plain_response_of, response_of
 
 ANSWERS = {
     "json": Answer(200, b'{"accepted":["m-1"]}', "application/json", (("x-portal1400-outcome", "accepted"),)),
@@ -49,4 +49,4 @@ async def test_an_answer_is_the_same_bytes_either_way(label: str, version: str, 
 
 def test_a_header_cannot_end_the_head_early() -> None:
     with pytest.raises(ValueError, match="control character"):
-        WholeAnswer(Answer(200, b"x", "text/plain", (("x-a", "b\r\nx-c: d"),)))
+        WireAnswer(Answer(200, b"x", "text/plain", (("x-a", "b\r\nx-c: d"),)))

@@ -17,7 +17,7 @@ import pytest
 
 from service.commands.apply import apply_file
 from service.commands.opening import opened
-from service.listeners.connection_limit import RESERVED_DESCRIPTORS, Doors
+from service.listeners.connection_limit import RESERVED_DESCRIPTORS, ConnectionLimit
 from service.runtime.settings import read_settings
 from tests.scenarios.test_killing import free_port
 from tests.service.live.test_stream import following
@@ -49,17 +49,17 @@ WHO_GOES = {
 
 @pytest.mark.parametrize(("maximum", "present", "goes"), WHO_GOES.values(), ids=WHO_GOES)
 def test_who_goes_when_the_house_is_full(maximum: int, present: list[tuple[bool, bool]], goes: int | str) -> None:
-    doors = Doors(maximum, lambda: 20)
+    connection_limit = ConnectionLimit(maximum, lambda: 20)
     new = Pretended(is_idle=True, is_carrier=False)
     known = [*(Pretended(is_idle=idle, is_carrier=carrier) for idle, carrier in present), new]
-    doors.enter(new, known, 6)
+    connection_limit.enter(new, known, 6)
     closed = [number for number, each in enumerate(known) if each.is_closed]
     assert closed == {"nobody": [], "the new one": [len(known) - 1]}.get(str(goes), [goes])
 
 
 def test_streams_leave_a_quarter_of_the_connections_to_others() -> None:
-    doors = Doors(1000, lambda: 0)
-    assert (doors.connections_max, doors.viewers_max) == (1000, 750)
+    connection_limit = ConnectionLimit(1000, lambda: 0)
+    assert (connection_limit.connections_max, connection_limit.viewers_max) == (1000, 750)
 
 
 async def test_carriers_come_in_while_viewers_and_idle_visitors_fill_the_house(
@@ -79,7 +79,7 @@ async def test_carriers_come_in_while_viewers_and_idle_visitors_fill_the_house(
                 assert await posted(carrier, portal.base, f"m-{number}") == 200
         for _, writer in visitors:
             writer.close()
-        assert len(portal.service.streams.audience) == 30, "those who follow are not sent away for others"
+        assert len(portal.service.streams.broadcaster) == 30, "those who follow are not sent away for others"
 
 
 async def silent_visitors(portal: Portal, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

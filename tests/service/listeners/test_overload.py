@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from service.listeners.overload import CALM_SECONDS, IDLE, LEVELS, LOOKS, Facts, Load, level_of
+from service.listeners.overload import CALM_SECONDS, IDLE, LEVELS, LOOKS, OverloadMonitor, Signals, level_of
 from service.listeners.shedding import SURFACES, surface_of
 from service.live.openapi import routes as openapi_routes
 from tests.service.live.test_stream import following
@@ -20,15 +20,15 @@ OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 FACTS = {
     "nothing": (IDLE, 0),
-    "a hiccup below every figure": (Facts(0.149, 0.24, 0.24), 0),
-    "a late loop": (Facts(0.15, 0.0, 0.0), 1),
-    "a later loop": (Facts(0.4, 0.0, 0.0), 2),
-    "a loop that stands": (Facts(3.0, 0.0, 0.0), 3),
-    "a quarter of the queue": (Facts(0.0, 0.25, 0.0), 1),
-    "half of the queue": (Facts(0.0, 0.5, 0.0), 2),
-    "most of the queue": (Facts(0.0, 0.75, 0.0), 3),
-    "events that wait": (Facts(0.0, 0.0, 0.5), 2),
-    "the worst figure counts": (Facts(0.15, 0.75, 0.25), 3),
+    "a hiccup below every figure": (Signals(0.149, 0.24, 0.24), 0),
+    "a late loop": (Signals(0.15, 0.0, 0.0), 1),
+    "a later loop": (Signals(0.4, 0.0, 0.0), 2),
+    "a loop that stands": (Signals(3.0, 0.0, 0.0), 3),
+    "a quarter of the queue": (Signals(0.0, 0.25, 0.0), 1),
+    "half of the queue": (Signals(0.0, 0.5, 0.0), 2),
+    "most of the queue": (Signals(0.0, 0.75, 0.0), 3),
+    "events that wait": (Signals(0.0, 0.0, 0.5), 2),
+    "the worst figure counts": (Signals(0.15, 0.75, 0.25), 3),
 }
 
 
@@ -40,36 +40,36 @@ async def portal(server: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
 
 
 @pytest.mark.parametrize(("facts", "level"), FACTS.values(), ids=FACTS)
-def test_each_figure_alone_is_enough(facts: Facts, level: int) -> None:
-    assert level_of(facts) == level
+def test_each_figure_alone_is_enough(signals: Signals, level: int) -> None:
+    assert level_of(signals) == level
 
 
-def weighing() -> tuple[Load, list[int]]:
+def weighing() -> tuple[OverloadMonitor, list[int]]:
     told: list[int] = []
-    return Load(lambda: (0.0, 0.0), told.append), told
+    return OverloadMonitor(lambda: (0.0, 0.0), told.append), told
 
 
 def test_one_hiccup_is_no_overload_and_several_in_a_row_are() -> None:
     load, told = weighing()
-    stands = Facts(2.0, 0.0, 0.0)
+    stands = Signals(2.0, 0.0, 0.0)
     for look in range(20):
-        load.weigh(stands if look % LOOKS == 0 else IDLE, look * 0.1)
+        load.update(stands if look % LOOKS == 0 else IDLE, look * 0.1)
     assert (load.level, told) == (0, [])
     for look in range(LOOKS):
-        load.weigh(stands, 3 + look)
+        load.update(stands, 3 + look)
     assert (load.level, told) == (3, [3])
 
 
 def test_it_falls_one_level_at_a_time_each_after_calm_seconds() -> None:
     load, told = weighing()
     for look in range(LOOKS):
-        load.weigh(Facts(0.0, 0.9, 0.0), look * 0.1)
+        load.update(Signals(0.0, 0.9, 0.0), look * 0.1)
     started = now = LOOKS * 0.1
     fell_at = []
     while load.level:
         before = load.level
         now += 0.1
-        load.weigh(IDLE, now)
+        load.update(IDLE, now)
         if load.level < before:
             fell_at.append(now - started)
     assert told == [3, 2, 1, 0]
@@ -78,9 +78,9 @@ def test_it_falls_one_level_at_a_time_each_after_calm_seconds() -> None:
 
 def test_it_does_not_flap_around_a_threshold() -> None:
     load, told = weighing()
-    above, below = Facts(0.16, 0.0, 0.0), Facts(0.10, 0.0, 0.0)
+    above, below = Signals(0.16, 0.0, 0.0), Signals(0.10, 0.0, 0.0)
     for look in range(600):
-        load.weigh(above if look % 10 < LOOKS else below, look * 0.1)
+        load.update(above if look % 10 < LOOKS else below, look * 0.1)
     assert told == [1]
 
 
@@ -196,8 +196,10 @@ def test_every_surface_is_some_address_and_every_address_some_surface() -> None:
 
 def test_the_documented_table_is_the_one_in_use() -> None:
     text = OPERATIONS.read_text(encoding="utf-8")
-    for level, facts in LEVELS.items():
-        row = f"| {level} | {facts.lag_seconds:.2f} s | {facts.queue_share:.0%} | {facts.oldest_seconds:.2f} s |"
+    for level, signals in LEVELS.items():
+        row = (
+            f"| {level} | {signals.lag_seconds:.2f} s | {signals.queue_share:.0%} | {signals.oldest_seconds:.2f} s |"
+        )
         assert row.replace("%", " %") in text, row
 
 

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from metrics.invariants import INVARIANTS, check
 from service.cli import main
 from service.live.high_water import MARGIN, OlderThanPublished
-from service.live.high_water_file import Mark, MarkFile, MarkUnusable
+from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
 from tests.support.away import locked
 from tests.support.databases import cloned_database
 from tests.support.portal import BOOK, SECRET_KEY, eventually, message, running
@@ -66,7 +66,7 @@ async def give(dsn: str, folder: Path, *ids: str) -> dict[str, int]:
 
 
 def remembered(folder: Path) -> dict[str, int]:
-    mark = MarkFile(folder).read()
+    mark = HighWaterFile(folder).read()
     assert mark is not None
     return dict(mark.campaigns) | {"": mark.unallocated}
 
@@ -254,21 +254,21 @@ def test_processes_that_share_the_folder_never_lower_or_lose_a_version(tmp_path:
         for number in range(WRITERS)
     ]
     assert [process.wait(timeout=60) for process in processes] == [0] * WRITERS
-    mark = MarkFile(tmp_path).read()
+    mark = HighWaterFile(tmp_path).read()
     own = {f"own-{number}": CHANGES - 1 for number in range(WRITERS)}
     highest = (CHANGES - 1) * 10 + WRITERS - 1
-    assert mark == Mark("one", own | {"common": highest}, WRITERS - 1)
+    assert mark == Versions("one", own | {"common": highest}, WRITERS - 1)
 
 
 async def test_a_folder_shared_by_services_of_two_databases_is_told(
     server: TestServer, database_dsn: str, tmp_path: Path
 ) -> None:
-    MarkFile(tmp_path).change(lambda _: None)
+    HighWaterFile(tmp_path).change(lambda _: None)
     async with cloned_database(server) as other, running(other, tmp_path):
-        MarkFile(tmp_path).change(lambda _: Mark("another", {"vnn": 7}, 0))
+        HighWaterFile(tmp_path).change(lambda _: Versions("another", {"vnn": 7}, 0))
         with capture_logs() as lines:
             async with running(database_dsn, tmp_path, accept_older_database=True) as portal:
-                MarkFile(tmp_path).change(lambda _: Mark("another", {"vnn": 7}, 0))
+                HighWaterFile(tmp_path).change(lambda _: Versions("another", {"vnn": 7}, 0))
                 await portal.post(message("a"))
 
                 async def is_shown() -> bool:
@@ -276,13 +276,13 @@ async def test_a_folder_shared_by_services_of_two_databases_is_told(
 
                 await eventually(is_shown)
     assert "data_dir_shared_with_another_database" in {line["event"] for line in lines}
-    assert MarkFile(tmp_path).read() == Mark("another", {"vnn": 7}, 0)
+    assert HighWaterFile(tmp_path).read() == Versions("another", {"vnn": 7}, 0)
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / f"published.json.{os.getpid()}.new").mkdir()
-    with pytest.raises(MarkUnusable, match="cannot be written"):
-        MarkFile(tmp_path).change(lambda _: Mark("one", {}, 0))
+    with pytest.raises(HighWaterFileUnusable, match="cannot be written"):
+        HighWaterFile(tmp_path).change(lambda _: Versions("one", {}, 0))
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def environ(database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_serve_says_why_it_does_not(environ: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    MarkFile(tmp_path).change(lambda _: Mark("another", {"vnn": 7}, 0))
+    HighWaterFile(tmp_path).change(lambda _: Versions("another", {"vnn": 7}, 0))
     assert main(["serve"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert "portal1400: campaign vnn: version 7 was published, the database has no such campaign" in said

