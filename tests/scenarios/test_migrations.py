@@ -112,8 +112,9 @@ def release_before(migration: Migration, folder: Path) -> Path:
             pytest.skip(f"no history here: git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout
 
-    name = f"campaigns/schema/migrations/{migration.name}"
-    added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", name).decode().strip()
+    # Wherever it lay then: the oldest commit that brought it.
+    commits = git("log", "--diff-filter=A", "--format=%H", "--", f":(glob)**/migrations/{migration.name}")
+    added = commits.decode().split()[-1] if commits.strip() else ""
     # Not committed yet: what is committed is the release before.
     tree = git("archive", "--format=tar", f"{added}~1" if added else "HEAD", "service", *PACKAGES)
     with tarfile.open(fileobj=BytesIO(tree)) as archive:

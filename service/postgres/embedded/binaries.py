@@ -55,8 +55,8 @@ def choose_binaries(preference: str, data_folder: Path) -> Binaries:
     if stored is not None:
         raise EmbeddedServerFailed(
             f"the data in {DataFolder(data_folder).data} was written by PostgreSQL {stored}, and only that "
-            f"version can read it; found for the preference {preference!r}: {found}. Nothing was changed. Install PostgreSQL "
-            f"{stored}, or move the data to a newer one with pg_dump or pg_upgrade, or choose another "
+            f"version can read it; found for the preference {preference!r}: {found}. Nothing was changed. Install "
+            f"PostgreSQL {stored}, or move the data to a newer one with pg_dump or pg_upgrade, or choose another "
             "PORTAL1400_DATA_DIR"
         )
     raise EmbeddedServerFailed(

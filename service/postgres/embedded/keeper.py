@@ -1,6 +1,6 @@
 """The keeper of the embedded PostgreSQL: a small process that starts, watches and stops one server.
 
-Started only by `service.embedded`, which hands over `keeper.lock` already locked. The lock ends with the keeper, so
+Started only by `handle`, which hands over `keeper.lock` already locked. The lock ends with the keeper, so
 "does a keeper live?" is a question to the kernel, never to a recorded pid. `users.lock` is held shared by every
 user; the keeper takes it exclusively to learn that nobody is left, and keeps it until PostgreSQL has stopped, so a
 newcomer can never meet a server that is about to go. `server.json` tells users how far the start is, where the

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 APPENDER = """
 import sys
 from pathlib import Path
-from service.spool_file import claim_own
+from service.intake.spool_file import claim_own
 file = claim_own(Path(sys.argv[1]), key_check=b"k" * 32, bytes_max=2**30)
 number = 0
 while True:

@@ -39,7 +39,7 @@ async def portal(server: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
         yield started
 
 
-@pytest.mark.parametrize(("facts", "level"), FACTS.values(), ids=FACTS)
+@pytest.mark.parametrize(("signals", "level"), FACTS.values(), ids=FACTS)
 def test_each_figure_alone_is_enough(signals: Signals, level: int) -> None:
     assert level_of(signals) == level
 

@@ -239,11 +239,11 @@ async def test_a_damaged_mark_is_refused(database_dsn: str, tmp_path: Path, cont
 CHANGE = """
 import sys
 from pathlib import Path
-from service.published import higher
-from service.published_file import Mark, MarkFile
-file, me = MarkFile(Path(sys.argv[1])), int(sys.argv[2])
+from service.live.high_water import higher
+from service.live.high_water_file import HighWaterFile, Versions
+file, me = HighWaterFile(Path(sys.argv[1])), int(sys.argv[2])
 for number in range(int(sys.argv[3])):
-    mine = Mark("one", {f"own-{me}": number, "common": number * 10 + me}, me)
+    mine = Versions("one", {f"own-{me}": number, "common": number * 10 + me}, me)
     assert file.change(lambda present: higher(present, mine)) is not None
 """
 

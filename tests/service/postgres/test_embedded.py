@@ -549,7 +549,7 @@ def python_for(run_as: Any) -> str:
     path = os.pathsep.join([str(ROOT), *site.getsitepackages()])
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         with contextlib.suppress(OSError):
-            command = [python, "-c", "import asyncpg.protocol, service.embedded"]
+            command = [python, "-c", "import asyncpg.protocol, service.postgres.embedded.handle"]
             options = {"capture_output": True, "cwd": "/", "env": {"PYTHONPATH": path}} | run_as
             if subprocess.run(command, check=False, **options).returncode == 0:
                 return python
