@@ -1,54 +1,51 @@
-"""The composition root: makes the parts of one worker, starts them in order, stops them in reverse."""
+"""The composition root: the parts of one worker, started in order and stopped in reverse."""
 
 import asyncio
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as distribution_version
 
-import asyncpg
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from campaigns.book.book import Book, Campaign
-from campaigns.book.store import load_book
-from campaigns.totals.rollups import Series, select_series
+from campaigns.book.book import Book
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.board import Board
 from metrics.instruments import Instruments
-from service.catalog.accounts import AccountRow, LoadedAccounts, load_account_rows, load_accounts
-from service.catalog.last_good import LastGood, keep_last_good, last_good_of
+from service.catalog.catalog import Catalog
+from service.catalog.last_good import LastGood
 from service.intake import callbacks
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.commit_metrics import CommitMetrics
-from service.intake.intake import Intake, Shelf
+from service.intake.intake import Intake
 from service.intake.quarantine import Quarantine
 from service.intake.replay import Replay
-from service.intake.spool import Spool
-from service.intake.spool_file import SpoolFile, claim_own
+from service.intake.row_builder import RowBuilder
+from service.intake.spool import SpoolFolder
 from service.intake.writer import CommitReport, Writer
 from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.listener import Listener
 from service.listeners.middleware import errors_as_problems, name_no_software
 from service.listeners.overload import OverloadMonitor
 from service.listeners.shedding import SURFACES, shedding
-from service.live import openapi
-from service.live import totals_api as api
+from service.live import openapi, totals_api
 from service.live.feed import Feed
 from service.live.high_water import HighWaterMark
-from service.live.series import SeriesCache
+from service.live.series import SeriesCache, published_versions, selecting
 from service.live.stream import Streams
 from service.live.stream import routes as stream_routes
-from service.operations import health as internal
+from service.operations import health
 from service.operations.housekeeping import Housekeeping
 from service.pages import pages
-from service.postgres.database import CONNECT_SECONDS, DATABASE_ERRORS, Database, DatabaseRefused, is_away
+from service.postgres.data_keys import DataKeys
+from service.postgres.database import CONNECT_SECONDS, Database, DatabaseRefused
 from service.runtime.keyring import Keyring
 from service.runtime.logs import describe_failure
 from service.runtime.settings import Settings
@@ -57,7 +54,6 @@ from service.runtime.tasks import cancel_and_wait
 log = structlog.get_logger("service")
 
 Clock = Callable[[], datetime]
-NO_ACCOUNTS = LoadedAccounts({}, ())
 TRIAL_SECONDS = 5.0
 """While the database does not commit, one callback in this many seconds tries whether it does again."""
 REJOIN_SECONDS = 1.0
@@ -87,7 +83,10 @@ class Service:
         environ: Mapping[str, str] | None = None,
         accept_older_database: bool = False,
     ) -> None:
-        """`copy` is what to start from with the database away; `prepare` makes the database ready once it is back."""
+        """`copy` is what to start from with the database away; `prepare` makes the database ready once it is back.
+
+        Raises SpoolRefused.
+        """
         self.settings = settings
         self.database = database
         self.keyring = keyring
@@ -95,10 +94,7 @@ class Service:
         self._kind = kind
         self._copy = copy
         self._prepare = prepare
-        self._joining: asyncio.Task[None] | None = None
-        self._environ = os.environ if environ is None else environ
         self._accept_older_database = accept_older_database
-        self.board = Board()
         self.instruments = Instruments(
             CollectorRegistry(),
             version=distribution_version("portal1400"),
@@ -106,86 +102,122 @@ class Service:
             outcomes=[outcome.value for outcome in Outcome],
         )
         self.instruments.know_surfaces(surface.name for surface in SURFACES)
-        self.counting = CommitMetrics(self.instruments, lambda: self.intake.shelf)
+        known = os.environ if environ is None else environ
+        self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
+        self._make_intake()
+        self._make_live()
+        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self.commits.count)
+        self._joining: asyncio.Task[None] | None = None
+        self._listeners: list[Listener] = []
+        self._is_started = False
+        self._until = 0.0
+        self._drain_seconds = 0.0
+        self._running = AsyncExitStack()
+
+    def _make_intake(self) -> None:
+        settings, database, instruments = self.settings, self.database, self.instruments
+        keyring = self.keyring
+        self.commits = CommitMetrics(instruments, self.catalog)
         self.writer = Writer(
             lambda: database.connect("portal1400 writer"),
             writers=settings.writers,
             batch_events_max=settings.batch_events_max,
             queue_events_max=settings.queue_events_max,
             observe=self._observe,
+            lost=database.ensure,
         )
-        self.writer.on_connection_lost = database.ensure
-        self.quarantine = Quarantine(database, keyring, self.instruments, settings.quarantine_per_account_max)
+        self.load = OverloadMonitor(lambda: self.writer.pressure, instruments.load_level.set)
         self.circuit = CircuitBreaker(TRIAL_SECONDS)
+        self.data_keys = DataKeys(database, keyring)
+        rows = RowBuilder(self.catalog, keyring, self.data_keys)
+        self.quarantine = Quarantine(database, self.data_keys, instruments, settings.quarantine_per_account_max)
         self.replay = Replay(
-            self._spool(self._claim_spool()),
-            folder=settings.data_dir / "spool",
-            make_spool=self._spool,
-            bytes_max=settings.spool_bytes_max,
+            SpoolFolder(
+                settings.data_dir / "spool",
+                keyring,
+                bytes_max=settings.spool_bytes_max,
+                age_seconds_max=settings.spool_age_max_hours * 3600,
+                clock=self.clock,
+            ),
+            catalog=self.catalog,
+            rows=rows,
             writer=self.writer,
             wait_seconds=settings.queue_wait_seconds,
-            book=lambda: self.intake.shelf.book,
-            accounts=lambda: self.intake.shelf.accounts,
-            keyring=keyring,
+            digest_key=keyring.digest_key,
             quarantine=self.quarantine,
             circuit=self.circuit,
         )
-        self.instruments.spool_records.set_function(lambda: self.replay.records)
-        self.instruments.spool_oldest_seconds.set_function(lambda: self.replay.oldest_seconds)
-        self.instruments.spool_writable.set_function(lambda: self.replay.own.refusal is None)
+        instruments.spool_records.set_function(lambda: self.replay.records)
+        instruments.spool_oldest_seconds.set_function(lambda: self.replay.oldest_seconds)
+        instruments.spool_writable.set_function(lambda: self.replay.own.refusal is None)
         self.intake = Intake(
-            shelf=Shelf(Book(0, ()), NO_ACCOUNTS),
+            catalog=self.catalog,
+            rows=rows,
             writer=self.writer,
-            keyring=keyring,
+            digest_key=keyring.digest_key,
             quarantine=self.quarantine,
             replay=self.replay,
             circuit=self.circuit,
-            instruments=self.instruments,
+            instruments=instruments,
             queue_wait_seconds=settings.queue_wait_seconds,
             account_callbacks_max=settings.account_callbacks_max,
             account_events_max=settings.account_events_max,
         )
+
+    def _make_live(self) -> None:
+        settings, database = self.settings, self.database
+        self.board = Board()
         self.high_water = HighWaterMark(settings.data_dir, self.instruments)
         self.feed = Feed(
             connect=lambda: database.connect("portal1400 feed"),
             ensure=database.ensure,
             board=self.board,
             instruments=self.instruments,
-            reload=self.reload,
+            reload=self.catalog.load,
             inspect=self.high_water.inspect,
         )
-        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self.counting.count)
+        self.series = SeriesCache(selecting(database), published_versions(self.catalog, self.board))
         self.connection_limit = ConnectionLimit(settings.connections_max, lambda: len(self.streams.broadcaster))
         self.streams = Streams(
             self.board,
-            lambda: self.intake.shelf.book,
+            lambda: self.catalog.book,
             self.instruments,
-            clock=clock,
+            clock=self.clock,
             viewers_max=min(settings.stream_viewers_max, self.connection_limit.viewers_max),
             write_seconds=settings.stream_write_seconds,
             level=lambda: self.load.level,
         )
-        self.load = OverloadMonitor(lambda: self.writer.pressure, self.instruments.load_level.set)
-        self.series = SeriesCache(self._select_series, self._published_version)
-        self._listeners: list[Listener] = []
-        self._is_started = False
-        self._is_stopped = False
 
     async def start(self, public: socket.socket, inside: socket.socket) -> None:
         """Read the book, make today's partitions and keys, then listen. Raises what the database refuses.
 
-        With a `copy` the database is away: then that is read, and the database joined when it is back.
+        With a `copy` the database is away: then that is read, and the database joined when it is back. What was
+        started before something failed is stopped.
         """
-        if self._copy is None:
-            await self._join()
-        else:
-            self._take_over(self._copy.book, list(self._copy.accounts))
-            self._joining = asyncio.create_task(self._join_later(), name="join")
-        self.replay.start()
-        self.connection_limit.watch(asyncio.get_running_loop())
-        if self.settings.shed_under_load:
-            self.load.start()
-        self.streams.start()
+        async with AsyncExitStack() as started:
+            # In the order in which they are stopped last: what feeds a part ends before it.
+            for part in (self.data_keys, self.quarantine, self.high_water, self.feed, self.housekeeping, self.replay):
+                started.push_async_callback(part.stop)
+            started.push_async_callback(self._stop_writer)
+            started.push_async_callback(self._stop_joining)
+            if self._copy is None:
+                await self._join()
+            else:
+                self.catalog.take_over(self._copy)
+                self._joining = asyncio.create_task(self._join_later(), name="join")
+            self.replay.start()
+            self.connection_limit.watch(asyncio.get_running_loop())
+            started.push_async_callback(self.load.stop)
+            if self.settings.shed_under_load:
+                self.load.start()
+            started.push_async_callback(self.streams.stop)
+            self.streams.start()
+            started.push_async_callback(self._stop_listening)
+            await self._listen(public, inside)
+            self._running = started.pop_all()
+        self._is_started = True
+
+    async def _listen(self, public: socket.socket, inside: socket.socket) -> None:
         carriers = callbacks.handler(
             self.intake,
             clock=self.clock,
@@ -193,27 +225,23 @@ class Service:
             body_read_seconds=self.settings.body_read_seconds,
         )
         made = partial(Listener, head_read_seconds=self.settings.head_read_seconds)
-        for listener, bound in (
-            (
-                made(
-                    self._public_app(),
-                    idle_seconds=self.settings.idle_connection_seconds,
-                    direct=(callbacks.PREFIX, carriers),
-                    connection_limit=self.connection_limit,
-                ),
-                public,
+        self._listeners = [
+            made(
+                self._public_app(),
+                idle_seconds=self.settings.idle_connection_seconds,
+                direct=(callbacks.PREFIX, carriers),
+                connection_limit=self.connection_limit,
             ),
-            (made(self._internal_app()), inside),
-        ):
+            made(self._internal_app()),
+        ]
+        for listener, bound in zip(self._listeners, (public, inside), strict=True):
             await listener.listen(bound)
-            self._listeners.append(listener)
-        self._is_started = True
 
     async def _join(self) -> None:
         await self.database.open_pool()
         async with self.database.borrow() as connection:
             await self.high_water.open(connection, accept_older=self._accept_older_database)
-            await self.reload(connection)
+            await self.catalog.load(connection)
             await self.housekeeping.prepare(connection)
             await self.feed.read(connection)
         self.writer.start()
@@ -242,126 +270,56 @@ class Service:
         A connection that is kept open has `drain_seconds` for its next request; all of it has `shutdown_seconds`.
         A second time: nothing.
         """
-        if self._is_stopped:
-            return
-        self._is_stopped = True
-        until = time.monotonic() + self.settings.shutdown_seconds
+        self._until = time.monotonic() + self.settings.shutdown_seconds
+        self._drain_seconds = drain_seconds
+        await self._running.aclose()
+
+    async def _stop_listening(self) -> None:
         for listener in self._listeners:
             await listener.stop_accepting()
         self.streams.end()
         # The public one first: meanwhile metrics and probes answer over the connections they have.
-        for listener, seconds in zip(self._listeners, (drain_seconds, 0.0), strict=False):
+        for listener, seconds in zip(self._listeners, (self._drain_seconds, 0.0), strict=False):
             with suppress(Exception):
-                await listener.drain(seconds, until)
-        await self.streams.gone()
-        await self.load.stop()
+                await listener.drain(seconds, self._until)
+
+    async def _stop_writer(self) -> None:
+        await self.writer.stop(max(WRITER_SECONDS_MIN, self._until - time.monotonic()))
+
+    async def _stop_joining(self) -> None:
         await cancel_and_wait(self._joining)
-        await self.quarantine.finish()
-        await self.writer.stop(max(WRITER_SECONDS_MIN, until - time.monotonic()))
-        await self.replay.stop()
-        await self.housekeeping.stop()
-        await self.feed.stop()
-        await self.high_water.stop()
 
-    async def reload(self, connection: asyncpg.Connection) -> int:
-        """Take over the newest book and accounts; returns the book's version."""
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            book = await load_book(connection)
-            rows = await load_account_rows(connection)
-        self._take_over(book, rows)
-        copy = last_good_of(self._kind, book, rows)
-        try:
-            await asyncio.to_thread(keep_last_good, self.settings.data_dir, self.keyring.local, copy)
-        except OSError as error:
-            log.warning("last_good_copy_not_kept", reason=error.strerror)
-        return book.version
-
-    def _take_over(self, book: Book, rows: list[AccountRow]) -> None:
-        accounts = load_accounts(rows, self.keyring.settings.unseal, self._environ)
-        self.instruments.know_accounts(accounts.by_code)
-        self.instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
-        self.intake.shelf = Shelf(book, accounts)
-        for problem in accounts.problems:
-            log.warning("account_not_usable", reason=problem)
-        log.info("book_loaded", version=book.version, campaigns=len(book.campaigns), accounts=len(accounts.by_code))
-
-    def _claim_spool(self) -> SpoolFile:
-        return claim_own(
-            self.settings.data_dir / "spool",
-            key_check=self.keyring.key_check,
-            bytes_max=self.settings.spool_bytes_max,
-        )
-
-    def _spool(self, file: SpoolFile) -> Spool:
-        return Spool(
-            file,
-            self.keyring.local,
-            bytes_max=self.settings.spool_bytes_max,
-            age_seconds_max=self.settings.spool_age_max_hours * 3600,
-            clock=self.clock,
-        )
-
-    def health(self) -> internal.Health:
+    def health(self) -> health.Health:
         """What the probes tell."""
-        degraded = []
-        if self.writer.connected == 0:
-            degraded.append("no writer is connected to the database")
-        if not self.feed.is_connected:
-            degraded.append("totals are not being read from the database")
-        if self.circuit.is_open:
-            degraded.append("the database does not commit in time; callbacks go into the spool")
-        if self.replay.records:
-            seconds = round(self.replay.oldest_seconds)
-            degraded.append(f"{self.replay.records} callbacks wait in the spool, the oldest for {seconds} s")
-        refusal = self.replay.own.refusal
-        if refusal is not None:
-            degraded.append(refusal)
+        degraded = [each for part in (self.writer, self.feed, self.replay) for each in part.troubles()]
         commits = self.writer.connected > 0 and not self.circuit.is_open
-        return internal.Health(self._is_started, commits or refusal is None, tuple(degraded))
+        return health.Health(self._is_started, commits or self.replay.own.refusal is None, tuple(degraded))
 
     def _observe(self, commit: CommitReport) -> None:
         self.load.see_commit()
         if commit.seconds < self.settings.queue_wait_seconds:
             # The database does commit: what made a callback wait too long was the queue before it.
             self.circuit.close()
-        self.counting.see(commit)
-
-    async def _select_series(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
-        try:
-            async with self.database.borrow(2) as connection:
-                return await select_series(connection, campaign_id, bucket, since, until, api.POINTS_MAX)
-        except DATABASE_ERRORS as error:
-            if not is_away(error):
-                raise
-            raise api.DatabaseAway from None
-
-    def _published_version(self, campaign_id: int) -> int:
-        campaign = self.intake.shelf.book.by_id.get(campaign_id)
-        snapshot = self.board.get(campaign.slug) if campaign else None
-        return snapshot.totals.version if snapshot else 0
-
-    async def _last_hour(self, campaign: Campaign) -> Series:
-        until = self.clock().replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return await self.series.get(campaign.id, "minute", until - timedelta(hours=1), until)
+        self.commits.see(commit)
 
     def _public_app(self) -> web.Application:
         def book() -> Book:
-            return self.intake.shelf.book
+            return self.catalog.book
 
         app = web.Application(
             middlewares=[shedding(lambda: self.load.level, self.instruments.count_shed), errors_as_problems],
             client_max_size=0,
         )
         app.on_response_prepare.append(name_no_software)
-        app.add_routes(api.routes(self.board, book, self.series.get, self.clock))
+        app.add_routes(totals_api.routes(self.board, book, self.series.get, self.clock))
         app.add_routes(stream_routes(self.streams))
         app.add_routes(openapi.routes(self.settings.public_url))
-        app.add_routes(pages.routes(self.board, book, self._last_hour, self.clock))
+        app.add_routes(pages.routes(self.board, book, self.series.last_hour, self.clock))
         return app
 
     def _internal_app(self) -> web.Application:
         app = web.Application(middlewares=[errors_as_problems])
-        app.add_routes(internal.routes(self.instruments.registry, self.health))
+        app.add_routes(health.routes(self.instruments.registry, self.health))
         return app
 
 

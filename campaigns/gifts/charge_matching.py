@@ -13,8 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
+from campaigns.gifts.event_rows import Key
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow
-from campaigns.gifts.messages import Key
 
 APART_MAX = timedelta(minutes=10)
 """How far a charge may lie from its message."""

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
+from campaigns.gifts.event_rows import Key
 from campaigns.gifts.folding import Notice, StoredReversal, owner_of
-from campaigns.gifts.messages import Key
 
 ChargeKey = tuple[int, str]
 """Account id and charge id."""

@@ -13,9 +13,9 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.gifts.charge_matching import forget_people, match_charges
+from campaigns.gifts.event_rows import ChargeRow, Key, ReversalRow, columns
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_notices
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
-from campaigns.gifts.messages import ChargeRow, Key, ReversalRow, columns
 from campaigns.gifts.projection import MoneyLine, project
 
 RECORD_CHARGES = """

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from campaigns.gifts.event_rows import Key, columns
 from campaigns.gifts.events import Charges, GiftRow, LineSum, select_lines, select_reversals
 from campaigns.gifts.folding import Folded, GiftEvents, Line, Notice, fold
 from campaigns.gifts.gift import Basis, GiftState
-from campaigns.gifts.messages import Key, columns
 
 MESSAGE_CAUSE = "message"
 """The cause of the line that a message writes whose account charges on message."""

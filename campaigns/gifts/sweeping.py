@@ -7,8 +7,9 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.gifts.charge_matching import find_matches, match_charges
+from campaigns.gifts.event_rows import Key
 from campaigns.gifts.joining import Arrivals, join
-from campaigns.gifts.messages import Key, lock_accounts
+from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine
 from campaigns.schema.locks import SWEEP_LOCK
 from campaigns.totals.announce import announce

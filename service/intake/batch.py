@@ -1,80 +1,19 @@
 """A batch of callbacks in one transaction: stored, joined, told apart, announced. Called by the writer alone."""
 
-import asyncio
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
-from enum import StrEnum
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple, cast
 from uuid import UUID
 
 import asyncpg
 
+from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow, RawRow, ReversalRow, StoredEvent
+from campaigns.gifts.evidence import ConflictRow, record_conflicts, record_raws
 from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
-from campaigns.gifts.messages import (
-    ChargeRow,
-    ConflictRow,
-    Key,
-    MessageRow,
-    RawRow,
-    ReversalRow,
-    StoredEvent,
-    await_standbys,
-    lock_accounts,
-    record_conflicts,
-    record_messages,
-    record_raws,
-    select_stored,
-)
+from campaigns.gifts.messages import await_standbys, lock_accounts, record_messages, select_stored
 from campaigns.gifts.projection import MoneyLine
 from campaigns.totals.announce import announce
-
-
-class Fate(StrEnum):
-    """What became of one event."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-
-
-@dataclass(frozen=True, slots=True)
-class EventResult:
-    """The fate of one event, and the answer stored with its first arrival, if any."""
-
-    fate: Fate
-    answer: bytes | None = None
-
-
-NEW = EventResult(Fate.NEW)
-"""How nearly every event ends: made once."""
-
-Row = MessageRow | ChargeRow | ReversalRow
-KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One callback that waits: its storable events, its raw form, and who wants to know.
-
-    `conflict_sealed` seals the callback for a conflict row; made only when one is found. `awaits_report`: the
-    account's `charging` is on_report, its messages count when their charge is reported.
-    """
-
-    rows: Sequence[Row]
-    raw: RawRow
-    received_at: datetime
-    day: date
-    conflict_sealed: Callable[[str, Row], bytes]
-    awaits_report: bool
-    done: "asyncio.Future[list[EventResult]]" = field(init=False)
-    queued_at: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.done = asyncio.get_running_loop().create_future()
-        self.queued_at = time.monotonic()
+from service.intake.entry import KIND, NEW, Entry, EventResult, Fate, Row
 
 
 class BatchChanges(NamedTuple):
@@ -190,7 +129,7 @@ def _conflict(entry: Entry, row: Row) -> ConflictRow:
     kind = KIND[type(row)]
     return ConflictRow(
         row.account_id, kind, row.native_id, row.digest, entry.received_at, entry.raw.id,
-        entry.conflict_sealed(kind, row), entry.day,
+        entry.seal_conflict(kind, row), entry.day,
     )  # fmt: skip
 
 

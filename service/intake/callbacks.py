@@ -70,8 +70,8 @@ def handler(
             return _finished(
                 problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
             )
-        adapter, code = address.adapter, address.code
-        gateway = intake.gateway(adapter, code)
+        party = intake.resolve(address.adapter, address.code)
+        gateway = party.gateway
         if request.method not in gateway.methods:
             return _method_not_allowed(gateway.methods)
 
@@ -88,7 +88,7 @@ def handler(
             )
 
         if len(query) > gateway.query_bytes_max:
-            return plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+            return plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
         try:
             if request.content.is_eof():
                 # The body came with the head, as nearly all do.
@@ -98,15 +98,15 @@ def handler(
                 async with asyncio.timeout(body_read_seconds):
                     body = await _read(request, gateway.body_bytes_max)
         except TooLarge:
-            response = plain_response_of(intake.refuse(adapter, code, callback(b""), Outcome.TOO_LARGE))
+            response = plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
             response.force_close()
             return response
         except TimeoutError:
-            intake.lament(adapter, code, "the body did not arrive in time")
+            intake.log_incomplete(party, "the body did not arrive in time")
             response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
             response.force_close()
             return response
-        return response_of(request, await intake.take(adapter, code, callback(body)))
+        return response_of(request, await intake.take(party, callback(body)))
 
     return take
 

@@ -1,20 +1,19 @@
 """What a commit adds to the counters: messages that count, money by campaign and carrier, conflicts."""
 
 from collections import Counter
-from collections.abc import Callable
 
 from campaigns.gifts.folding import CHARGE_CAUSE
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
-from service.intake.intake import Shelf
+from service.catalog.catalog import Catalog
 from service.intake.writer import CommitReport
 
 
 class CommitMetrics:
-    """Tells the instruments of each commit. `shelf` knows the names of campaigns and accounts."""
+    """Counts each commit. The catalog knows the names of campaigns and accounts."""
 
-    def __init__(self, instruments: Instruments, shelf: Callable[[], Shelf]) -> None:
+    def __init__(self, instruments: Instruments, catalog: Catalog) -> None:
         self._instruments = instruments
-        self._shelf = shelf
+        self._catalog = catalog
 
     def see(self, commit: CommitReport) -> None:
         """A group commit of a writer."""
@@ -25,7 +24,7 @@ class CommitMetrics:
 
     def count(self, commit: CommitReport) -> None:
         """What was committed, by whomever. A message that counts on report is counted with its charge."""
-        instruments, shelf = self._instruments, self._shelf()
+        instruments, catalog = self._instruments, self._catalog
         counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
         for message in commit.messages:
@@ -45,11 +44,10 @@ class CommitMetrics:
         for (carrier, reading), count in uncounted.items():
             instruments.uncounted.labels(carrier, reading).inc(count)
         for (campaign_id, carrier), (messages, units, vnd) in counted.items():
-            campaign = shelf.book.by_id.get(campaign_id)
+            campaign = catalog.book.by_id.get(campaign_id)
             if campaign is not None:
                 instruments.messages.labels(campaign.slug, carrier).inc(messages)
                 instruments.units.labels(campaign.slug, carrier).inc(units)
                 instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
-        accounts = {account.id: account.code for account in shelf.accounts.by_code.values()}
         for account_id in commit.conflicts:
-            instruments.conflicts.labels(accounts.get(account_id, UNKNOWN_ACCOUNT)).inc()
+            instruments.conflicts.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT)).inc()

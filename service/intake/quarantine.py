@@ -1,22 +1,21 @@
 """Callbacks kept whole for a person: malformed ones, and unauthenticated ones from a listed network."""
 
 import asyncio
-from collections.abc import Coroutine
-from datetime import UTC, date
+from datetime import UTC
 from enum import Enum
-from typing import Any, TypeVar
 
 import structlog
 
-from campaigns.gifts import messages as store
+from campaigns.gifts import evidence
 from gateways.callback import Callback
 from gateways.outcome import Outcome
 from metrics.instruments import Instruments
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback
+from service.postgres.data_keys import DataKeys
 from service.postgres.database import DATABASE_ERRORS, Database, is_away
-from service.runtime.keyring import Keyring, Sealer
 from service.runtime.logs import describe_failure
+from service.runtime.tasks import Unhurried
 from service.runtime.uuid7 import uuid7
 
 log = structlog.get_logger("quarantine")
@@ -25,10 +24,8 @@ REASON_CHARACTERS_MAX = 300
 WAIT_SECONDS = 2.0
 """A sender waits no longer for the database than this; what it then does is finished behind the answer's back."""
 
-BEHIND_MAX = 64
+BACKGROUND_MAX = 64
 """Callbacks that may wait to be kept behind their answers, 1 MiB each at most."""
-
-Done = TypeVar("Done")
 
 
 class Kept(Enum):
@@ -42,17 +39,13 @@ class Kept(Enum):
 class Quarantine:
     """Seals and stores callbacks that could not become gifts, within bounds per account and day."""
 
-    def __init__(self, database: Database, keyring: Keyring, instruments: Instruments, kept_max: int) -> None:
+    def __init__(self, database: Database, data_keys: DataKeys, instruments: Instruments, kept_max: int) -> None:
         self._database = database
-        self._keyring = keyring
+        self._data_keys = data_keys
         self._instruments = instruments
         self._kept_max = kept_max
-        self._unfinished: set[asyncio.Task[Any]] = set()
+        self._keeping = Unhurried(WAIT_SECONDS)
         self._turn = asyncio.Lock()
-
-    async def open_day(self, day: date) -> Sealer | None:
-        """The data key of `day`, or None while the database is away."""
-        return await self._in_time(self._open_day(day), None)
 
     async def keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
         """Keep `callback`, unless there are too many or the database is away. `reason` holds no value that was sent.
@@ -60,61 +53,36 @@ class Quarantine:
         The bound is there so that nobody can fill the disk. Beyond it an unauthenticated callback is let go, as a
         stranger's would be; a verified one is not kept either, and its sender must hear "later".
         """
-        return await self._in_time(self._keep(account, callback, outcome, reason), Kept.AWAY)
+        return await self._keeping.wait(self._keep(account, callback, outcome, reason), Kept.AWAY)
 
-    def keep_behind(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> None:
+    def keep_in_background(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> None:
         """Keep `callback` while its sender is answered: the answer's time then does not tell that it was kept.
 
         For callbacks whose answer does not depend on it. Of a flood some are let go.
         """
-        if len(self._unfinished) >= BEHIND_MAX:
+        if len(self._keeping) >= BACKGROUND_MAX:
             log.warning("quarantine_busy", account=account.code, outcome=outcome.value)
             return
-        task = asyncio.create_task(self._keep_in_turn(account, callback, outcome, reason))
-        self._unfinished.add(task)
-        task.add_done_callback(self._end)
+        self._keeping.begin(self._keep_in_turn(account, callback, outcome, reason)).add_done_callback(_log_failure)
 
     async def _keep_in_turn(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
         # One after another: at once they would each count the same rows, and go beyond the bound together.
         async with self._turn:
             return await self._keep(account, callback, outcome, reason)
 
-    def _end(self, task: asyncio.Task[Kept]) -> None:
-        self._unfinished.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("quarantine_failed", **describe_failure(error))
-
-    async def finish(self) -> None:
+    async def stop(self) -> None:
         """Wait a little for what is still being kept."""
-        if self._unfinished:
-            await asyncio.wait(self._unfinished, timeout=WAIT_SECONDS)
-
-    async def _in_time(self, work: Coroutine[Any, Any, Done], otherwise: Done) -> Done:
-        # A frozen server holds a query for long, and one that is cancelled would cost its connection.
-        task = asyncio.create_task(work)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-        done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
-        return task.result() if done else otherwise
-
-    async def _open_day(self, day: date) -> Sealer | None:
-        try:
-            async with self._database.borrow(1) as connection:
-                return await self._keyring.open_day(connection, day)
-        except DATABASE_ERRORS as error:
-            if not is_away(error):
-                raise
-            return None
+        await self._keeping.finish()
 
     async def _keep(self, account: LoadedAccount, callback: Callback, outcome: Outcome, reason: str) -> Kept:
         day = callback.received_at.astimezone(UTC).date()
-        sealer = self._keyring.day(day) or await self._open_day(day)
+        sealer = await self._data_keys.of(day)
         if sealer is None:
             return Kept.AWAY
         row_id = uuid7(callback.received_at)
         try:
             async with self._database.borrow(1) as connection:
-                kept = await store.quarantine(
+                kept = await evidence.quarantine(
                     connection,
                     id=row_id,
                     received_at=callback.received_at,
@@ -137,3 +105,8 @@ class Quarantine:
         else:
             log.warning("quarantine_full", account=account.code, outcome=outcome.value)
         return Kept.YES if kept else Kept.FULL
+
+
+def _log_failure(task: asyncio.Task[Kept]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("quarantine_failed", **describe_failure(error))

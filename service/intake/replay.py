@@ -7,26 +7,23 @@ duplicate, a conflict, or a case for a person in quarantine.
 
 import asyncio
 import time
-from collections.abc import Callable
-from datetime import UTC
-from pathlib import Path
+from collections.abc import Iterable
 
 import structlog
 
-from campaigns.book.book import Book
 from gateways.gateway import MalformedCallback
 from gateways.outcome import Outcome
-from service.catalog.accounts import LoadedAccount, LoadedAccounts
-from service.intake.batch import Entry
+from service.catalog.accounts import LoadedAccount
+from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.quarantine import Kept, Quarantine
-from service.intake.row_builder import Desk
-from service.intake.spool import Spool, Spooled
-from service.intake.spool_file import SpoolFile, Stored, claim_left
+from service.intake.row_builder import NoDataKey, RowBuilder
+from service.intake.spool import Spool, Spooled, SpoolFolder
+from service.intake.spool_file import Stored
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
-from service.runtime.keyring import Keyring, SealBroken
+from service.runtime.keyring import SealBroken
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("replay")
 
@@ -51,35 +48,31 @@ class Replay:
 
     def __init__(
         self,
-        own: Spool,
+        spools: SpoolFolder,
         *,
-        folder: Path,
-        make_spool: Callable[[SpoolFile], Spool],
-        bytes_max: int,
+        catalog: Catalog,
+        rows: RowBuilder,
         writer: Writer,
         wait_seconds: float,
-        book: Callable[[], Book],
-        accounts: Callable[[], LoadedAccounts],
-        keyring: Keyring,
+        digest_key: bytes,
         quarantine: Quarantine,
         circuit: CircuitBreaker,
     ) -> None:
-        self.own = own
-        self._folder = folder
-        self._make_spool = make_spool
-        self._bytes_max = bytes_max
+        """Claims this worker's own spool at once. Raises SpoolRefused."""
+        self.own = spools.claim_own()
+        self._folder = spools
+        self._catalog = catalog
+        self._rows = rows
         self._writer = writer
         self._wait_seconds = wait_seconds
-        self._book = book
-        self._accounts = accounts
-        self._keyring = keyring
+        self._digest_key = digest_key
         self._quarantine = quarantine
         self._circuit = circuit
         self._adopted: list[Spool] = []
         self._passed: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
-        self.live_at = 0.0
-        """When the last live callback was taken, monotonic seconds: set by the intake."""
+        self._live_at = 0.0
+        self._adopt_at = 0.0
 
     @property
     def records(self) -> int:
@@ -91,13 +84,26 @@ class Replay:
         """The age of the oldest of them."""
         return max(each.oldest_seconds for each in self._spools)
 
+    def troubles(self) -> Iterable[str]:
+        """What waits here, and whether more could."""
+        if self._circuit.is_open:
+            yield "the database does not commit in time; callbacks go into the spool"
+        if self.records:
+            yield f"{self.records} callbacks wait in the spool, the oldest for {round(self.oldest_seconds)} s"
+        if self.own.refusal is not None:
+            yield self.own.refusal
+
+    def see_live(self) -> None:
+        """A live callback is being taken: the replay rests for its sake."""
+        self._live_at = time.monotonic()
+
     @property
     def _spools(self) -> tuple[Spool, ...]:
         return (self.own, *self._adopted)
 
     def start(self) -> None:
         """Begin to look after the files."""
-        self._task = asyncio.create_task(self._run(), name="replay")
+        self._task = repeat("replay", self._round, (ROUND_SECONDS,))
 
     async def stop(self) -> None:
         """End, and give the files back."""
@@ -106,31 +112,22 @@ class Replay:
         for each in self._spools:
             await each.close()
 
-    async def _run(self) -> None:
-        adopt_at = 0.0
-        while True:
-            try:
-                if time.monotonic() >= adopt_at:
-                    await self._adopt()
-                    adopt_at = time.monotonic() + ADOPT_SECONDS
-                    # Once a minute, what was passed over is looked at again.
-                    self._passed.clear()
-                for each in self._spools:
-                    await each.probe()
-                    await self._drain(each)
-                await self._let_go()
-            except Exception as error:  # noqa: BLE001 -- the next round tries again
-                log.warning("replay_failed", **describe_failure(error))
-            await asyncio.sleep(ROUND_SECONDS)
+    async def _round(self) -> None:
+        if time.monotonic() >= self._adopt_at:
+            await self._adopt()
+            self._adopt_at = time.monotonic() + ADOPT_SECONDS
+            # Once a minute, what was passed over is looked at again.
+            self._passed.clear()
+        for each in self._spools:
+            await each.probe()
+            await self._drain(each)
+        await self._let_go()
 
     async def _adopt(self) -> None:
-        found, problems = await asyncio.to_thread(
-            claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
-        )
+        found, problems = await self._folder.claim_left()
         for sentence in problems:
             log.error("spool_not_adopted", reason=sentence)
-        for file in found:
-            spool = self._make_spool(file)
+        for spool in found:
             self._adopted.append(spool)
             if spool.records:
                 log.warning("spool_adopted", file=spool.name, records=spool.records)
@@ -158,7 +155,7 @@ class Replay:
             if len(done) < len(batch):
                 self._passed[spool.name] = batch[-1].number
             worked = time.monotonic() - started
-            is_live = time.monotonic() - self.live_at < LIVE_SECONDS
+            is_live = time.monotonic() - self._live_at < LIVE_SECONDS
             await asyncio.sleep(worked * LIVE_FACTOR if is_live else 0)
 
     async def _store(self, spool: Spool, batch: list[Stored]) -> list[Stored]:
@@ -183,21 +180,14 @@ class Replay:
         account = self._account_of(spooled)
         callback = spooled.callback
         try:
-            events = account.gateway.parse(callback, self._keyring.digest_key)
+            events = account.gateway.parse(callback, self._digest_key)
         except MalformedCallback as malformed:
             await self._set_apart(account, spooled, malformed.reason)
             return
-        day = callback.received_at.astimezone(UTC).date()
-        sealer = self._keyring.day(day) or await self._quarantine.open_day(day)
-        if sealer is None:
-            raise Later
-        desk = Desk(account.gateway, account, callback, self._book(), self._keyring, sealer, day, spooled.answer)
-        rows = [desk.row(event) for event in events]
-        awaits_report = account.counts_on_report
-        entry = Entry(rows, desk.raw_row(), callback.received_at, day, desk.seal_conflict, awaits_report)
         try:
+            entry = await self._rows.build(account, callback, events, spooled.answer)
             results = await self._writer.store(entry, self._wait_seconds)
-        except QueueFull:
+        except (NoDataKey, QueueFull):
             raise Later from None
         except DatabaseDown:
             self._circuit.open()
@@ -212,7 +202,7 @@ class Replay:
                 log.error("spooled_answer_differs", account=account.code, record=stored.id.hex())
 
     def _account_of(self, spooled: Spooled) -> LoadedAccount:
-        account = self._accounts().by_code.get(spooled.code)
+        account = self._catalog.accounts.by_code.get(spooled.code)
         if account is None or account.id != spooled.account_id or account.adapter != spooled.adapter:
             log.error("spooled_account_unknown", account=spooled.code)
             raise Later

@@ -1,20 +1,23 @@
-"""Where the events of one callback become rows: texts are read, what is personal is sealed, the raw form is kept."""
+"""The row builder: events become rows. Texts are read, what is personal is sealed, the raw callback is kept."""
 
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 from campaigns.book.book import Book
-from campaigns.book.grammar import Reading, ReadingOutcome, read
-from campaigns.gifts.messages import ChargeRow, MessageRow, RawRow, ReversalRow
+from campaigns.book.grammar import ReadingOutcome, read
+from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
 from gateways.callback import Callback
 from gateways.events import Charge, Event, Message, Reversal
-from gateways.gateway import Gateway
 from gateways.outcome import Outcome, Result
 from service.catalog.accounts import LoadedAccount
-from service.intake.batch import EventResult, Fate, Row
+from service.catalog.catalog import Catalog
+from service.intake.entry import Entry, Row
 from service.intake.packing import pack_answer, pack_callback
+from service.postgres.data_keys import DataKeys
 from service.runtime.keyring import Keyring, Sealer
-from service.runtime.uuid7 import uuid7
+from service.runtime.uuid7 import RandomPool, uuid7
 
 AHEAD_MAX = timedelta(minutes=10)
 """A carrier's message time further ahead of our clock is flagged and not believed."""
@@ -26,99 +29,86 @@ UNALLOCATED = frozenset(
 )
 
 
-class Desk:
-    """Turns the events of one callback into rows: reads texts, seals what is personal, keeps the raw form."""
+class NoDataKey(Exception):
+    """The key of the callback's day cannot be had now: the database is away."""
 
-    def __init__(
-        self,
-        gateway: Gateway[Any],
-        account: LoadedAccount,
-        callback: Callback,
-        book: Book,
-        keyring: Keyring,
-        sealer: Sealer,
-        day: date,
-        answered: bytes | None = None,
-    ) -> None:
-        """`answered`: what the sender was told already, packed, where it was told before the text was read."""
-        self._gateway = gateway
-        self._account = account
-        self._callback = callback
-        self._book = book
+
+class RowBuilder:
+    """One per worker, for callbacks as they come and for those that the spool gives back."""
+
+    def __init__(self, catalog: Catalog, keyring: Keyring, data_keys: DataKeys) -> None:
+        self._catalog = catalog
         self._keyring = keyring
-        self._sealer = sealer
-        self._day = day
-        self._answered = answered
-        self._raw_id = uuid7(callback.received_at)
-        self._readings: dict[str, Reading] = {}
+        self._data_keys = data_keys
+        self._random = RandomPool()
 
-    def row(self, event: Event) -> Row:
-        """The event as it is stored."""
+    async def build(
+        self, account: LoadedAccount, callback: Callback, events: Sequence[Event], answered: bytes | None = None
+    ) -> Entry:
+        """The entry that stores `callback`. Raises NoDataKey.
+
+        `answered`: what the sender was told already, packed, where it was told before the text was read.
+        """
+        day = callback.received_at.astimezone(UTC).date()
+        sealer = self._keyring.day(day) or await self._data_keys.of(day)
+        if sealer is None:
+            raise NoDataKey
+        raw_id = uuid7(callback.received_at, self._random)
+        of = _Callback(account, callback, self._catalog.book, sealer, day, raw_id, answered)
+        rows: list[Row] = []
+        outcomes: list[Outcome] = []
+        for event in events:
+            # The first event of a callback bears the callback's own id: most callbacks have but one.
+            row_id = uuid7(callback.received_at, self._random) if rows else raw_id
+            row, outcome = self._row(event, row_id, of)
+            rows.append(row)
+            outcomes.append(outcome)
+        sealed = sealer.seal(pack_callback(callback), b"raw_callback.sealed:" + raw_id.bytes)
+        raw = RawRow(raw_id, day, account.id, sealed)
+        return Entry(rows, outcomes, raw, callback.received_at, day, account.counts_on_report, callback, sealer)
+
+    def _row(self, event: Event, row_id: UUID, of: "_Callback") -> tuple[Row, Outcome]:
+        """The event as it is stored, and how it ends if it is new."""
         if isinstance(event, Message):
-            return self._message_row(event)
+            return self._message_row(event, row_id, of)
         if isinstance(event, Charge):
-            return self._charge_row(event)
-        return self._reversal_row(event)
+            return self._charge_row(event, row_id, of), Outcome.ACCEPTED
+        return self._reversal_row(event, row_id, of), Outcome.ACCEPTED
 
-    def outcome(self, event: Event, result: EventResult) -> Outcome:
-        """How an event ended, by its fate and, where it is new, its reading."""
-        if result.fate is Fate.CONFLICT:
-            return Outcome.CONFLICT
-        if result.fate is Fate.DUPLICATE:
-            return Outcome.DUPLICATE
-        if isinstance(event, Message):
-            return self._outcome_of(self._readings[event.native_id].outcome)
-        return Outcome.ACCEPTED
-
-    def _outcome_of(self, reading: ReadingOutcome) -> Outcome:
-        if reading in UNALLOCATED:
-            return Outcome.UNALLOCATED
-        if reading is not ReadingOutcome.COUNTED and self._gateway.answer_depends_on_reading:
-            return Outcome.REJECTED_POLICY
-        return Outcome.ACCEPTED
-
-    def _message_row(self, message: Message) -> MessageRow:
-        received_at = self._callback.received_at
+    def _message_row(self, message: Message, row_id: UUID, of: "_Callback") -> tuple[MessageRow, Outcome]:
+        received_at, book = of.callback.received_at, of.book
         at, flags = _believed(message.message_at, received_at, message.flags)
-        reading = read(self._book, message.short_code, message.text, at)
-        self._readings.setdefault(message.native_id, reading)
+        reading = read(book, message.short_code, message.text, at)
+        outcome = of.outcome(reading.outcome)
         if message.claimed_vnd is not None and reading.amount_vnd not in (None, message.claimed_vnd):
             flags = (*flags, "amount_differs")
         if reading.campaign_id is not None:
-            closes_at = self._book.by_id[reading.campaign_id].closes_at
+            closes_at = book.by_id[reading.campaign_id].closes_at
             if received_at - closes_at > LATE_AFTER_CLOSE:
                 flags = (*flags, "late_after_close")
-        if self._answered is not None and self._outcome_of(reading.outcome) is Outcome.REJECTED_POLICY:
+        if of.answered is not None and outcome is Outcome.REJECTED_POLICY:
             # It was acknowledged while the database was away, so the carrier charged for what does not count.
             flags = (*flags, "charged_not_counted")
-        row_id = uuid7(received_at)
-        seal = self._sealer.seal
+        seal = of.sealer.seal
         identity = row_id.bytes
-        return MessageRow(
-            row_id, self._account.id, message.native_id, message.digest, received_at, at, message.operator_time,
+        row = MessageRow(
+            row_id, of.account.id, message.native_id, message.digest, received_at, at, message.operator_time,
             message.short_code, message.carrier, reading.outcome, reading.campaign_id, reading.keyword,
             reading.units, reading.amount_vnd, message.claimed_vnd, message.parts, ",".join(flags),
-            self._answer(message, reading), self._book.version, reading.grammar_version, self._raw_id, self._day,
+            of.answer(message, outcome), book.version, reading.grammar_version, of.raw_id, of.day,
             seal(message.msisdn.encode(), b"message_person.msisdn:" + identity),
             self._keyring.number_hash(message.msisdn),
             seal(message.text.encode(), b"message_person.text:" + identity),
         )  # fmt: skip
+        return row, outcome
 
-    def _answer(self, message: Message, reading: Reading) -> bytes | None:
-        if not self._gateway.answer_depends_on_reading:
-            return None
-        if self._answered is not None:
-            return self._answered
-        outcome = self._outcome_of(reading.outcome)
-        result = Result(outcome=outcome, now=self._callback.received_at, events=(message,))
-        return pack_answer(self._gateway.respond(result))
-
-    def _charge_row(self, charge: Charge) -> ChargeRow:
-        at, flags = _believed(charge.occurred_at, self._callback.received_at, charge.flags)
+    def _charge_row(self, charge: Charge, row_id: UUID, of: "_Callback") -> ChargeRow:
+        received_at = of.callback.received_at
+        at, flags = _believed(charge.occurred_at, received_at, charge.flags)
         return ChargeRow(
-            uuid7(self._callback.received_at), self._account.id, charge.native_id, charge.digest, charge.charge_id,
-            charge.status.value, charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason,
-            ",".join(flags), at, self._callback.received_at, self._raw_id, self._number_to_match(charge),
+            row_id, of.account.id, charge.native_id, charge.digest, charge.charge_id, charge.status.value,
+            charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason, ",".join(flags), at, received_at,
+            of.raw_id, self._number_to_match(charge),
         )  # fmt: skip
 
     def _number_to_match(self, charge: Charge) -> bytes | None:
@@ -126,28 +116,43 @@ class Desk:
             return None
         return self._keyring.number_hash(charge.msisdn)
 
-    def _reversal_row(self, reversal: Reversal) -> ReversalRow:
-        at, flags = _believed(reversal.occurred_at, self._callback.received_at, reversal.flags)
+    def _reversal_row(self, reversal: Reversal, row_id: UUID, of: "_Callback") -> ReversalRow:
+        received_at = of.callback.received_at
+        at, flags = _believed(reversal.occurred_at, received_at, reversal.flags)
         return ReversalRow(
-            uuid7(self._callback.received_at), self._account.id, reversal.native_id, reversal.digest,
-            reversal.charge_ref, reversal.message_ref, reversal.amount_vnd,
-            reversal.scope.value if reversal.scope else None, reversal.kind, ",".join(flags), at,
-            self._callback.received_at, self._raw_id,
+            row_id, of.account.id, reversal.native_id, reversal.digest, reversal.charge_ref, reversal.message_ref,
+            reversal.amount_vnd, reversal.scope.value if reversal.scope else None, reversal.kind, ",".join(flags), at,
+            received_at, of.raw_id,
         )  # fmt: skip
 
-    def raw_row(self) -> RawRow:
-        """The callback as it came, sealed for its row."""
-        sealed = self._sealer.seal(pack_callback(self._callback), b"raw_callback.sealed:" + self._raw_id.bytes)
-        return RawRow(self._raw_id, self._day, self._account.id, sealed)
 
-    def seal_conflict(self, kind: str, row: Row) -> bytes:
-        """The callback sealed for a conflict row; called only when there is one."""
-        return self._sealer.seal(pack_callback(self._callback), conflict_associated(kind, row))
+class _Callback(NamedTuple):
+    """What all rows of one callback have in common."""
 
+    account: LoadedAccount
+    callback: Callback
+    book: Book
+    sealer: Sealer
+    day: date
+    raw_id: UUID
+    answered: bytes | None
 
-def conflict_associated(kind: str, row: Row) -> bytes:
-    """The associated data of a conflict row."""
-    return b"conflict.sealed:%b:%d:%b:%b" % (kind.encode(), row.account_id, row.native_id.encode(), row.digest)
+    def outcome(self, reading: ReadingOutcome) -> Outcome:
+        """How a message with this reading ends if it is new."""
+        if reading is ReadingOutcome.COUNTED:
+            return Outcome.ACCEPTED
+        if reading in UNALLOCATED:
+            return Outcome.UNALLOCATED
+        return Outcome.REJECTED_POLICY if self.account.gateway.answer_depends_on_reading else Outcome.ACCEPTED
+
+    def answer(self, message: Message, outcome: Outcome) -> bytes | None:
+        """What is stored with the message, to be repeated to the letter; None where the request alone decides it."""
+        gateway = self.account.gateway
+        if not gateway.answer_depends_on_reading:
+            return None
+        if self.answered is not None:
+            return self.answered
+        return pack_answer(gateway.respond(Result(outcome=outcome, now=self.callback.received_at, events=(message,))))
 
 
 def _believed(at: datetime | None, received_at: datetime, flags: tuple[str, ...]) -> tuple[datetime, tuple[str, ...]]:

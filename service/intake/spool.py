@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -17,8 +18,8 @@ import structlog
 from gateways.callback import Callback
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
-from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
-from service.runtime.keyring import Sealer
+from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored, claim_left, claim_own
+from service.runtime.keyring import Keyring, Sealer
 from service.runtime.uuid7 import uuid7
 
 log = structlog.get_logger("spool")
@@ -199,6 +200,46 @@ class Spool:
 
     async def _in_thread(self, act: Callable[..., Done], *arguments: object) -> Done:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
+
+
+class SpoolFolder:
+    """The spool files of a machine: this worker claims one of its own, and adopts those that nobody has any more."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keyring: Keyring,
+        *,
+        bytes_max: int,
+        age_seconds_max: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`bytes_max` and `age_seconds_max` bound each file; beyond them it takes nothing more."""
+        self._folder = folder
+        self._keyring = keyring
+        self._bytes_max = bytes_max
+        self._age_seconds_max = age_seconds_max
+        self._clock = clock
+
+    def claim_own(self) -> Spool:
+        """A spool that nobody else has. Raises SpoolRefused."""
+        return self._spool(claim_own(self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max))
+
+    async def claim_left(self) -> tuple[list[Spool], list[str]]:
+        """Every spool that somebody left behind, and a sentence for each that cannot be used."""
+        files, problems = await asyncio.to_thread(
+            claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
+        )
+        return [self._spool(file) for file in files], problems
+
+    def _spool(self, file: SpoolFile) -> Spool:
+        return Spool(
+            file,
+            self._keyring.local,
+            bytes_max=self._bytes_max,
+            age_seconds_max=self._age_seconds_max,
+            clock=self._clock,
+        )
 
 
 def _pack(spooled: Spooled) -> bytes:

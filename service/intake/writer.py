@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from campaigns.gifts.messages import MessageRow, take_slot
+from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.projection import MoneyLine
 from campaigns.schema.partitions import make_partitions
-from service.intake.batch import Entry, EventResult, store_batch
+from campaigns.totals.slots import take_slot
+from service.intake.batch import store_batch
+from service.intake.entry import Entry, EventResult
 from service.intake.fair_queue import FairQueue
 from service.runtime.logs import describe_failure
 from service.runtime.tasks import cancel_and_wait
@@ -60,7 +62,7 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Writer:
-    """The queue and its writer tasks. `observe` is called after each commit, for the metrics."""
+    """The queue and its writer tasks. `observe` hears of each commit, `lost` of a connection's end."""
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Writer:
         batch_events_max: int,
         queue_events_max: int,
         observe: Callable[[CommitReport], None],
+        lost: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._connect = connect
         self._count = writers
@@ -86,7 +89,7 @@ class Writer:
         self._unconfirmed: set[object] = set()
         self.connected = 0
         self._has_connected = asyncio.Event()
-        self.on_connection_lost: Callable[[], Awaitable[None]] | None = None
+        self._lost = lost
 
     @property
     def queued_events(self) -> int:
@@ -120,6 +123,11 @@ class Writer:
         # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
         self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
         self._queue.clear()
+
+    def troubles(self) -> Iterable[str]:
+        """Whether nobody could commit."""
+        if self.connected == 0:
+            yield "no writer is connected to the database"
 
     async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
         """Wait until `entry` is committed.
@@ -191,10 +199,10 @@ class Writer:
 
     async def _recover(self, attempt: int) -> None:
         await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
-        if self.on_connection_lost is None:
+        if self._lost is None:
             return
         try:
-            await self.on_connection_lost()
+            await self._lost()
         except Exception as error:  # noqa: BLE001 -- the next attempt asks again
             log.warning("database_not_brought_back", **describe_failure(error))
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 import asyncpg
 import structlog
 
+from campaigns.book.store import SELECT_VERSION
 from campaigns.schema.channels import BOOK_CHANNEL, TOTALS_CHANNEL
 from campaigns.totals.rollups import select_totals, select_unallocated
 from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
@@ -24,8 +25,6 @@ QUIET_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 """At most five reads a second."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
-
-SELECT_BOOK_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
 
 
 class Feed:
@@ -62,6 +61,11 @@ class Feed:
     async def stop(self) -> None:
         """Stop following."""
         await cancel_and_wait(self._task)
+
+    def troubles(self) -> Iterable[str]:
+        """Whether what is shown grows old."""
+        if not self.is_connected:
+            yield "totals are not being read from the database"
 
     async def _run(self) -> None:
         attempt = 0
@@ -101,7 +105,7 @@ class Feed:
 
     async def read(self, connection: asyncpg.Connection) -> None:
         """One look at the database: the book if it is newer, then the totals."""
-        if await connection.fetchval(SELECT_BOOK_VERSION) != self._book_version:
+        if await connection.fetchval(SELECT_VERSION) != self._book_version:
             self._book_version = await self._reload(connection)
         seen_at = time.monotonic()
         totals = await select_totals(connection)

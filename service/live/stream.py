@@ -69,8 +69,9 @@ class Streams:
         self._ending = True
         self.broadcaster.end()
 
-    async def gone(self) -> None:
-        """Wait until every viewer is gone, a second or two at most."""
+    async def stop(self) -> None:
+        """Hand over whom nobody has handed over yet, and wait until every viewer is gone: a second or two at most."""
+        self.end()
         await self.broadcaster.wait_closed()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:

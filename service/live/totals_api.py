@@ -1,6 +1,6 @@
 """/api/v1: campaigns, totals and series as JSON. Totals are the board's own bytes; nothing is added up here."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import orjson
@@ -8,20 +8,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from campaigns.book.book import VIETNAM, Book, Campaign
-from campaigns.totals.rollups import Series, TooManyPoints
+from campaigns.totals.rollups import TooManyPoints
 from metrics.board import Board, encode_share
 from service.listeners.problems import problem
+from service.live.series import POINTS_MAX, SelectSeries
+from service.postgres.database import DatabaseAway
 
 BUCKETS = ("minute", "hour", "day")
-POINTS_MAX = 50_000
 PUBLIC_HEADERS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
-
-SelectSeries = Callable[[int, str, datetime, datetime], Awaitable[Series]]
-"""Campaign id, bucket, from, to; raises TooManyPoints, and DatabaseAway when the database is."""
-
-
-class DatabaseAway(Exception):
-    """The answer needs the database, and it is not there now."""
 
 
 class ParameterRefused(Exception):
@@ -56,7 +50,7 @@ def routes(
         _require_known(request, ())
         snapshot = board.get(campaign_of(request).slug)
         if snapshot is None:
-            raise DatabaseAway
+            raise DatabaseAway("nothing was read yet")
         return _fresh(snapshot.body, board)
 
     async def all_totals(request: web.Request) -> web.Response:

@@ -1,16 +1,12 @@
-"""The last hour of a campaign as sixty bars, and the one place that asks for it."""
+"""The last hour of a campaign as sixty bars."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from campaigns.book.book import VIETNAM, Campaign
+from campaigns.book.book import VIETNAM
 from campaigns.totals.rollups import Series
 
 MINUTES = 60
-FRESH_SECONDS = 5.0
-WAIT_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +47,3 @@ def draw(series: Series, now: datetime) -> Chart:
         bars.append(Bar(at, messages, pledged_vnd, height))
     peak = max(bars, key=lambda bar: bar.messages)
     return Chart(tuple(bars), peak if peak.messages > 0 else None)
-
-
-class LastHour:
-    """Series of the last hour, read at most every few seconds per campaign however many people open the page.
-
-    A read that takes long is not cancelled (that would break its connection): the page goes without, the next
-    one finds it done.
-    """
-
-    def __init__(self, read: Callable[[Campaign], Awaitable[Series]]) -> None:
-        self._read = read
-        self._known: dict[int, tuple[float, Series]] = {}
-        self._reading: dict[int, asyncio.Task[Series]] = {}
-
-    async def get(self, campaign: Campaign) -> Series | None:
-        """The series; None while it cannot be had."""
-        known = self._known.get(campaign.id)
-        now = asyncio.get_running_loop().time()
-        if known and now - known[0] < FRESH_SECONDS:
-            return known[1]
-        task = self._reading.get(campaign.id)
-        if task is None:
-            task = asyncio.create_task(self._read_once(campaign))
-            self._reading[campaign.id] = task
-            task.add_done_callback(lambda done: self._done(campaign.id, done))
-        await asyncio.wait({task}, timeout=WAIT_SECONDS)
-        if not task.done() or task.cancelled() or task.exception() is not None:
-            return None
-        return task.result()
-
-    async def _read_once(self, campaign: Campaign) -> Series:
-        return await self._read(campaign)
-
-    def _done(self, campaign_id: int, task: asyncio.Task[Series]) -> None:
-        del self._reading[campaign_id]
-        if task.cancelled() or task.exception() is not None:
-            self._known.pop(campaign_id, None)
-        else:
-            self._known[campaign_id] = (asyncio.get_running_loop().time(), task.result())

@@ -12,7 +12,7 @@ from yarl import URL
 from campaigns.book.book import Book, Campaign
 from campaigns.totals.rollups import Series
 from metrics.board import Board
-from service.pages.chart import LastHour, draw
+from service.pages.chart import draw
 from service.pages.views import CampaignView, campaign_view, group
 from service.web.assets import Asset, Assets
 from service.web.words import Language, Words, load_words
@@ -33,18 +33,22 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /gw/\n"
 
 
+LastHour = Callable[[int, datetime], Awaitable[Series | None]]
+"""The minutes of a campaign, by its id, up to a moment; None where they cannot be had in time."""
+
+
 def routes(
     board: Board,
     book: Callable[[], Book],
-    last_hour: Callable[[Campaign], Awaitable[Series]],
+    last_hour: LastHour,
     clock: Callable[[], datetime],
 ) -> list[web.RouteDef]:
     """The pages' routes.
 
-    `last_hour` reads a campaign's minutes up to now and may raise: the page then goes without its chart.
+    `last_hour` gives a campaign's minutes up to now; without them the page goes without its chart.
     `clock` is aware; it decides states, and is not used for anything that is counted.
     """
-    pages = Pages(board, book, LastHour(last_hour), clock)
+    pages = Pages(board, book, last_hour, clock)
     return [
         web.get("/", pages.front),
         web.get("/c/{slug}", pages.campaign),
@@ -106,7 +110,7 @@ class Pages:
         campaign = book.by_slug.get(slug)
         if campaign is None:
             return self._missing(words)
-        series = await self._last_hour.get(campaign)
+        series = await self._last_hour(campaign.id, self._clock())
         # Taken after the wait: what is shown is what the board has now.
         now, stale = self._clock(), self._stale(words)
         view = self._view(campaign, book, words, now)

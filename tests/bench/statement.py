@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from campaigns.gifts.messages import MessageRow, RawRow, lock_accounts, record_messages, take_slot
+from campaigns.gifts.event_rows import MessageRow, RawRow
+from campaigns.gifts.messages import lock_accounts, record_messages
+from campaigns.totals.slots import take_slot
 from service.runtime.uuid7 import uuid7
 
 BATCH = 200

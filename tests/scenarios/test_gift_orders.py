@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from campaigns.gifts.messages import MessageRow
+from campaigns.gifts.event_rows import MessageRow
 from campaigns.schema.partitions import make_partitions
 from metrics.invariants import INVARIANTS, check
-from service.intake.batch import Row, store_batch
+from service.intake.batch import store_batch
+from service.intake.entry import Row
 from service.runtime.uuid7 import uuid7
 from tests.support.databases import cloned_database
 from tests.support.postgres import TestServer

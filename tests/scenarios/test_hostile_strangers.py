@@ -206,10 +206,10 @@ async def test_a_refusal_takes_as_long_whether_or_not_there_is_such_an_account(
         # In turns of changing order, each behind the same call: whatever else goes on falls on all of them.
         random.Random(turn).shuffle(order)
         for code in order:
-            await foreign_portal.service.quarantine.finish()
-            await intake.take(adapter, "nobody", callback)
+            await foreign_portal.service.quarantine.stop()
+            await intake.take(intake.resolve(adapter, "nobody"), callback)
             started = time.perf_counter()
-            await intake.take(adapter, code, callback)
+            await intake.take(intake.resolve(adapter, code), callback)
             took[code].append(time.perf_counter() - started)
     medians = {code: statistics.median(times) for code, times in took.items()}
     ratio_max = LARGE_RATIO_MAX if len(body) == LARGE else RATIO_MAX

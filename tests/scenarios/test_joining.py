@@ -169,7 +169,7 @@ async def test_each_gift_keeps_the_charging_under_which_its_message_came(databas
             charging = "on_report" if book is REPORT_BOOK else "on_message"
 
             async def is_known() -> bool:
-                return portal.service.intake.shelf.accounts.by_code["hub"].charging == charging
+                return portal.service.catalog.accounts.by_code["hub"].charging == charging
 
             await eventually(is_known)
 

@@ -18,6 +18,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from service.live import stream
 from service.live import totals_api as api
+from service.live.series import SeriesCache
 from service.pages import pages
 
 NOW = datetime(2026, 11, 20, 20, 30, 15, tzinfo=VIETNAM)
@@ -154,7 +155,8 @@ class Site:
         app = web.Application()
         app.add_routes(api.routes(self.board, book, self.read_series, clock))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
-        app.add_routes(pages.routes(self.board, book, self.read_series, clock))
+        series = SeriesCache(self.read_series, lambda _campaign: 0)
+        app.add_routes(pages.routes(self.board, book, series.last_hour, clock))
 
         async def seat(_app: web.Application) -> None:
             streams.start()

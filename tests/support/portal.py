@@ -226,7 +226,6 @@ async def running(
         try:
             await service.start(public, inside)
         except BaseException:
-            await service.replay.stop()
             public.close()
             inside.close()
             raise

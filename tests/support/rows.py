@@ -5,16 +5,21 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.messages import ChargeRow, MessageRow, RawRow, ReversalRow
-from service.intake.batch import Entry, Row
+from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
+from gateways.callback import Callback
+from gateways.outcome import Outcome
+from service.intake.entry import Entry, Row
 from service.intake.writer import CommitReport, Writer
+from service.runtime.keyring import Sealer
 from service.runtime.uuid7 import uuid7
 
+SEALER = Sealer(bytes(32))
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 CAMPAIGN = 1
 
@@ -62,7 +67,11 @@ def entry(*rows: Row, day: date | None = None, awaits_report: bool = False) -> E
     raw_id = uuid7(NOW)
     day = day or NOW.date()
     held = [row._replace(raw_id=raw_id) for row in rows]
-    return Entry(held, RawRow(raw_id, day, 1, b"sealed"), NOW, day, lambda _kind, _row: b"sealed", awaits_report)
+    callback = Callback(
+        method="POST", query="", headers={}, body=b"", peer=IPv4Address("127.0.0.1"), received_at=NOW
+    )  # fmt: skip
+    outcomes = [Outcome.ACCEPTED] * len(rows)
+    return Entry(held, outcomes, RawRow(raw_id, day, 1, b"sealed"), NOW, day, awaits_report, callback, SEALER)
 
 
 @dataclass
@@ -80,8 +89,8 @@ class Driven:
         return [[result.fate.value for result in each] if isinstance(each, list) else each for each in ended]
 
 
-def driven(connect: Callable[[], Awaitable[asyncpg.Connection]], **limits: int) -> Driven:
+def driven(connect: Callable[[], Awaitable[asyncpg.Connection]], **limits: Any) -> Driven:
     """A writer that is not started yet: what is handed over before `start` becomes one batch."""
-    chosen = {"writers": 1, "batch_events_max": 1000, "queue_events_max": 5000, **limits}
+    chosen: dict[str, Any] = {"writers": 1, "batch_events_max": 1000, "queue_events_max": 5000, **limits}
     made = Driven(Writer(connect, observe=lambda commit: made.commits.append(commit), **chosen))
     return made

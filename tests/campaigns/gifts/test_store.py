@@ -8,12 +8,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from campaigns.gifts import messages as store
+from campaigns.gifts.event_rows import MessageRow, RawRow
+from campaigns.gifts.evidence import quarantine
+from campaigns.totals.slots import take_slot
 
 
-@pytest.mark.parametrize(("of", "shape"), [("incoming_message", store.MessageRow), ("raw_callback", store.RawRow)])
+@pytest.mark.parametrize(("of", "shape"), [("incoming_message", MessageRow), ("raw_callback", RawRow)])
 async def test_rows_are_sent_in_the_order_of_their_type(
-    connection: asyncpg.Connection, of: str, shape: type[store.MessageRow | store.RawRow]
+    connection: asyncpg.Connection, of: str, shape: type[MessageRow | RawRow]
 ) -> None:
     found = await connection.fetch(
         "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum", of
@@ -26,13 +28,13 @@ async def test_a_slot_has_one_owner_until_all_are_taken_and_is_free_again(
     connection: asyncpg.Connection, database_dsn: str
 ) -> None:
     owners = [await asyncpg.connect(database_dsn) for _ in range(63)]
-    slots = [await store.take_slot(owner, 5) for owner in owners]
+    slots = [await take_slot(owner, 5) for owner in owners]
     assert sorted(slots) == list(range(1, 64))
-    assert await store.take_slot(connection, 5) == 6
+    assert await take_slot(connection, 5) == 6
     await owners[41].close()
     deadline = time.monotonic() + 5
     # The backend of a closed connection ends a moment later.
-    while (free := await store.take_slot(connection, 5)) != slots[41]:
+    while (free := await take_slot(connection, 5)) != slots[41]:
         assert (free, time.monotonic() < deadline) == (6, True)
         await asyncio.sleep(0.01)
     for owner in owners:
@@ -43,7 +45,7 @@ async def test_a_quarantine_is_bounded_per_account_outcome_and_day(connection: a
     now = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 
     async def keep(account: int, outcome: str, at: datetime) -> bool:
-        return await store.quarantine(
+        return await quarantine(
             connection, id=uuid4(), received_at=at, adapter="standard", account_id=account, outcome=outcome,
             reason="-", sealed=b"", day=at.date(), kept_max=3,
         )  # fmt: skip

@@ -22,7 +22,7 @@ def names_in(folder: Path) -> list[str]:
 async def test_a_copy_reads_texts_and_binds_accounts_as_the_original_does(portal: Portal, tmp_path: Path) -> None:
     found = find_last_good(tmp_path, SEALER)
     assert found is not None
-    shelf = portal.service.intake.shelf
+    shelf = portal.service.catalog
     assert (found.kind, found.version) == ("live", shelf.book.version)
     now = utc_now()
     for text in ("VNN 5", "VNN 500", "UH", "nothing"):
@@ -46,7 +46,7 @@ async def test_what_cannot_be_read_is_no_copy(portal: Portal, tmp_path: Path) ->
     held[40] ^= 1
     path.write_bytes(held)
     assert find_last_good(tmp_path, SEALER) is None
-    copy = last_good_of("live", portal.service.intake.shelf.book, [])
+    copy = last_good_of("live", portal.service.catalog.book, [])
     keep_last_good(tmp_path, SEALER, copy)
     assert find_last_good(tmp_path, SEALER) == copy
     assert [name for name in names_in(tmp_path) if "good" in name] == ["last-good.sealed"]

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.intake.fair_queue import QUANTUM_EVENTS, FairQueue, Holdings, Turns
+from service.intake.fair_queue import QUANTUM_EVENTS, FairQueue
+from service.intake.limits import FairTurns, InFlight
 from tests.support.portal import BOOK, SIGNING_SECRET, Portal, Reply, message, running, signed
 from tests.support.rows import entry, message_row
 
@@ -84,7 +85,7 @@ async def test_a_callback_larger_than_a_commit_goes_alone() -> None:
 
 
 async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> None:
-    turns = Turns()
+    turns = FairTurns()
     order: list[str] = []
     ticks = 0
 
@@ -109,7 +110,7 @@ async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> N
 
 
 async def test_a_sender_that_hung_up_costs_no_turn() -> None:
-    turns = Turns()
+    turns = FairTurns()
     waiting = [asyncio.create_task(turns.wait("flood")) for _ in range(5)]
     await asyncio.sleep(0)
     for each in waiting[1:4]:
@@ -130,7 +131,7 @@ HELD = {
 
 @pytest.mark.parametrize(("held", "more", "reason"), HELD.values(), ids=HELD)
 def test_what_an_account_may_have_in_hand(held: list[int], more: int, reason: str | None) -> None:
-    holdings = Holdings(callbacks_max=3, events_max=100)
+    holdings = InFlight(callbacks_max=3, events_max=100)
     for events in held:
         holdings.add("hub", events)
     assert holdings.refusal("hub", more) == reason

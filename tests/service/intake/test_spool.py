@@ -101,7 +101,7 @@ async def test_other_content_that_reached_the_database_first_stays(portal: Porta
     await replayed(portal)
     # The same record again, as after a crash between the commit and its removal; and other content.
     await portal.service.replay.own.keep(
-        portal.service.intake.shelf.accounts.by_code["hub"],
+        portal.service.catalog.accounts.by_code["hub"],
         portal.service.replay.own.opened(records[0]).callback,
     )
     async with database_away(portal):

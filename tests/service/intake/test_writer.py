@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from campaigns.schema.partitions import make_partitions
-from service.intake.batch import Row
+from service.intake.entry import Row
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable
 from tests.support.portal import eventually
 from tests.support.rows import NOW, Driven, charge_row, digest, driven, entry, message_row, reversal_row
@@ -183,8 +183,7 @@ async def test_a_writer_survives_a_server_that_cannot_be_started_again(start: St
     async def cannot_ensure() -> None:
         raise RuntimeError("the keeper did not start")
 
-    writer = start(connect)
-    writer.writer.on_connection_lost = cannot_ensure
+    writer = start(connect, lost=cannot_ensure)
     writer.writer.start()
     assert await writer.store([entry(message_row("m-1"))]) == [["new"]]
 

@@ -1,0 +1,98 @@
+"""The catalog: the book and the accounts that a worker reads by, loaded together and replaced whole."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+
+from campaigns.book.book import Book
+from campaigns.book.store import load_book
+from gateways.gateway import Gateway
+from gateways.registry import ADAPTERS, decoy
+from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
+from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
+from service.catalog.last_good import LastGood, keep_last_good, last_good_of
+from service.runtime.keyring import Keyring
+
+log = structlog.get_logger("catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who posts to an address: the gateway that answers, and the account behind it where there is one.
+
+    Made once for each account and protocol, and looked up once for each callback. Without an account the gateway is
+    a stand-in that refuses all alike, and the label is the one for accounts that we do not have.
+    """
+
+    label: str
+    adapter: str
+    gateway: Gateway[Any]
+    account: LoadedAccount | None
+
+
+class Catalog:
+    """One book version and the accounts as of it. Whoever reads both without awaiting sees them of one moment."""
+
+    def __init__(
+        self, kind: str, data_dir: Path, keyring: Keyring, instruments: Instruments, environ: Mapping[str, str]
+    ) -> None:
+        """`kind` is kept with the last good copy in `data_dir`; `environ` resolves the secrets that stand there."""
+        self._kind = kind
+        self._data_dir = data_dir
+        self._keyring = keyring
+        self._instruments = instruments
+        self._environ = environ
+        self._strangers = {name: Party(UNKNOWN_ACCOUNT, name, decoy(name), None) for name in ADAPTERS}
+        self._parties: dict[tuple[str, str], Party] = {}
+        self.book = Book(0, ())
+        self.accounts = LoadedAccounts({}, ())
+        self.codes: dict[int, str] = {}
+        """The code of each account, by its id."""
+
+    def resolve(self, adapter: str, code: str) -> Party:
+        """Who posts to this address. Raises KeyError for a protocol we do not speak."""
+        return self._parties.get((adapter, code)) or self._strangers[adapter]
+
+    def stranger(self, adapter: str) -> Party:
+        """Whom an account that cannot serve looks like to those who cannot pass its factors."""
+        return self._strangers[adapter]
+
+    async def load(self, connection: asyncpg.Connection) -> int:
+        """Take over the newest book and accounts, and keep them for a start without the database.
+
+        Returns the book's version.
+        """
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            book = await load_book(connection)
+            rows = await load_account_rows(connection)
+        self._replace(book, rows)
+        copy = last_good_of(self._kind, book, rows)
+        try:
+            await asyncio.to_thread(keep_last_good, self._data_dir, self._keyring.local, copy)
+        except OSError as error:
+            log.warning("last_good_copy_not_kept", reason=error.strerror)
+        return book.version
+
+    def take_over(self, copy: LastGood) -> None:
+        """Begin with what was kept: the database is away."""
+        self._replace(copy.book, copy.accounts)
+
+    def _replace(self, book: Book, rows: Iterable[AccountRow]) -> None:
+        accounts = load_accounts(rows, self._keyring.settings.unseal, self._environ)
+        self._instruments.know_accounts(accounts.by_code)
+        self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
+        self.book, self.accounts = book, accounts
+        self.codes = {account.id: account.code for account in accounts.by_code.values()}
+        self._parties = {
+            (account.adapter, account.code): Party(account.code, account.adapter, account.gateway, account)
+            for account in accounts.by_code.values()
+            if account.enabled
+        }
+        for problem in accounts.problems:
+            log.warning("account_not_usable", reason=problem)
+        log.info("book_loaded", version=book.version, campaigns=len(book.campaigns), accounts=len(accounts.by_code))

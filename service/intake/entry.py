@@ -1,0 +1,76 @@
+"""One callback on its way into a commit: its rows, its raw form, and what became of each of its events."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
+from gateways.callback import Callback
+from gateways.outcome import Outcome
+from service.intake.packing import pack_callback
+from service.runtime.keyring import Sealer
+
+
+class Fate(StrEnum):
+    """What became of one event."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """The fate of one event, and the answer stored with its first arrival, if any."""
+
+    fate: Fate
+    answer: bytes | None = None
+
+
+NEW = EventResult(Fate.NEW)
+"""How nearly every event ends: made once."""
+
+Row = MessageRow | ChargeRow | ReversalRow
+KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One callback that waits for its commit. Made by the row builder, answered by the writer.
+
+    `outcomes` say how each event ends if it is new. `awaits_report`: the account's `charging` is on_report, its
+    messages count when their charge is reported.
+    """
+
+    rows: Sequence[Row]
+    outcomes: Sequence[Outcome]
+    raw: RawRow
+    received_at: datetime
+    day: date
+    awaits_report: bool
+    callback: Callback
+    sealer: Sealer
+    done: "asyncio.Future[list[EventResult]]" = field(init=False)
+    queued_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.done = asyncio.get_running_loop().create_future()
+        self.queued_at = time.monotonic()
+
+    def seal_conflict(self, kind: str, row: Row) -> bytes:
+        """The callback sealed for a conflict row; called only when there is one."""
+        return self.sealer.seal(pack_callback(self.callback), conflict_associated(kind, row))
+
+    def outcome(self, place: int, result: EventResult) -> Outcome:
+        """How the event at `place` ended, by its fate and, where it is new, its reading."""
+        if result.fate is Fate.NEW:
+            return self.outcomes[place]
+        return Outcome.DUPLICATE if result.fate is Fate.DUPLICATE else Outcome.CONFLICT
+
+
+def conflict_associated(kind: str, row: Row) -> bytes:
+    """The associated data of a conflict row."""
+    return b"conflict.sealed:%b:%d:%b:%b" % (kind.encode(), row.account_id, row.native_id.encode(), row.digest)
