@@ -31,8 +31,11 @@ setup: .venv/.done ## make .venv with everything the other targets need
 demo: setup ## a portal with simulated carriers; prints the addresses to open
 	@exec $(BIN)/portal1400 demo
 
-test: setup ## the tests, on a PostgreSQL of their own
-	@$(BIN)/pytest
+# Tests wait more than they compute: two processes a core, each with a PostgreSQL of its own.
+TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
+
+test: setup ## the tests, on PostgreSQL servers of their own
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@$(BIN)/ruff check .

@@ -30,6 +30,24 @@ def pytest_runtest_makereport(
     return report
 
 
+LONGEST_FIRST = (
+    "test_workers", "test_backup", "test_simulate_portal", "test_seeds", "test_killing", "test_failover",
+    "test_embedded", "test_broadcast", "test_fair_queue",
+)  # fmt: skip
+"""Files that wait for processes: begun last, they would be the tail that everybody else waits for."""
+SPLIT = frozenset({"test_workers", "test_backup", "test_simulate_portal", "test_seeds", "test_killing"})
+"""Files whose tests share nothing that lasts: they may run side by side."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests over processes: a file stays together, for what it shares, but for those of SPLIT."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if name in SPLIT else str(item.path)))
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[TestServer]:
     """A PostgreSQL of our own for this session; PORTAL_TEST_POSTGRES chooses wheel or system."""

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pytest
 from service.postgres.embedded.data_folder import DataFolder, read_state
 from service.postgres.embedded.handle import connect_embedded
 from tests.support.portal import BOOK, SECRET_KEY, message, signed
+from tests.support.ports import free_ports
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,20 +35,13 @@ CLIENTS = 24
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
 
 
-def free_port() -> int:
-    """A port nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Installation:
     """`portal1400 serve` with its embedded server in a folder of its own, and what carriers sent to it."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
-    internal_port: int = field(default_factory=free_port)
+    port: int = field(default_factory=free_ports)
+    internal_port: int = field(default_factory=free_ports)
     process: subprocess.Popen[bytes] | None = None
     sent: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)

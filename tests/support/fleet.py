@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,21 +20,11 @@ from service.commands.apply import apply_file
 from service.commands.opening import opened
 from service.runtime.settings import read_settings
 from tests.support.portal import BOOK, SECRET_KEY, message, signed
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 120.0
 """A start on a busy machine takes many times as long as on a quiet one."""
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody has now."""
-    for first in range(20_000 + os.getpid() % 300 * 17, 32_000, 17):
-        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                probe = probes.enter_context(socket.socket())
-                probe.bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no ports are free")
 
 
 @dataclass

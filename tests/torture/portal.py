@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.support.ports import free_ports
 from tests.torture.processes import children, send, with_environment
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,8 @@ class Portal:
     def __init__(self, folder: Path, data_dir: Path, database_url: str, workers: int) -> None:
         self._log = folder / "serve.log"
         self._workers = workers
-        self.port, self._internal = _free_ports(workers)
+        self.port = free_ports()
+        self._internal = free_ports(workers)
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
         self.environ |= SETTINGS | {
             "PORTAL1400_DATA_DIR": str(data_dir),
@@ -198,24 +199,3 @@ class Portal:
         assert self._process is not None
         if not self._expected_end and time.monotonic() - self._started > 10:
             self.complaints.append(f"serve ended by itself with exit code {self._process.returncode}")
-
-
-def _free_ports(workers: int) -> tuple[int, int]:
-    """A public port, and the first of `workers` internal ports in a row."""
-    while True:
-        with socket.socket() as public, socket.socket() as inside:
-            public.bind(("127.0.0.1", 0))
-            inside.bind(("127.0.0.1", 0))
-            port, first = int(public.getsockname()[1]), int(inside.getsockname()[1])
-        wanted = range(first, first + workers)
-        if port not in wanted and first + workers < 65536 and all(map(_is_free, wanted)):
-            return port, first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

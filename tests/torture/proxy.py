@@ -97,6 +97,8 @@ class FaultProxy:
         task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also of a task that was cancelled before it began.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -118,9 +120,10 @@ class FaultProxy:
             self._links.discard(link)
             for pump in link.pumps:
                 pump.cancel()
-            await asyncio.gather(*link.pumps, return_exceptions=True)
+            # Before the wait: whoever is cancelled in it would leave them open.
             for end in (writer, server_writer):
                 end.close()
+            await asyncio.gather(*link.pumps, return_exceptions=True)
 
     async def _pump(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallowed: frozenset[Mode]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from gateways.events import Event, Message
 from gateways.gateway import Gateway
 from gateways.outcome import Outcome, Result
 from tests.gateways.calls import KEY, gateway
+from tests.support.ports import free_ports
 
 BEARERBOX = shutil.which("bearerbox", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 SMSBOX = shutil.which("smsbox", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -145,13 +145,6 @@ async def end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def wait_for_port(port: int) -> None:
     async with asyncio.timeout(START_SECONDS):
         while True:
@@ -177,7 +170,7 @@ async def kannel(tmp_path: Path) -> AsyncIterator[Kannel]:
     listener = web.TCPSite(runner, "127.0.0.1", 0)
     await listener.start()
     site.port = runner.addresses[0][1]
-    ports = {"admin": free_port(), "boxes": free_port(), "centre": free_port(), "ours": site.port}
+    ports = {"admin": free_ports(), "boxes": free_ports(), "centre": free_ports(), "ours": site.port}
     configuration = tmp_path / "kannel.conf"
     configuration.write_text(CONFIGURATION.format(**ports, secret=SECRET, query=QUERY))
     started: list[asyncio.subprocess.Process] = []

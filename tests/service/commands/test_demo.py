@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,15 +20,9 @@ from campaigns.book.apply_file import load
 from campaigns.book.book import VIETNAM
 from service.commands.demo import demo_book, prepared_folder
 from service.commands.opening import CommandRefused
+from tests.support.ports import free_ports
 
 NOW = datetime(2026, 12, 31, 23, 59, tzinfo=VIETNAM)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(address: str) -> Any:
@@ -81,7 +74,7 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_moves_is_exact_and_ends_cleanly(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_ports()
     command = [sys.executable, "-m", "service", "demo", "--data", str(tmp_path / "demo"), "--port", str(port)]
     # DATABASE_URL is not the demo's business, and must not be asked.
     environ = {**os.environ, "PORTAL1400_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}

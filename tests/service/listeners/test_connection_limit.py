@@ -19,9 +19,9 @@ from service.commands.apply import apply_file
 from service.commands.opening import opened
 from service.listeners.connection_limit import RESERVED_DESCRIPTORS, ConnectionLimit
 from service.runtime.settings import read_settings
-from tests.scenarios.test_killing import free_port
 from tests.service.live.test_stream import following
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message, running, signed
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 DESCRIPTORS = 160
@@ -108,7 +108,7 @@ async def test_idle_connections_are_closed(database_dsn: str, tmp_path: Path) ->
 @asynccontextmanager
 async def serving(dsn: str, folder: Path, **settings: str) -> AsyncIterator[tuple[str, str, Path]]:
     """A service process that may have few file descriptors: its addresses and its log."""
-    port, internal = free_port(), free_port()
+    port, internal = free_ports(), free_ports()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
     environ |= {
         "PORTAL1400_DATABASE_URL": dsn,
