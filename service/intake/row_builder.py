@@ -17,7 +17,8 @@ from service.intake.entry import Entry, Row
 from service.intake.packing import pack_answer, pack_callback
 from service.postgres.data_keys import DataKeys
 from service.runtime.keyring import Keyring, Sealer
-from service.runtime.uuid7 import RandomPool, uuid7
+from service.runtime.random_pool import RandomPool
+from service.runtime.uuid7 import uuid7
 
 AHEAD_MAX = timedelta(minutes=10)
 """A carrier's message time further ahead of our clock is flagged and not believed."""

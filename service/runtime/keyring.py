@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateways.wire.mac import hmac_sha256
+from service.runtime.random_pool import RandomPool
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -32,14 +33,15 @@ class SealBroken(Exception):
 class Sealer:
     """AES-256-GCM under one key. Sealed form: nonce, then ciphertext with tag."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "_random")
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._random = RandomPool()
 
     def seal(self, plain: bytes, associated: bytes) -> bytes:
         """Encrypt `plain`; `associated` is authenticated, not stored."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = self._random.take(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plain, associated)
 
     def unseal(self, sealed: bytes, associated: bytes) -> bytes:
