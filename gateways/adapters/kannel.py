@@ -22,6 +22,7 @@ from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
+from gateways.wire.digest import keyed_digest
 
 _MESSAGE_FIELDS = frozenset({b"id", b"from", b"to", b"smsc", b"ts", b"coding", b"charset", b"text"})
 _REPORT_FIELDS = frozenset({b"ref", b"d", b"ts"})
@@ -102,7 +103,7 @@ class Kannel(Gateway[KannelSettings]):
         kept, kept_flags = fields.storable_text(text)
         return Message(
             native_id=native_id,
-            digest=fields.keyed_digest(digest_key, "message", msisdn, short_code, text, smsc, message_at),
+            digest=keyed_digest(digest_key, "message", msisdn, short_code, text, smsc, message_at),
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
@@ -126,7 +127,7 @@ def _report(values: Mapping[str, bytes], digest_key: bytes) -> Charge:
     occurred_at = fields.require_epoch("query.ts", occurred) if occurred else None
     return Charge(
         native_id=f"{charge_id}:{bits}",
-        digest=fields.keyed_digest(digest_key, "charge", bits),
+        digest=keyed_digest(digest_key, "charge", bits),
         charge_id=charge_id,
         status=status,
         amount_vnd=None,

@@ -30,7 +30,9 @@ from gateways.events import CARRIERS, Charge, ChargeStatus, Event, Message, Reve
 from gateways.gateway import KIB, Account, AccountSettings, Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
+from gateways.wire.digest import keyed_digest
 from gateways.wire.signatures import require_signature, signing_key
+from gateways.wire.strict_json import require_json
 
 
 class StandardSettings(AccountSettings):
@@ -94,7 +96,7 @@ class Standard(Gateway[StandardSettings]):
         """The event, or the events of a batch in its order; one malformed event refuses the whole batch."""
         fields.require_plain_body(callback.headers)
         try:
-            payload = PAYLOAD.validate_python(fields.require_json(callback.body))
+            payload = PAYLOAD.validate_python(require_json(callback.body))
         except ValidationError as invalid:
             raise MalformedCallback(tuple(errors_of(invalid))) from None
         if not isinstance(payload, BatchPayload):
@@ -137,7 +139,7 @@ class Standard(Gateway[StandardSettings]):
         short_code = fields.short_code_of(data.short_code)
         message_at = _time_of(f"{prefix}data.operator_time", data.operator_time)
         text, flags = fields.storable_text(data.text)
-        digest = fields.keyed_digest(
+        digest = keyed_digest(
             digest_key, "message", msisdn, short_code, data.text, data.carrier, message_at, data.parts, data.amount
         )
         return Message(
@@ -162,7 +164,7 @@ def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: byt
     content = (data.amount, data.message_id, msisdn, short_code, occurred_at, data.reason)
     return Charge(
         native_id=f"{data.charge_id}:{status}",
-        digest=fields.keyed_digest(digest_key, "charge", *content),
+        digest=keyed_digest(digest_key, "charge", *content),
         charge_id=data.charge_id,
         status=status,
         amount_vnd=data.amount,
@@ -181,7 +183,7 @@ def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
     content = (data.amount, data.charge_id, data.message_id, data.scope, data.kind, occurred_at)
     return Reversal(
         native_id=data.reversal_id,
-        digest=fields.keyed_digest(digest_key, "reversal", *content),
+        digest=keyed_digest(digest_key, "reversal", *content),
         amount_vnd=data.amount,
         charge_ref=data.charge_id,
         message_ref=data.message_id,

@@ -36,6 +36,7 @@ from gateways.events import Event, Message
 from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields, soap
+from gateways.wire.digest import keyed_digest
 from gateways.wire.xml import local_name
 
 # One row for each outcome without a result code: status, fault code, sentence.
@@ -150,7 +151,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         return (
             Message(
                 native_id=native_id,
-                digest=fields.keyed_digest(digest_key, "message", msisdn, short_code, text, operator),
+                digest=keyed_digest(digest_key, "message", msisdn, short_code, text, operator),
                 msisdn=msisdn,
                 short_code=short_code,
                 text=kept,
