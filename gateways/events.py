@@ -10,7 +10,7 @@ from gateways.records import record
 NamedCarrier = Literal["viettel", "vinaphone", "mobifone", "vietnamobile", "gmobile", "mvno"]
 """Who may charge a donor."""
 Carrier = Literal[NamedCarrier, "unknown"]
-CARRIERS: tuple[str, ...] = get_args(Carrier)
+CARRIERS: tuple[Carrier, ...] = get_args(Carrier)
 """Who can have charged a donor; `unknown` is what a message from an unlisted network becomes."""
 
 
@@ -47,7 +47,7 @@ class Message:
     msisdn: str = field(repr=False)
     short_code: str
     text: str = field(repr=False)
-    carrier: str
+    carrier: Carrier
     message_at: datetime | None = None
     operator_time: str | None = None
     parts: int | None = None

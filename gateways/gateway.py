@@ -1,19 +1,27 @@
 """The contract of an adapter: authenticate, parse, respond. The order is fixed by `Gateway.open`."""
 
 import hmac
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import ClassVar, Generic, TypeVar, final
+from typing import ClassVar, Generic, Literal, TypeVar, final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Event
+from gateways.events import CARRIERS, Carrier, Event, NamedCarrier
 from gateways.outcome import Answer, FieldError, Outcome, Result
 
 KIB = 1024
+
+AccountCarrier = Literal[NamedCarrier, "from_message"]
+"""Who charges the donors of an account: one carrier, or whom each message names."""
+Charging = Literal["on_message", "on_reply", "on_report", "on_settlement"]
+"""What makes a message of an account money: that it came, our answer to it, a report, the carrier's bill."""
+
+_CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 
 class AccountSettings(BaseModel):
@@ -63,7 +71,10 @@ Settings = TypeVar("Settings", bound=AccountSettings)
 
 @dataclass(frozen=True, slots=True)
 class Account(Generic[Settings]):
-    """One link a carrier or hub posts over. `carrier` is a carrier or `from_message`."""
+    """One link a carrier or hub posts over.
+
+    `carrier` is an `AccountCarrier`, as stored; `unknown` for the stand-in of accounts we do not have.
+    """
 
     code: str
     carrier: str
@@ -110,31 +121,52 @@ class MalformedCallback(Rejected):
 class Gateway(ABC, Generic[Settings]):
     """One protocol, bound to one account. Stateless and pure: the same callback gives the same result.
 
-    Subclasses set the class variables, and implement `verify`, `parse` and `respond`. `open` is final, so
-    that nothing is ever parsed that was not verified.
+    Subclasses set the class variables, which are all that the service knows of a protocol, and implement
+    `verify`, `parse` and `respond`. `open` is final, so that nothing is ever parsed that was not verified.
     """
 
     name: ClassVar[str]
+    """The protocol in addresses (`/gw/{name}/{account}`), in apply files and in the database; never changed."""
     settings_model: ClassVar[type[AccountSettings]]
     methods: ClassVar[frozenset[str]] = frozenset({"POST"})
     body_bytes_max: ClassVar[int] = 64 * KIB
     query_bytes_max: ClassVar[int] = 8 * KIB
     sender_retries: ClassVar[bool] = False
     """Whether the protocol's senders really try again later: only those are answered 429."""
+    kept_headers: ClassVar[tuple[str, ...]] = ("content-type", "content-encoding", "user-agent")
+    """The headers, in lower case, that stay with a callback in the spool and in its raw record: all that `parse`
+    reads, and what a person needs to judge the record by. No header that carries a secret."""
+    reports_charges: ClassVar[bool] = False
+    """Whether its reports say to which message a charge belongs: only such an account may be `on_report`."""
+    tells_message_time: ClassVar[bool] = False
+    """Whether its messages carry the time at which they were sent; else our time of receipt is all there is."""
 
     def __init__(self, account: Account[Settings]) -> None:
         self.account = account
         self.settings = account.settings
-        self._listed_carriers = {said.strip().casefold(): is_ for said, is_ in account.settings.carriers.items()}
+        is_fixed = account.carrier != "from_message"
+        self._fixed_carrier = _CARRIERS_BY_NAME.get(account.carrier, "unknown") if is_fixed else None
+        self._listed_carriers = {
+            said.strip().casefold(): _CARRIERS_BY_NAME[carrier] for said, carrier in account.settings.carriers.items()
+        }
 
-    def carrier_of(self, said: str | None, own_names: Mapping[str, str]) -> str:
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """Settings for the stand-in of accounts we do not have: every factor of the protocol, drawn anew.
+
+        Nobody can match them, and refusing by them takes the work that refusing by an account's own takes.
+        Here a path secret; a protocol with factors of its own adds those.
+        """
+        return {"path_secret": secrets.token_urlsafe(32)}
+
+    def carrier_of(self, said: str | None, own_names: Mapping[str, Carrier]) -> Carrier:
         """Who charged the donor: the account's fixed carrier, else what `said` means to the account.
 
         `own_names` are the protocol's own words (case-folded), asked after the account's `carriers`; what
         neither lists is `unknown`.
         """
-        if self.account.carrier != "from_message":
-            return self.account.carrier
+        if self._fixed_carrier is not None:
+            return self._fixed_carrier
         name = (said or "").strip().casefold()
         return self._listed_carriers.get(name) or own_names.get(name, "unknown")
 

@@ -1,31 +1,28 @@
-"""The protocols we speak: an explicit list, and the stand-in for accounts we do not have."""
+"""The protocols we speak, each with the sender that is its other side: one row each, and what follows from it."""
 
-import base64
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.standard.adapter import Standard
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
-from gateways.wire.signatures import SECRET_PREFIX
+from gateways.sender import Sender
+from gateways.senders.kannel import KannelSender
+from gateways.senders.standard import StandardSender
+from gateways.senders.vn_soap_mo import VnSoapMoSender
 
-ADAPTERS: Final[Mapping[str, type[Gateway[Any]]]] = {
-    adapter.name: adapter for adapter in (Standard, Kannel, VnSoapMo)
-}
+_PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
+    (Standard, StandardSender),
+    (Kannel, KannelSender),
+    (VnSoapMo, VnSoapMoSender),
+)
 
-# The factors of an account of each protocol, never to be matched.
-_DECOYS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
-    "standard": lambda: {"secrets": (_secret(),), "path_secret": _word()},
-    "kannel": lambda: {"path_secret": _word()},
-    "vn_soap_mo": lambda: {
-        "dialect": "receiverMO",
-        "user": _word(),
-        "password": _word(),
-        "path_secret": _word(),
-    },
-}
+ADAPTERS: Final[Mapping[str, type[Gateway[Any]]]] = {adapter.name: adapter for adapter, _ in _PROTOCOLS}
+SENDERS: Final[Mapping[str, type[Sender[Any]]]] = {adapter.name: sender for adapter, sender in _PROTOCOLS}
+
+KEPT_HEADERS: Final = tuple(dict.fromkeys(header for adapter, _ in _PROTOCOLS for header in adapter.kept_headers))
+"""What some protocol keeps: a callback is kept with these, so that nobody need know its protocol to keep it."""
 
 
 def decoy(name: str) -> Gateway[Any]:
@@ -35,13 +32,5 @@ def decoy(name: str) -> Gateway[Any]:
     once and keep it. Raises KeyError for a protocol we do not speak.
     """
     adapter = ADAPTERS[name]
-    settings = adapter.settings_model.model_validate(_DECOYS[name]())
+    settings = adapter.settings_model.model_validate(adapter.decoy_settings())
     return adapter(Account(code="unknown", carrier="unknown", networks=(), settings=settings))
-
-
-def _word() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def _secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()

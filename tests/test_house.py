@@ -1,5 +1,6 @@
 """Rules of the house that no other tool checks."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -16,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from campaigns.book import book
 from campaigns.totals import totals
 from gateways import events
+from gateways.registry import ADAPTERS
 from gateways.wire import fields
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +104,30 @@ def test_closed_sets_that_stand_in_two_packages_are_the_same() -> None:
     # gateways and campaigns never see each other, so each has the set; everybody else takes it from one of them.
     assert totals.CARRIERS == events.CARRIERS
     assert book.VIETNAM == fields.VIETNAM
+
+
+PROTOCOLS_MAY_BE_NAMED_IN: dict[str, str] = {}
+"""Modules outside gateways/ that may hold a protocol's name, each with its reason. The demo's accounts are in an apply
+file, which is no module."""
+
+
+def test_no_protocol_is_named_outside_gateways() -> None:
+    # What differs from protocol to protocol stands on its adapter or its sender.
+    named = re.compile(rf"(?<!\w)(?:{'|'.join(ADAPTERS)})(?!\w)")
+    found = set()
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+                # `standard` is also a word of English: within a sentence it is no protocol's name.
+                is_sentence = " " in node.value.strip()
+                found |= {
+                    f"{path.relative_to(ROOT)}:{node.lineno} {name}"
+                    for name in named.findall(node.value)
+                    if not (is_sentence and name == "standard")
+                }
+    assert [each for each in sorted(found) if each.partition(":")[0] not in PROTOCOLS_MAY_BE_NAMED_IN] == []
 
 
 async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:

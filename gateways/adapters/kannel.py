@@ -74,6 +74,8 @@ class Kannel(Gateway[KannelSettings]):
     name: ClassVar[str] = "kannel"
     settings_model: ClassVar[type[AccountSettings]] = KannelSettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET"})
+    # It reports charges, but by a reference of its own that names no message: `reports_charges` stays False.
+    tells_message_time: ClassVar[bool] = True
 
     def verify(self, callback: Callback) -> None:
         """Nothing: the protocol's factors are the path and the source, which `open` checks."""

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -25,6 +26,8 @@ MACS_OF_A_REFUSAL = 2
 """As many keys as an account has while it rotates; the stand-in for an account that does not exist has one."""
 _NOBODYS_KEY = bytes(_KEY_BYTES_MIN)
 _HEADER_FAMILIES = ("webhook-", "svix-")
+SIGNATURE_HEADERS = tuple(family + name for family in _HEADER_FAMILIES for name in ("id", "timestamp", "signature"))
+"""Every header of an attempt. They hold no secret."""
 _UNIX_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
@@ -43,6 +46,11 @@ def signing_key(secret: str) -> bytes:
     if not is_canonical or not _KEY_BYTES_MIN <= len(key) <= _KEY_BYTES_MAX:
         raise ValueError(f"must be {SECRET_PREFIX} and the base64 of {_KEY_BYTES_MIN} to {_KEY_BYTES_MAX} bytes")
     return key
+
+
+def new_secret() -> str:
+    """A secret of 32 bytes that nobody has yet."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def sign(key: bytes, attempt_id: str, timestamp: str, body: bytes) -> str:

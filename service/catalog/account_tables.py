@@ -4,23 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.book.apply_file import ApplyFile, ApplyProblem, ApplyRefused, GatewayEntry, PreparedGateway
 from campaigns.book.apply_tables import sentence
 from campaigns.book.toml_headers import toml_path
-from gateways.events import NamedCarrier
-from gateways.gateway import AccountSettings
+from gateways.gateway import AccountCarrier, AccountSettings, Charging
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
 
 FACTORS_MIN = 2
 NETWORKS_MAX = 100
-CHARGING_TO_COME = ("on_reply", "on_settlement")
-REPORTING_ADAPTERS = ("standard",)
-"""Protocols whose reports say to which message a charge belongs. Kannel's name a reference of its own alone."""
+CHARGING_TO_COME: tuple[Charging, ...] = ("on_reply", "on_settlement")
 
 
 class CommonKeys(BaseModel):
@@ -30,8 +27,8 @@ class CommonKeys(BaseModel):
 
     code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     adapter: str
-    carrier: Literal[NamedCarrier, "from_message"]
-    charging: Literal["on_message", "on_reply", "on_report", "on_settlement"]
+    carrier: AccountCarrier
+    charging: Charging
     networks: Annotated[list[str], Field(max_length=NETWORKS_MAX)] = []
     enabled: bool | None = None
 
@@ -120,8 +117,9 @@ class _Table:
             self._refuse(("adapter",), f"must be one of {', '.join(ADAPTERS)}; correct it")
         if common.charging in CHARGING_TO_COME:
             self._refuse(("charging",), f"{common.charging} is not yet supported; use on_message or on_report")
-        if common.charging == "on_report" and common.adapter in ADAPTERS.keys() - set(REPORTING_ADAPTERS):
-            named = ", ".join(REPORTING_ADAPTERS)
+        adapter = ADAPTERS.get(common.adapter)
+        if common.charging == "on_report" and adapter is not None and not adapter.reports_charges:
+            named = ", ".join(name for name, each in ADAPTERS.items() if each.reports_charges)
             self._refuse(("charging",), f"on_report needs a protocol that reports charges ({named}); use on_message")
         return common
 

@@ -7,11 +7,7 @@ import orjson
 
 from gateways.callback import Callback
 from gateways.outcome import Answer
-
-KEPT_HEADERS = (
-    "content-type", "content-encoding", "soapaction", "user-agent", "webhook-id", "webhook-timestamp",
-    "webhook-signature", "svix-id", "svix-timestamp", "svix-signature",
-)  # fmt: skip
+from gateways.registry import KEPT_HEADERS
 
 
 def pack_callback(callback: Callback) -> bytes:

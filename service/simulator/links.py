@@ -1,19 +1,19 @@
 """The links of a book file that can be played: `[[gateway]]` accounts with their secrets and carriers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from pydantic import ValidationError
 
-from gateways.events import CARRIERS
 from gateways.gateway import AccountSettings
-from gateways.registry import ADAPTERS
+from gateways.registry import ADAPTERS, SENDERS
+from gateways.sender import Sender
 from service.simulator.refused import SimulateRefused
 
 PROTOCOLS = tuple(ADAPTERS)
-TIMED_PROTOCOLS = frozenset({"standard", "kannel"})
+TIMED_PROTOCOLS = frozenset(name for name, adapter in ADAPTERS.items() if adapter.tells_message_time)
 """Protocols whose callbacks say when the donor sent the message; for the others our receive time is all."""
 
 Peer = IPv4Address | IPv6Address
@@ -35,6 +35,15 @@ class Link:
     def is_timed(self) -> bool:
         """Whether its callbacks carry the time of the message."""
         return self.protocol in TIMED_PROTOCOLS
+
+    @property
+    def batch_max(self) -> int:
+        """How many messages one callback may carry."""
+        return SENDERS[self.protocol].batch_max
+
+    def sender(self) -> Sender[Any]:
+        """Who posts over it."""
+        return SENDERS[self.protocol](self.account, self.settings)
 
 
 def links_of(
@@ -110,31 +119,12 @@ def _resolved(value: object, account: str, environment: Mapping[str, str]) -> ob
     return environment[name]
 
 
-def _same_word() -> dict[str, str]:
-    return {carrier: carrier for carrier in CARRIERS if carrier != "unknown"}
-
-
-# How a sender of each protocol names the carrier where the account leaves it to the message and lists no word
-# of its own. Hubs use the codes of the old companies; Kannel only has the operator's own connection names.
-_WORDS: Mapping[str, Callable[[], dict[str, str]]] = {
-    "standard": _same_word,
-    "kannel": dict,
-    "vn_soap_mo": lambda: {
-        "viettel": "VIETTEL",
-        "vinaphone": "GPC",
-        "mobifone": "VMS",
-        "vietnamobile": "VNM",
-        "gmobile": "BEELINE",
-    },
-}
-
-
 def _carriers(carrier: str, protocol: str, settings: AccountSettings) -> Mapping[str, str | None]:
     if carrier != "from_message":
         return {carrier: None}
     listed = {means: said for said, means in settings.carriers.items()}
     # A word that the account gives another meaning no longer means what the protocol would mean by it.
     taken = {said.casefold() for said in settings.carriers}
-    own = {means: said for means, said in _WORDS[protocol]().items() if said.casefold() not in taken}
+    own = {means: said for means, said in SENDERS[protocol].carrier_words.items() if said.casefold() not in taken}
     # An account that lists nothing still posts: what it says is then unknown, and counted so.
-    return {**own, **listed} or {"unknown": "smsc1"}
+    return {**own, **listed} or {"unknown": None}

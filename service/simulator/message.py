@@ -1,11 +1,11 @@
-"""What the simulator sends: an SMS as a carrier hands it over, and a callback that carries one or more."""
+"""What the simulator sends: a message planned on a link, and a callback that carries one or more."""
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
+from gateways.sender import Sms
 from service.simulator.links import Link
 
 
@@ -25,26 +25,6 @@ ON_THE_WAY = (Fault.DUPLICATES, Fault.CONFLICTS, Fault.DISCONNECT)
 """Faults of the link: the message is sent again, with another text, or over a connection that breaks."""
 OF_THE_DONOR = (Fault.WRONG, Fault.UNKNOWN, Fault.LATE, Fault.EARLY)
 """Faults of what is texted, or when."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sms:
-    """One message. `number` counts from 0 in a run, `native_id` is the carrier's id of it.
-
-    `msisdn` is written in one of the forms carriers use. `at` is the carrier's time of the message, None where
-    the protocol has none. `carrier` is who charges; `said` is how the callback names it, None where the account
-    decides. `keyword` is what a hub believes the keyword to be.
-    """
-
-    number: int
-    native_id: str
-    msisdn: str
-    short_code: str
-    text: str
-    keyword: str
-    carrier: str
-    said: str | None
-    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

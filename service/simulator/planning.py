@@ -14,7 +14,7 @@ from service.simulator.message import ON_THE_WAY, Delivery, Planned, cumulated, 
 from service.simulator.options import DEFAULT_FAULTS, EVENING, Options
 from service.simulator.profiles import PROFILES, Profile, replay
 from service.simulator.refused import SimulateRefused
-from service.simulator.traffic import Evening, Writer
+from service.simulator.traffic import Evening, SmsWriter
 
 ENDLESS_WINDOW_SECONDS = 86_400.0
 """A campaign that closes sooner is not played by a run without an end."""
@@ -40,7 +40,7 @@ def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> t
     """The callbacks of a run, made as they are asked for, and a note on what they can come to."""
     chance = random.Random(options.seed)  # noqa: S311 -- traffic that can be repeated, no secret
     run = options.run or str(RUN_MIN + secrets.randbelow(9 * RUN_MIN))
-    writer = Writer(links, chance, run)
+    writer = SmsWriter(links, chance, run)
     profile = PROFILES.get(options.profile or "")
     if profile is not None:
         return bundled(_replayed(profile, book, writer, options, chance), chance), None
@@ -56,7 +56,7 @@ def planned_deliveries(book: Book, links: Sequence[Link], options: Options) -> t
 
 
 def _replayed(
-    profile: Profile, book: Book, writer: Writer, options: Options, chance: random.Random
+    profile: Profile, book: Book, writer: SmsWriter, options: Options, chance: random.Random
 ) -> Iterator[Planned]:
     """The messages of a drive, at an even pace: their own times are in them."""
     route = book.by_slug[profile.campaign].routes[0]

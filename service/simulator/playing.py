@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from service.simulator.message import Delivery, Fault, Sms
+from gateways.sender import Reply, Sender, Sms, Verdict
+from service.simulator.message import Delivery, Fault
 from service.simulator.posting import Poster
 from service.simulator.refused import SimulateRefused
-from service.simulator.senders import Reply, Sender, Verdict
 from service.simulator.tally import Ledger
 
 IN_FLIGHT_MAX = 128
@@ -29,7 +30,6 @@ class Progress:
 
     seconds: float = 0.0
     due: int = 0
-    in_flight: int = 0
     messages: int = 0
     repeats: int = 0
     conflicts: int = 0
@@ -46,7 +46,7 @@ class Player:
     def __init__(
         self,
         poster: Poster,
-        senders: Mapping[str, Sender],
+        senders: Mapping[str, Sender[Any]],
         ledger: Ledger,
         stop: asyncio.Event,
         report: Callable[[Progress], None] | None,
@@ -95,7 +95,6 @@ class Player:
     def _tell(self) -> None:
         progress = self.progress
         progress.seconds = asyncio.get_running_loop().time() - self._began
-        progress.in_flight = IN_FLIGHT_MAX - self._free._value  # noqa: SLF001 -- asyncio counts, and has no public word for it
         progress.messages = self._ledger.messages
         if self._report is not None:
             self._report(progress)
@@ -128,9 +127,9 @@ class Player:
         elif fault is Fault.CONFLICTS:
             await self._contradict(sender, messages[0], verdict)
 
-    def _enter(self, sender: Sender, messages: tuple[Sms, ...], verdict: Verdict, reply: Reply | None) -> bool:
+    def _enter(self, sender: Sender[Any], messages: tuple[Sms, ...], verdict: Verdict, reply: Reply | None) -> bool:
         """Note what the answer acknowledged; says whether it was an acknowledgement."""
-        protocol, account = sender.link.protocol, sender.link.account
+        protocol, account = sender.name, sender.account
         if verdict not in ACKNOWLEDGED:
             status = "no answer" if reply is None else f"status {reply.status}"
             self.progress.trouble[f"{account} ({protocol}): not acknowledged, {verdict} ({status})"] += len(messages)
@@ -162,21 +161,21 @@ class Player:
             self._stop.set()
 
     def _require_same(
-        self, sender: Sender, first: tuple[Verdict, Reply | None], again: tuple[Verdict, Reply | None]
+        self, sender: Sender[Any], first: tuple[Verdict, Reply | None], again: tuple[Verdict, Reply | None]
     ) -> None:
         self.progress.repeats += 1
-        name = f"{sender.link.account} ({sender.link.protocol})"
+        name = f"{sender.account} ({sender.name})"
         if again[0] is not first[0]:
             self.progress.trouble[f"{name}: a repeat was answered otherwise than the first ({again[0]})"] += 1
         elif first[1] is not None and again[1] is not None and first[1].body != again[1].body:
             self.progress.trouble[f"{name}: a repeat was not answered with the bytes of the first answer"] += 1
 
-    async def _contradict(self, sender: Sender, sms: Sms, first: Verdict) -> None:
+    async def _contradict(self, sender: Sender[Any], sms: Sms, first: Verdict) -> None:
         """The same id with another text: it must change no money, and hurt no donor."""
         self.progress.conflicts += 1
         verdict, _ = await self._poster.post(sender, (replace(sms, text=sms.text + OTHER_TEXT),))
-        # Our own protocol is told so by 409; the others get what the first message got.
-        expected = Verdict.CONFLICT if sender.link.protocol == "standard" else first
+        # Where the protocol has no word for it, the sender hears what the first message heard.
+        expected = Verdict.CONFLICT if sender.tells_conflicts else first
         if verdict is not expected:
-            name = f"{sender.link.account} ({sender.link.protocol})"
+            name = f"{sender.account} ({sender.name})"
             self.progress.trouble[f"{name}: a conflict was answered {verdict} instead of {expected}"] += 1

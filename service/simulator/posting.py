@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from service.simulator.message import Sms
+from gateways.sender import Reply, Request, Sender, Sms, Verdict
 from service.simulator.refused import SimulateRefused
-from service.simulator.senders import Reply, Request, Sender, Verdict
 
 ATTEMPT_SECONDS = 15.0
 PAUSE_SECONDS = 0.2
@@ -45,7 +44,7 @@ class Poster:
     async def __aexit__(self, *_: object) -> None:
         await self._require_session().close()
 
-    async def post(self, sender: Sender, messages: Sequence[Sms]) -> tuple[Verdict, Reply | None]:
+    async def post(self, sender: Sender[Any], messages: Sequence[Sms]) -> tuple[Verdict, Reply | None]:
         """Send until there is an answer that ends it, as a person at the sender's would with its filed messages.
 
         The verdict is LATER where none came within the time; the reply is then the last one, or None.

@@ -15,18 +15,10 @@ from service.simulator.posting import Poster
 from service.simulator.profiles import PROFILES
 from service.simulator.refused import SimulateRefused
 from service.simulator.report import Report
-from service.simulator.senders import KannelSender, Sender, StandardSender
-from service.simulator.soap_sender import SoapSender
 from service.simulator.tally import Ledger
 
 BASELINE_SECONDS = 5.0
 """How long the totals may take to come to rest before the run; after that they are taken as they are."""
-
-SENDERS: Mapping[str, type[Sender]] = {
-    "standard": StandardSender,
-    "kannel": KannelSender,
-    "vn_soap_mo": SoapSender,
-}
 
 
 async def simulate(
@@ -57,7 +49,7 @@ async def simulate(
         before = await settled(fetch, lambda _: True, BASELINE_SECONDS)
         _require_campaigns(target, before, book, options)
         deliveries, note = planned_deliveries(book, links, options)
-        senders = {link.account: SENDERS[link.protocol](link) for link in links}
+        senders = {link.account: link.sender() for link in links}
         player = Player(poster, senders, ledger, stop or asyncio.Event(), progress)
         await player.play(deliveries)
         after = await settled(

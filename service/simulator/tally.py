@@ -11,7 +11,7 @@ from datetime import datetime
 
 from campaigns.book.book import Book
 from campaigns.book.grammar import Reading, read
-from service.simulator.message import Sms
+from gateways.sender import Sms
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from campaigns.book.book import Book, Campaign, CampaignState, Route
 from campaigns.book.grammar import ReadingOutcome, read
+from gateways.sender import Sms
 from service.simulator.forms import COUNTED, counted_text, filled, units_texted, unknown_text, wrong_text
 from service.simulator.links import Link
-from service.simulator.message import OF_THE_DONOR, ON_THE_WAY, Fault, Planned, Sms, cumulated, drawn_fault
+from service.simulator.message import OF_THE_DONOR, ON_THE_WAY, Fault, Planned, cumulated, drawn_fault
 from service.simulator.refused import SimulateRefused
 
 CARRIER_SHARES: Mapping[str, float] = {
@@ -42,7 +43,7 @@ OUTSIDE: Mapping[Fault, tuple[ReadingOutcome, str]] = {
 """What a message at a wrong time must become, and what is missing where there is none."""
 
 
-class Writer:
+class SmsWriter:
     """Turns what somebody texts into a message on a link: number, id, and the words for its carrier."""
 
     def __init__(self, links: Sequence[Link], chance: random.Random, run: str) -> None:
@@ -109,7 +110,7 @@ class Evening:
     def __init__(
         self,
         book: Book,
-        writer: Writer,
+        writer: SmsWriter,
         shares: Mapping[Fault, float],
         chance: random.Random,
         started_at: datetime,

@@ -13,6 +13,7 @@ from gateways.events import CARRIERS, Charge, Event, Message, Reversal
 from gateways.gateway import Account, Gateway
 from gateways.outcome import Answer, FieldError, Outcome, Result
 from gateways.registry import ADAPTERS
+from gateways.sender import Reply, Request
 
 KEY = b"a digest key for tests, 32 bytes"
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
@@ -58,6 +59,44 @@ def request(**changes: Any) -> Callback:
         "received_at": RECEIVED_AT,
     }
     return Callback(**(plain | changes))
+
+
+def received(sent: Request, **changes: Any) -> Callback:
+    """The callback that a sender's request becomes; the last of five steps of its path is the path secret."""
+    path, _, query = sent.address.partition("?")
+    steps = path.split("/")
+    read: dict[str, Any] = {
+        "method": sent.method,
+        "query": query,
+        "headers": {name.lower(): value for name, value in sent.headers.items()},
+        "body": sent.body,
+        "path_secret": steps[4] if len(steps) > 4 else None,
+    }
+    return request(**(read | changes))
+
+
+def replied(answer: Answer) -> Reply:
+    """An answer as its sender gets it."""
+    return Reply(answer.status, (answer.content_type or "").partition(";")[0], answer.body)
+
+
+class HeadersAskedFor(Mapping[str, str]):
+    """Headers that note which of them somebody asked for; to look at them all is to ask for `*`."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked.add("*")
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
 
 
 def result(outcome: Outcome, events: tuple[Event, ...] = (), **more: Any) -> Result:

@@ -6,8 +6,10 @@ is owed (`answers`, a golden table), and which of its bytes are signed or secret
 
 import random
 from abc import ABC, abstractmethod
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -19,11 +21,52 @@ from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
 from gateways.outcome import Answer, Outcome
-from gateways.registry import ADAPTERS, decoy
-from tests.gateways.calls import KEY, LISTED, PLAIN, STRANGER, Sms, gateway, mutated, require_storable, result
+from gateways.registry import ADAPTERS, SENDERS, decoy
+from gateways.sender import Sender, Verdict
+from gateways.sender import Sms as SentSms
+from service.intake.packing import pack_callback, unpack_callback
+from tests.gateways.calls import (
+    KEY,
+    LISTED,
+    PLAIN,
+    RECEIVED_AT,
+    STRANGER,
+    HeadersAskedFor,
+    Sms,
+    gateway,
+    mutated,
+    received,
+    replied,
+    require_storable,
+    result,
+)
 
 REQUIRED = ("id", "msisdn", "short_code", "text")
 TAKEN = (Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.UNALLOCATED)
+TEXTS = ("VNN 5", "vnn  7", "VNN\n7", "VNN & 5", "<VNN 3>", "đa cam gửi 1409", "VNN 5 ❤️", "５ + 5 = 100%", "", "   ")
+SENT_AT = datetime.fromisoformat("2019-10-17T20:05:00+07:00")
+
+
+def sent_sms(number: int = 0, text: str = "VNN 5", at: datetime | None = SENT_AT) -> SentSms:
+    """A message as a carrier hands it over to a sender."""
+    return SentSms(number, f"77{number:09d}", "+84950000001", "1408", text, "VNN", "viettel", None, at)
+
+
+def is_refused(gateway: Gateway[Any], callback: Callback) -> bool:
+    """Whether the content of a callback is not understood."""
+    try:
+        gateway.parse(callback, KEY)
+    except MalformedCallback:
+        return True
+    return False
+
+
+def decoded(word: str) -> str:
+    """What `word` is the Base64 of, else nothing."""
+    try:
+        return b64decode(word, validate=True).decode("latin-1")
+    except ValueError:
+        return ""
 
 
 class AdapterContract(ABC):
@@ -49,6 +92,10 @@ class AdapterContract(ABC):
     def flipped(self) -> Iterator[Callback]:
         """The callback with one bit flipped, for each bit that is signed or secret."""
 
+    def others(self) -> Iterator[Callback]:
+        """Callbacks that say something else than one message, where the protocol has any."""
+        yield from ()
+
     def strangers(self) -> Iterator[tuple[str, Callback]]:
         """Callbacks that lack a factor, by the name of what is wrong."""
         yield "another source", replace(self.callback(), peer=STRANGER)
@@ -62,6 +109,10 @@ class AdapterContract(ABC):
     @pytest.fixture
     def gateway(self) -> Gateway[Any]:
         return gateway(self.adapter, self.settings)
+
+    @pytest.fixture
+    def sender(self, gateway: Gateway[Any]) -> Sender[Any]:
+        return SENDERS[self.adapter](gateway.account.code, gateway.settings)
 
     def test_a_message_is_understood(self, gateway: Gateway[Any]) -> None:
         (event,) = gateway.open(self.callback(), KEY)
@@ -183,6 +234,84 @@ class AdapterContract(ABC):
             assert not caught.value.from_listed_network
         refused = result(Outcome.UNAUTHENTICATED)
         assert stand_in.respond(refused) == gateway.respond(refused)
+
+    def test_the_stand_in_checks_every_factor_that_an_account_may_have(self, gateway: Gateway[Any]) -> None:
+        assert decoy(self.adapter).settings.factors() >= gateway.settings.factors() | {"path_secret"}
+
+    def test_a_callback_says_the_same_after_the_spool(self, gateway: Gateway[Any]) -> None:
+        for callback in (self.callback(), *self.others()):
+            unpacked = unpack_callback(pack_callback(callback), callback.peer)
+            assert gateway.parse(unpacked, KEY) == gateway.parse(callback, KEY)
+            zipped = replace(callback, headers={**callback.headers, "content-encoding": "gzip"})
+            assert is_refused(gateway, unpack_callback(pack_callback(zipped), LISTED)) == is_refused(gateway, zipped)
+
+    def test_every_header_that_is_read_is_kept(self, gateway: Gateway[Any]) -> None:
+        for callback in (self.callback(), *self.others()):
+            headers = HeadersAskedFor(callback.headers)
+            gateway.parse(replace(callback, headers=headers), KEY)
+            assert headers.asked <= set(gateway.kept_headers)
+        assert all(name == name.lower() for name in gateway.kept_headers)
+
+    def test_no_secret_is_kept_with_a_callback(self, gateway: Gateway[Any], sender: Sender[Any]) -> None:
+        shown = gateway.settings.model_dump()
+        given = [shown.get(key) for key in gateway.settings.SECRET_KEYS]
+        secrets = [each for value in given for each in (value if isinstance(value, tuple) else (value,)) if each]
+        assert secrets
+        for callback in (self.callback(), *(received(sender.request([sent_sms(each)], SENT_AT)) for each in (0, 1))):
+            kept = unpack_callback(pack_callback(callback), LISTED)
+            assert kept.path_secret is None
+            words = [word for value in kept.headers.values() for word in (value, *map(decoded, value.split()))]
+            assert not [secret for secret in secrets for word in words if secret in word]
+
+    @pytest.mark.parametrize("text", TEXTS, ids=ascii)
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_what_the_sender_writes_is_what_the_adapter_reads(
+        self, gateway: Gateway[Any], sender: Sender[Any], text: str, number: int
+    ) -> None:
+        sms = sent_sms(number, text, SENT_AT if gateway.tells_message_time else None)
+        request = sender.request([sms], RECEIVED_AT)
+        assert request.address.startswith(f"/gw/{gateway.name}/{gateway.account.code}")
+        callback = received(request)
+        (event,) = gateway.open(callback, KEY)
+        assert isinstance(event, Message)
+        assert (event.native_id, event.text) == (sender.native_id(sms), text)
+        assert (event.msisdn, event.short_code, event.carrier) == ("84950000001", "1408", "viettel")
+        assert event.message_at == sms.at
+        assert gateway.parse(unpack_callback(pack_callback(callback), LISTED), KEY) == (event,)
+
+    def test_a_batch_of_the_sender_is_read_in_its_order(self, gateway: Gateway[Any], sender: Sender[Any]) -> None:
+        batch = [sent_sms(number) for number in range(sender.batch_max)]
+        events = gateway.open(received(sender.request(batch, RECEIVED_AT)), KEY)
+        assert [event.native_id for event in events] == [sender.native_id(sms) for sms in batch]
+
+    def test_the_sender_takes_every_answer_as_it_is_meant(self, gateway: Gateway[Any], sender: Sender[Any]) -> None:
+        sms = sent_sms()
+        events = gateway.open(received(sender.request([sms], RECEIVED_AT)), KEY)
+        declined = Verdict.DECLINED if gateway.answer_depends_on_reading else Verdict.TAKEN
+        meant = dict.fromkeys(TAKEN, Verdict.TAKEN) | {
+            Outcome.CONFLICT: Verdict.CONFLICT if sender.tells_conflicts else Verdict.TAKEN,
+            Outcome.REJECTED_POLICY: declined,
+            Outcome.UNAUTHENTICATED: Verdict.REFUSED,
+            Outcome.STALE: Verdict.REFUSED,
+            Outcome.TOO_LARGE: Verdict.REFUSED,
+            Outcome.OVERLOADED: Verdict.LATER,
+            Outcome.UNAVAILABLE: Verdict.LATER,
+        }
+        assert meant.keys() == set(Outcome) - {Outcome.MALFORMED}
+        for outcome, verdict in meant.items():
+            conflicts = (0,) if outcome is Outcome.CONFLICT else ()
+            answer = gateway.respond(result(outcome, events, conflicts=conflicts))
+            assert sender.judge([sms], replied(answer)) is verdict, outcome
+
+    def test_the_words_of_its_carriers_are_understood(self) -> None:
+        kind = SENDERS[self.adapter]
+        ours = gateway(self.adapter, self.settings, carrier="from_message")
+        sender = kind("acc", ours.settings)
+        for carrier, said in kind.carrier_words.items():
+            sms = replace(sent_sms(), carrier=carrier, said=said)
+            (event,) = ours.open(received(sender.request([sms], RECEIVED_AT)), KEY)
+            assert isinstance(event, Message)
+            assert event.carrier == carrier
 
     def test_limits_and_methods_are_what_the_protocol_says(self, gateway: Gateway[Any]) -> None:
         assert gateway.body_bytes_max == self.body_bytes_max

@@ -1,15 +1,24 @@
 """The list of protocols, and the stand-in for accounts we do not have."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gateways.outcome import Outcome, Result
-from gateways.registry import ADAPTERS, decoy
+from gateways.registry import ADAPTERS, KEPT_HEADERS, decoy
 from tests.gateways.calls import RECEIVED_AT
 
 
-def test_the_list_is_what_the_addresses_say() -> None:
-    assert sorted(ADAPTERS) == ["kannel", "standard", "vn_soap_mo"]
+def test_the_list_is_what_the_document_for_carriers_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "carriers.md").read_text(encoding="utf-8")
+    table = text[text.index("| protocol | what it is |") :].partition("\n\n")[0]
+    assert sorted(ADAPTERS) == sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     assert all(name == adapter.name for name, adapter in ADAPTERS.items())
+
+
+def test_no_protocol_keeps_a_header_in_which_another_has_its_credentials() -> None:
+    assert not {"authorization", "proxy-authorization", "cookie"} & set(KEPT_HEADERS)
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS))

@@ -11,10 +11,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from service.simulator.message import Sms
+from gateways.sender import Reply, Request, Sms, Verdict
 from service.simulator.posting import Poster
-from service.simulator.senders import KannelSender, Reply, Request, Sender, Verdict
-from service.simulator.soap_sender import SoapSender
 from tests.torture.clock import SeedClock
 from tests.torture.events import Clerk
 from tests.torture.ledger import Ledger
@@ -39,10 +37,7 @@ class Carriers:
         self._clock = clock
         self._limit = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._cutter = Poster(target, 1, 0)
-        makers: dict[str, type[Sender]] = {"kannel": KannelSender, "vn_soap_mo": SoapSender}
-        self._senders = {
-            link.account: makers[link.protocol](link) for link in clerk.links.values() if link.protocol in makers
-        }
+        self._senders = {account: link.sender() for account, link in clerk.links.items()}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self.answers: Counter[str] = Counter()

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
 from campaigns.book.book import Book
 from campaigns.book.grammar import ReadingOutcome, read
 from gateways.adapters.standard.adapter import StandardSettings
+from gateways.sender import Request, Sms
 from gateways.wire.signatures import sign, signing_key
 from service.simulator.links import Link
-from service.simulator.message import Sms
-from service.simulator.senders import KannelSender, Request
 
 
 class Kind(StrEnum):
@@ -84,10 +82,7 @@ class Clerk:
             data["carrier"] = sms.said
         if sms.at is not None:
             data["operator_time"] = sms.at.isoformat()
-        native_id = sms.native_id
-        if link.protocol == "kannel":
-            address = KannelSender(link).request([sms], datetime.now(UTC)).address
-            native_id = parse_qs(urlsplit(address).query)["id"][0]
+        native_id = link.sender().native_id(sms)
         return Event(account, Kind.MESSAGE, native_id, meaning, _standard("message.received", data), sms)
 
     def charge(self, about: Event, charge_id: str, status: str, vnd: int) -> Event:

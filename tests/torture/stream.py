@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from campaigns.book.book import Book
+from gateways.sender import Sms
 from service.simulator.forms import counted_text, units_texted, unknown_text, wrong_text
 from service.simulator.links import Link
-from service.simulator.message import Sms
 from tests.torture.events import Clerk, Event, is_counted
 
 ACCOUNT_WEIGHTS: Mapping[str, int] = {"hub": 45, "viettel": 20, "reports": 15, "vina": 10, "soap": 10}

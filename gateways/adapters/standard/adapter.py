@@ -26,12 +26,12 @@ from gateways.adapters.standard.payload import (
     errors_of,
 )
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
+from gateways.events import CARRIERS, Carrier, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
 from gateways.gateway import KIB, Account, AccountSettings, Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest
-from gateways.wire.signatures import require_signature, signing_key
+from gateways.wire.signatures import SIGNATURE_HEADERS, new_secret, require_signature, signing_key
 from gateways.wire.strict_json import require_json
 
 
@@ -55,7 +55,7 @@ class StandardSettings(AccountSettings):
         return super().factors() | {"signature"}
 
 
-_OWN_CARRIERS = {carrier: carrier for carrier in CARRIERS}
+_OWN_CARRIERS: dict[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 # One row for each outcome: status, and the body where it is not made from the events.
 _ANSWERS: dict[Outcome, tuple[int, dict[str, str]]] = {
@@ -83,10 +83,18 @@ class Standard(Gateway[StandardSettings]):
     settings_model: ClassVar[type[AccountSettings]] = StandardSettings
     body_bytes_max: ClassVar[int] = 1024 * KIB
     sender_retries: ClassVar[bool] = True
+    kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, *SIGNATURE_HEADERS)
+    reports_charges: ClassVar[bool] = True
+    tells_message_time: ClassVar[bool] = True
 
     def __init__(self, account: Account[StandardSettings]) -> None:
         super().__init__(account)
         self._keys = tuple(signing_key(secret) for secret in self.settings.secrets)
+
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """One signing secret, and a path secret."""
+        return {**super().decoy_settings(), "secrets": (new_secret(),)}
 
     def verify(self, callback: Callback) -> None:
         """The signature over the bytes as they came, and the age of the attempt."""

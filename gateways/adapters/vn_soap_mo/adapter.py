@@ -16,6 +16,7 @@ Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`) and the portal's 
 import base64
 import binascii
 import hmac
+import secrets
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote
@@ -95,12 +96,19 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
     name: ClassVar[str] = "vn_soap_mo"
     settings_model: ClassVar[type[AccountSettings]] = VnSoapMoSettings
     methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
+    kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, "soapaction")
 
     def __init__(self, account: Account[VnSoapMoSettings]) -> None:
         super().__init__(account)
         dialect = self.settings.dialect
         self._operation = DIALECTS[dialect]
         self._operations = {folded(name) for name in (dialect, *OTHER_OPERATIONS.get(dialect, ()))}
+
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """User, password and path secret, in one of the dialects."""
+        word = secrets.token_urlsafe
+        return {**super().decoy_settings(), "dialect": "receiverMO", "user": word(32), "password": word(32)}
 
     @property
     def answer_depends_on_reading(self) -> bool:

@@ -2,7 +2,7 @@
 
 from xml.etree.ElementTree import Element
 
-from gateways.events import CARRIERS
+from gateways.events import CARRIERS, Carrier
 from gateways.wire import soap
 from gateways.wire.fields import malformed
 from gateways.wire.xml import local_name
@@ -51,7 +51,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 }
 """How senders spell a field, read without regard to case, `_` and namespace."""
 
-OWN_CARRIERS = {carrier: carrier for carrier in CARRIERS} | {
+OWN_CARRIERS: dict[str, Carrier] = {
+    **{carrier: carrier for carrier in CARRIERS},
     "gpc": "vinaphone",
     "vms": "mobifone",
     "vnm": "vietnamobile",

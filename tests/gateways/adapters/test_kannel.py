@@ -53,6 +53,9 @@ class TestKannel(AdapterContract):
     def with_content(self, content: bytes) -> Callback:
         return fetched(content.decode("utf-8", "surrogateescape"))
 
+    def others(self) -> Iterator[Callback]:
+        yield fetched("ref=gift-1&d=1&fid=abc&ts=1795249803", is_delivery_report=True)
+
     def flipped(self) -> Iterator[Callback]:
         for secret in flipped_bits(SECRET):
             yield replace(self.callback(), path_secret=secret)

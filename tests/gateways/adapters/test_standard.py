@@ -68,6 +68,11 @@ class TestStandard(AdapterContract):
     def with_content(self, content: bytes) -> Callback:
         return signed(content)
 
+    def others(self) -> Iterator[Callback]:
+        yield posted(charge())
+        yield posted(reversal())
+        yield posted({"type": "batch", "data": [message(), charge(), reversal()]})
+
     def flipped(self) -> Iterator[Callback]:
         right = self.callback()
         for position in range(len(right.body) * 8):

@@ -148,6 +148,17 @@ class TestReplyStyle(TestGetMoData):
     )
 
 
+class TestBase64(TestReceiverMo):
+    """A hub that encodes its texts."""
+
+    mutations = 2_000
+    settings: ClassVar[dict[str, Any]] = {**SETTINGS, "base64": True}
+
+    def inner(self, sms: Sms) -> str:
+        encoded = None if sms.text is None else base64.b64encode(sms.text.encode()).decode()
+        return super().inner(replace(sms, text=encoded))
+
+
 class TestPathSecret(TestReceiverMo):
     """A hub that can only be given an address."""
 

@@ -14,15 +14,16 @@ import pytest
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book, Grammar, Route
 from campaigns.book.grammar import ReadingOutcome, read
+from gateways.registry import SENDERS
+from gateways.sender import Sms
 from service.simulator import forms
 from service.simulator.bundling import bundled
 from service.simulator.compare import rows, standing_of
 from service.simulator.curve import AMPLITUDE, EVENING_SECONDS, area, arrivals, height
-from service.simulator.message import Delivery, Fault, Sms
+from service.simulator.message import Delivery, Fault
 from service.simulator.profiles import PROFILES, replay, targets
-from service.simulator.senders import StandardSender
 from service.simulator.tally import Figures, Ledger
-from service.simulator.traffic import Evening, Writer
+from service.simulator.traffic import Evening, SmsWriter
 from tests.support.simulated import IN_2019, KANNEL, NOW, SOAP, STANDARD, links
 
 FOLDER = Path(__file__).parents[2] / "campaigns" / "book"
@@ -33,7 +34,7 @@ READINGS = [json.loads(line) for line in (FOLDER / "readings.jsonl").read_text(e
 def evening(seed: int, count: int, shares: Mapping[Fault, float], book: Book = BOOK) -> list[Delivery]:
     """Deliveries of an evening over three links."""
     chance = random.Random(seed)
-    writer = Writer(links(STANDARD, KANNEL, SOAP), chance, "1")
+    writer = SmsWriter(links(STANDARD, KANNEL, SOAP), chance, "1")
     played = Evening(book, writer, shares, chance, NOW, 60.0)
     return list(bundled(played.planned(arrivals(count, 60.0, chance)), chance))
 
@@ -177,7 +178,7 @@ def test_a_batch_holds_messages_of_one_account_only_and_may_hold_one_twice() -> 
     batches = [each for each in planned if len(each.messages) > 1]
     assert batches
     assert {each.link.protocol for each in batches} == {"standard"}
-    assert max(len(each.messages) for each in batches) <= StandardSender.batch_max
+    assert max(len(each.messages) for each in batches) <= SENDERS["standard"].batch_max
     assert any(len(set(each.messages)) < len(each.messages) for each in batches)
 
 

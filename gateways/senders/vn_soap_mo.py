@@ -1,19 +1,18 @@
-"""Vietnamese hubs that hand messages over in SOAP: their templates, word for word as they fill them in.
+"""`vn_soap_mo` as Vietnamese hubs write it: their templates, word for word as they fill them in.
 
 A hub puts the text into its template as it is: an `&` arrives bare (our adapter repairs it, and so it is
 played). `<` and `>` are escaped here all the same: a hub that does not would send no XML at all.
+
+Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`).
 """
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
-from gateways.adapters.vn_soap_mo.adapter import VnSoapMoSettings
-from service.simulator.links import Link
-from service.simulator.message import Sms
-from service.simulator.senders import LATER_STATUSES, Reply, Request, Sender, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
 
 _ENVELOPE: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -29,39 +28,84 @@ _DOCUMENT: Final = '<{name} xmlns="http://hub.example/">{elements}</{name}>'
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How one dialect is written: its frame, its element names in order, the tag its sender cuts the answer from."""
+    """How one dialect is written: its frame, and its element names in order.
+
+    `result` is the tag its sender cuts the answer from, `success` the value that says taken where the account
+    agreed on none.
+    """
 
     frame: str
     elements: tuple[str, ...]
     result: str
+    success: str
 
 
 _SIX: Final = ("User_ID", "Service_ID", "Command_Code", "Message", "Request_ID", "Operator")
 TEMPLATES: Final[Mapping[str, Template]] = {
-    "receiverMO": Template(_DOCUMENT, _SIX, "receiverMOResult"),
-    "moReceiver": Template(_RPC, _SIX, "moReceiverResult"),
+    "receiverMO": Template(_DOCUMENT, _SIX, "receiverMOResult", "1"),
+    "moReceiver": Template(_RPC, _SIX, "moReceiverResult", "0"),
     "GetMOData": Template(
         _DOCUMENT,
         ("UserID", "ServiceID", "CommandCode", "Content", "RequestID", "Operator"),
         "GetMODataResult",
+        "0|",
     ),
 }
 
 
-class SoapSender(Sender):
+class HubSettings(SenderSettings, Protocol):
+    """What this sender reads of its account."""
+
+    @property
+    def dialect(self) -> str:
+        """A row of TEMPLATES."""
+
+    @property
+    def style(self) -> str:
+        """`ack` or `reply`."""
+
+    @property
+    def success_value(self) -> str | None:
+        """The value that says taken; None: the dialect's."""
+
+    @property
+    def refuse_value(self) -> str | None:
+        """The value that says not to charge the donor, in the style `reply`."""
+
+    @property
+    def base64(self) -> bool:
+        """Whether texts are sent in Base64."""
+
+    @property
+    def user(self) -> str | None:
+        """Together with `password`, for HTTP Basic or as elements."""
+
+    @property
+    def password(self) -> str | None:
+        """See `user`."""
+
+
+class VnSoapMoSender(Sender[HubSettings]):
     """One hub, in the dialect and style of its account."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
-        if not isinstance(link.settings, VnSoapMoSettings):
-            raise TypeError("the link of a hub has the settings of a vn_soap_mo account")
-        self._settings = link.settings
-        self._template = TEMPLATES[link.settings.dialect]
+    name: ClassVar[str] = "vn_soap_mo"
+    # Hubs still use the codes of the old companies.
+    carrier_words: ClassVar[Mapping[str, str]] = {
+        "viettel": "VIETTEL",
+        "vinaphone": "GPC",
+        "mobifone": "VMS",
+        "vietnamobile": "VNM",
+        "gmobile": "BEELINE",
+    }
+
+    def __init__(self, account: str, settings: HubSettings) -> None:
+        super().__init__(account, settings)
+        self._template = TEMPLATES[settings.dialect]
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:  # noqa: ARG002 -- hubs tell no time
         """The envelope. Every other message carries user and password in the envelope instead of HTTP Basic."""
         (sms,) = messages
-        settings, template = self._settings, self._template
+        settings, template = self.settings, self._template
         text = _base64_in_lines(sms.text) if settings.base64 else sms.text
         values = (sms.msisdn, sms.short_code, sms.keyword, text, sms.native_id, sms.said or "")
         filled = list(zip(template.elements, values, strict=True))
@@ -82,12 +126,12 @@ class SoapSender(Sender):
             return Verdict.LATER
         if reply.status != 200:
             return Verdict.REFUSED
-        tag = self._template.result
+        settings, tag = self.settings, self._template.result
         _, _, after = reply.body.decode("utf-8", "replace").partition(f"<{tag}>")
         value, closed, _ = after.partition(f"</{tag}>")
-        if closed and value == self._settings.success:
+        if closed and value == (settings.success_value or self._template.success):
             return Verdict.TAKEN
-        is_declined = self._settings.style == "reply" and value == self._settings.refuse_value
+        is_declined = settings.style == "reply" and value == settings.refuse_value
         return Verdict.DECLINED if closed and is_declined else Verdict.REFUSED
 
 

@@ -1,0 +1,117 @@
+"""The contract of a sender: the other side of an adapter, which writes callbacks and judges the answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+LATER_STATUSES = frozenset({429, 503})
+"""By which every protocol says: try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sms:
+    """One message as a carrier hands it over.
+
+    `number` counts a sender's messages from 0, `native_id` is the carrier's id of this one. `msisdn` is written
+    in one of the forms carriers use. `at` is the carrier's time of the message, in whole seconds, None where the
+    protocol has none. `carrier` is who charges; `said` is how the callback names it, None where the account
+    decides. `keyword` is what a hub believes the keyword to be.
+    """
+
+    number: int
+    native_id: str
+    msisdn: str
+    short_code: str
+    text: str
+    keyword: str
+    carrier: str
+    said: str | None
+    at: datetime | None
+
+
+class Verdict(StrEnum):
+    """What an answer says to the sender."""
+
+    TAKEN = "taken"
+    CONFLICT = "conflict"
+    DECLINED = "declined"
+    """By the campaign's rules: the donor is not charged. Only hubs in reply style are told so."""
+    LATER = "later"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `address` is everything after the host, already encoded as the sender writes it."""
+
+    method: str
+    address: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer; `content_type` is without its parameters."""
+
+    status: int
+    content_type: str
+    body: bytes
+    retry_after_seconds: float | None = None
+
+
+class SenderSettings(Protocol):
+    """What every sender reads of an account's settings.
+
+    A sender says in a protocol of its own what else it reads, and the adapter's settings model has it: so both
+    sides share an account's settings and no line of code.
+    """
+
+    @property
+    def path_secret(self) -> str | None:
+        """The last step of the address, where the account has one."""
+
+
+Settings = TypeVar("Settings", bound=SenderSettings)
+
+
+class Sender(ABC, Generic[Settings]):
+    """One carrier or hub that posts over `account`.
+
+    Pure and stateless: the same messages make the same callback, its time aside.
+
+    A witness of its own: written from what the protocol says, it shares with the adapter the signature's
+    primitive and nothing else, so that one mistake cannot stand on both sides.
+    """
+
+    name: ClassVar[str]
+    """The protocol, as the adapter of it is named."""
+    batch_max: ClassVar[int] = 1
+    """How many messages one callback may carry."""
+    tells_conflicts: ClassVar[bool] = False
+    """Whether the protocol has a word for "the same id, another content"; else that is answered like a repeat."""
+    carrier_words: ClassVar[Mapping[str, str]] = {}
+    """How its senders name each carrier, where the account leaves that to the message and lists no word itself."""
+
+    def __init__(self, account: str, settings: Settings) -> None:
+        self.account, self.settings = account, settings
+
+    @abstractmethod
+    def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
+        """The callback that carries `messages` (more than one only up to `batch_max`)."""
+
+    @abstractmethod
+    def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:
+        """What `reply` tells the sender. Only the protocol's own words for success are TAKEN."""
+
+    def native_id(self, sms: Sms) -> str:
+        """The id that the callback gives `sms`."""
+        return sms.native_id
+
+    def _path(self) -> str:
+        steps = ("gw", self.name, self.account, self.settings.path_secret or "")
+        return "".join(f"/{quote(step, safe='')}" for step in steps if step)
