@@ -107,8 +107,7 @@ def test_closed_sets_that_stand_in_two_packages_are_the_same() -> None:
 
 
 PROTOCOLS_MAY_BE_NAMED_IN: dict[str, str] = {}
-"""Modules outside gateways/ that may hold a protocol's name, each with its reason. The demo's accounts are in an apply
-file, which is no module."""
+"""Modules outside gateways/ that may hold a protocol's name, with the reason. (The demo's are in an apply file.)"""
 
 
 def test_no_protocol_is_named_outside_gateways() -> None:

@@ -1,4 +1,4 @@
-"""What is peculiar to a sender: its signature, its letters, the answers it takes for success. The rest: contract.py."""
+"""What is peculiar to a sender: its signature, its letters, the answers it takes for success."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
