@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from service.runtime.settings import SettingsRefused
+from service.runtime.refusals import Refused
 
 COMMANDS = {
     "demo": "a portal with simulated carriers on this machine; prints the addresses to open",
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module = import_module(f"service.commands.{parsed.command}")
     try:
         code: int = asyncio.run(module.run(parsed))
-    except SettingsRefused as refused:
+    except Refused as refused:
         return refuse(*refused.problems)
     except KeyboardInterrupt:
         return 130

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from service.commands.opening import CommandRefused
 from service.operations.backup.manifest import FORMAT, BackupRefused, Manifest, beside, collect, measure
-from service.operations.backup.tools import ToolFailed, choose_tools, dump
-from service.postgres.database import DATABASE_ERRORS, Database, DatabaseRefused
+from service.operations.backup.tools import choose_tools, dump
+from service.postgres.database import DATABASE_ERRORS, Database
 from service.postgres.embedded.data_folder import try_lock
-from service.postgres.embedded.handle import EmbeddedServerFailed
 from service.runtime.files import sync, write_durably
-from service.runtime.keyring import Keyring, WrongSecretKey
+from service.runtime.keyring import Keyring
+from service.runtime.refusals import Refused
 from service.runtime.settings import Settings, read_settings
 
 NO_TIME_LIMITS = """
@@ -47,7 +47,7 @@ async def run(arguments: argparse.Namespace) -> int:
         async with await Database.open(settings) as database:
             await database.open_pool()
             manifest = await back_up(settings, database, keyring, file, now)
-    except (BackupRefused, ToolFailed, DatabaseRefused, EmbeddedServerFailed, WrongSecretKey) as refused:
+    except Refused as refused:
         raise CommandRefused([f"no backup was made: {refused}"]) from None
     except DATABASE_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

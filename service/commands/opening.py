@@ -6,18 +6,14 @@ from dataclasses import dataclass
 
 from campaigns.schema.migrate import MigrationRefused, migrate, pending
 from service.catalog.last_good import LastGood, find_last_good
-from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, DatabaseRefused, is_away
-from service.postgres.embedded.handle import EmbeddedServerFailed
-from service.runtime.keyring import Keyring, WrongSecretKey
-from service.runtime.settings import Settings, SettingsRefused
+from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
+from service.runtime.keyring import Keyring
+from service.runtime.refusals import Refused
+from service.runtime.settings import Settings
 
 
-class CommandRefused(SettingsRefused):
+class CommandRefused(Refused):
     """The command cannot do its work; the sentences say why and what to do."""
-
-
-class CommandAway(CommandRefused):
-    """The database does not answer now; what else was asked for is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Opened:
     keyring: Keyring
     kind: str
     prepare: Callable[[], Awaitable[str]]
-    """Opens and migrates the database, and returns its kind. Raises CommandRefused."""
+    """Opens and migrates the database, and returns its kind. Raises Refused."""
     copy: LastGood | None = None
 
 
@@ -42,23 +38,19 @@ async def opened(
     may_be_away: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Opened]:
-    """Open the database for one command. Raises CommandRefused with every reason in a sentence.
+    """Open the database for one command. Raises Refused with every reason in a sentence.
 
     With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR.
     """
     keyring = Keyring(settings.require_secret_key())
-    try:
-        database = await Database.open(settings, embedded_only=embedded_only, progress=progress)
-    except (EmbeddedServerFailed, DatabaseRefused) as failed:
-        raise CommandRefused([str(failed)]) from None
-    async with database:
+    async with await Database.open(settings, embedded_only=embedded_only, progress=progress) as database:
 
         async def prepare() -> str:
             return await _prepared(database, keyring, kind, may_migrate, progress)
 
         try:
             found = await prepare()
-        except CommandAway:
+        except DatabaseAway:
             copy = find_last_good(settings.data_dir, keyring.local) if may_be_away else None
             if copy is None:
                 raise
@@ -81,13 +73,11 @@ async def _prepared(
                 first = waiting[0].name
                 raise CommandRefused([f"migrations are pending, first {first}: run `portal1400 migrate`"])
             return await keyring.claim(connection, kind)
-    except DatabaseAway as away:
-        raise CommandAway([str(away)]) from None
-    except (DatabaseRefused, MigrationRefused, WrongSecretKey) as refused:
-        raise CommandRefused([str(refused)]) from None
+    except MigrationRefused as refused:
+        raise CommandRefused(str(refused)) from None
     except DATABASE_ERRORS as error:
-        kind_of_refusal = CommandAway if is_away(error) else CommandRefused
-        raise kind_of_refusal([f"the database answered with {type(error).__name__}: see its log"]) from None
+        kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
+        raise kind_of_refusal(f"the database answered with {type(error).__name__}: see its log") from None
 
 
 def require_live(opened_database: Opened) -> None:

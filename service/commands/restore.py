@@ -18,13 +18,12 @@ from service.commands.backup import summary
 from service.commands.opening import CommandRefused
 from service.live import high_water as published
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
-from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
+from service.operations.backup.manifest import Manifest, read_manifest, require_whole
 from service.operations.backup.restore import Proof, bring_back
-from service.operations.backup.tools import ToolFailed
-from service.postgres.database import DATABASE_ERRORS, Database, DatabaseRefused
+from service.postgres.database import DATABASE_ERRORS, Database
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
-from service.postgres.embedded.handle import EmbeddedServerFailed
 from service.runtime.keyring import Keyring
+from service.runtime.refusals import Refused
 from service.runtime.settings import Settings, read_settings
 
 SERVER_STOP_SECONDS = 90.0
@@ -60,7 +59,9 @@ async def run(arguments: argparse.Namespace) -> int:
             )
             if not arguments.drill:
                 await _warn_of_newer(settings, database)
-    except (BackupRefused, ToolFailed, DatabaseRefused, EmbeddedServerFailed) as refused:
+    except CommandRefused:
+        raise
+    except Refused as refused:
         raise CommandRefused([f"the restore failed: {refused}"]) from None
     except DATABASE_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

@@ -13,7 +13,6 @@ import structlog
 
 from service.app import Service, run_until
 from service.commands.opening import CommandRefused, Opened, opened, require_live
-from service.intake.spool_file import SpoolRefused
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
 from service.runtime import logs
@@ -132,19 +131,16 @@ def stop_at_signals(stopping: asyncio.Event, *numbers: signal.Signals) -> None:
 
 
 def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:
-    """The worker for an opened database. Raises CommandRefused when its spool cannot be used."""
-    try:
-        return Service(
-            settings,
-            ready.database,
-            ready.keyring,
-            kind=ready.kind,
-            copy=ready.copy,
-            prepare=ready.prepare,
-            accept_older_database=accept_older_database,
-        )
-    except SpoolRefused as refused:
-        raise CommandRefused([str(refused)]) from None
+    """The worker for an opened database. Raises SpoolRefused when its spool cannot be used."""
+    return Service(
+        settings,
+        ready.database,
+        ready.keyring,
+        kind=ready.kind,
+        copy=ready.copy,
+        prepare=ready.prepare,
+        accept_older_database=accept_older_database,
+    )
 
 
 def bound(name: str, address: HostPort) -> socket.socket:

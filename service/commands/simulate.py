@@ -82,13 +82,9 @@ async def run(arguments: argparse.Namespace) -> int:
     if arguments.book is None and not arguments.check_series:
         print("usage: portal1400 simulate --target URL --book FILE: --book is missing", file=sys.stderr)
         return 2
-    try:
-        if arguments.check_series:
-            return await _check_series(arguments)
-        return await _simulate(arguments)
-    except SimulateRefused as refused:
-        print(f"portal1400: {refused}", file=sys.stderr)
-        return 1
+    if arguments.check_series:
+        return await _check_series(arguments)
+    return await _simulate(arguments)
 
 
 async def _simulate(arguments: argparse.Namespace) -> int:

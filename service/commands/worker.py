@@ -9,7 +9,8 @@ import orjson
 
 from service.commands.serve import ACCEPT_OLDER, serve_on, stop_at_signals
 from service.listeners.listener import ListeningSocket
-from service.runtime.settings import SettingsRefused, read_settings
+from service.runtime.refusals import Refused
+from service.runtime.settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 worker=arguments.index,
                 ready=lambda: _report(arguments.report, {"ready": True}),
             )
-    except SettingsRefused as refused:
+    except Refused as refused:
         _report(arguments.report, {"refused": refused.problems})
         return 1
     return 0

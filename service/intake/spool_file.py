@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.runtime.files import sync
+from service.runtime.refusals import Refused
 
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
@@ -41,7 +42,7 @@ SELECT_SIZE = "SELECT count(*), coalesce(sum(length(sealed)), 0), min(received_u
 TOUCH = "INSERT INTO about (name, value) VALUES ('touched', x'00') ON CONFLICT (name) DO UPDATE SET value = x'00'"
 
 
-class SpoolRefused(Exception):
+class SpoolRefused(Refused):
     """The spool cannot be used, or cannot take a record; the sentence says why and what to do."""
 
 

@@ -19,7 +19,7 @@ from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from campaigns.totals.versions import raise_versions
 from metrics.instruments import Instruments
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
-from service.runtime.settings import SettingsRefused
+from service.runtime.refusals import Refused
 from service.runtime.tasks import cancel_and_wait
 
 log = structlog.get_logger("published")
@@ -36,7 +36,7 @@ TOLD = (
 SELECT_IDENTITY = "SELECT key_check, created_at FROM installation"
 
 
-class OlderThanPublished(SettingsRefused):
+class OlderThanPublished(Refused):
     """Serving this database would publish less than was published; the sentences say what and what to do."""
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from service.postgres.embedded.data_folder import open_lock, try_lock
 from service.runtime.files import write_durably
+from service.runtime.refusals import Refused
 
 FORMAT = 1
 FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -21,7 +22,7 @@ LOCK_SECONDS_MAX = 5.0
 POLL_SECONDS = 0.02
 
 
-class HighWaterFileUnusable(Exception):
+class HighWaterFileUnusable(Refused):
     """The file cannot be read or written; the sentence says which and what to do."""
 
 

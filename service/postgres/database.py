@@ -9,6 +9,7 @@ import asyncpg
 
 from service.postgres.embedded.handle import EmbeddedHandle, connect_embedded
 from service.postgres.failover import PrimaryConnector
+from service.runtime.refusals import Refused
 from service.runtime.settings import Settings
 
 DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -20,7 +21,7 @@ MAJORS = range(15, 19)
 POOL_CONNECTIONS_MAX = 6
 
 
-class DatabaseRefused(Exception):
+class DatabaseRefused(Refused):
     """The database cannot be used as it is; the sentence says what to do."""
 
 

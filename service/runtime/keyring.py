@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateways.wire.mac import hmac_sha256
 from service.runtime.random_pool import RandomPool
+from service.runtime.refusals import Refused
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
 
-class WrongSecretKey(Exception):
+class WrongSecretKey(Refused):
     """PORTAL1400_SECRET_KEY is not the one this database was made with."""
 
 

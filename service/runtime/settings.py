@@ -9,16 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from service.runtime.dsn import require_writer_attributes, servers_of
+from service.runtime.refusals import Refused
 
 PREFIX = "PORTAL1400_"
 
 
-class SettingsRefused(Exception):
+class SettingsRefused(Refused):
     """The environment cannot be used; one sentence per problem: what, where, what to do. Never a value."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class HostPort(BaseModel):

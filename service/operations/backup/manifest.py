@@ -15,6 +15,7 @@ from campaigns.totals.rollups import select_totals, select_unallocated
 from gateways.wire.mac import hmac_sha256
 from metrics.board import encode, encode_unallocated
 from service.runtime.keyring import SELECT_INSTALLATION, Keyring, WrongSecretKey
+from service.runtime.refusals import Refused
 
 FORMAT = 1
 SUFFIX = ".manifest.json"
@@ -34,7 +35,7 @@ SELECT (SELECT count(*) FROM message) AS message, (SELECT count(*) FROM message_
 """
 
 
-class BackupRefused(Exception):
+class BackupRefused(Refused):
     """The backup cannot be made or trusted; the sentence says which file, why and what to do."""
 
 

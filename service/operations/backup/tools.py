@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from service.postgres.embedded.account import clean_environment
 from service.postgres.embedded.binaries import Binaries, candidates
 from service.postgres.embedded.keeper import die_with_parent
+from service.runtime.refusals import Refused
 
 TOOLS = ("pg_dump", "pg_restore", "psql")
 CHUNK_BYTES = 256 * 1024
@@ -25,7 +26,7 @@ TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;"
 LOCK_WAIT = "60s"
 
 
-class ToolFailed(Exception):
+class ToolFailed(Refused):
     """A tool is missing or failed; the sentence says which, why and what to do."""
 
 

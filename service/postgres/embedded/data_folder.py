@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from service.runtime.refusals import Refused
+
 if sys.platform != "win32":  # there the module must still import, so that the refusal can be a sentence
     import fcntl
 
@@ -17,7 +19,7 @@ PORT = 5432  # only part of the socket's file name: the server has no TCP port
 SUPERUSER = "app"
 
 
-class EmbeddedServerFailed(Exception):
+class EmbeddedServerFailed(Refused):
     """The embedded PostgreSQL cannot be had. The text is a sentence for people: what, where, what to do."""
 
 
