@@ -1,7 +1,9 @@
 """Applies campaigns/schema/migrations/NNNN_words.sql in order, each in a transaction, remembered by its SHA-256.
 
 The previous release's workers go on while a migration runs. A table's lock that it waits for stands in the way of
-everybody who comes after it, so it waits for a moment only, lets them pass, and tries again.
+everybody who comes after it, so it waits for a moment only, lets them pass, and tries again. A file
+NNNN_words_concurrently.sql makes indexes without holding up writers, which PostgreSQL does outside a transaction
+only: `concurrent_indexes.py`.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from importlib.resources.abc import Traversable
 
 import asyncpg
 
+from campaigns.schema.concurrent_indexes import IndexRefused, make_indexes
 from campaigns.schema.locks import MIGRATION_LOCK, UNLOCK, try_lock
 
 LOCK_PATIENCE_SECONDS = 600.0
@@ -42,6 +45,11 @@ class Migration:
     def sha256(self) -> bytes:
         """What tells an edited file from the one that was applied."""
         return hashlib.sha256(self.sql.encode()).digest()
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether it makes indexes beside the writers, outside a transaction."""
+        return self.name.endswith("_concurrently.sql")
 
 
 def shipped_migrations() -> tuple[Migration, ...]:
@@ -103,7 +111,8 @@ async def pending(
 async def migrate(connection: asyncpg.Connection, shipped: tuple[Migration, ...] | None = None) -> tuple[str, ...]:
     """Apply what is pending, one transaction a file; returns the names applied. Safe to run twice at once.
 
-    Raises MigrationRefused, also when a lock was not to be had in LOCK_PATIENCE_SECONDS.
+    Raises MigrationRefused, also when a lock was not to be had in LOCK_PATIENCE_SECONDS. What makes indexes beside
+    the writers is no transaction: interrupted, it begins again with the index it was at.
     """
     # Asked for again and again rather than waited for: a statement that waits has a time limit and holds a snapshot.
     deadline, attempt = time.monotonic() + LOCK_PATIENCE_SECONDS, 0
@@ -114,7 +123,7 @@ async def migrate(connection: asyncpg.Connection, shipped: tuple[Migration, ...]
         waiting = await pending(connection, shipped)
         await connection.execute(CREATE_HISTORY)
         for migration in waiting:
-            await _apply(connection, migration)
+            await (_apply_concurrent if migration.is_concurrent else _apply)(connection, migration)
         return tuple(migration.name for migration in waiting)
     finally:
         if not connection.is_closed():
@@ -134,6 +143,14 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
             attempt += 1
         else:
             return
+
+
+async def _apply_concurrent(connection: asyncpg.Connection, migration: Migration) -> None:
+    try:
+        await make_indexes(connection, migration.sql, LOCK_PATIENCE_SECONDS, MIGRATION_SECONDS_MAX)
+    except IndexRefused as refused:
+        raise MigrationRefused(f"migration {migration.name}: {refused}") from None
+    await connection.execute(INSERT_HISTORY, migration.number, migration.name, migration.sha256)
 
 
 async def _pause(what: str, deadline: float, attempt: int) -> None:
