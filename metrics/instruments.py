@@ -112,6 +112,10 @@ class Instruments:
             "portal1400_invariant_difference", "Rows by which an invariant is broken; must be 0", ["invariant"],
             registry=registry,
         )  # fmt: skip
+        self.invariants_pass = Gauge(
+            "portal1400_invariants_pass_timestamp_seconds",
+            "When the last check in turn over everything ended, unix seconds", ["subject"], registry=registry,
+        )  # fmt: skip
         self.published_ahead = Gauge(
             "portal1400_published_ahead_of_database",
             "Campaigns of which the database holds less than was published; must be 0",

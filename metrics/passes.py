@@ -11,8 +11,8 @@ import asyncpg
 
 from metrics.stretches import BEGINNING, Stretch, Subject
 
-SELECT_PASS = "SELECT next_at, ended_at FROM invariant_pass WHERE subject = $1"
-SAVE_PASS = """
+SELECT_POSITION = "SELECT next_at, ended_at FROM invariant_pass WHERE subject = $1"
+SAVE_POSITION = """
 INSERT INTO invariant_pass (subject, next_at, ended_at) VALUES ($1, $2, $3)
 ON CONFLICT (subject) DO UPDATE SET next_at = excluded.next_at, ended_at = excluded.ended_at
 """
@@ -39,7 +39,7 @@ class Pass:
 
 async def select_pass(connection: asyncpg.Connection, subject: Subject) -> Pass:
     """Where the pass over `subject` stands; at its beginning if there never was one."""
-    row = await connection.fetchrow(SELECT_PASS, subject.name)
+    row = await connection.fetchrow(SELECT_POSITION, subject.name)
     return Pass() if row is None else Pass(row["next_at"], row["ended_at"])
 
 
@@ -47,7 +47,7 @@ async def save_pass(connection: asyncpg.Connection, subject: Subject, where: Pas
     """Remember where the pass over `subject` stands."""
     async with connection.transaction():
         await connection.execute(NO_WAIT_AT_COMMIT)
-        await connection.execute(SAVE_PASS, subject.name, where.next_at, where.ended_at)
+        await connection.execute(SAVE_POSITION, subject.name, where.next_at, where.ended_at)
 
 
 async def select_broken(connection: asyncpg.Connection, subject: Subject) -> list[Stretch]:

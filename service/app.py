@@ -43,6 +43,7 @@ from service.live.stream import Streams
 from service.live.stream import routes as stream_routes
 from service.operations import health
 from service.operations.housekeeping import Housekeeping
+from service.operations.invariant_watch import InvariantWatch
 from service.pages import pages
 from service.postgres.data_keys import DataKeys
 from service.postgres.database import CONNECT_SECONDS, Database, DatabaseRefused
@@ -106,7 +107,8 @@ class Service:
         self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
         self._make_intake()
         self._make_live()
-        self.housekeeping = Housekeeping(settings, database, keyring, self.instruments, clock, self.commits.count)
+        self.housekeeping = Housekeeping(settings, database, keyring, clock, self.commits.count)
+        self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock)
         self._joining: asyncio.Task[None] | None = None
         self._listeners: list[Listener] = []
         self._is_started = False
@@ -196,7 +198,10 @@ class Service:
         """
         async with AsyncExitStack() as started:
             # In the order in which they are stopped last: what feeds a part ends before it.
-            for part in (self.data_keys, self.quarantine, self.high_water, self.feed, self.housekeeping, self.replay):
+            for part in (
+                self.data_keys, self.quarantine, self.high_water, self.feed, self.invariants, self.housekeeping,
+                self.replay,
+            ):  # fmt: skip
                 started.push_async_callback(part.stop)
             started.push_async_callback(self._stop_writer)
             started.push_async_callback(self._stop_joining)
@@ -250,6 +255,7 @@ class Service:
         self.feed.start()
         self.high_water.start()
         self.housekeeping.start()
+        self.invariants.start()
 
     async def _join_later(self) -> None:
         while True:

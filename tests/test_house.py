@@ -19,6 +19,9 @@ from campaigns.totals import totals
 from gateways import events
 from gateways.registry import ADAPTERS
 from gateways.wire import fields
+from metrics.invariants import INVARIANTS
+from metrics.roll_up_checks import ROLL_UP_CHECKS
+from metrics.subjects import SUBJECTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("campaigns", "metrics", "service")
@@ -48,8 +51,8 @@ def statements() -> dict[str, str]:
         for name, value in inspect.getmembers(module):
             if name.isupper() and isinstance(value, str) and SQL.match(value):
                 found[value] = f"{module.__name__}.{name}"
-    invariants = importlib.import_module("metrics.invariants").INVARIANTS
-    found.update({each.sql: f"invariant {each.name}" for each in invariants})
+    found.update({each.sql: f"invariant {each.name}" for each in (*INVARIANTS, *ROLL_UP_CHECKS)})
+    found.update({each.sql: f"{subject.name}: {each.name}" for subject in SUBJECTS for each in subject.invariants})
     return {name: sql for sql, name in found.items()}
 
 

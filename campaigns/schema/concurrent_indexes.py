@@ -61,8 +61,8 @@ async def make_indexes(
             made.append(name)
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         raise IndexRefused(
-            f"the index {name} has waited {patience_seconds:.0f} s for transactions that were open before it: look in "
-            "pg_stat_activity for one that was left open, end it, then start again; it goes on where it stopped"
+            f"the index {name} has waited {patience_seconds:.0f} s for transactions that were open before it: look "
+            "in pg_stat_activity for one that was left open, end it, then start again; it goes on where it stopped"
         ) from None
     finally:
         if not connection.is_closed():

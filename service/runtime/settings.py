@@ -95,7 +95,7 @@ class Settings(BaseModel):
     quarantine_per_account_max: int = Field(
         10_000, ge=1, le=10_000_000, description="callbacks kept in quarantine per account, outcome and day"
     )
-    invariant_seconds: float = Field(60.0, ge=1, le=86_400, description="pause between checks of the invariants")
+    invariant_seconds: float = Field(60.0, ge=1, le=86_400, description="from one round of the checks to the next")
     drain_seconds: float = Field(
         5.0, ge=0, le=60, description="how long a clean stop waits for the next request on an open connection"
     )

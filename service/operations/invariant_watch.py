@@ -1,0 +1,73 @@
+"""The background check of the invariants: one process of the cluster does it, and alone says what it found."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import asyncpg
+import structlog
+
+from campaigns.schema.locks import INVARIANT_LOCK, try_lock
+from metrics.instruments import Instruments
+from service.operations.invariant_rounds import InvariantRounds
+from service.postgres.database import Database
+from service.runtime.logs import describe_failure
+from service.runtime.tasks import cancel_and_wait
+
+log = structlog.get_logger("invariants")
+
+
+class InvariantWatch:
+    """Asks for the lock every `seconds`; whoever has it begins a round as often, until its connection is lost."""
+
+    def __init__(
+        self, seconds: float, database: Database, instruments: Instruments, clock: Callable[[], datetime]
+    ) -> None:
+        self._seconds = seconds
+        self._database = database
+        self._instruments = instruments
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._watch(), name="invariants")
+
+    async def stop(self) -> None:
+        """End."""
+        await cancel_and_wait(self._task)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                # A connection of its own: the lock lives as long as it does.
+                connection = await self._database.connect("portal1400 invariants", may_take_long=True)
+                try:
+                    if await try_lock(connection, INVARIANT_LOCK):
+                        await self._check_until_gone(connection)
+                finally:
+                    # Another process checks from now on: an old figure of ours would stand beside its own.
+                    self._instruments.invariant_difference.clear()
+                    self._instruments.invariants_pass.clear()
+                    await connection.close(timeout=1)
+            except Exception as error:  # noqa: BLE001 -- the next round tries again
+                log.warning("invariants_not_checked", **describe_failure(error))
+            await asyncio.sleep(self._seconds)
+
+    async def _check_until_gone(self, connection: asyncpg.Connection) -> None:
+        """Round after round, as the one process of the cluster that checks, until `connection` is lost."""
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: gone.set())
+
+        async def rest(seconds: float) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await gone.wait()
+
+        rounds = InvariantRounds(connection, self._instruments, self._clock, rest, round_seconds=self._seconds)
+        loop = asyncio.get_running_loop()
+        while not gone.is_set():
+            next_at = loop.time() + self._seconds
+            await rounds.check()
+            await rest(max(0.0, next_at - loop.time()))

@@ -1,0 +1,313 @@
+"""Rounds of the invariants: what is tampered with is found, what is sound is not, the cost goes with what is new."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from metrics.invariants import INVARIANTS
+from metrics.roll_up_checks import ROLL_UP_CHECKS
+from metrics.stretches import FOREVER, Stretch, cut
+from metrics.subjects import GIFTS, MINUTES, SUBJECTS, instant_of, least_id, newest_gifts
+from service.operations.invariant_rounds import Pace
+from tests.bench.stored import store
+from tests.support.portal import BOOK, Portal, message, running
+from tests.support.reports import DAY, REPORT_BOOK, charge, taken_back
+from tests.support.rounds import LONG_AFTER, LONG_AGO, Rounds, put_back
+from tests.support.tampering import TAMPERED, TAMPERED_REPORTS, fill, fill_reports
+
+NO_PASS = Pace(pass_pieces_max=0)
+# Money lines are compared with minutes and minutes with totals: the full check compares both with the lines.
+SEEN_OTHERWISE = {
+    "a minute's units": {"minutes_equal_money_lines", "totals_equal_money_lines"},
+    "a money line that is gone": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
+    "a money line that grew": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
+    "a pledge that is gone": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
+}
+EVERY_TAMPERING = {label: (sql, names) for label, (sql, names, _) in TAMPERED.items()} | TAMPERED_REPORTS
+
+
+def test_every_invariant_is_checked_in_the_rounds_and_nothing_else_is() -> None:
+    names = [each.name for each in ROLL_UP_CHECKS]
+    names += [each.name for subject in SUBJECTS for each in subject.invariants]
+    assert set(names) == {each.name for each in INVARIANTS}
+
+
+@asynccontextmanager
+async def filled(dsn: str, folder: Path, cases: dict[str, Any]) -> AsyncIterator[asyncpg.Connection]:
+    """The facts that `cases` tamper with."""
+    on_report = cases is TAMPERED_REPORTS
+    async with running(dsn, folder, REPORT_BOOK if on_report else BOOK, invariant_seconds="86400") as portal:
+        await (fill_reports if on_report else fill)(portal)
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("DELETE FROM invariant_pass")
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("cases", [TAMPERED, TAMPERED_REPORTS], ids=["on message", "on report"])
+@pytest.mark.parametrize("is_newest", [True, False], ids=["in the newest hour", "long ago"])
+async def test_whatever_is_tampered_with_is_found_in_a_round_or_by_the_pass_and_until_it_holds(
+    database_dsn: str, tmp_path: Path, cases: dict[str, Any], is_newest: bool
+) -> None:
+    at, pace = (LONG_AGO, NO_PASS) if is_newest else (LONG_AFTER, Pace(piece_rows=2))
+    async with filled(database_dsn, tmp_path, cases) as connection:
+        for label in cases:
+            sql, names = EVERY_TAMPERING[label]
+            rounds = Rounds(connection, at, pace)
+            assert await rounds.check() == set(), label
+            assert rounds.figures == dict.fromkeys((each.name for each in INVARIANTS), 0), label
+            async with put_back(connection):
+                await connection.execute(sql)
+                again = Rounds(connection, at, pace)
+                assert await again.check() == SEEN_OTHERWISE.get(label, names), label
+                # A pass that has gone by does not make it right, nor does another process that takes over.
+                assert await again.check() == SEEN_OTHERWISE.get(label, names), label
+                other = Rounds(connection, at, NO_PASS)
+                assert await other.check() == SEEN_OTHERWISE.get(label, names), label
+            assert await Rounds(connection, at, NO_PASS).check() == set(), label
+            assert await connection.fetch("SELECT FROM invariant_broken") == [], label
+
+
+async def test_before_the_pass_comes_by_only_roll_ups_are_known_of_what_is_long_ago(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        await connection.execute("UPDATE message SET amount_vnd = amount_vnd + 1 WHERE native_id = 'm-2'")
+        assert await Rounds(connection, LONG_AFTER, NO_PASS).check() == set()
+        assert await Rounds(connection, LONG_AFTER).check() == {"each_counted_message_is_pledged_once"}
+
+
+UNWRITTEN = """
+INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
+VALUES ($1, 'pledged', 'message', 1, 'viettel', 1, 1, 20000, $2)
+"""
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime(2000, 1, 1, tzinfo=UTC),
+        datetime(2026, 11, 20, 3, 0, 59, 999999, tzinfo=UTC),
+        datetime(2026, 11, 20, 3, 1, tzinfo=UTC),
+        datetime(2026, 11, 20, 7, 7, tzinfo=UTC),
+        datetime(2097, 12, 31, 22, 59, tzinfo=UTC),
+        datetime(2097, 12, 31, 23, 0, tzinfo=UTC),
+        datetime(2098, 12, 31, tzinfo=UTC),
+    ],
+    ids=str,
+)
+async def test_a_line_without_minute_and_message_is_found_in_whichever_gap_it_lies(
+    database_dsn: str, tmp_path: Path, at: datetime
+) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        await connection.execute(UNWRITTEN, least_id(at), at)
+        found = await Rounds(connection, LONG_AFTER, Pace(piece_rows=1)).check()
+        assert found == {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"}
+
+
+async def come_late(portal: Portal, number: int) -> None:
+    """Gifts of now and of days ago and with a carrier's clock ahead, counted later, taken back in part and whole."""
+    days = timedelta(days=number % 9)
+    for part, at in enumerate((DAY, DAY - days, datetime.now(UTC), datetime.now(UTC) + timedelta(minutes=9))):
+        ref = f"m-{number}-{part}"
+        await portal.post(message(ref, f"VNN {1 + number % 5}", operator_time=at.isoformat()))
+        if part % 2 == number % 2:
+            await portal.post(charge("succeeded", f"c-{ref}", ref))
+        if number % 3 == part:
+            await portal.post(taken_back(f"r-{ref}", 10_000, ref, minutes=-5000 * part))
+            await portal.post(taken_back(f"s-{ref}", 90_000, ref))
+    await portal.post(charge("succeeded", f"c-{number}", f"no-message-{number}"))
+    await portal.post(charge("succeeded", f"d-{number}", None, msisdn="84950000001", short_code="1408"))
+    await portal.post(message(f"w-{number}", "VNN many"))
+    await portal.post(message(f"x-{number}", "??"))
+
+
+@pytest.mark.parametrize("book", [BOOK, REPORT_BOOK], ids=["on message", "on report"])
+async def test_nothing_is_found_broken_while_late_messages_charges_and_reversals_come(
+    database_dsn: str, tmp_path: Path, book: str
+) -> None:
+    async with running(database_dsn, tmp_path, book, invariant_seconds="86400") as portal:
+        connections = [await asyncpg.connect(database_dsn) for _ in range(3)]
+        clocks = (LONG_AGO, datetime.now(UTC), LONG_AFTER)
+        checkers = [
+            Rounds(each, at, Pace(piece_rows=3, newest_gifts_max=5))
+            for each, at in zip(connections, clocks, strict=True)
+        ]
+        posting = asyncio.gather(*(come_late(portal, number) for number in range(12)))
+        rounds = 0
+        while not posting.done():
+            assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
+            rounds += 1
+            await asyncio.sleep(0)
+        await posting
+        await portal.service.housekeeping.sweep(connections[0])
+        assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
+        assert rounds >= 2
+        assert checkers[2].passes.keys() == {"minutes", "gifts"}
+        for each in connections:
+            await each.close()
+
+
+async def test_a_pass_goes_on_where_it_stood_when_its_process_ended(database_dsn: str, tmp_path: Path) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        pace = Pace(piece_rows=1, pass_pieces_max=1)
+        stood, rounds = [], 0
+        while True:
+            # A process that is restarted after every piece.
+            restarted = Rounds(connection, LONG_AFTER, pace)
+            assert await restarted.check() == set()
+            rounds += 1
+            where = await connection.fetchrow("SELECT next_at, ended_at FROM invariant_pass WHERE subject = 'gifts'")
+            assert where is not None
+            if where["ended_at"] is not None:
+                break
+            assert "gifts" not in restarted.passes
+            stood.append(where["next_at"])
+        assert stood == sorted(set(stood))
+        assert rounds == await connection.fetchval("SELECT count(*) FROM message") == 5
+        assert restarted.passes["gifts"] == LONG_AFTER.timestamp()
+        # The next process knows when it was.
+        assert Rounds(connection, LONG_AFTER, NO_PASS).passes == {}
+        later = Rounds(connection, LONG_AFTER + timedelta(days=1), NO_PASS)
+        await later.check()
+        assert later.passes["gifts"] == LONG_AFTER.timestamp()
+
+
+async def test_a_clock_that_is_set_back_lets_the_pass_begin_again_and_claims_no_end(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        await connection.execute("INSERT INTO invariant_pass SELECT unnest('{minutes,gifts}'::text[]), '2099-01-01'")
+        rounds = Rounds(connection, LONG_AFTER, Pace(piece_rows=1, pass_pieces_max=1))
+        await rounds.check()
+        assert rounds.passes == {}
+        assert await connection.fetchval("SELECT max(next_at) < '2098-01-01' FROM invariant_pass")
+
+
+async def test_what_breaks_in_more_places_than_are_remembered_stays_above_zero(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        await connection.execute("UPDATE message SET amount_vnd = amount_vnd + 1 WHERE reading = 'counted'")
+        pace = Pace(piece_rows=1, broken_max=2)
+        rounds = Rounds(connection, LONG_AFTER, pace)
+        for _ in range(3):
+            assert await rounds.check() == {"each_counted_message_is_pledged_once"}
+            assert await connection.fetchval("SELECT count(*) FROM invariant_broken") in (1, 2)
+
+
+async def test_after_each_statement_comes_its_rest_and_what_took_long_is_not_repeated_at_once(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with filled(database_dsn, tmp_path, TAMPERED) as connection:
+        rounds = Rounds(connection, LONG_AFTER, Pace(rest_factor=1e9, rest_seconds_max=7, apart_factor=1e9))
+        await rounds.check()
+        # The roll-ups, the newest stretch of each subject, and all that is older of each.
+        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 4)
+        await connection.execute("UPDATE campaign_total SET units = units + 1")
+        assert await rounds.check() == set()
+        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 8)
+
+
+async def test_pieces_are_bounded_meet_each_other_and_leave_nothing_out(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path, invariant_seconds="86400"):
+        pass
+    await store(database_dsn, 1, 3000, 3000)
+    connection = await asyncpg.connect(database_dsn)
+    for subject, count in (
+        (GIFTS, "SELECT count(*) FROM message WHERE id >= $1 AND id < $2"),
+        (MINUTES, "SELECT count(*) FROM money_line WHERE at >= $1 AND at < $2"),
+    ):
+        left, rows = Stretch(datetime(1970, 1, 1, tzinfo=UTC), FOREVER), []
+        while left.begins_at < FOREVER:
+            piece = await cut(connection, subject, left, 100)
+            assert piece.begins_at == left.begins_at < piece.ends_at
+            rows.append(
+                await connection.fetchval(count, subject.bound(piece.begins_at), subject.bound(piece.ends_at))
+            )
+            left = Stretch(piece.ends_at, FOREVER)
+        assert sum(rows) == 3000
+        assert max(rows) <= 101
+        assert min(rows[:-1]) >= 99
+    # However many came in one millisecond, a piece ends after it.
+    await connection.execute("UPDATE message SET id = (left(id::text, 13) || right(id::text, 23))::uuid")
+    await connection.execute(
+        "UPDATE message SET id = ('01900000-0000-7' || right(id::text, 21))::uuid WHERE units < 4"
+    )
+    whole = Stretch(instant_of(least_id(datetime(1970, 1, 1, tzinfo=UTC))), FOREVER)
+    first = await cut(connection, GIFTS, whole, 100)
+    crowded = await cut(connection, GIFTS, Stretch(first.ends_at, FOREVER), 100)
+    assert crowded.ends_at - crowded.begins_at == timedelta(milliseconds=1)
+    since = await newest_gifts(connection, LONG_AGO, 100)
+    assert await connection.fetchval("SELECT count(*) FROM message WHERE id >= $1", least_id(since)) in (
+        100,
+        101,
+        102,
+    )
+    await connection.close()
+
+
+async def blocks_of_a_piece(dsn: str) -> dict[str, int]:
+    """The blocks that each check of a piece of a thousand rows reads, in the middle of what is stored."""
+    connection = await asyncpg.connect(dsn)
+    # As the rounds plan: with the very bounds.
+    await connection.execute("SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off")
+    middle = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=9)
+    found = {}
+    for subject in SUBJECTS:
+        piece = await cut(connection, subject, Stretch(middle, FOREVER), 1000)
+        begins, ends = subject.bound(piece.begins_at), subject.bound(piece.ends_at)
+        asked: dict[str, tuple[str, tuple[object, ...]]] = {
+            each.name: (each.sql, (20, begins, ends)) for each in subject.invariants
+        }
+        asked[f"cut {subject.name}"] = (subject.cut, (begins, subject.bound(FOREVER), 1000))
+        for name, (sql, arguments) in asked.items():
+            (row,) = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *arguments)
+            plan = orjson.loads(row[0])[0]["Plan"]
+            found[name] = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    await connection.close()
+    return found
+
+
+@pytest.mark.slow
+async def test_a_piece_reads_no_more_blocks_when_five_times_as_much_is_stored(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with running(database_dsn, tmp_path, invariant_seconds="86400"):
+        pass
+    await store(database_dsn, 1, 40_000, 40_000)
+    few = await blocks_of_a_piece(database_dsn)
+    connection = await asyncpg.connect(database_dsn)
+    await connection.execute("TRUNCATE message, message_person, money_line, campaign_minute, campaign_total")
+    await store(database_dsn, 1, 200_000, 200_000)
+    pages = await connection.fetchval("SELECT pg_relation_size('money_line') / 8192")
+    await connection.close()
+    many = await blocks_of_a_piece(database_dsn)
+    assert max(many.values()) < pages / 3
+    for name, blocks in many.items():
+        assert blocks <= 1.2 * few[name] + 40, (name, few, many)
+
+
+@pytest.mark.slow
+async def test_a_late_line_among_many_widens_no_range_of_blocks_to_days(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path, invariant_seconds="86400"):
+        pass
+    await store(database_dsn, 1, 200_000, 200_000)
+    connection = await asyncpg.connect(database_dsn)
+    # Every thousandth line is of another day; the table is written anew in the same order.
+    await connection.execute(
+        "UPDATE money_line SET at = at - interval '3 days' WHERE right(gift_id::text, 3) = '000'"
+    )
+    await connection.execute("CLUSTER money_line USING money_line_once")
+    pages = await connection.fetchval("SELECT pg_relation_size('money_line') / 8192")
+    assert (await blocks_of_a_piece(database_dsn))["minutes_equal_money_lines"] < pages / 3
+    await connection.close()
