@@ -1,7 +1,8 @@
 """`python -m tests.bench.capacity`: how much two workers carry with millions of gifts stored, and how cost grows.
 
 At each number of stored gifts: the highest rate of signed callbacks, and its CPU. At the last one also a long run, a
-fixed rate, a burst of twice the sustained rate, and batches. Load generator and database are on the same machine.
+fixed rate, a burst of twice the sustained rate, and batches; then what the check of the invariants costs. Load
+generator and database are on the same machine.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import asyncpg
 
 from service.postgres.embedded.handle import connect_embedded
 from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds, process, wait_for
+from tests.bench.checking import checking
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
 from tests.bench.stored import store
 from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
@@ -114,6 +116,14 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
                     told(f"{stored} gifts stored, {workers} worker(s), flat out", figures)
                     if is_last and workers == chosen.workers:
                         await long_runs(pid, chosen, found)
+        found["checking"] = await checking(
+            server.dsn,
+            lambda: serving(environ, chosen.workers, folder / "serve.log"),
+            flat_out,
+            range(INTERNAL_PORT, INTERNAL_PORT + chosen.workers),
+            max(chosen.stored),
+            chosen.checking_seconds,
+        )
         admin = await asyncpg.connect(server.dsn)
         found["messages"] = await admin.fetchval("SELECT count(*) FROM message")
         await admin.close()
@@ -150,6 +160,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--sustained-seconds", type=float, default=60.0)
+    parser.add_argument("--checking-seconds", type=float, default=20.0)
     parser.add_argument("--rates", type=float, nargs="+", default=[1_000, 2_000, 4_000])
     parser.add_argument("--json", type=Path, default=Path(".bench/capacity.json"))
     chosen = parser.parse_args()

@@ -1,0 +1,147 @@
+"""What the background check of the invariants costs the intake, how long it takes, and how soon it finds something.
+
+Intake with the check and without are measured in turns of one run: a machine that is shared with others says nothing
+about two runs. Without means that this process holds the lock of the one that checks.
+"""
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import asyncpg
+
+from campaigns.schema.locks import INVARIANT_LOCK, UNLOCK, try_lock
+from service.operations.invariant_rounds import Pace
+from tests.support.rounds import Rounds
+
+Serving = Callable[[], AbstractContextManager[int]]
+Flat = Callable[[int, str, float], Awaitable[dict[str, Any]]]
+
+TURNS = 5
+FOUND_SECONDS_MAX = 300.0
+TAMPER_NEWEST = """
+UPDATE campaign_minute SET pledged_vnd = pledged_vnd + $1
+WHERE (campaign_id, minute, carrier, slot) = (
+    SELECT campaign_id, minute, carrier, slot FROM campaign_minute ORDER BY minute DESC LIMIT 1)
+"""
+TAMPER_OLD = """
+UPDATE message SET amount_vnd = amount_vnd + $1
+WHERE id = (SELECT id FROM message WHERE reading = 'counted' ORDER BY id OFFSET $2 LIMIT 1)
+"""
+
+
+@asynccontextmanager
+async def nobody_checks(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """Hold the lock of the process that checks, on the connection that is yielded."""
+    connection = await asyncpg.connect(dsn)
+    while not await try_lock(connection, INVARIANT_LOCK):
+        await asyncio.sleep(0.2)
+    try:
+        yield connection
+    finally:
+        await connection.execute(UNLOCK, INVARIANT_LOCK)
+        await connection.close()
+
+
+async def intake_beside(dsn: str, serving: Serving, flat_out: Flat, seconds: float) -> dict[str, Any]:
+    """Callbacks per second with the check and without, in turns; the first of each pair alternates."""
+    rates: dict[str, list[float]] = {"off": [], "on": []}
+    for turn in range(TURNS):
+        for which in ("off", "on") if turn % 2 == 0 else ("on", "off"):
+            run = f"{which}-{turn}"
+            if which == "off":
+                async with nobody_checks(dsn):
+                    with serving() as pid:
+                        await flat_out(pid, f"warm-{run}", 3)
+                        figures = await flat_out(pid, run, seconds)
+            else:
+                with serving() as pid:
+                    await flat_out(pid, f"warm-{run}", 3)
+                    figures = await flat_out(pid, run, seconds)
+            rates[which].append(figures["per_second"])
+            print(f"  check {which:3}: {figures['per_second']:.0f}/s, p99 {figures['p99_ms']:.1f} ms", flush=True)
+    lost = 1 - median(rates["on"]) / median(rates["off"])
+    print(f"intake beside the check: {100 * lost:.1f} % less than without it (medians of {TURNS})", flush=True)
+    return {"rates": rates, "lost": lost}
+
+
+async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
+    """A pass over everything without its rests, with the old message number `tampered` tampered with."""
+    async with nobody_checks(dsn) as connection:
+        await connection.execute("DELETE FROM invariant_pass")
+        await connection.execute(TAMPER_OLD, 1, tampered)
+        pace = Pace()
+        rounds = Rounds(connection, datetime.now(UTC), pace)
+        lengths: list[float] = []
+        found_after = None
+        while len(rounds.passes) < 2:
+            started = time.monotonic()
+            await rounds.check()
+            lengths.append(time.monotonic() - started)
+            if found_after is None and rounds.broken:
+                found_after = sum(lengths)
+        await connection.execute(TAMPER_OLD, -1, tampered)
+        await rounds.check()
+    pieces = [seconds / pace.rest_factor for seconds in rounds.rests]
+    work = sum(pieces)
+    found = {
+        "rounds": len(lengths),
+        "statements": len(pieces),
+        "work_seconds": work,
+        "seconds_with_rests": work * (1 + pace.rest_factor),
+        "piece_ms_median": 1000 * median(pieces),
+        "piece_ms_max": 1000 * max(pieces),
+        "round_work_seconds_max": max(lengths),
+        "found_after_work_seconds": found_after,
+        "mended": not rounds.broken,
+    }
+    print(
+        f"a whole pass: {len(pieces)} pieces in {len(lengths)} rounds, {work:.0f} s of work, "
+        f"{work * (1 + pace.rest_factor) / 60:.0f} min with its rests; a piece {found['piece_ms_median']:.0f} ms, the "
+        f"longest {found['piece_ms_max']:.0f} ms; an old amount found after {found_after or -1:.0f} s of work",
+        flush=True,
+    )
+    return found
+
+
+async def found_in(dsn: str, serving: Serving, ports: range) -> float:
+    """Seconds until a minute of now that was tampered with is on /metrics of a running service; -1 if never."""
+    with serving():
+        while not any(map(exported, ports)):
+            await asyncio.sleep(0.5)
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(TAMPER_NEWEST, 1)
+        started = time.monotonic()
+        seconds = -1.0
+        while time.monotonic() - started < FOUND_SECONDS_MAX:
+            if any(value > 0 for port in ports for value in exported(port)):
+                seconds = time.monotonic() - started
+                break
+            await asyncio.sleep(0.5)
+        await connection.execute(TAMPER_NEWEST, -1)
+        await connection.close()
+    print(f"a newest minute that was tampered with: found after {seconds:.0f} s", flush=True)
+    return seconds
+
+
+def exported(port: int) -> list[float]:
+    """The figures of the invariants on a worker's internal port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("portal1400_invariant_difference{")]
+
+
+async def checking(
+    dsn: str, serving: Serving, flat_out: Flat, ports: range, stored: int, seconds: float
+) -> dict[str, Any]:
+    """All of it, on a database that holds `stored` gifts."""
+    return {
+        "intake": await intake_beside(dsn, serving, flat_out, seconds),
+        "pass": await whole_pass(dsn, stored // 2),
+        "newest_found_seconds": await found_in(dsn, serving, ports),
+    }
