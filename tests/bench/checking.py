@@ -89,7 +89,7 @@ async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
         await rounds.check()
     pieces = [seconds / pace.rest_factor for seconds in rounds.rests]
     work = sum(pieces)
-    found = {
+    found: dict[str, Any] = {
         "rounds": len(lengths),
         "statements": len(pieces),
         "work_seconds": work,
@@ -102,7 +102,7 @@ async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
     }
     print(
         f"a whole pass: {len(pieces)} pieces in {len(lengths)} rounds, {work:.0f} s of work, "
-        f"{work * (1 + pace.rest_factor) / 60:.0f} min with its rests; a piece {found['piece_ms_median']:.0f} ms, the "
+        f"{found['seconds_with_rests'] / 60:.0f} min with its rests; a piece {found['piece_ms_median']:.0f} ms, the "
         f"longest {found['piece_ms_max']:.0f} ms; an old amount found after {found_after or -1:.0f} s of work",
         flush=True,
     )

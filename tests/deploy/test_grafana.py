@@ -16,6 +16,7 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
+from metrics.subjects import SUBJECTS
 from service.listeners.shedding import SURFACES
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ CLOSED_SETS = {
     "adapter": set(ADAPTERS),
     "invariant": {invariant.name for invariant in INVARIANTS},
     "account": {UNKNOWN_ACCOUNT},
+    "subject": {subject.name for subject in SUBJECTS},
     "alertstate": {"pending", "firing"},
     "job": {"portal1400"},
     "alertname": {rule["alert"] for rule in ALERTS},
@@ -57,6 +59,8 @@ def instruments() -> Instruments:
     made.know_surfaces(surface.name for surface in SURFACES)
     for invariant in INVARIANTS:
         made.invariant_difference.labels(invariant.name).set(0)
+    for subject in SUBJECTS:
+        made.invariants_pass.labels(subject.name).set(1)
     return made
 
 

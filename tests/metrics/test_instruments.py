@@ -34,6 +34,7 @@ FAMILIES = {
     "portal1400_quarantined": "counter",
     "portal1400_conflicts": "counter",
     "portal1400_invariant_difference": "gauge",
+    "portal1400_invariants_pass_timestamp_seconds": "gauge",
     "portal1400_published_ahead_of_database": "gauge",
     "portal1400_build_info": "gauge",
 }

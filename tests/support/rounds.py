@@ -59,7 +59,7 @@ class Rounds:
 
 @asynccontextmanager
 async def put_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Leave every table that may be tampered with as it was. A transaction would not do: the rounds have their own."""
+    """Leave every table that may be tampered with as it was; not by a transaction, for the rounds have their own."""
     for table in TAMPERED_TABLES:
         await connection.execute(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
     try:
