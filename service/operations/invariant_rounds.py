@@ -92,9 +92,7 @@ class InvariantRounds:
         newest = self._clock().replace(second=0, microsecond=0) - self._pace.newest
         await self._check_roll_ups()
         for subject in SUBJECTS:
-            begins = newest
-            if subject is GIFTS:
-                begins = await newest_gifts(self._connection, newest, self._pace.newest_gifts_max)
+            begins = await self._newest_gifts(newest) if subject is GIFTS else newest
             for stretch in joined([*self._broken[subject], Stretch(begins, FOREVER)]):
                 await self._check_again(subject, stretch)
             await self._remember_broken(subject)
@@ -121,6 +119,13 @@ class InvariantRounds:
                 self._publish()
             self._due[place] = started + (time.monotonic() - started) * self._pace.apart_factor
             await self._rest_after(started)
+
+    async def _newest_gifts(self, newest: datetime) -> datetime:
+        started = time.monotonic()
+        async with self._snapshot(BY_INDEX):
+            found = await newest_gifts(self._connection, newest, self._pace.newest_gifts_max)
+        await self._rest_after(started)
+        return found
 
     async def _check_again(self, subject: Subject, whole: Stretch) -> None:
         """Check `whole` piece by piece; what was broken in it and holds now is broken no more."""

@@ -118,7 +118,7 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
                         await long_runs(pid, chosen, found)
         found["checking"] = await checking(
             server.dsn,
-            lambda: serving(environ, chosen.workers, folder / "serve.log"),
+            lambda changes: serving(environ | changes, chosen.workers, folder / "serve.log"),
             flat_out,
             range(INTERNAL_PORT, INTERNAL_PORT + chosen.workers),
             max(chosen.stored),
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--sustained-seconds", type=float, default=60.0)
-    parser.add_argument("--checking-seconds", type=float, default=20.0)
+    parser.add_argument("--checking-seconds", type=float, default=10.0)
     parser.add_argument("--rates", type=float, nargs="+", default=[1_000, 2_000, 4_000])
     parser.add_argument("--json", type=Path, default=Path(".bench/capacity.json"))
     chosen = parser.parse_args()

@@ -17,12 +17,18 @@ import asyncpg
 
 from campaigns.schema.locks import INVARIANT_LOCK, UNLOCK, try_lock
 from service.operations.invariant_rounds import Pace
+from tests.bench.__main__ import cpu_seconds
 from tests.support.rounds import Rounds
 
-Serving = Callable[[], AbstractContextManager[int]]
+Serving = Callable[[dict[str, str]], AbstractContextManager[int]]
+"""The service, with changes to its environment; yields the supervisor's pid."""
 Flat = Callable[[int, str, float], Awaitable[dict[str, Any]]]
 
-TURNS = 5
+TURNS = 6
+END_CHECKER = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND granted
+"""
+SELECT_CHECKER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND granted"
 FOUND_SECONDS_MAX = 300.0
 TAMPER_NEWEST = """
 UPDATE campaign_minute SET pledged_vnd = pledged_vnd + $1
@@ -37,10 +43,11 @@ WHERE id = (SELECT id FROM message WHERE reading = 'counted' ORDER BY id OFFSET 
 
 @asynccontextmanager
 async def nobody_checks(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """Hold the lock of the process that checks, on the connection that is yielded."""
+    """Hold the lock of the process that checks, taken from it, on the connection that is yielded."""
     connection = await asyncpg.connect(dsn)
     while not await try_lock(connection, INVARIANT_LOCK):
-        await asyncio.sleep(0.2)
+        await connection.execute(END_CHECKER, INVARIANT_LOCK)
+        await asyncio.sleep(0.05)
     try:
         yield connection
     finally:
@@ -48,26 +55,39 @@ async def nobody_checks(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+@asynccontextmanager
+async def somebody_checks(dsn: str) -> AsyncIterator[int]:
+    """Wait until a process checks; yields the pid of its backend."""
+    connection = await asyncpg.connect(dsn)
+    while (pid := await connection.fetchval(SELECT_CHECKER, INVARIANT_LOCK)) is None:
+        await asyncio.sleep(0.05)
+    await connection.close()
+    yield pid
+
+
 async def intake_beside(dsn: str, serving: Serving, flat_out: Flat, seconds: float) -> dict[str, Any]:
-    """Callbacks per second with the check and without, in turns; the first of each pair alternates."""
+    """Callbacks per second with the check and without, in turns; which comes first alternates, too."""
     rates: dict[str, list[float]] = {"off": [], "on": []}
-    for turn in range(TURNS):
-        for which in ("off", "on") if turn % 2 == 0 else ("on", "off"):
-            run = f"{which}-{turn}"
-            if which == "off":
-                async with nobody_checks(dsn):
-                    with serving() as pid:
-                        await flat_out(pid, f"warm-{run}", 3)
-                        figures = await flat_out(pid, run, seconds)
-            else:
-                with serving() as pid:
-                    await flat_out(pid, f"warm-{run}", 3)
-                    figures = await flat_out(pid, run, seconds)
-            rates[which].append(figures["per_second"])
-            print(f"  check {which:3}: {figures['per_second']:.0f}/s, p99 {figures['p99_ms']:.1f} ms", flush=True)
+    shares = []
+    # Rounds without a pause between them: what it costs while it is at work.
+    with serving({"PORTAL1400_INVARIANT_SECONDS": "1"}) as service:
+        await flat_out(service, "warm-checking", 3)
+        for turn in range(TURNS):
+            for which in ("off", "on") if turn % 2 == 0 else ("on", "off"):
+                async with nobody_checks(dsn) if which == "off" else somebody_checks(dsn) as backend:
+                    before = cpu_seconds(backend) if isinstance(backend, int) else 0.0
+                    figures = await flat_out(service, f"{which}-{turn}", seconds)
+                    if isinstance(backend, int):
+                        shares.append((cpu_seconds(backend) - before) / seconds)
+                rates[which].append(figures["per_second"])
+                print(f"  check {which:3}: {figures['per_second']:.0f}/s, p99 {figures['p99_ms']:.1f} ms", flush=True)
     lost = 1 - median(rates["on"]) / median(rates["off"])
-    print(f"intake beside the check: {100 * lost:.1f} % less than without it (medians of {TURNS})", flush=True)
-    return {"rates": rates, "lost": lost}
+    print(
+        f"intake beside the check: {100 * lost:.1f} % less than without it (medians of {TURNS}); "
+        f"the check took {100 * median(shares):.1f} % of one core",
+        flush=True,
+    )
+    return {"rates": rates, "lost": lost, "cpu_shares": shares}
 
 
 async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
@@ -111,7 +131,7 @@ async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
 
 async def found_in(dsn: str, serving: Serving, ports: range) -> float:
     """Seconds until a minute of now that was tampered with is on /metrics of a running service; -1 if never."""
-    with serving():
+    with serving({}):
         while not any(map(exported, ports)):
             await asyncio.sleep(0.5)
         connection = await asyncpg.connect(dsn)

@@ -36,6 +36,11 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
         {"minutes_equal_money_lines"},
         "campaign 1, viettel",
     ),
+    "a minute of nobody's campaign": (
+        "UPDATE campaign_minute SET campaign_id = 99",
+        {"minutes_equal_money_lines", "references_hold"},
+        "campaign ",
+    ),
     "a wrong-syntax figure": (
         "UPDATE campaign_total SET wrong_syntax = 0",
         {"uncounted_equal_messages"},

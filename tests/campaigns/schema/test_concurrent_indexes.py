@@ -1,6 +1,7 @@
 """Indexes made beside the writers: anew after an interruption, once by two migrators, nothing but indexes."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -9,6 +10,7 @@ import pytest
 from campaigns.schema.concurrent_indexes import IndexRefused, statements_of
 from campaigns.schema.migrate import Migration, MigrationRefused, migrate, migrations_in, pending, shipped_migrations
 from campaigns.schema.migrate import __name__ as migrate_module
+from tests.support.portal import eventually
 
 INDEXES = """
 -- The first; of two.
@@ -21,7 +23,6 @@ SELECT c.relname::text, i.indisvalid FROM pg_index AS i JOIN pg_class AS c ON c.
 WHERE c.relname LIKE '%\\_later' ORDER BY 1
 """
 INVALIDATE = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass($1)"
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY %' AND state = 'active'"
 
 
 @pytest.fixture
@@ -43,6 +44,11 @@ async def oids(connection: asyncpg.Connection) -> dict[str, int]:
     """Which index is which: one that is made anew has another number."""
     found = await connection.fetch("SELECT relname::text, oid FROM pg_class WHERE relname LIKE '%\\_later'")
     return {row["relname"]: row["oid"] for row in found}
+
+
+async def is_half_done(connection: asyncpg.Connection) -> bool:
+    """Whether the first index is there and waits for whoever was there before it."""
+    return await indexes(connection) == [("first_later", False)]
 
 
 BOTH = [("first_later", True), ("second_later", True)]
@@ -74,9 +80,7 @@ async def test_a_migrator_that_is_killed_in_the_middle_leaves_what_the_next_one_
     await open_transaction.start()
     await holder.execute("LOCK TABLE message IN ROW EXCLUSIVE MODE")
     migrating = asyncio.create_task(migrate(killed, next_release))
-    while not await connection.fetchval(WAITS):
-        await asyncio.sleep(0.02)
-    await asyncio.sleep(0.2)
+    await eventually(partial(is_half_done, connection))
     await connection.execute("SELECT pg_terminate_backend($1)", killed.get_server_pid())
     with pytest.raises(asyncpg.PostgresError):
         await migrating
@@ -95,8 +99,7 @@ async def test_writers_pass_while_an_index_waits_for_a_transaction_that_was_open
     await open_transaction.start()
     await holder.execute("LOCK TABLE message IN ROW EXCLUSIVE MODE")
     migrating = asyncio.create_task(migrate(connection, next_release))
-    while not await writer.fetchval(WAITS):
-        await asyncio.sleep(0.02)
+    await eventually(partial(is_half_done, writer))
     await writer.execute("SET lock_timeout = '100ms'")
     for _ in range(10):
         async with writer.transaction():

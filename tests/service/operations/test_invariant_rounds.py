@@ -26,6 +26,11 @@ NO_PASS = Pace(pass_pieces_max=0)
 # Money lines are compared with minutes and minutes with totals: the full check compares both with the lines.
 SEEN_OTHERWISE = {
     "a minute's units": {"minutes_equal_money_lines", "totals_equal_money_lines"},
+    "a minute of nobody's campaign": {
+        "minutes_equal_money_lines",
+        "references_hold",
+        "totals_equal_money_lines",
+    },
     "a money line that is gone": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
     "a money line that grew": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
     "a pledge that is gone": {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"},
@@ -211,11 +216,11 @@ async def test_after_each_statement_comes_its_rest_and_what_took_long_is_not_rep
     async with filled(database_dsn, tmp_path, TAMPERED) as connection:
         rounds = Rounds(connection, LONG_AFTER, Pace(rest_factor=1e9, rest_seconds_max=7, apart_factor=1e9))
         await rounds.check()
-        # The roll-ups, the newest stretch of each subject, and all that is older of each.
-        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 4)
+        # The roll-ups, the newest stretch of each subject and where it begins, and all that is older of each.
+        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 5)
         await connection.execute("UPDATE campaign_total SET units = units + 1")
         assert await rounds.check() == set()
-        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 8)
+        assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 10)
 
 
 async def test_pieces_are_bounded_meet_each_other_and_leave_nothing_out(database_dsn: str, tmp_path: Path) -> None:
