@@ -77,7 +77,7 @@ LIMIT $1
 # A charge belongs to a message that one of its notices names, or with which it was matched; OFFSET 0 lets the view be
 # asked for one charge at a time.
 FOLLOW_CHARGES = """
-WITH reported AS (
+WITH reported AS MATERIALIZED (
     SELECT g.message_id, g.account_id, g.message_ref, g.state, g.state = 'counted' OR g.reversed_vnd > 0 AS is_pledged
     FROM gift AS g JOIN message AS m ON m.id = g.message_id
     WHERE g.message_id >= $2 AND g.message_id < $3 AND m.id >= $2 AND m.id < $3 AND m.reading = 'counted'
@@ -91,7 +91,7 @@ WITH reported AS (
         SELECT FROM (
             SELECT c.charge_id FROM charge_notice AS c
             WHERE c.account_id = r.account_id AND c.message_ref = r.message_ref
-            UNION
+            UNION ALL
             SELECT c.charge_id FROM charge_match AS c
             WHERE c.account_id = r.account_id AND c.message_ref = r.message_ref
         ) AS named CROSS JOIN LATERAL (
