@@ -135,7 +135,9 @@ async def test_a_shipped_migration_fails_no_callback_of_the_release_before_it(
     admin = await asyncpg.connect(server.dsn("postgres"))
     await admin.execute(f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(server.dsn(name))
-    await migrate(connection, tuple(each for each in shipped_migrations() if each.number < migration.number))
+    # Migrations that came together are unknown to the release before them together.
+    known = {file.name for file in root.rglob("migrations/*.sql")}
+    await migrate(connection, tuple(each for each in shipped_migrations() if each.name in known))
     site = Fleet(server.dsn(name), tmp_path, 1, root, changes={}, arguments=("serve",))
     (tmp_path / "book.toml").write_text(BOOK, encoding="utf-8")
     applying = [sys.executable, "-m", "service", "apply", str(tmp_path / "book.toml")]
@@ -147,7 +149,7 @@ async def test_a_shipped_migration_fails_no_callback_of_the_release_before_it(
         async with carriers.playing(8):
             await carriers.more(100)
             upto = tuple(each for each in shipped_migrations() if each.number <= migration.number)
-            assert await migrate(connection, upto) == (migration.name,)
+            assert await migrate(connection, upto) == tuple(each.name for each in upto if each.name not in known)
             await carriers.more(200)
         assert (carriers.broken, carriers.not_taken, set(carriers.answers)) == ([], [], {200})
         assert set(await site.stored()) == carriers.sent
