@@ -156,3 +156,50 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
     }.items():
         missing = [name for name in names if not hasattr(owner, name)]
         assert missing == [], type(owner).__name__
+
+
+ROOMS = {
+    "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
+    | {"simulator", "commands"},
+    "campaigns": {"schema", "book", "totals", "gifts"},
+    "gateways": {"wire", "adapters", "senders"},
+}
+AT_THE_DOOR = {
+    "service": {"__init__", "__main__", "cli", "app"},
+    "campaigns": {"__init__"},
+    "gateways": {"__init__", "callback", "events", "gateway", "outcome", "records", "registry", "sender"},
+}
+"""What stands in no room: the entrance of a package, and the contract of the gateways."""
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_module_lies_in_a_room_that_the_map_names(package: str) -> None:
+    folder = ROOT / package
+    assert {path.stem for path in folder.glob("*.py")} <= AT_THE_DOOR[package]
+    assert {path.name for path in folder.iterdir() if (path / "__init__.py").exists()} == ROOMS[package]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in ROOMS[package]:
+        assert f"`{room}/`" in text, f"docs/architecture.md does not name {package}/{room}"
+
+
+def imports_of(path: Path, package: str) -> set[str]:
+    """The rooms of `package` that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in named if name.startswith(f"{package}.")}
+    return found
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_no_room_is_reached_from_what_it_reaches(package: str) -> None:
+    arrows = {
+        room: set().union(*(imports_of(path, package) for path in (ROOT / package / room).rglob("*.py"))) - {room}
+        for room in ROOMS[package]
+    }
+    for _ in ROOMS[package]:
+        free = [room for room, targets in arrows.items() if not targets & set(arrows)]
+        for room in free:
+            del arrows[room]
+    assert arrows == {}, "these rooms import in a circle"
