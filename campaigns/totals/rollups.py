@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, get_args
 
 import asyncpg
 
@@ -110,6 +111,9 @@ class TooManyPoints(Exception):
     """The answer would have more points than allowed."""
 
 
+Bucket = Literal["minute", "hour", "day"]
+BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
+
 SELECT_SERIES = """
 SELECT date_trunc($2, minute, 'Asia/Ho_Chi_Minh') AS at, carrier, sum(messages)::bigint AS messages,
        sum(units)::bigint AS units, sum(pledged_vnd)::bigint AS pledged_vnd,
@@ -122,7 +126,12 @@ SELECT_VERSION = "SELECT coalesce(sum(version), 0)::bigint FROM campaign_total W
 
 
 async def select_series(
-    connection: asyncpg.Connection, campaign_id: int, bucket: str, since: datetime, until: datetime, points_max: int
+    connection: asyncpg.Connection,
+    campaign_id: int,
+    bucket: Bucket,
+    since: datetime,
+    until: datetime,
+    points_max: int,
 ) -> Series:
     """Sums per `bucket` (minute, hour or day in Asia/Ho_Chi_Minh) from `since` (inclusive) to `until` (exclusive).
 

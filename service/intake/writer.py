@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 
 import asyncpg
 import structlog
@@ -22,7 +23,7 @@ from service.intake.batch import store_batch
 from service.intake.entry import Entry, EventResult
 from service.intake.fair_queue import FairQueue
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import backoff, cancel_and_wait
 
 log = structlog.get_logger("writer")
 
@@ -39,6 +40,14 @@ class DatabaseDown(Exception):
 
 class QueueFull(Exception):
     """More events wait than may wait."""
+
+
+class Verdict(Enum):
+    """What a failed batch says: of its own content, of the moment, or of the database."""
+
+    DATA = "data"
+    AGAIN = "again"
+    DOWN = "down"
 
 
 class Unstorable(Exception):
@@ -198,7 +207,7 @@ class Writer:
             self._unconfirmed.add(connection)
 
     async def _recover(self, attempt: int) -> None:
-        await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+        await asyncio.sleep(backoff(RECONNECT_SECONDS, attempt))
         if self._lost is None:
             return
         try:
@@ -232,11 +241,13 @@ class Writer:
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
                 verdict = _verdict(error)
                 retries += 1
-                if verdict == "again" and retries <= RETRIES_MAX:
+                if verdict is Verdict.AGAIN and retries <= RETRIES_MAX:
                     if isinstance(error, asyncpg.CheckViolationError):
                         await self._make_missing_partitions(connection, batch)
                     continue
-                if verdict == "data" or (verdict == "again" and isinstance(error, asyncpg.CheckViolationError)):
+                if verdict is Verdict.DATA or (
+                    verdict is Verdict.AGAIN and isinstance(error, asyncpg.CheckViolationError)
+                ):
                     await self._halve(connection, slot, batch, error)
                     return
                 down = DatabaseDown(_name(error))
@@ -276,17 +287,17 @@ class Writer:
                 entry.done.set_exception(error)
 
 
-def _verdict(error: Exception) -> str:
-    """`data`: the batch's own content; `again`: try once more; `down`: everything else."""
+def _verdict(error: Exception) -> Verdict:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         if state.startswith("40"):
-            return "again"
+            return Verdict.AGAIN
         if isinstance(error, asyncpg.CheckViolationError) and "no partition" in str(error):
-            return "again"
-        return "data" if state[:2] in ("22", "23", "54") else "down"
+            return Verdict.AGAIN
+        return Verdict.DATA if state[:2] in ("22", "23", "54") else Verdict.DOWN
     # asyncpg encodes arguments before it sends them; what it cannot encode is ours to set apart.
-    return "data" if isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError) else "down"
+    is_data = isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError)
+    return Verdict.DATA if is_data else Verdict.DOWN
 
 
 def _name(error: Exception) -> str:

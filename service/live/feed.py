@@ -16,7 +16,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from service.postgres.database import is_away
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import backoff, cancel_and_wait
 
 log = structlog.get_logger("feed")
 
@@ -84,7 +84,7 @@ class Feed:
                     log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
                 else:
                     log.error("feed_failed", **describe_failure(error))
-            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            await asyncio.sleep(backoff(RECONNECT_SECONDS, attempt))
             attempt += 1
             with suppress(Exception):
                 await self._ensure()

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from campaigns.totals.rollups import Bucket
 from campaigns.totals.totals import Carrier
 
 VND = Annotated[int, Field(ge=0, description="integer VND")]
@@ -137,7 +138,7 @@ class SeriesObject(_Object):
 
     campaign: str
     version: COUNT
-    bucket: Literal["minute", "hour", "day"]
+    bucket: Bucket
     since: Annotated[AwareDatetime, Field(alias="from")]
     until: Annotated[AwareDatetime, Field(alias="to")]
     points: list[PointObject]

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from campaigns.totals.rollups import Series, select_series
+from campaigns.totals.rollups import Bucket, Series, select_series
 from metrics.board import Board
 from service.catalog.catalog import Catalog
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
@@ -21,15 +21,15 @@ HOUR_FRESH_SECONDS = 5.0
 HOUR_WAIT_SECONDS = 1.5
 """A page waits no longer for its last hour than this; the next one finds it read."""
 
-Question = tuple[int, str, datetime, datetime]
+Question = tuple[int, Bucket, datetime, datetime]
 """Campaign id, bucket, from, to."""
-SelectSeries = Callable[[int, str, datetime, datetime], Awaitable[Series]]
+SelectSeries = Callable[[int, Bucket, datetime, datetime], Awaitable[Series]]
 
 
 def selecting(database: Database) -> SelectSeries:
     """Asks `database`. Raises TooManyPoints beyond POINTS_MAX, and DatabaseAway when the database is away."""
 
-    async def select(campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
+    async def select(campaign_id: int, bucket: Bucket, since: datetime, until: datetime) -> Series:
         try:
             async with database.borrow(2) as connection:
                 return await select_series(connection, campaign_id, bucket, since, until, POINTS_MAX)
@@ -61,7 +61,7 @@ class SeriesCache:
         self._kept: OrderedDict[Question, tuple[float, Series]] = OrderedDict()
         self._asking: dict[Question, asyncio.Task[Series]] = {}
 
-    async def get(self, campaign_id: int, bucket: str, since: datetime, until: datetime) -> Series:
+    async def get(self, campaign_id: int, bucket: Bucket, since: datetime, until: datetime) -> Series:
         """The series, as new as what is published. Raises what the question to the database raises."""
         question = (campaign_id, bucket, since, until)
         wanted = self._published_version(campaign_id)
@@ -82,7 +82,7 @@ class SeriesCache:
         A question that takes long is not cancelled: that would break its connection.
         """
         until = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        question = (campaign_id, "minute", until - HOUR, until)
+        question: Question = (campaign_id, "minute", until - HOUR, until)
         kept = self._look_up(question)
         if kept is not None and time.monotonic() - kept[0] < HOUR_FRESH_SECONDS:
             return kept[1]

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import orjson
 import structlog
 
+from service.runtime.tasks import backoff
+
 log = structlog.get_logger("supervisor")
 
 WORKERS_MAX = 64
@@ -167,7 +169,7 @@ class Supervisor:
                 self._stopping.set()
                 return
             failures = 0 if time.monotonic() - worker.started_at > STABLE_SECONDS else failures + 1
-            pause = RESTART_PAUSES[min(max(failures - 1, 0), len(RESTART_PAUSES) - 1)]
+            pause = backoff(RESTART_PAUSES, max(failures - 1, 0))
             self._explain("worker_ended", worker, again_in_seconds=pause, times_in_a_row=max(failures, 1))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
