@@ -127,8 +127,8 @@ async def test_the_service_finds_a_difference_by_itself(database_dsn: str, tmp_p
         async def is_sound() -> bool:
             return exported() == 0
 
-        await eventually(is_sound)
+        await eventually(is_sound, 30)
         await portal.fetch("UPDATE campaign_total SET units = units + 1")
-        await eventually(is_found)
+        await eventually(is_found, 30)
         await portal.fetch("UPDATE campaign_total SET units = units - 1")
-        await eventually(is_sound)
+        await eventually(is_sound, 30)

@@ -17,8 +17,8 @@ import pytest
 from campaigns.schema.migrate import migrate
 from metrics.invariants import INVARIANTS, check
 from service.commands import check as check_command
-from service.commands.opening import CommandRefused
 from service.postgres.database import Database
+from service.runtime.refusals import Refused
 from service.runtime.settings import read_settings
 from tests.scenarios.test_outages import readiness, signalled
 from tests.support.portal import SECRET_KEY, Portal, Reply, eventually, message, running
@@ -224,7 +224,7 @@ async def test_a_primary_that_answers_but_is_followed_by_nobody_is_left(portal: 
 async def test_no_server_that_takes_writes_is_a_sentence(pair: Pair, dsn: str, tmp_path: Path) -> None:
     signalled(pair.primary, signal.SIGKILL)
     for address in (dsn, pair.standby.dsn("portal")):
-        with pytest.raises(CommandRefused, match=r"no server of .* takes writes.* name the primary"):
+        with pytest.raises(Refused, match=r"no server of .* takes writes.* name the primary"):
             async with running(address, tmp_path):
                 pytest.fail("it serves")
 

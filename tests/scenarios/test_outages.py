@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from campaigns.schema.migrate import migrate
-from service.commands.opening import CommandRefused
+from service.runtime.refusals import Refused
 from tests.support import postgres
 from tests.support.away import replayed, require_invariants, stored_ids
 from tests.support.portal import Portal, Reply, eventually, message, running
@@ -211,7 +211,7 @@ async def test_a_server_that_could_lose_what_it_acknowledged_is_refused(
 
     await eventually(answers, 20)
     try:
-        with pytest.raises(CommandRefused, match=r"fsync or full_page_writes off: a gift .* set both to on"):
+        with pytest.raises(Refused, match=r"fsync or full_page_writes off: a gift .* set both to on"):
             async with running(victim.dsn("postgres"), tmp_path):
                 pytest.fail("it serves")
     finally:

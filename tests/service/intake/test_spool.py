@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateways.registry import ADAPTERS
-from service.commands.opening import CommandRefused
 from service.intake.spool_file import claim_own
+from service.runtime.refusals import Refused
 from tests.support.away import database_away, fill_disk, free_disk, locked, replayed, require_invariants, stored_ids
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, eventually, message, running
@@ -195,7 +195,7 @@ async def test_a_database_that_comes_back_is_joined(server: TestServer, tmp_path
 
 async def test_without_a_copy_a_database_that_is_away_is_a_refusal(server: TestServer, tmp_path: Path) -> None:
     async with cloned_database(server) as dsn, locked(dsn):
-        with pytest.raises(CommandRefused, match="cannot connect to PostgreSQL of DATABASE_URL"):
+        with pytest.raises(Refused, match="cannot connect to PostgreSQL of DATABASE_URL"):
             async with running(dsn, tmp_path, book=""):
                 pytest.fail("it serves")
 
