@@ -161,8 +161,9 @@ async def trickle(portal: Portal, name: str, count: int) -> tuple[list[Reply], l
 async def test_a_flood_of_batches_does_not_starve_a_small_carrier(database_dsn: str, tmp_path: Path) -> None:
     """One refuses nothing to the small one, and makes it wait less than the flood itself waits."""
     # What a busy machine would send into the spool is another test's matter.
-    limits = {"account_events_max": "5000", "queue_wait_seconds": "10"}
-    async with running(database_dsn, tmp_path, book=FLOOD_BOOK, **limits) as portal:
+    async with running(
+        database_dsn, tmp_path, book=FLOOD_BOOK, account_events_max="5000", queue_wait_seconds="10"
+    ) as portal:
         stopping = asyncio.Event()
         flood_seconds: list[float] = []
         statuses: set[int] = set()
