@@ -6,6 +6,8 @@ BIN := .venv/bin
 # A wanted interpreter that is absent must fail at once instead of being fetched.
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONPATH :=
+# Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check bench capacity viewers ha torture lock
 
@@ -22,7 +24,8 @@ help: ## list the targets
 .venv/.done: .bootstrap/.done requirements-dev.lock pyproject.toml
 	@echo "setup: making .venv from requirements-dev.lock"
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --compile-bytecode --python $(BIN)/python \
+		--require-hashes requirements-dev.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -35,7 +38,7 @@ demo: setup ## a portal with simulated carriers; prints the addresses to open
 TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
 
 test: setup ## the tests, on PostgreSQL servers of their own
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@$(BIN)/ruff check .

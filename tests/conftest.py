@@ -31,21 +31,27 @@ def pytest_runtest_makereport(
 
 
 LONGEST_FIRST = (
-    "test_workers", "test_backup", "test_simulate_portal", "test_seeds", "test_killing", "test_failover",
-    "test_embedded", "test_broadcast", "test_fair_queue",
+    "test_workers", "test_seeds", "test_failover", "test_backup", "test_killing", "test_simulate_portal",
+    "test_embedded", "test_pages_browser", "test_broadcast", "test_fair_queue", "test_overload", "test_prometheus",
 )  # fmt: skip
 """Files that wait for processes: begun last, they would be the tail that everybody else waits for."""
-SPLIT = frozenset({"test_workers", "test_backup", "test_simulate_portal", "test_seeds", "test_killing"})
-"""Files whose tests share nothing that lasts: they may run side by side."""
 
 
+# First of all: pytest-xdist reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the tests over processes: a file stays together, for what it shares, but for those of SPLIT."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if name in SPLIT else str(item.path)))
+    """Say what may run side by side: the longest files test by test, but for tests that share what their file made."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    for item in items:
+        if item.path.stem not in order or _shares_with_its_file(item):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def _shares_with_its_file(item: pytest.Item) -> bool:
+    """Whether it uses a fixture of its module's scope, which every process would have to make again."""
+    made = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(definitions[-1].scope == "module" for definitions in made.values())
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,9 @@ import aiohttp
 import asyncpg
 import yaml
 
-from tests.ha.nodes import NODES, ROOT, HaFailed, Node, end_with_parent, free_ports, node_user, programs, version_of
+from tests.ha.nodes import NODES, ROOT, HaFailed, Node, end_with_parent, node_user, programs, version_of
 from tests.support import postgres
+from tests.support.ports import free_ports
 
 TEMPLATES = ROOT / "deploy" / "patroni"
 DATABASE = "portal1400"
@@ -36,10 +37,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._programs = programs()
-        ports = iter(free_ports(4 * len(NODES)))
         for name, address in NODES.items():
-            four = next(ports), next(ports), next(ports), next(ports)
-            self.nodes[name] = Node(name, address, self.folder / name, *four)
+            first = free_ports(4)
+            self.nodes[name] = Node(name, address, self.folder / name, *range(first, first + 4))
         self.passwords = {
             name: secrets.token_hex(24) for name in ("postgres", "replicator", "rewinder", "rest", "app")
         }

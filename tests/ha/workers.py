@@ -12,8 +12,9 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.ha.nodes import ROOT, HaFailed, end_with_parent, free_ports
+from tests.ha.nodes import ROOT, HaFailed, end_with_parent
 from tests.support.portal import BOOK, SECRET_KEY
+from tests.support.ports import free_ports
 
 SPOOLED = re.compile(r"^portal1400_spool_records(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -63,9 +64,8 @@ class Workers:
         book.write_text(BOOK, encoding="utf-8")
         self.command("migrate")
         self.command("apply", str(book))
-        ports = iter(free_ports(2 * self.count))
         for at in range(self.count):
-            port, internal = next(ports), next(ports)
+            port, internal = free_ports(), free_ports()
             self.bases.append(f"http://127.0.0.1:{port}")
             self.internal.append(f"http://127.0.0.1:{internal}")
             with (self.folder / f"worker-{at}.log").open("wb") as log:

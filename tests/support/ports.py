@@ -1,28 +1,43 @@
-"""Ports for processes that tests start: each test process has a range of its own, so that none takes another's."""
+"""Ports for processes that tests start: each test process has a range to itself, so that none takes another's."""
 
 import contextlib
+import functools
 import itertools
 import os
 import socket
 
 FIRST, LAST = 20_000, 32_000
 """Below the ports that the system gives to outgoing connections, which may be taken at any moment."""
-RANGE = 1_500
+RANGE = 400
+STEP = 8
+"""From one answer to the next: room for workers, which listen on neighbours."""
 _asked = itertools.count()
 
 
-def _start() -> int:
-    """Where this process's range begins: by its number among those that run tests side by side, else by its pid."""
-    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    return FIRST + (int(number) if number.isdecimal() else os.getpid()) % ((LAST - FIRST) // RANGE) * RANGE
+@functools.cache
+def _claimed() -> tuple[int, socket.socket]:
+    """This process's range: who holds its first port has the rest, whichever run of the tests it belongs to."""
+    ranges = (LAST - FIRST) // RANGE
+    for number in range(ranges):
+        start = FIRST + (os.getpid() + number) % ranges * RANGE
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", start))
+        except OSError:
+            claim.close()
+            continue
+        return start, claim
+    raise AssertionError(f"{ranges} test processes have all ports from {FIRST} to {LAST}")
 
 
 def free_ports(count: int = 1) -> int:
-    """The first of `count` neighbouring ports that nobody has now and that were not handed out lately."""
-    start = _start()
-    step = max(count, 8)
-    for _ in range(RANGE // step):
-        first = start + next(_asked) * step % (RANGE - step)
+    """The first of `count` neighbouring ports, `STEP` at most, that nobody has now and that were not given lately."""
+    assert count <= STEP
+    start, _ = _claimed()
+    steps = RANGE // STEP
+    for _ in range(steps):
+        # The first step holds the claim.
+        first = start + (1 + next(_asked) % (steps - 1)) * STEP
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
