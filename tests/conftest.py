@@ -40,7 +40,7 @@ LONGEST_FIRST = (
 # First of all: pytest-xdist reads the groups in a hook of the same name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what may run side by side: the longest files test by test, but for tests that share what their file made."""
+    """Keep each file together; of the longest ones only the tests that share what their file made."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     for item in items:
         if item.path.stem not in order or _shares_with_its_file(item):

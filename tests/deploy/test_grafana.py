@@ -3,8 +3,6 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +16,12 @@ from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
 from metrics.subjects import SUBJECTS
 from service.listeners.shedding import SURFACES
+from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
 
-ROOT = Path(__file__).parents[2]
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/portal1400.json").read_text(encoding="utf-8"))
 RULES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
 RULE_TESTS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules_test.yml").read_text(encoding="utf-8"))
 ALERTS_PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
 
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
 GRID_COLUMNS = 24
@@ -74,16 +70,6 @@ def samples_of(made: Instruments) -> dict[str, set[str]]:
 
 
 SAMPLES = samples_of(instruments())
-
-
-def dashboard_queries() -> Iterator[tuple[str, str]]:
-    """Title and expression of everything the dashboard asks."""
-    for panel in PANELS:
-        for target in panel["targets"]:
-            yield f"{panel['title']} {target['refId']}", target["expr"]
-    for annotation in DASHBOARD["annotations"]["list"]:
-        if "expr" in annotation:
-            yield f"annotation {annotation['name']}", annotation["expr"]
 
 
 QUERIES = [

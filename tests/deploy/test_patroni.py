@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.test_systemd import analyze, needs_systemd
+from tests.support.systemd import analyze, needs_systemd
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "patroni"
 LEAST_TTL = 20

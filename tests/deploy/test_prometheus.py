@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from service.listeners.listener import bind
-from tests.deploy.test_grafana import DASHBOARD, PANELS, ROOT, dashboard_queries
+from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
 from tests.support.databases import cloned_database
 from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, message, running, signed
 from tests.support.postgres import TestServer

@@ -1,15 +1,16 @@
 """The units of the nightly backup are understood by systemd, agree with the service's unit and with the command."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from service.commands.backup import chosen_file
 from service.runtime.settings import PREFIX, Settings
-from tests.deploy.test_systemd import COMMAND, EXPOSURE_MAX, UNIT, analyze, needs_systemd
-from tests.service.operations.test_backup import NOW
+from tests.support.systemd import COMMAND, EXPOSURE_MAX, UNIT, analyze, needs_systemd
 
+NOW = datetime(2026, 11, 22, 4, 5, 6, tzinfo=UTC)
 FOLDER = UNIT.parent
 BACKUP, TIMER = FOLDER / "portal1400-backup.service", FOLDER / "portal1400-backup.timer"
 SAME_AS_THE_SERVICE = ("User", "Group", "WorkingDirectory", "StateDirectory", "StateDirectoryMode", "EnvironmentFile")

@@ -20,7 +20,7 @@ from service.commands import check as check_command
 from service.postgres.database import Database
 from service.runtime.refusals import Refused
 from service.runtime.settings import read_settings
-from tests.scenarios.test_outages import readiness, signalled
+from tests.support.away import readiness, signalled
 from tests.support.portal import SECRET_KEY, Portal, Reply, eventually, message, running
 from tests.support.postgres import TestServer, start_server
 from tests.support.standby import promote, start_standby, wait_for_standby

@@ -1,7 +1,6 @@
 """Connections that dawdle, never end, send too much or too early: none holds the service, none makes it grow."""
 
 import asyncio
-import gzip
 import resource
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.listeners.listener import HEAD_BYTES_MAX
+from tests.support.hostile_requests import BOMB, ENCODINGS
 from tests.support.hostile_wire import END, HUB, chunked, exchange, gift, kannel, post, request, stored
 from tests.support.portal import Portal, message, running
 from tests.support.protocols import SOAP_LOGIN, envelope, fetch
@@ -164,17 +164,6 @@ async def test_a_request_that_breaks_off_is_never_taken_for_a_whole_one(hasty_po
     assert heard.is_closed
     assert 200 not in heard.statuses
     assert "broken off" not in await stored(hasty_portal)
-
-
-BOMB = gzip.compress(bytes(10_000_000))
-ENCODINGS: dict[str, tuple[bytes, str]] = {
-    "gzip": (gzip.compress(gift("gzip")), "gzip"),
-    "a bomb": (BOMB, "gzip"),
-    "a bomb in a bomb": (gzip.compress(BOMB), "gzip, gzip"),
-    "deflate": (gift("deflate"), "deflate"),
-    "br": (gift("br"), "br"),
-    "unheard of": (gift("unheard of"), "klingon"),
-}
 
 
 @pytest.mark.parametrize("label", ENCODINGS)

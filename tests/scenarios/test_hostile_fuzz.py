@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
-from tests.scenarios.test_hostile import FRAMINGS, HEADS, LINES, OTHER_TONGUES
-from tests.scenarios.test_hostile_connections import ENCODINGS
-from tests.scenarios.test_hostile_content import REFUSED, XML_REFUSED, XML_TAKEN
-from tests.scenarios.test_hostile_paths import ADDRESSES, QUERIES
-from tests.scenarios.test_secrecy import NUMBER, TEXT, found_in
+from tests.support.canary import NUMBER, TEXT, found_in
+from tests.support.hostile_bodies import REFUSED, XML_REFUSED, XML_TAKEN
+from tests.support.hostile_requests import ADDRESSES, ENCODINGS, FRAMINGS, HEADS, LINES, OTHER_TONGUES, QUERIES
 from tests.support.hostile_wire import HUB, Heard, chunked, exchange, gift, kannel, post, request, signature
 from tests.support.portal import PATH_SECRET, Portal
 from tests.support.protocols import SOAP_LOGIN, envelope

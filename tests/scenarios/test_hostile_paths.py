@@ -1,60 +1,14 @@
 """Addresses written to mislead, queries written to be read twice, and callbacks that are sent again."""
 
-from urllib.parse import quote
-
 import pytest
 
 from service.intake import callbacks
+from tests.support.hostile_requests import ADDRESSES, QUERIES
 from tests.support.hostile_wire import HUB, exchange, gift, kannel, post, request, signature, stored
 from tests.support.portal import PATH_SECRET, Portal
 from tests.support.protocols import get_kannel, post_soap
 
 BODY = gift("by another way")
-
-# Where a rightly signed gift is sent -> what is answered. 200 and 401 are accounts, 404 is no address.
-ADDRESSES: dict[str, tuple[str, int]] = {
-    "its own": (HUB, 200),
-    "a slash behind": (f"{HUB}/", 200),
-    "letters percent-encoded": ("/gw/st%61ndard/%68ub", 200),
-    "a fragment": (f"{HUB}#x", 401),
-    "a query": (f"{HUB}?x=1&x=2&%00=%ff", 200),
-    "up and down again": ("/gw/standard/hub/../hub", 404),
-    "up to another": ("/gw/standard/hub/../vina", 404),
-    "up, percent-encoded": ("/gw/standard/hub/%2e%2e/vina", 404),
-    "up behind the account": ("/gw/standard/hub/..", 401),
-    "up before the door": ("/x/../gw/standard/hub", 404),
-    "out of it": ("/gw/../gw/standard/hub", 404),
-    "here": ("/gw/./standard/hub", 404),
-    "a slash percent-encoded": ("/gw/standard%2fhub", 404),
-    "a slash in the account": ("/gw/standard/hub%2fx", 401),
-    "a slash in the account, twice encoded": ("/gw/standard/hub%252f", 401),
-    "NUL behind the account": ("/gw/standard/hub%00", 401),
-    "a line behind the account": ("/gw/standard/hub%0d%0aX:%20y", 401),
-    "twice encoded": ("/gw/standard/%2568ub", 401),
-    "two slashes": ("/gw//standard/hub", 404),
-    "two slashes in front": ("//gw/standard/hub", 404),
-    "two slashes inside": ("/gw/standard//hub", 404),
-    "a parameter": ("/gw/standard/hub;x=1", 401),
-    "a blank behind": ("/gw/standard/hub%20", 401),
-    "a blank in front": ("/gw/standard/%20hub", 401),
-    "capitals in the account": ("/gw/standard/Hub", 401),
-    "capitals in the protocol": ("/gw/Standard/hub", 404),
-    "capitals in the door": ("/GW/standard/hub", 404),
-    "a protocol nobody speaks": ("/gw/telex/hub", 404),
-    "no account": ("/gw/standard", 404),
-    "no account, a slash": ("/gw/standard/", 404),
-    "an account of sixty": (f"/gw/standard/{'a' * 60}", 401),
-    "an account of sixty-one": (f"/gw/standard/{'a' * 61}", 404),
-    "an account in Vietnamese": (f"/gw/standard/{quote('hủb')}", 401),
-    "half a character": ("/gw/standard/hub%ed%a0%80", 401),
-    "no UTF-8": ("/gw/standard/hub%ff", 401),
-    "full width": (f"/gw/standard/{quote('ｈｕｂ')}", 401),
-    "a percent sign alone": ("/gw/standard/hub%", 401),
-    "a path secret where there is none": ("/gw/standard/hub/x", 401),
-    "too many parts": ("/gw/standard/hub/a/b/c", 404),
-    "ten kilobytes": (f"/gw/standard/hub/{'a' * 10_000}", 404),
-    "a query of nine kilobytes": (f"{HUB}?{'x' * 9_000}", 413),
-}
 
 
 @pytest.mark.parametrize("label", ADDRESSES)
@@ -73,23 +27,6 @@ async def test_no_address_is_remembered_that_could_fill_the_memory(hasty_portal:
         path = f"/gw/standard/{number}{'a' * callbacks.PATH_CHARACTERS_MAX}"
         assert (await exchange(hasty_portal, request(f"GET {path} HTTP/1.1"))).statuses == (404,)
     assert callbacks._address_of.cache_info().currsize == before
-
-
-# What stands behind a whole query -> what Kannel hears; a malformed one is kept, and 200 says no more than that.
-QUERIES: dict[str, tuple[str, bool]] = {
-    "an id twice": ("&id=other", False),
-    "a text twice": ("&text=VNN+9", False),
-    "an empty one twice": ("&text=", False),
-    "junk": ("&%&%zz&=&==&&", True),
-    "a field nobody reads, a thousand times": ("&x=1" * 1_000, True),
-    "a semicolon": (";id=other", True),
-    "a name in capitals": ("&ID=other", True),
-    "a name percent-encoded": ("&%69d=other", True),
-    "an array": ("&id[]=other", True),
-    "NUL in a time": ("&ts=1%00", False),
-    "a time in other digits": (f"&ts={quote('१२३')}", False),
-    "a text that is no UTF-8": ("&charset=UTF-8%ff", False),
-}
 
 
 @pytest.mark.parametrize("label", QUERIES)

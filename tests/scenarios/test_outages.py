@@ -17,7 +17,7 @@ import pytest
 from campaigns.schema.migrate import migrate
 from service.runtime.refusals import Refused
 from tests.support import postgres
-from tests.support.away import replayed, require_invariants, stored_ids
+from tests.support.away import readiness, replayed, require_invariants, signalled, stored_ids
 from tests.support.portal import Portal, Reply, eventually, message, running
 from tests.support.postgres import TestServer, start_server
 from tests.support.protocols import SENDERS, fetch
@@ -53,22 +53,6 @@ async def outage(victim: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
     async with running(victim.dsn(name), tmp_path, statement_seconds="4", shutdown_seconds="3") as started:
         yield started
         signalled(victim, signal.SIGCONT)
-
-
-def processes(server: TestServer) -> list[int]:
-    """The postmaster and its children."""
-    pid = server.process.pid
-    with contextlib.suppress(FileNotFoundError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
-    return []
-
-
-def signalled(server: TestServer, number: signal.Signals) -> None:
-    """Signal every process of the server."""
-    for pid in processes(server):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def start_again(server: TestServer, **settings: str) -> None:
@@ -113,11 +97,6 @@ async def require_alive(portal: Portal) -> None:
     async with portal.http.get(portal.internal + "/metrics") as answer:
         assert answer.status == 200
     assert time.monotonic() - started < 1
-
-
-async def readiness(portal: Portal) -> int:
-    async with portal.http.get(portal.internal + "/readyz") as answer:
-        return answer.status
 
 
 async def require_recovery(portal: Portal, acknowledged: set[str]) -> None:

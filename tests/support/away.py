@@ -1,16 +1,43 @@
 """Ways to take the database, or the spool's disk, away from a running service, and to see that all came back."""
 
+import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 
 from metrics.invariants import INVARIANTS, check
 from tests.support.portal import Portal, eventually
+from tests.support.postgres import TestServer
 
 SELECT_IDS = """
 SELECT a.code || ' ' || m.native_id AS id FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
 """
+
+
+async def readiness(portal: Portal) -> int:
+    """The status of its `/readyz`."""
+    async with portal.http.get(portal.internal + "/readyz") as answer:
+        return answer.status
+
+
+def processes(server: TestServer) -> list[int]:
+    """The postmaster and its children."""
+    pid = server.process.pid
+    with contextlib.suppress(FileNotFoundError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+    return []
+
+
+def signalled(server: TestServer, number: signal.Signals) -> None:
+    """Signal every process of the server."""
+    for pid in processes(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @asynccontextmanager

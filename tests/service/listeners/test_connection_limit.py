@@ -19,9 +19,9 @@ from service.commands.apply import apply_file
 from service.commands.opening import opened
 from service.listeners.connection_limit import RESERVED_DESCRIPTORS, ConnectionLimit
 from service.runtime.settings import read_settings
-from tests.service.live.test_stream import following
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message, running, signed
 from tests.support.ports import free_ports
+from tests.support.streams import following
 
 ROOT = Path(__file__).parents[3]
 DESCRIPTORS = 160

@@ -11,10 +11,10 @@ import pytest
 from service.listeners.overload import CALM_SECONDS, IDLE, LEVELS, LOOKS, OverloadMonitor, Signals, level_of
 from service.listeners.shedding import SURFACES, surface_of
 from service.live.openapi import routes as openapi_routes
-from tests.service.live.test_stream import following
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, eventually, message, running
 from tests.support.postgres import TestServer
+from tests.support.streams import following
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.live.broadcast import SEND_BUFFER_BYTES
-from tests.service.live.test_stream import following
 from tests.support.portal import Portal, eventually, message, running
+from tests.support.streams import following
 
 VIEWERS = 300
 REQUEST = b"GET /api/v1/stream?campaign=vnn HTTP/1.1\r\nHost: x\r\nUser-Agent: " + b"a" * 400 + b"\r\n\r\n"
