@@ -22,7 +22,8 @@ import asyncpg
 from service.postgres.embedded.handle import connect_embedded
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
 from tests.bench.statement import statement_alone
-from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import SIGNING_SECRET, book_file
+from tests.support.processes import SERVICE, environ_for
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 INTAKE_PATH = "/gw/standard/hub"
@@ -164,26 +165,17 @@ def table(figures: dict[str, Any]) -> str:
 async def bench(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
     """Start everything, measure, verify."""
     data = folder / "data"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-    environ |= {
-        "PORTAL1400_SECRET_KEY": SECRET_KEY,
-        "PORTAL1400_DATA_DIR": str(data),
-        "PORTAL1400_LISTEN": f"127.0.0.1:{PORTS['intake']}",
-        "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{INTERNAL_PORT}",
-        "PORTAL1400_LOG_FORMAT": "json",
-    }
-    book = folder / "book.toml"
-    book.write_text(BOOK, encoding="utf-8")
-    command = [sys.executable, "-m", "service"]
+    environ = environ_for(data, PORTS["intake"], INTERNAL_PORT)
+    book = book_file(folder)
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*command, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         admin = await asyncpg.connect(server.dsn)
         await admin.execute("CREATE DATABASE plain")
         plain_dsn = server.dsn.replace("/portal1400?", "/plain?").replace("postgresql://", "postgresql+asyncpg://")
         plain = [sys.executable, "-m", "tests.bench.plain"]
         with (
-            process([*command, "serve"], environ, folder / "intake.log") as intake,
+            process([*SERVICE, "serve"], environ, folder / "intake.log") as intake,
             process([*plain, "empty", str(PORTS["empty"])], environ, folder / "empty.log") as empty,
             process(
                 [*plain, "plain", str(PORTS["plain"]), "--database", plain_dsn, "--secret", SIGNING_SECRET],
@@ -211,7 +203,7 @@ async def bench(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
         figures["statement_per_second"] = await statement_alone(server.dsn, seconds)
         figures["messages"] = await admin.fetchval("SELECT count(*) FROM message")
         await admin.close()
-        verified = subprocess.run([*command, "verify"], env=environ, check=False, capture_output=True, text=True)
+        verified = subprocess.run([*SERVICE, "verify"], env=environ, check=False, capture_output=True, text=True)
         figures["verify"] = "clean" if verified.returncode == 0 else "BROKEN\n" + verified.stdout
     finally:
         await server.close()

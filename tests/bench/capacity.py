@@ -8,7 +8,6 @@ generator and database are on the same machine.
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,9 +24,9 @@ from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds,
 from tests.bench.checking import checking
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
 from tests.bench.stored import store
-from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import SIGNING_SECRET, book_file
+from tests.support.processes import SERVICE, environ_for
 
-COMMAND = [sys.executable, "-m", "service"]
 PORT = PORTS["intake"]
 BURST_SECONDS = 10.0
 
@@ -41,7 +40,7 @@ def family(pid: int) -> list[int]:
 @contextmanager
 def serving(environ: dict[str, str], workers: int, log: Path) -> Iterator[int]:
     """The service with its workers, ready; yields the supervisor's pid."""
-    with process([*COMMAND, "serve", "--workers", str(workers)], environ, log) as supervisor:
+    with process([*SERVICE, "serve", "--workers", str(workers)], environ, log) as supervisor:
         for index in range(workers):
             wait_for(INTERNAL_PORT + index, "/startupz")
         yield supervisor.pid
@@ -87,20 +86,12 @@ def told(name: str, figures: dict[str, Any]) -> None:
 async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Fill, measure, fill, measure; verify at the end."""
     data = folder / "data"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-    environ |= {
-        "PORTAL1400_SECRET_KEY": SECRET_KEY,
-        "PORTAL1400_DATA_DIR": str(data),
-        "PORTAL1400_LISTEN": f"127.0.0.1:{PORT}",
-        "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{INTERNAL_PORT}",
-        "PORTAL1400_LOG_FORMAT": "json",
-    }
-    book = folder / "book.toml"
-    book.write_text(BOOK, encoding="utf-8")
+    environ = environ_for(data, PORT, INTERNAL_PORT)
+    book = book_file(folder)
     found: dict[str, Any] = {"growth": {}}
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*COMMAND, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         there = 0
         for stored in sorted({0, *chosen.stored}):
             if stored > there:
@@ -128,7 +119,7 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         found["messages"] = await admin.fetchval("SELECT count(*) FROM message")
         await admin.close()
         started = time.monotonic()
-        verified = subprocess.run([*COMMAND, "verify"], env=environ, check=False, capture_output=True, text=True)
+        verified = subprocess.run([*SERVICE, "verify"], env=environ, check=False, capture_output=True, text=True)
         found["verify"] = "clean" if verified.returncode == 0 else "BROKEN\n" + verified.stdout
         found["verify_seconds"] = time.monotonic() - started
     finally:

@@ -21,7 +21,8 @@ from typing import Any
 from service.postgres.embedded.handle import connect_embedded
 from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds, process, wait_for
 from tests.bench.load import Tally, messages, open_loop, signed_requests
-from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET
+from tests.support.portal import SIGNING_SECRET, book_file
+from tests.support.processes import SERVICE, environ_for
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 STREAM_PATH = "/api/v1/stream?campaign=vnn"
@@ -151,25 +152,15 @@ def messages_shown() -> int:
 async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Start everything, measure, stop everything."""
     data = folder / "data"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-    environ |= {
-        "PORTAL1400_SECRET_KEY": SECRET_KEY,
-        "PORTAL1400_DATA_DIR": str(data),
-        "PORTAL1400_LISTEN": f"127.0.0.1:{PORTS['intake']}",
-        "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{INTERNAL_PORT}",
-        "PORTAL1400_LOG_FORMAT": "json",
-        "PORTAL1400_STREAM_VIEWERS_MAX": str(chosen.viewers + 10),
-    }
-    book = folder / "book.toml"
-    book.write_text(BOOK, encoding="utf-8")
-    command = [sys.executable, "-m", "service"]
+    environ = environ_for(data, PORTS["intake"], INTERNAL_PORT, stream_viewers_max=str(chosen.viewers + 10))
+    book = book_file(folder)
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*command, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
-        with process([*command, "serve"], environ, folder / "intake.log") as service:
+        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        with process([*SERVICE, "serve"], environ, folder / "intake.log") as service:
             wait_for(INTERNAL_PORT, "/startupz")
             figures = await measure(service.pid, chosen)
-        verified = subprocess.run([*command, "verify"], env=environ, check=False, capture_output=True, text=True)
+        verified = subprocess.run([*SERVICE, "verify"], env=environ, check=False, capture_output=True, text=True)
         figures["verify"] = "clean" if verified.returncode == 0 else "BROKEN\n" + verified.stdout
         if chosen.keep_log is not None:
             chosen.keep_log.write_bytes((folder / "intake.log").read_bytes())

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +11,9 @@ from pathlib import Path
 import aiohttp
 
 from tests.ha.nodes import ROOT, HaFailed, end_with_parent
-from tests.support.portal import BOOK, SECRET_KEY
+from tests.support.portal import book_file
 from tests.support.ports import free_ports
+from tests.support.processes import SERVICE, environ_for
 
 SPOOLED = re.compile(r"^portal1400_spool_records(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -33,20 +32,14 @@ class Workers:
 
     def environ(self, at: int, port: int = 0, internal: int = 0) -> dict[str, str]:
         """The environment of worker `at`."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL1400_", "PG"))}
-        return kept | {
-            "PORTAL1400_DATABASE_URL": self.database_url,
-            "PORTAL1400_SECRET_KEY": SECRET_KEY,
-            "PORTAL1400_DATA_DIR": str(self.folder / f"worker-{at}"),
-            "PORTAL1400_LISTEN": f"127.0.0.1:{port}",
-            "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{internal}",
-            "PORTAL1400_LOG_FORMAT": "json",
-        }
+        ours = environ_for(self.folder / f"worker-{at}", port, internal, database_url=self.database_url)
+        # The driver would take what the URL leaves open from these.
+        return {name: value for name, value in ours.items() if not name.startswith("PG")}
 
     def command(self, *arguments: str) -> str:
         """Run one command of the service to its end; what it printed. Raises HaFailed when it refuses."""
         done = subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
+            [*SERVICE, *arguments],
             env=self.environ(0),
             cwd=ROOT,
             capture_output=True,
@@ -60,17 +53,15 @@ class Workers:
 
     async def start(self) -> None:
         """Apply a small book, start the workers, wait until all are ready."""
-        book = self.folder / "book.toml"
-        book.write_text(BOOK, encoding="utf-8")
         self.command("migrate")
-        self.command("apply", str(book))
+        self.command("apply", str(book_file(self.folder)))
         for at in range(self.count):
             port, internal = free_ports(), free_ports()
             self.bases.append(f"http://127.0.0.1:{port}")
             self.internal.append(f"http://127.0.0.1:{internal}")
             with (self.folder / f"worker-{at}.log").open("wb") as log:
                 started = subprocess.Popen(
-                    [sys.executable, "-m", "service", "serve"],
+                    [*SERVICE, "serve"],
                     env=self.environ(at, port, internal),
                     cwd=ROOT,
                     stdout=log,

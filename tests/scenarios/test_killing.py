@@ -21,15 +21,15 @@ import pytest
 
 from service.postgres.embedded.data_folder import DataFolder, read_state
 from service.postgres.embedded.handle import connect_embedded
-from tests.support.portal import BOOK, SECRET_KEY, message, signed
+from tests.support.portal import book_file, message, signed
 from tests.support.ports import free_ports
+from tests.support.processes import ROOT, SERVICE, environ_for
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="finds its processes by /proc"),
 ]
 
-ROOT = Path(__file__).parents[2]
 SEED = 1400
 CLIENTS = 24
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
@@ -52,19 +52,12 @@ class Installation:
 
     @property
     def environ(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-        return kept | {
-            "PORTAL1400_DATA_DIR": str(self.data_dir),
-            "PORTAL1400_SECRET_KEY": SECRET_KEY,
-            "PORTAL1400_LISTEN": f"127.0.0.1:{self.port}",
-            "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
-            "PORTAL1400_LOG_FORMAT": "json",
-        }
+        return environ_for(self.data_dir, self.port, self.internal_port)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
+            [*SERVICE, *arguments],
             env=self.environ,
             cwd=ROOT,
             capture_output=True,
@@ -76,9 +69,7 @@ class Installation:
     def start(self) -> None:
         """Start the service; `ready` tells when it serves."""
         with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], env=self.environ, cwd=ROOT, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([*SERVICE, "serve"], env=self.environ, cwd=ROOT, stdout=log, stderr=log)
 
     async def ready(self, http: aiohttp.ClientSession) -> None:
         """Wait until a callback can be taken."""
@@ -150,8 +141,7 @@ def installation() -> Iterator[Installation]:
     folder.chmod(0o755)
     made = Installation(folder)
     try:
-        (folder / "book.toml").write_text(BOOK, encoding="utf-8")
-        applied = made.command("apply", str(folder / "book.toml"))
+        applied = made.command("apply", str(book_file(folder)))
         assert applied.returncode == 0, applied.stderr
         yield made
     finally:

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 import tarfile
 import time
 from io import BytesIO
@@ -13,9 +12,10 @@ import pytest
 
 from campaigns.schema.migrate import Migration, MigrationRefused, migrate, migrations_in, shipped_migrations
 from campaigns.schema.migrate import __name__ as migrate_module
-from tests.support.fleet import ROOT, Carriers, Fleet
-from tests.support.portal import BOOK, Portal, message
+from tests.support.fleet import Carriers, Fleet
+from tests.support.portal import Portal, book_file, message
 from tests.support.postgres import TestServer
+from tests.support.processes import ROOT, SERVICE
 
 LATER = [migration for migration in shipped_migrations() if migration.number > 1]
 """Each of these meets databases that a release without it serves."""
@@ -139,8 +139,7 @@ async def test_a_shipped_migration_fails_no_callback_of_the_release_before_it(
     known = {file.name for file in root.rglob("migrations/*.sql")}
     await migrate(connection, tuple(each for each in shipped_migrations() if each.name in known))
     site = Fleet(server.dsn(name), tmp_path, 1, root, changes={}, arguments=("serve",))
-    (tmp_path / "book.toml").write_text(BOOK, encoding="utf-8")
-    applying = [sys.executable, "-m", "service", "apply", str(tmp_path / "book.toml")]
+    applying = [*SERVICE, "apply", str(book_file(tmp_path))]
     await asyncio.to_thread(subprocess.run, applying, env=site.environ, cwd=root, check=True, timeout=60)
     site.start()
     try:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,10 +18,10 @@ import orjson
 from service.commands.apply import apply_file
 from service.commands.opening import opened
 from service.runtime.settings import read_settings
-from tests.support.portal import BOOK, SECRET_KEY, message, signed
+from tests.support.portal import book_file, message, signed
 from tests.support.ports import free_ports
+from tests.support.processes import ROOT, SERVICE, environ_for
 
-ROOT = Path(__file__).parents[2]
 READY_SECONDS = 120.0
 """A start on a busy machine takes many times as long as on a quiet one."""
 
@@ -47,17 +46,8 @@ class Fleet:
 
     @property
     def environ(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-        return kept | {
-            "PORTAL1400_DATABASE_URL": self.dsn,
-            "PORTAL1400_DATA_DIR": str(self.folder / "data"),
-            "PORTAL1400_SECRET_KEY": SECRET_KEY,
-            "PORTAL1400_LISTEN": f"127.0.0.1:{self.port}",
-            "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
-            "PORTAL1400_LOG_FORMAT": "json",
-            "PYTHONPATH": str(self.root),
-            **self.changes,
-        }
+        ours = environ_for(self.folder / "data", self.port, self.internal_port, database_url=self.dsn)
+        return ours | {"PYTHONPATH": str(self.root), **self.changes}
 
     @property
     def log_file(self) -> Path:
@@ -65,17 +55,15 @@ class Fleet:
 
     async def apply(self) -> None:
         """Apply the tests' book."""
-        file = self.folder / "book.toml"
-        file.write_text(BOOK, encoding="utf-8")
         environ = {name: value for name, value in self.environ.items() if name.startswith("PORTAL1400_")}
         async with opened(read_settings(environ), may_migrate=False) as ready:
-            await apply_file(ready, file)
+            await apply_file(ready, book_file(self.folder))
 
     def start(self) -> None:
         """Start it; `ready` tells when all workers serve."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", *(self.arguments or ("serve", "--workers", str(self.workers)))],
+                [*SERVICE, *(self.arguments or ("serve", "--workers", str(self.workers)))],
                 env=self.environ,
                 cwd=self.root,
                 stdout=log,

@@ -97,6 +97,13 @@ networks = ["127.0.0.0/8"]
 """
 
 
+def book_file(folder: Path, text: str = BOOK) -> Path:
+    """An apply file, for whoever applies it by the command line or asks for a path."""
+    path = folder / "book.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer, read to its end."""
@@ -208,9 +215,7 @@ async def running(
     chosen: Settings = read_settings(environ)
     async with opened(chosen, may_be_away=True) as ready:
         if book:
-            file = folder / "book.toml"
-            file.write_text(book, encoding="utf-8")
-            await apply_file(ready, file)
+            await apply_file(ready, book_file(folder, book))
         service = Service(
             chosen,
             ready.database,

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 import aiohttp
 
 from tests.support.ports import free_ports
+from tests.support.processes import ROOT, SERVICE
 from tests.torture.processes import children, send, with_environment
 
-ROOT = Path(__file__).parents[2]
 SECRET_KEY = "a key for the torture, long enough to be one, known to everybody"
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
 WATCH_SECONDS = 0.1
@@ -172,7 +171,7 @@ class Portal:
     async def run(self, *arguments: str, database_url: str) -> subprocess.CompletedProcess[str]:
         """One command of the portal beside the service, on the database itself."""
         environ = self.environ | {"PORTAL1400_DATABASE_URL": database_url}
-        words = [sys.executable, "-m", "service", *arguments]
+        words = [*SERVICE, *arguments]
         return await asyncio.to_thread(
             subprocess.run, words, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
         )
@@ -190,7 +189,7 @@ class Portal:
         self.starts += 1
         self._expected_end = False
         self._started = time.monotonic()
-        words = [sys.executable, "-m", "service", "serve", "--workers", str(self._workers)]
+        words = [*SERVICE, "serve", "--workers", str(self._workers)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(words, env=self.environ, cwd=ROOT, stdout=log, stderr=log)
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 import urllib.request
@@ -21,6 +20,7 @@ from campaigns.book.book import VIETNAM
 from service.commands.demo import demo_book, prepared_folder
 from service.commands.opening import CommandRefused
 from tests.support.ports import free_ports
+from tests.support.processes import SERVICE
 
 NOW = datetime(2026, 12, 31, 23, 59, tzinfo=VIETNAM)
 
@@ -75,7 +75,7 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_moves_is_exact_and_ends_cleanly(tmp_path: Path) -> None:
     port = free_ports()
-    command = [sys.executable, "-m", "service", "demo", "--data", str(tmp_path / "demo"), "--port", str(port)]
+    command = [*SERVICE, "demo", "--data", str(tmp_path / "demo"), "--port", str(port)]
     # DATABASE_URL is not the demo's business, and must not be asked.
     environ = {**os.environ, "PORTAL1400_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     started = time.monotonic()

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,11 +17,11 @@ from service.commands.apply import apply_file
 from service.commands.opening import opened
 from service.listeners.connection_limit import RESERVED_DESCRIPTORS, ConnectionLimit
 from service.runtime.settings import read_settings
-from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message, running, signed
+from tests.support.portal import Portal, book_file, eventually, message, running, signed
 from tests.support.ports import free_ports
+from tests.support.processes import ROOT, SERVICE, environ_for
 from tests.support.streams import following
 
-ROOT = Path(__file__).parents[3]
 DESCRIPTORS = 160
 
 
@@ -106,24 +104,13 @@ async def test_idle_connections_are_closed(database_dsn: str, tmp_path: Path) ->
 
 
 @asynccontextmanager
-async def serving(dsn: str, folder: Path, **settings: str) -> AsyncIterator[tuple[str, str, Path]]:
+async def serving(dsn: str, folder: Path) -> AsyncIterator[tuple[str, str, Path]]:
     """A service process that may have few file descriptors: its addresses and its log."""
     port, internal = free_ports(), free_ports()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL1400_")}
-    environ |= {
-        "PORTAL1400_DATABASE_URL": dsn,
-        "PORTAL1400_DATA_DIR": str(folder),
-        "PORTAL1400_SECRET_KEY": SECRET_KEY,
-        "PORTAL1400_LISTEN": f"127.0.0.1:{port}",
-        "PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{internal}",
-        "PORTAL1400_LOG_FORMAT": "json",
-        **settings,
-    }
+    environ = environ_for(folder, port, internal, database_url=dsn)
     ours = {name: value for name, value in environ.items() if name.startswith("PORTAL1400_")}
     async with opened(read_settings(ours)) as ready:
-        book = folder / "book.toml"
-        book.write_text(BOOK, encoding="utf-8")
-        await apply_file(ready, book)
+        await apply_file(ready, book_file(folder))
     log = folder / "serve.log"
 
     def limited() -> None:
@@ -131,7 +118,7 @@ async def serving(dsn: str, folder: Path, **settings: str) -> AsyncIterator[tupl
 
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 -- once, before anything else runs here
-            [sys.executable, "-m", "service", "serve"],
+            [*SERVICE, "serve"],
             env=environ, cwd=ROOT, stdout=output, stderr=output, preexec_fn=limited,
         )  # fmt: skip
     try:

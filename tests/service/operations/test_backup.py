@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from service.runtime.keyring import Keyring
 from tests.support.databases import cloned_database
 from tests.support.portal import SECRET_KEY, Portal, eventually, message, running
 from tests.support.postgres import TestServer, binaries, start_server
+from tests.support.processes import SERVICE
 
 ROOT = Path(__file__).parents[3]
 KEYRING = Keyring(SECRET_KEY)
@@ -57,7 +57,7 @@ def environ(dsn: str | None, folder: Path, **settings: str) -> dict[str, str]:
 
 async def start(dsn: str | None, folder: Path, *arguments: str | Path, **settings: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", *arguments),
+        *(*SERVICE, *arguments),
         cwd=ROOT,
         env=environ(dsn, folder, **settings),
         stdout=asyncio.subprocess.PIPE,
@@ -375,7 +375,7 @@ async def test_a_drill_proves_a_backup_without_touching_the_configured_database(
     with short_folder() as folder:
         nowhere = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service", "restore", "--drill", "--deep", made),
+            *(*SERVICE, "restore", "--drill", "--deep", made),
             cwd=ROOT,
             env=environ(nowhere, folder / "data") | {"TMPDIR": str(folder)},
             stdout=asyncio.subprocess.PIPE,

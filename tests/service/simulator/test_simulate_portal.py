@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,20 +16,14 @@ from service.simulator.report import Report
 from service.simulator.runner import simulate
 from service.simulator.series import check_series
 from service.simulator.tally import Figures
-from tests.support.portal import BOOK, PATH_SECRET, Portal, message, running
+from tests.support.portal import BOOK, PATH_SECRET, Portal, book_file, message, running
 from tests.support.postgres import TestServer
+from tests.support.processes import SERVICE
 
 EVERY_FAULT = dict.fromkeys(Fault, 0.05)
 SHORT = Options(rate=200, seconds=1.5, faults=EVERY_FAULT)
 HISTORY = (Path(__file__).parents[2] / "campaigns" / "book" / "book.toml").read_text(encoding="utf-8")
 ACCOUNTS = BOOK[BOOK.index("[[gateway]]") :]
-
-
-def book_file(folder: Path, text: str = BOOK) -> Path:
-    """A book file of its own for a test."""
-    path = folder / "simulated.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 async def played(portal: Portal, folder: Path, options: Options = SHORT, **more: object) -> Report:
@@ -149,7 +142,7 @@ async def test_the_first_minute_of_2019_is_in_one_minute_of_the_series(historica
 async def command(*arguments: str) -> tuple[int | None, str, str]:
     """Run `portal1400 simulate` as a process of its own: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", "simulate", *arguments,
+        *SERVICE, "simulate", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
