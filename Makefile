@@ -34,11 +34,12 @@ setup: .venv/.done ## make .venv with everything the other targets need
 demo: setup ## a portal with simulated carriers; prints the addresses to open
 	@exec $(BIN)/portal1400 demo
 
-# Tests wait more than they compute: two processes a core, each with a PostgreSQL of its own.
+# Tests wait more than they compute: two processes a core, each with a PostgreSQL of its own. A file stays together
+# for what its tests share, and files are begun in the order of tests/conftest.py, not by how many tests they have.
 TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
 
 test: setup ## the tests, on PostgreSQL servers of their own
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@$(BIN)/ruff check .

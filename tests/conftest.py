@@ -31,27 +31,17 @@ def pytest_runtest_makereport(
 
 
 LONGEST_FIRST = (
-    "test_workers", "test_seeds", "test_failover", "test_backup", "test_killing", "test_simulate_portal",
-    "test_embedded", "test_pages_browser", "test_broadcast", "test_fair_queue", "test_overload", "test_prometheus",
+    "test_workers", "test_pages_browser", "test_seeds", "test_backup", "test_simulate_portal", "test_embedded",
+    "test_invariant_rounds", "test_failover", "test_spool", "test_killing", "test_broadcast", "test_prometheus",
+    "test_high_water", "test_migrations", "test_fair_queue", "test_overload", "test_promtool", "test_demo",
 )  # fmt: skip
 """Files that wait for processes: begun last, they would be the tail that everybody else waits for."""
 
 
-# First of all: pytest-xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file together; of the longest ones only the tests that share what their file made."""
+    """Begin with the longest files; side by side a file is handed out as a whole (see `make test`)."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    for item in items:
-        if item.path.stem not in order or _shares_with_its_file(item):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
-
-
-def _shares_with_its_file(item: pytest.Item) -> bool:
-    """Whether it uses a fixture of its module's scope, which every process would have to make again."""
-    made = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(definitions[-1].scope == "module" for definitions in made.values())
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,6 @@ if [ -z "$bin" ]; then
   exit 0
 fi
 echo "system PostgreSQL: $("$bin/postgres" --version)"
-PORTAL_TEST_POSTGRES=system exec .venv/bin/pytest -q -n "${TEST_PROCESSES:-4}" --dist loadgroup --no-loadscope-reorder \
+PORTAL_TEST_POSTGRES=system exec .venv/bin/pytest -q -n "${TEST_PROCESSES:-4}" --dist loadfile --no-loadscope-reorder \
   -p no:cacheprovider -m "not slow and not browser and not prometheus and not kannel" \
   tests/campaigns tests/metrics tests/service/intake/test_intake.py tests/service/intake/test_writer.py tests/scenarios/test_reversals.py
