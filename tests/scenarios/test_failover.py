@@ -87,9 +87,9 @@ def pair(made: Path) -> Iterator[Pair]:
         try:
             started.append(start_standby(started[0], folders[1], CHOICE))
             asyncio.run(wait_for_standby(started[0], synchronous=True))
-            made = Pair(folders, *started)
-            yield made
-            started += [made.primary, made.standby]
+            both = Pair(folders, *started)
+            yield both
+            started += [both.primary, both.standby]
         finally:
             for server in started:
                 signalled(server, signal.SIGCONT)
