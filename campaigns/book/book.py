@@ -9,19 +9,6 @@ from types import MappingProxyType
 VIETNAM = timezone(timedelta(hours=7))
 """Asia/Ho_Chi_Minh, which knows no summer time: windows are written, and days begin, in it."""
 
-CATEGORIES = (
-    "poverty",
-    "storm_flood",
-    "drought_salinity",
-    "epidemic",
-    "fire",
-    "incident",
-    "agent_orange",
-    "sea_islands",
-    "children",
-    "other",
-)
-
 NO_BLANKS: frozenset[int] = frozenset()
 
 
@@ -179,5 +166,4 @@ class Book:
         for campaign in self.campaigns:
             for route in campaign.routes:
                 routes.setdefault(route.short_code, []).append((campaign, route))
-        self.routes_by_code = MappingProxyType({code: tuple(found) for code, found in routes.items()})
         self.keywords_by_code = MappingProxyType({code: KeywordTable(found) for code, found in routes.items()})

@@ -109,17 +109,6 @@ def fold(text: str) -> str:
     return folded.strip(ASCII_TRIMMED) if folded.isascii() else _trimmed(folded)
 
 
-def fold_by_rule(text: str) -> str:
-    """The rule step by step. `fold` comes to the same with a table, which the tests compare with this."""
-    blanked = "".join(" " if character.isspace() else character for character in text)
-    # The full compatibility decomposition is what NFKC and then a decomposition lead to.
-    decomposed = unicodedata.normalize("NFKD", blanked)
-    kept = "".join(character for character in decomposed if not _is_dropped(character))
-    # Đ is a letter of its own and has no decomposition.
-    upper = kept.upper().replace("Đ", "D")
-    return _trimmed(re.sub(" +", " ", upper))
-
-
 def _is_dropped(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] == "M" or category in ("Cc", "Cf")

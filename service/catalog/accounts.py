@@ -94,11 +94,6 @@ class LoadedAccounts:
     by_code: Mapping[str, LoadedAccount]
     problems: tuple[str, ...]
 
-    def find(self, adapter: str, code: str) -> LoadedAccount | None:
-        """The enabled account `code` of protocol `adapter`; None where there is none."""
-        account = self.by_code.get(code)
-        return account if account is not None and account.enabled and account.adapter == adapter else None
-
 
 SELECT_ACCOUNTS = """
 SELECT id, code, adapter, carrier, charging, networks, enabled, settings::text AS settings

@@ -69,7 +69,7 @@ def main() -> None:
     assert prepared.charging == "on_report"
     row = AccountRow(1, "line", "telex", prepared.carrier, prepared.charging, (), True, prepared.settings)
     accounts = load_accounts([row], sealer.unseal, {})
-    account = accounts.find("telex", "line")
+    account = accounts.by_code.get("line")
     assert account is not None
     assert account.is_usable
 

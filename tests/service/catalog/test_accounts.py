@@ -342,14 +342,6 @@ def test_an_adapter_of_another_version_is_a_problem() -> None:
     assert "gateway hub: adapter gone" in accounts.problems[0]
 
 
-def test_only_an_enabled_account_of_the_protocol_is_found() -> None:
-    accounts = loaded(TABLE + TABLE.replace('"hub"', '"off"') + "enabled = false\n")
-
-    assert accounts.find("standard", "hub") is accounts.by_code["hub"]
-    for adapter, code in (("kannel", "hub"), ("standard", "off"), ("standard", "none")):
-        assert accounts.find(adapter, code) is None
-
-
 def test_every_protocol_can_be_prepared_and_loaded() -> None:
     keys = {
         "standard": 'secrets = ["env:A"]\n',
