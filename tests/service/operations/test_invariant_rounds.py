@@ -119,6 +119,10 @@ async def test_a_line_without_minute_and_message_is_found_in_whichever_gap_it_li
         assert found == {"each_counted_message_is_pledged_once", "minutes_equal_money_lines"}
 
 
+STORIES_MIN, CHECKS_MIN = 12, 3
+"""So many stories of gifts come at least, and so often everything is checked while they do."""
+
+
 async def come_late(portal: Portal, number: int) -> None:
     """Gifts of now and of days ago and with a carrier's clock ahead, counted later, taken back in part and whole."""
     days = timedelta(days=number % 9)
@@ -149,16 +153,24 @@ async def test_nothing_is_found_broken_while_late_messages_charges_and_reversals
             Rounds(each, at, Pace(piece_rows=3, newest_gifts_max=5))
             for each, at in zip(connections, clocks, strict=True)
         ]
-        posting = asyncio.gather(*(come_late(portal, number) for number in range(12)))
-        rounds = 0
+        checked = 0
+
+        async def keep_coming() -> int:
+            # Gifts come for as long as checks go on, however fast the one or the other is.
+            came = 0
+            while checked < CHECKS_MIN or came < STORIES_MIN:
+                await asyncio.gather(*(come_late(portal, came + number) for number in range(3)))
+                came += 3
+            return came
+
+        posting = asyncio.create_task(keep_coming())
         while not posting.done():
             assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
-            rounds += 1
-            await asyncio.sleep(0)
-        await posting
+            checked += 1
+        assert await posting >= STORIES_MIN
         await portal.service.housekeeping.sweep(connections[0])
         assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
-        assert rounds >= 2
+        assert checked >= CHECKS_MIN
         assert checkers[2].passes.keys() == {"minutes", "gifts"}
         for each in connections:
             await each.close()
