@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import structlog
 
-from service.app import Service, run_until
+from service.app import Service
 from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
@@ -89,7 +89,10 @@ async def serve_on(
             public="{}:{}".format(*public.getsockname()[:2]),
             internal="{}:{}".format(*inside.getsockname()[:2]),
         )
-        await run_until(stopping, service)
+        try:
+            await stopping.wait()
+        finally:
+            await service.stop(settings.drain_seconds)
     log.info("stopped")
 
 

@@ -8,6 +8,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from service.listeners.middleware import errors_as_problems
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -16,6 +18,13 @@ class Health:
     is_started: bool
     can_accept: bool
     degraded: tuple[str, ...]
+
+
+def application(registry: CollectorRegistry, health: Callable[[], Health]) -> web.Application:
+    """What the internal listener serves."""
+    app = web.Application(middlewares=[errors_as_problems])
+    app.add_routes(routes(registry, health))
+    return app
 
 
 def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[web.RouteDef]:

@@ -1,6 +1,7 @@
 """A start that fails at any of its steps stops what it had started: no task, no lock and no connection is left."""
 
 import asyncio
+from operator import attrgetter
 from pathlib import Path
 
 import asyncpg
@@ -13,7 +14,14 @@ from service.listeners.listener import bind
 from service.runtime.settings import read_settings
 from tests.support.portal import SECRET_KEY, eventually
 
-STEPS = ("high_water.open", "catalog.load", "housekeeping.prepare", "feed.read", "writer.wait_connected", "listener")
+STEPS = (
+    "live.high_water.open",
+    "catalog.load",
+    "housekeeping.prepare",
+    "live.feed.read",
+    "intake.writer.wait_connected",
+    "listener",
+)
 
 SELECT_SESSIONS = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'portal1400%'
@@ -46,8 +54,8 @@ async def test_what_was_started_before_a_failure_is_stopped(
                 inside.close()
                 expected = OSError
             else:
-                part, name = step.split(".")
-                monkeypatch.setattr(getattr(service, part), name, fail)
+                owner, name = step.rsplit(".", 1)
+                monkeypatch.setattr(attrgetter(owner)(service), name, fail)
             with pytest.raises(expected):
                 await service.start(public, inside)
         left = claim_own(tmp_path / "spool", key_check=ready.keyring.key_check, bytes_max=2**30)

@@ -122,7 +122,7 @@ async def is_taken(portal: Portal, native_id: str) -> bool:
 
 async def is_replayed(portal: Portal) -> bool:
     """Whether nothing acknowledged waits outside the database."""
-    return portal.service.replay.records == 0
+    return portal.service.intake.replay.records == 0
 
 
 async def is_waiting_for_the_standby(pair: Pair) -> bool:
@@ -170,7 +170,7 @@ async def test_the_service_follows_the_primary_there_and_back(portal: Portal, pa
         await require_counted_once(portal, acknowledged | sent, sent)
 
         async def is_whole() -> bool:
-            return await readiness(portal) == 200 and portal.service.feed.is_connected
+            return await readiness(portal) == 200 and portal.service.live.feed.is_connected
 
         await eventually(is_whole, 10)
         # The old primary is found under its address again, and takes nothing.
@@ -252,7 +252,7 @@ async def test_a_server_set_to_read_only_is_away_and_its_callbacks_are_no_bad_da
     await admin.execute("SELECT pg_reload_conf()")
 
     async def is_noticed() -> bool:
-        return await is_taken(portal, "m-2") and portal.service.writer.connected == 0
+        return await is_taken(portal, "m-2") and portal.service.intake.writer.connected == 0
 
     await eventually(is_noticed, 10)
     assert not await is_replayed(portal)

@@ -85,8 +85,8 @@ async def test_an_idle_connection_ends_too(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(database_dsn, tmp_path) as portal:
-        portal.service._listeners[0]._kwargs["keepalive_timeout"] = 0.3
-        server = portal.service._listeners[0].server
+        portal.service.listeners.public._kwargs["keepalive_timeout"] = 0.3
+        server = portal.service.listeners.public.server
         assert server is not None
         server._kwargs["keepalive_timeout"] = 0.3
         heard = await exchange(portal, post(gift("m-1"), is_last=False))

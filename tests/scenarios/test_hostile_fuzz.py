@@ -139,7 +139,7 @@ async def test_no_hostile_request_leaves_its_number_or_text_anywhere(
     ]
     with structlog.testing.capture_logs() as lines:
         heard = await all_heard(hasty_portal, sent)
-        await hasty_portal.service.quarantine.stop()
+        await hasty_portal.service.intake.quarantine.stop()
     assert len(lines) > 100, [each.statuses for each in heard]
     await require_no_trace(hasty_portal, heard, lines, errors_in(caplog))
 

@@ -199,14 +199,14 @@ async def test_a_refusal_takes_as_long_whether_or_not_there_is_such_an_account(
         method=method, query=ASKED[1:], headers=headers, body=body, peer=ip_address("127.0.0.1"),
         received_at=datetime.now(UTC), path_secret="guess" if adapter == "kannel" else None,
     )  # fmt: skip
-    intake = foreign_portal.service.intake
+    intake = foreign_portal.service.intake.intake
     took: dict[str, list[float]] = {code: [] for code in codes}
     order = list(codes)
     for turn in range(ROUNDS):
         # In turns of changing order, each behind the same call: whatever else goes on falls on all of them.
         random.Random(turn).shuffle(order)
         for code in order:
-            await foreign_portal.service.quarantine.stop()
+            await foreign_portal.service.intake.quarantine.stop()
             await intake.take(intake.resolve(adapter, "nobody"), callback)
             started = time.perf_counter()
             await intake.take(intake.resolve(adapter, code), callback)

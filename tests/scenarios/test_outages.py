@@ -140,7 +140,7 @@ async def test_a_killed_database_is_noticed_survived_and_found_again(outage: Por
     signalled(victim, signal.SIGKILL)
 
     async def is_noticed() -> bool:
-        return outage.service.writer.connected == 0
+        return outage.service.intake.writer.connected == 0
 
     await eventually(is_noticed, 3)
     await require_alive(outage)
@@ -159,7 +159,7 @@ async def test_a_service_stopped_while_it_works_answers_what_it_accepted(outage:
     answers = [asyncio.create_task(outage.post(message(f"m-{number}"))) for number in range(100)]
 
     async def some_wait() -> bool:
-        return outage.service.writer.queued_events > 0 or answers[0].done()
+        return outage.service.intake.writer.queued_events > 0 or answers[0].done()
 
     await eventually(some_wait)
     await outage.service.stop()

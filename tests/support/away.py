@@ -60,7 +60,7 @@ async def database_away(portal: Portal) -> AsyncIterator[None]:
     """The database refuses connections, and the service has noticed."""
 
     async def is_noticed() -> bool:
-        return portal.service.writer.connected == 0
+        return portal.service.intake.writer.connected == 0
 
     async with locked(portal.dsn):
         await eventually(is_noticed)
@@ -69,19 +69,19 @@ async def database_away(portal: Portal) -> AsyncIterator[None]:
 
 def fill_disk(portal: Portal) -> None:
     """From now on SQLite itself says that the spool's disk is full."""
-    portal.service.replay.own._file._database.execute("PRAGMA max_page_count = 1")
+    portal.service.intake.replay.own._file._database.execute("PRAGMA max_page_count = 1")
 
 
 def free_disk(portal: Portal) -> None:
     """The spool's disk has room again."""
-    portal.service.replay.own._file._database.execute("PRAGMA max_page_count = 1000000")
+    portal.service.intake.replay.own._file._database.execute("PRAGMA max_page_count = 1000000")
 
 
 async def replayed(portal: Portal, seconds: float = 20.0) -> None:
     """Wait until the spool is empty."""
 
     async def is_empty() -> bool:
-        return portal.service.replay.records == 0
+        return portal.service.intake.replay.records == 0
 
     await eventually(is_empty, seconds)
 

@@ -7,8 +7,8 @@ import pytest
 from campaigns.book.apply_file import load
 from campaigns.book.store import apply_changes
 from metrics.instruments import UNKNOWN_ACCOUNT
-from service.app import utc_now
 from service.catalog.account_tables import prepare_gateways
+from service.runtime.clock import utc_now
 from tests.support.portal import BOOK, Portal, eventually
 
 

@@ -339,6 +339,6 @@ async def test_beyond_the_quarantine_s_bound_nothing_verified_is_acknowledged(
         wrong = signed(b"{}", secret="whsec_" + base64.b64encode(b"another secret, wrong for this!!").decode())
         strangers = [await portal.post(b"{}", headers=wrong) for _ in range(3)]
         assert [answer.outcome for answer in strangers] == ["unauthenticated"] * 3
-        await portal.service.quarantine.stop()
+        await portal.service.intake.quarantine.stop()
         rows = await portal.fetch("SELECT outcome, count(*) FROM quarantine GROUP BY outcome ORDER BY outcome")
         assert [tuple(row) for row in rows] == [("malformed", 2), ("unauthenticated", 2)]

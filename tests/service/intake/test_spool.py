@@ -97,12 +97,12 @@ async def test_what_was_spooled_is_counted_once_with_the_time_it_came(portal: Po
 async def test_other_content_that_reached_the_database_first_stays(portal: Portal) -> None:
     async with database_away(portal):
         assert (await portal.post(message("m-1", "VNN 1"))).status == 200
-        records = await portal.service.replay.own.oldest(1)
+        records = await portal.service.intake.replay.own.oldest(1)
     await replayed(portal)
     # The same record again, as after a crash between the commit and its removal; and other content.
-    await portal.service.replay.own.keep(
+    await portal.service.intake.replay.own.keep(
         portal.service.catalog.accounts.by_code["hub"],
-        portal.service.replay.own.opened(records[0]).callback,
+        portal.service.intake.replay.own.opened(records[0]).callback,
     )
     async with database_away(portal):
         assert (await portal.post(message("m-1", "VNN 9"))).status == 200
@@ -167,7 +167,7 @@ async def test_a_restart_with_the_database_away_serves_from_the_last_good_copy(
                 assert await portal.metric("portal1400_spool_records") == 2
                 page = await fetch(portal, "GET", "/")
                 assert page.status == 200
-            assert portal.service.replay.records == 2
+            assert portal.service.intake.replay.records == 2
         async with running(dsn, tmp_path, book="") as portal:
             await replayed(portal)
             assert await stored_ids(portal) == ["hub m-1", "hub m-2"]
@@ -221,18 +221,18 @@ async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp
 
 async def test_a_file_that_somebody_has_is_left_alone(server: TestServer, tmp_path: Path) -> None:
     async with cloned_database(server) as dsn, running(dsn, tmp_path) as one, running(dsn, tmp_path, book="") as two:
-        assert (one.service.replay.own.name, two.service.replay.own.name) == ("00.sqlite", "01.sqlite")
+        assert (one.service.intake.replay.own.name, two.service.intake.replay.own.name) == ("00.sqlite", "01.sqlite")
         async with locked(dsn):
             for portal in (one, two):
 
                 async def is_away(portal: Portal = portal) -> bool:
-                    return portal.service.writer.connected == 0
+                    return portal.service.intake.writer.connected == 0
 
                 await eventually(is_away)
             assert (await one.post(message("m-1"))).status == 200
             assert (await two.post(message("m-2"))).status == 200
-            await two.service.replay._adopt()
-            assert two.service.replay.records == 1
+            await two.service.intake.replay._adopt()
+            assert two.service.intake.replay.records == 1
         await replayed(one)
         await replayed(two)
         assert await stored_ids(one) == ["hub m-1", "hub m-2"]
@@ -250,8 +250,8 @@ async def test_a_full_or_too_old_spool_takes_no_more(server: TestServer, tmp_pat
         answers = [(await portal.post(message(f"m-{number}", long, parts=6))).status for number in range(900)]
         taken = answers.index(503)
         assert set(answers[:taken]) == {200}
-        assert portal.service.replay.own._size.bytes >= 1_048_576
-        assert portal.service.replay.records == taken
+        assert portal.service.intake.replay.own._size.bytes >= 1_048_576
+        assert portal.service.intake.replay.records == taken
         assert any("SPOOL_BYTES_MAX" in each for each in (await readiness(portal))[1])
     other = tmp_path / "other"
     other.mkdir()

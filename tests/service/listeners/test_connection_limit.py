@@ -77,7 +77,7 @@ async def test_carriers_come_in_while_viewers_and_idle_visitors_fill_the_house(
                 assert await posted(carrier, portal.base, f"m-{number}") == 200
         for _, writer in visitors:
             writer.close()
-        assert len(portal.service.streams.broadcaster) == 30, "those who follow are not sent away for others"
+        assert len(portal.service.live.streams.broadcaster) == 30, "those who follow are not sent away for others"
 
 
 async def silent_visitors(portal: Portal, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

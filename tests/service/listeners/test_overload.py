@@ -85,7 +85,7 @@ def test_it_does_not_flap_around_a_threshold() -> None:
 
 
 async def test_a_blocked_loop_raises_it_and_a_stalled_database_does_not(portal: Portal) -> None:
-    load = portal.service.load
+    load = portal.service.intake.load
     load._queue = lambda: (0.9, 0.9)
 
     # Nothing was committed lately: what waits, waits for the database.
@@ -105,14 +105,14 @@ async def test_a_blocked_loop_raises_it_and_a_stalled_database_does_not(portal: 
 async def test_a_late_loop_is_noticed(portal: Portal) -> None:
     async def is_high() -> bool:
         time.sleep(0.7)  # noqa: ASYNC251 -- the very thing: the loop is kept from everything else
-        return portal.service.load.level >= 2
+        return portal.service.intake.load.level >= 2
 
     await eventually(is_high, 20)
 
 
 def hold(portal: Portal, level: int) -> None:
     """Set the level, for the calm seconds that it takes to fall."""
-    load = portal.service.load
+    load = portal.service.intake.load
     load.level, load._near_at = level, time.monotonic()
 
 

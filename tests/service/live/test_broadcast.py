@@ -22,7 +22,7 @@ async def seated(portal: Portal, count: int) -> list[socket.socket]:
     host, port = portal.base.removeprefix("http://").split(":")
     loop = asyncio.get_running_loop()
     viewers = []
-    before = len(portal.service.streams.broadcaster)
+    before = len(portal.service.live.streams.broadcaster)
     for _ in range(count):
         viewer = socket.socket()
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -32,7 +32,7 @@ async def seated(portal: Portal, count: int) -> list[socket.socket]:
         viewers.append(viewer)
 
     async def are_seated() -> bool:
-        return len(portal.service.streams.broadcaster) == before + count
+        return len(portal.service.live.streams.broadcaster) == before + count
 
     await eventually(are_seated, 20)
     return viewers
@@ -77,7 +77,7 @@ async def test_half_stop_reading_and_are_dropped_while_carriers_and_the_others_g
             nonlocal sent
             sent += 1
             assert (await portal.post(message(f"m-{sent}"))).status == 200
-            return len(portal.service.streams.broadcaster) == len(reading)
+            return len(portal.service.live.streams.broadcaster) == len(reading)
 
         await eventually(deaf_are_dropped, 120)
         assert await portal.metric("portal1400_stream_viewers_dropped_total") == len(deaf)
@@ -92,7 +92,7 @@ async def test_half_stop_reading_and_are_dropped_while_carriers_and_the_others_g
 async def test_what_a_deaf_viewer_holds_is_bounded(database_dsn: str, tmp_path: Path) -> None:
     async with running(database_dsn, tmp_path, stream_write_seconds="60") as portal:
         (deaf,) = await seated(portal, 1)
-        (subscriber,) = portal.service.streams.broadcaster.subscribers
+        (subscriber,) = portal.service.live.streams.broadcaster.subscribers
         transport = subscriber.transport
 
         async def is_behind() -> bool:

@@ -206,7 +206,7 @@ async def test_a_worker_that_started_without_the_database_joins_no_older_one(
     server: TestServer, database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes gifts into its spool meanwhile, shows nothing old, and says so."""
-    monkeypatch.setattr("service.app.REJOIN_SECONDS", 0.05)
+    monkeypatch.setattr("service.operations.database_join.REJOIN_SECONDS", 0.05)
     await give(database_dsn, tmp_path, "a")
     async with copied(server, database_dsn) as older:
         await give(database_dsn, tmp_path, "b")

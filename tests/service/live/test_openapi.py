@@ -19,7 +19,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 
 async def test_every_public_address_is_in_the_document(portal: Portal) -> None:
-    app = portal.service._public_app()
+    app = portal.service.public_application()
     served = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
     not_described = {"/api/v1/openapi.json", "/api/docs", "/api/docs/rapidoc.js"}
     assert {path for path in served if path.startswith("/api/")} - not_described == set(ADDRESSES)

@@ -122,7 +122,7 @@ async def test_a_viewer_that_stops_reading_is_dropped_and_the_others_go_on(datab
         try:
             async with following(portal) as viewer:
                 await viewer.totals()
-                board = portal.service.board
+                board = portal.service.live.board
                 newest = board.get("vnn")
                 assert newest is not None
 
@@ -136,7 +136,7 @@ async def test_a_viewer_that_stops_reading_is_dropped_and_the_others_go_on(datab
                         assert newest is not None
                         await asyncio.sleep(0)
                         await asyncio.sleep(0)
-                    return len(portal.service.streams.broadcaster) == 1
+                    return len(portal.service.live.streams.broadcaster) == 1
 
                 await eventually(is_dropped, 20)
                 while (await viewer.totals())[0] < newest.totals.version:

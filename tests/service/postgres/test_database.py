@@ -35,7 +35,7 @@ async def test_a_statement_that_fails_is_told_as_our_fault_and_not_as_an_outage(
     # Verified and malformed: it cannot be kept, so it may not be acknowledged, nor wait in the spool for ever.
     answered = await portal.post(b'{"type": "message.received"}')
     assert answered.status == 503
-    assert portal.service.replay.records == 0
+    assert portal.service.intake.replay.records == 0
 
 
 async def test_totals_survive_a_carrier_that_this_release_does_not_know(portal: Portal) -> None:
@@ -47,7 +47,7 @@ async def test_totals_survive_a_carrier_that_this_release_does_not_know(portal: 
         ["newcomer", "viettel"],
     )
     async with portal.opened.database.borrow() as connection:
-        await portal.service.feed.read(connection)
+        await portal.service.live.feed.read(connection)
     totals = await portal.totals()
     assert [share["carrier"] for share in totals["by_carrier"]] == ["viettel", "newcomer"]
     assert (totals["messages"], totals["pledged_vnd"]) == (2, 80_000)

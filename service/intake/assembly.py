@@ -1,0 +1,115 @@
+"""The parts of the intake, made for one worker: from the queue to the writer, the spool and the replay."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from metrics.instruments import Instruments
+from service.catalog.catalog import Catalog
+from service.intake.circuit_breaker import CircuitBreaker
+from service.intake.commit_metrics import CommitMetrics
+from service.intake.intake import Intake
+from service.intake.quarantine import Quarantine
+from service.intake.replay import Replay
+from service.intake.row_builder import RowBuilder
+from service.intake.spool import SpoolFolder
+from service.intake.writer import CommitReport, Writer
+from service.listeners.overload import OverloadMonitor
+from service.postgres.data_keys import DataKeys
+from service.postgres.database import Database
+from service.runtime.clock import Clock
+from service.runtime.keyring import Keyring
+from service.runtime.settings import Settings
+
+TRIAL_SECONDS = 5.0
+"""While the database does not commit, one callback in this many seconds tries whether it does again."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeParts:
+    """What takes callbacks, stores them and says how that goes."""
+
+    commits: CommitMetrics
+    writer: Writer
+    load: OverloadMonitor
+    circuit: CircuitBreaker
+    data_keys: DataKeys
+    quarantine: Quarantine
+    replay: Replay
+    intake: Intake
+
+    @property
+    def can_accept(self) -> bool:
+        """Whether a callback can be acknowledged: by a commit, or by the spool."""
+        commits = self.writer.connected > 0 and not self.circuit.is_open
+        return commits or self.replay.own.refusal is None
+
+    def troubles(self) -> Iterator[str]:
+        """What is not as it should be."""
+        yield from self.writer.troubles()
+        yield from self.replay.troubles()
+
+
+def make_intake(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    catalog: Catalog,
+    instruments: Instruments,
+    clock: Clock,
+) -> IntakeParts:
+    """Make the parts; nothing runs yet. Raises SpoolRefused."""
+    commits = CommitMetrics(instruments, catalog)
+    circuit = CircuitBreaker(TRIAL_SECONDS)
+
+    def observe(commit: CommitReport) -> None:
+        load.see_commit()
+        if commit.seconds < settings.queue_wait_seconds:
+            # The database does commit: what made a callback wait too long was the queue before it.
+            circuit.close()
+        commits.see(commit)
+
+    writer = Writer(
+        lambda: database.connect("portal1400 writer"),
+        writers=settings.writers,
+        batch_events_max=settings.batch_events_max,
+        queue_events_max=settings.queue_events_max,
+        observe=observe,
+        lost=database.ensure,
+    )
+    load = OverloadMonitor(lambda: writer.pressure, instruments.load_level.set)
+    data_keys = DataKeys(database, keyring)
+    rows = RowBuilder(catalog, keyring, data_keys)
+    quarantine = Quarantine(database, data_keys, instruments, settings.quarantine_per_account_max)
+    replay = Replay(
+        SpoolFolder(
+            settings.data_dir / "spool",
+            keyring,
+            bytes_max=settings.spool_bytes_max,
+            age_seconds_max=settings.spool_age_max_hours * 3600,
+            clock=clock,
+        ),
+        catalog=catalog,
+        rows=rows,
+        writer=writer,
+        wait_seconds=settings.queue_wait_seconds,
+        digest_key=keyring.digest_key,
+        quarantine=quarantine,
+        circuit=circuit,
+    )
+    instruments.spool_records.set_function(lambda: replay.records)
+    instruments.spool_oldest_seconds.set_function(lambda: replay.oldest_seconds)
+    instruments.spool_writable.set_function(lambda: replay.own.refusal is None)
+    intake = Intake(
+        catalog=catalog,
+        rows=rows,
+        writer=writer,
+        digest_key=keyring.digest_key,
+        quarantine=quarantine,
+        replay=replay,
+        circuit=circuit,
+        instruments=instruments,
+        queue_wait_seconds=settings.queue_wait_seconds,
+        account_callbacks_max=settings.account_callbacks_max,
+        account_events_max=settings.account_events_max,
+    )
+    return IntakeParts(commits, writer, load, circuit, data_keys, quarantine, replay, intake)

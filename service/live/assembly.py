@@ -1,0 +1,61 @@
+"""The parts that publish figures, made for one worker: from the database's news to the bytes that viewers get."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metrics.board import Board
+from metrics.instruments import Instruments
+from service.catalog.catalog import Catalog
+from service.listeners.connection_limit import ConnectionLimit
+from service.live.feed import Feed
+from service.live.high_water import HighWaterMark
+from service.live.series import SeriesCache, published_versions, selecting
+from service.live.stream import Streams
+from service.postgres.database import Database
+from service.runtime.clock import Clock
+from service.runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class LiveParts:
+    """What reads totals, holds them and hands them out."""
+
+    board: Board
+    high_water: HighWaterMark
+    feed: Feed
+    series: SeriesCache
+    connection_limit: ConnectionLimit
+    streams: Streams
+
+
+def make_live(
+    settings: Settings,
+    database: Database,
+    catalog: Catalog,
+    instruments: Instruments,
+    clock: Clock,
+    load_level: Callable[[], int],
+) -> LiveParts:
+    """Make the parts; nothing runs yet."""
+    board = Board()
+    high_water = HighWaterMark(settings.data_dir, instruments)
+    feed = Feed(
+        connect=lambda: database.connect("portal1400 feed"),
+        ensure=database.ensure,
+        board=board,
+        instruments=instruments,
+        reload=catalog.load,
+        inspect=high_water.inspect,
+    )
+    series = SeriesCache(selecting(database), published_versions(catalog, board))
+    connection_limit = ConnectionLimit(settings.connections_max, lambda: len(streams.broadcaster))
+    streams = Streams(
+        board,
+        lambda: catalog.book,
+        instruments,
+        clock=clock,
+        viewers_max=min(settings.stream_viewers_max, connection_limit.viewers_max),
+        write_seconds=settings.stream_write_seconds,
+        level=load_level,
+    )
+    return LiveParts(board, high_water, feed, series, connection_limit, streams)

@@ -1,0 +1,34 @@
+"""The public application: the API, the stream and the pages, behind one door that sheds load."""
+
+from aiohttp import web
+
+from metrics.instruments import Instruments
+from service.catalog.catalog import Catalog
+from service.listeners.middleware import errors_as_problems, name_no_software
+from service.listeners.overload import OverloadMonitor
+from service.listeners.shedding import shedding
+from service.live import openapi, stream, totals_api
+from service.live.assembly import LiveParts
+from service.pages import pages
+from service.runtime.clock import Clock
+
+
+def application(
+    live: LiveParts,
+    catalog: Catalog,
+    load: OverloadMonitor,
+    instruments: Instruments,
+    clock: Clock,
+    public_url: str | None,
+) -> web.Application:
+    """What the public listener serves beside the callbacks; `public_url` is what the OpenAPI document names."""
+    app = web.Application(
+        middlewares=[shedding(lambda: load.level, instruments.count_shed), errors_as_problems],
+        client_max_size=0,
+    )
+    app.on_response_prepare.append(name_no_software)
+    app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series.get, clock))
+    app.add_routes(stream.routes(live.streams))
+    app.add_routes(openapi.routes(public_url))
+    app.add_routes(pages.routes(live.board, lambda: catalog.book, live.series.last_hour, clock))
+    return app
