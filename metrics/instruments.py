@@ -1,9 +1,11 @@
 """Every Prometheus family, in one structure made from a registry. Labels are closed sets; children exist at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
 
@@ -14,12 +16,32 @@ BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
 
 
+class CountedElsewhere(Collector):
+    """A counter whose figure somebody else keeps; asked at each scrape."""
+
+    def __init__(self, name: str, documentation: str, count: Callable[[], int]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        """The one sample."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self._count())
+
+
 class Instruments:
     """The families of the contract. `registry` belongs to one process; nothing is global."""
 
     def __init__(
-        self, registry: CollectorRegistry, *, version: str, adapters: Sequence[str], outcomes: Sequence[str]
+        self,
+        registry: CollectorRegistry,
+        *,
+        version: str,
+        adapters: Sequence[str],
+        outcomes: Sequence[str],
+        log_lines_lost: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`log_lines_lost` is asked at each scrape."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without types
         self.registry = registry
         self._adapters = tuple(adapters)
@@ -120,6 +142,9 @@ class Instruments:
             "portal1400_published_ahead_of_database",
             "Campaigns of which the database holds less than was published; must be 0",
             registry=registry,
+        )
+        registry.register(
+            CountedElsewhere("portal1400_log_lines_lost", "Log lines that could not be written", log_lines_lost)
         )
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)

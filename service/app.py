@@ -24,6 +24,7 @@ from service.operations.instruments import make_instruments
 from service.operations.invariant_watch import InvariantWatch
 from service.pages import public
 from service.postgres.database import Database
+from service.runtime import logs
 from service.runtime.clock import Clock, utc_now
 from service.runtime.keyring import Keyring
 from service.runtime.settings import Settings
@@ -144,5 +145,5 @@ class Service:
 
     def health(self) -> health.Health:
         """What the probes tell."""
-        degraded = (*self.intake.troubles(), *self.live.feed.troubles())
+        degraded = (*self.intake.troubles(), *self.live.feed.troubles(), *logs.troubles())
         return health.Health(self._is_started, self.intake.can_accept, degraded)

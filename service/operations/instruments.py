@@ -8,6 +8,7 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.instruments import Instruments
 from service.listeners.shedding import SURFACES
+from service.runtime import logs
 
 
 def make_instruments() -> Instruments:
@@ -17,6 +18,7 @@ def make_instruments() -> Instruments:
         version=version("portal1400"),
         adapters=tuple(ADAPTERS),
         outcomes=[outcome.value for outcome in Outcome],
+        log_lines_lost=logs.lines_lost,
     )
     made.know_surfaces(surface.name for surface in SURFACES)
     return made

@@ -1,16 +1,23 @@
-"""Structured logs: one line per callback, constant event names. Numbers and texts cannot reach them."""
+"""Structured logs: one line per callback, constant event names. Numbers and texts cannot reach them.
 
+A log call decides nothing: it neither waits nor raises, whatever is logged and whoever reads (log_writer.py).
+"""
+
+import atexit
 import logging
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from service.runtime.log_writer import LogWriter
 
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
 _NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
@@ -35,6 +42,9 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     return event
 
 
+Render = Callable[[WrappedLogger, str, EventDict], bytes]
+
+
 class AsJson:
     """Redacts and renders in one step: every callback writes a line, and each processor more costs a microsecond."""
 
@@ -49,13 +59,42 @@ class AsJson:
         return orjson.dumps(whole, option=orjson.OPT_UTC_Z)
 
 
-def always_with(keys: Mapping[str, int]) -> structlog.typing.Processor:
-    """Adds keys that every line has, unless it has them by itself."""
+class AsText:
+    """Redacts and renders for a person's eyes."""
 
-    def add(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        return {**keys, **event}
+    def __init__(self, always: Mapping[str, int], *, colors: bool) -> None:
+        """`always`: keys that every line has, unless it has them by itself."""
+        self._always = dict(always)
+        self._processors: tuple[Processor, ...] = (
+            redact,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_plain_failure),
+        )
 
-    return add
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+        """One line, which may hold line ends of its own."""
+        done: Any = {**self._always, **event}
+        for process in self._processors:
+            done = process(logger, level, done)
+        return str(done).encode("utf-8", "backslashreplace")
+
+
+class Always:
+    """Renders anything: what cannot be rendered becomes a line that says so, and raises nothing."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+        """One line."""
+        name = str(event.get("event"))
+        try:
+            return self._render(logger, level, event)
+        except Exception as error:  # noqa: BLE001 -- whoever logs has something better to do than to fail
+            return self._render(
+                logger, "error", {"event": "log_line_not_rendered", "of": name, **describe_failure(error)}
+            )
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -67,33 +106,51 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "where": places}
 
 
+class _Log:
+    """What structlog hands rendered lines to."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.msg = self.info = self.warning = self.error = self.critical = write
+
+    def __call__(self, *_arguments: object) -> "_Log":
+        """The one logger for every name."""
+        return self
+
+
+class _Process:
+    """The process's one log, if it has any."""
+
+    writer: LogWriter | None = None
+
+
 def configure(
     log_format: Literal["console", "json"], stream: TextIO | None = None, *, worker: int | None = None
 ) -> None:
     """Set up structlog for the process, and keep the libraries' own loggers from printing requests.
 
-    `worker`: the process's number among several, which every line then has as a key.
+    `stream` has a file descriptor, which is written to directly; without, standard error. `worker`: the process's
+    number among several, which every line then has as a key.
     """
     stream = sys.stderr if stream is None else stream
     always = {} if worker is None else {"worker": worker}
-    factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
-    processors: list[structlog.typing.Processor]
-    if log_format == "json":
-        processors = [AsJson(always)]
-        factory = structlog.BytesLoggerFactory(stream.buffer)
+    as_format = AsJson(always) if log_format == "json" else AsText(always, colors=bool(stream and stream.isatty()))
+    render = Always(as_format)
+    close()
+    write: Callable[[bytes], None]
+    if stream is not None:
+        stream.flush()
+        writer = _Process.writer = LogWriter(
+            stream.fileno(), lambda count: render(None, "warning", {"event": "log_lines_lost", "count": count})
+        )
+        write = writer.write
     else:
-        processors = [
-            always_with(always),
-            redact,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain_failure),
-        ]
-        factory = structlog.PrintLoggerFactory(stream)
+        # Started without a standard error: nobody wants lines.
+        _Process.writer = None
+        write = _drop
     structlog.configure(
-        processors=processors,
+        processors=[render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=factory,
+        logger_factory=_Log(write),
         cache_logger_on_first_use=False,
     )
     # aiohttp prints the bad request line and asyncio a task's exception: both may quote a donor.
@@ -101,6 +158,36 @@ def configure(
         quiet = logging.getLogger(name)
         quiet.handlers[:] = [_KindOnly()]
         quiet.propagate = False
+    # So does Python itself, of what fails where nobody can catch it.
+    sys.unraisablehook = lambda failed: _complain("unraisable", failed.exc_value)
+    threading.excepthook = lambda failed: _complain("thread", failed.exc_value)
+
+
+def lines_lost() -> int:
+    """How many lines this process could not write."""
+    return _Process.writer.lost if _Process.writer is not None else 0
+
+
+def troubles() -> Iterator[str]:
+    """Whether the log is being written."""
+    if _Process.writer is not None:
+        yield from _Process.writer.troubles()
+
+
+@atexit.register
+def close() -> None:
+    """Write the last lines, in bounded time; what is logged later is written by whoever configures again."""
+    if _Process.writer is not None:
+        _Process.writer.close()
+
+
+def _drop(_line: bytes) -> None:
+    pass
+
+
+def _complain(name: str, failure: BaseException | None) -> None:
+    fields = describe_failure(failure) if failure is not None else {}
+    structlog.get_logger(name).warning("library_complained", **fields)
 
 
 class _KindOnly(logging.Handler):

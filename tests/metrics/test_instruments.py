@@ -36,6 +36,7 @@ FAMILIES = {
     "portal1400_invariant_difference": "gauge",
     "portal1400_invariants_pass_timestamp_seconds": "gauge",
     "portal1400_published_ahead_of_database": "gauge",
+    "portal1400_log_lines_lost": "counter",
     "portal1400_build_info": "gauge",
 }
 PROMETHEUS, OPENMETRICS = "text/plain", "application/openmetrics-text; version=1.0.0"

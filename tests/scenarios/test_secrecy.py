@@ -5,6 +5,8 @@
 import asyncio
 import base64
 import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +49,10 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     """Where the service logs; everything about logging is put back afterwards."""
     libraries = [logging.getLogger(name) for name in ("aiohttp", "asyncio")]
     before = [(list(logger.handlers), logger.propagate) for logger in libraries]
+    hooks = sys.unraisablehook, threading.excepthook
     yield tmp_path / "service.log"
+    logs.close()
+    sys.unraisablehook, threading.excepthook = hooks
     structlog.reset_defaults()
     for logger, (handlers, propagate) in zip(libraries, before, strict=True):
         logger.handlers[:] = handlers
@@ -191,6 +196,7 @@ async def test_no_number_and_no_text_is_left_anywhere(
             assert found_in(await published(portal)) == []
             await require_every_way_was_gone(portal)
             await require_clean_files(portal, server)
+        logs.close()
     written = log_file.read_bytes()
     assert found_in(written) == []
     assert PATH_SECRET.encode() not in written

@@ -59,15 +59,15 @@ class Fleet:
         async with opened(read_settings(environ), may_migrate=False) as ready:
             await apply_file(ready, book_file(self.folder))
 
-    def start(self) -> None:
-        """Start it; `ready` tells when all workers serve."""
+    def start(self, log_to: int | None = None) -> None:
+        """Start it; `ready` tells when all workers serve. `log_to`: another descriptor for its log."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*SERVICE, *(self.arguments or ("serve", "--workers", str(self.workers)))],
                 env=self.environ,
                 cwd=self.root,
                 stdout=log,
-                stderr=log,
+                stderr=log if log_to is None else log_to,
             )
 
     @property

@@ -1,0 +1,80 @@
+"""A log call raises nothing, whatever it is given; its line is redacted and readable in both formats."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import pytest
+import structlog
+
+from service.runtime import logs
+
+
+class Hostile:
+    """Cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("0912345678")
+
+
+@pytest.fixture
+def log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the log goes; everything about logging is put back afterwards."""
+    for name in ("sys.unraisablehook", "threading.excepthook"):
+        owner, attribute = name.split(".")
+        module = __import__(owner)
+        monkeypatch.setattr(module, attribute, getattr(module, attribute))
+    yield tmp_path / "log"
+    logs.close()
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": Hostile()},
+        {"value": "half a character \ud83c"},
+        {"value": 2**80},
+        {"value": float("nan")},
+        {"value": b"\xff"},
+        {"value": {1: {2: object()}}},
+        {"exc_info": True},
+    ],
+    ids=lambda fields: next(iter(fields)) + "-" + type(next(iter(fields.values()))).__name__,
+)
+def test_whatever_is_logged_raises_nothing_and_leaves_a_line(
+    log_format: Literal["json", "console"], fields: dict[str, Any], log_file: Path
+) -> None:
+    with log_file.open("w", encoding="utf-8") as stream:
+        logs.configure(log_format, stream)
+        structlog.get_logger("any").warning("happened", **fields)
+        logs.close()
+    written = log_file.read_bytes()
+    assert b"happened" in written
+    assert b"0912345678" not in written
+    if log_format == "json":
+        assert orjson.loads(written)["level"] in {"warning", "error"}
+
+
+def test_what_python_itself_would_print_is_a_line_without_its_message(log_file: Path) -> None:
+    class Failing:
+        def __del__(self) -> None:
+            raise RuntimeError("quotes 0912345678")
+
+    with log_file.open("w", encoding="utf-8") as stream:
+        logs.configure("json", stream)
+        Failing()
+        logs.close()
+    (line,) = map(orjson.loads, log_file.read_bytes().splitlines())
+    assert (line["event"], line["error"]) == ("library_complained", "RuntimeError")
+    assert b"0912345678" not in log_file.read_bytes()
+
+
+def test_a_process_without_standard_error_logs_into_nothing(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not log_file.exists()
+    monkeypatch.setattr("sys.stderr", None)
+    logs.configure("json")
+    structlog.get_logger("any").warning("happened")
+    assert logs.lines_lost() == 0
