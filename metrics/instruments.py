@@ -1,6 +1,6 @@
 """Every Prometheus family, in one structure made from a registry. Labels are closed sets; children exist at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -13,6 +13,7 @@ UNKNOWN_ACCOUNT = "unknown"
 CALLBACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 COMMIT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+RESTART_REASONS = ("died", "hung")
 QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
 
 
@@ -146,6 +147,11 @@ class Instruments:
         registry.register(
             CountedElsewhere("portal1400_log_lines_lost", "Log lines that could not be written", log_lines_lost)
         )
+        self.worker_restarts = Counter(
+            "portal1400_worker_restarts", "Workers before this one, of one supervisor, by how they ended", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.count_restarts(dict.fromkeys(RESTART_REASONS, 0))
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)
         self._last_children: dict[str, Gauge] = {}
@@ -189,6 +195,11 @@ class Instruments:
             for carrier in CARRIERS:
                 for family in (self.messages, self.units, self.pledged_vnd):
                     family.labels(slug, carrier)
+
+    def count_restarts(self, restarts: Mapping[str, int]) -> None:
+        """How often the workers before this one, in the same place, ended: by reason."""
+        for reason, count in restarts.items():
+            self.worker_restarts.labels(reason).inc(count)
 
     def know_surfaces(self, names: Iterable[str]) -> None:
         """Make the children of the public surfaces."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
+from service.runtime.processes import forbid_core_dumps
 from service.runtime.refusals import Refused
 
 COMMANDS = {
@@ -26,7 +27,8 @@ HIDDEN = {"worker": "one worker of `serve --workers N`, which alone starts it"}
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script. It holds keys, as every command may: nothing of its memory is left on a disk."""
+    forbid_core_dumps()
     sys.exit(main())
 
 

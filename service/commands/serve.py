@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import functools
+import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import structlog
 
@@ -16,8 +19,10 @@ from service.commands.opening import CommandRefused, Opened, opened, require_liv
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
 from service.runtime import logs
+from service.runtime.service_manager import ServiceManager
 from service.runtime.settings import HostPort, Settings, read_settings
 from service.runtime.supervisor import WORKERS_MAX, Supervisor
+from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("serve")
 
@@ -25,6 +30,8 @@ ACCEPT_OLDER = "--accept-older-database"
 BIND_SECONDS = 5.0
 """How long an address may still be taken: by the workers of a supervisor that was killed, which are about to end."""
 BIND_PAUSE_SECONDS = 0.1
+ALIVE_SECONDS = 0.5
+"""Between looks whether the service manager waits for a sign of life."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,19 +52,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns 0 after a clean stop."""
+    manager = ServiceManager.of(os.environ)
     settings = read_settings()
     if arguments.workers is not None:
         options = [ACCEPT_OLDER] if arguments.accept_older_database else []
-        return await supervise(settings, arguments.workers, options)
+        return await supervise(settings, arguments.workers, options, manager)
     stopping = asyncio.Event()
     # With nobody to replace it, SIGHUP is an end like the others, and a clean one.
-    stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, also=manager.stopping)
     with (
         bound("PORTAL1400_LISTEN", settings.listen) as public,
         bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen) as inside,
     ):
-        await serve_on(settings, public, inside, stopping, accept_older_database=arguments.accept_older_database)
+        alive = repeat("watchdog", functools.partial(_sign, manager), (ALIVE_SECONDS,))
+        try:
+            await serve_on(
+                settings,
+                public,
+                inside,
+                stopping,
+                accept_older_database=arguments.accept_older_database,
+                ready=manager.ready,
+            )
+        finally:
+            await cancel_and_wait(alive)
     return 0
+
+
+async def _sign(manager: ServiceManager) -> None:
+    manager.alive()
 
 
 async def serve_on(
@@ -68,11 +91,13 @@ async def serve_on(
     *,
     accept_older_database: bool = False,
     worker: int | None = None,
+    restarts: Mapping[str, int] = MappingProxyType({}),
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve two bound sockets until `stopping`, then drain. `ready` is called when callbacks can be taken.
+    """Serve two bound sockets until `stopping`, then drain.
 
-    `worker` is the process's number among several. Raises CommandRefused with every reason in a sentence.
+    `ready` is called when callbacks can be taken. `worker` is the process's number among several, `restarts` how
+    often its forerunners ended, by reason. Raises CommandRefused with every reason in a sentence.
     """
     logs.configure(settings.log_format, worker=worker)
     # Several would say the same.
@@ -80,6 +105,7 @@ async def serve_on(
     async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=progress) as found:
         require_live(found)
         service = service_of(settings, found, accept_older_database=accept_older_database)
+        service.instruments.count_restarts(restarts)
         await service.start(public, inside)
         collector.tune_garbage_collection()
         ready()
@@ -96,10 +122,10 @@ async def serve_on(
     log.info("stopped")
 
 
-async def supervise(settings: Settings, workers: int, options: Sequence[str]) -> int:
+async def supervise(settings: Settings, workers: int, options: Sequence[str], manager: ServiceManager) -> int:
     """Keep `workers` processes serving until SIGTERM or SIGINT; SIGHUP replaces them one after the other.
 
-    `options` are handed to each worker.
+    `options` are handed to each worker; `manager` is told how we are.
     """
     if not 1 <= workers <= WORKERS_MAX:
         raise CommandRefused([f"--workers {workers}: want 1 to {WORKERS_MAX} worker processes"])
@@ -116,7 +142,9 @@ async def supervise(settings: Settings, workers: int, options: Sequence[str]) ->
         for index in range(workers):
             address = HostPort(host=base.host, port=base.port + index if base.port else 0)
             insides.append(sockets.enter_context(await _bound_patiently("PORTAL1400_INTERNAL_LISTEN", address)))
-        supervisor = Supervisor(public, insides, shutdown_seconds=settings.shutdown_seconds, options=options)
+        supervisor = Supervisor(
+            public, insides, shutdown_seconds=settings.shutdown_seconds, options=options, manager=manager
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
@@ -127,10 +155,17 @@ async def supervise(settings: Settings, workers: int, options: Sequence[str]) ->
     return 0
 
 
-def stop_at_signals(stopping: asyncio.Event, *numbers: signal.Signals) -> None:
-    """Set `stopping` when one of these signals comes."""
+def stop_at_signals(
+    stopping: asyncio.Event, *numbers: signal.Signals, also: Callable[[], None] = lambda: None
+) -> None:
+    """Set `stopping` when one of these signals comes, and call `also`."""
+
+    def stop() -> None:
+        stopping.set()
+        also()
+
     for number in numbers:
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import functools
 import os
+import select
 import signal
 
 import orjson
@@ -11,12 +13,14 @@ from service.commands.serve import ACCEPT_OLDER, serve_on, stop_at_signals
 from service.listeners.listener import ListeningSocket
 from service.runtime.refusals import Refused
 from service.runtime.settings import read_settings
+from service.runtime.tasks import cancel_and_wait, repeat
+from service.runtime.worker_process import HEARTBEAT_SECONDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments: its number, and the descriptors it inherits."""
+    """The command's arguments: its number, the descriptors it inherits, and how its forerunners ended."""
     parser.add_argument(ACCEPT_OLDER, action="store_true")
-    for name in ("index", "public", "internal", "report", "alive"):
+    for name in ("index", "public", "internal", "report", "alive", "died", "hung"):
         parser.add_argument(f"--{name}", type=int, required=True, metavar="N")
 
 
@@ -30,6 +34,7 @@ async def run(arguments: argparse.Namespace) -> int:
     stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM)
     # Nobody writes into this pipe: it becomes readable when the supervisor, which holds its other end, has ended.
     asyncio.get_running_loop().add_reader(arguments.alive, _orphaned, arguments.alive, stopping)
+    heartbeat = repeat("heartbeat", functools.partial(_beat, arguments.report), (HEARTBEAT_SECONDS,))
     try:
         with ListeningSocket(fileno=arguments.public) as public, ListeningSocket(fileno=arguments.internal) as inside:
             await serve_on(
@@ -39,12 +44,21 @@ async def run(arguments: argparse.Namespace) -> int:
                 stopping,
                 accept_older_database=arguments.accept_older_database,
                 worker=arguments.index,
+                restarts={"died": arguments.died, "hung": arguments.hung},
                 ready=lambda: _report(arguments.report, {"ready": True}),
             )
     except Refused as refused:
         _report(arguments.report, {"refused": refused.problems})
         return 1
+    finally:
+        await cancel_and_wait(heartbeat)
     return 0
+
+
+async def _beat(descriptor: int) -> None:
+    # A supervisor that does not read is suspended, and must not hold us up: then there is no room in the pipe.
+    if select.select([], [descriptor], [], 0)[1]:
+        _report(descriptor, {})
 
 
 def _orphaned(alive: int, stopping: asyncio.Event) -> None:

@@ -2,24 +2,24 @@
 
 A worker is a fresh process of this program that inherits its sockets, so one that is started later runs the code
 installed by then. All workers accept from the one queue of the public socket: a worker's end resets nobody. Two pipes
-join a worker to us: over one it reports that it is ready or why it refuses, and its end closes that pipe; of the
-other only we hold the write end, so that workers learn from the kernel when we are gone, and drain.
+join a worker to us: over one it reports (`worker_process.py`), and its end closes that pipe; of the other only we
+hold the write end, so that workers learn from the kernel when we are gone, and drain. A worker whose event loop has
+gone silent is ended and replaced.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import orjson
 import structlog
 
+from service.runtime.service_manager import ServiceManager
 from service.runtime.tasks import backoff
+from service.runtime.worker_process import HEARTBEAT_SECONDS, Worker
 
 log = structlog.get_logger("supervisor")
 
@@ -34,56 +34,16 @@ KILL_AFTER_SECONDS = 5.0
 """Beyond the time a clean stop may take."""
 
 
-class Worker:
-    """One worker process. `settled` is set when it is ready or over."""
-
-    def __init__(self, index: int, process: subprocess.Popen[bytes]) -> None:
-        self.index = index
-        self.process = process
-        self.started_at = time.monotonic()
-        self.is_ready = False
-        self.refused: list[str] = []
-        self.settled = asyncio.Event()
-        self.over = asyncio.Event()
-
-    async def follow(self, report: int) -> None:
-        """Take in what it reports, until its end closes the pipe."""
-        reader = asyncio.StreamReader()
-        with os.fdopen(report, "rb") as pipe:
-            await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-            async for line in reader:
-                told = orjson.loads(line)
-                self.refused += told.get("refused", [])
-                self.is_ready = self.is_ready or told.get("ready", False)
-                if self.is_ready:
-                    self.settled.set()
-        await asyncio.to_thread(self.process.wait)
-        self.is_ready = False
-        self.over.set()
-        self.settled.set()
-
-    def terminate(self) -> None:
-        """Tell it to drain."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
-
-    async def end_within(self, seconds: float) -> None:
-        """Wait for its end; kill it when it takes longer."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.over.wait()
-        except TimeoutError:
-            log.error("worker_killed", worker=self.index, seconds=seconds)
-            self.process.kill()
-            await self.over.wait()
-
-
 @dataclass
 class WorkerPlace:
     """One of the N places: its internal socket, and whether somebody waits for its worker to be replaced."""
 
     index: int
     inside: socket.socket
+    died: int = 0
+    """How often a worker of this place ended by itself."""
+    hung: int = 0
+    """How often one was ended because it hung."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     _answer: asyncio.Future[bool] | None = None
 
@@ -93,7 +53,7 @@ class WorkerPlace:
         self.asked.set()
         return await self._answer
 
-    def tell(self, is_replaced: bool) -> None:
+    def answer(self, is_replaced: bool) -> None:
         """Answer whoever asked."""
         self.asked.clear()
         if self._answer is not None and not self._answer.done():
@@ -110,7 +70,10 @@ class Supervisor:
         *,
         shutdown_seconds: float,
         options: Sequence[str] = (),
+        manager: ServiceManager | None = None,
     ) -> None:
+        """`options` are handed to every worker; `manager` hears when callbacks are taken, and that we live."""
+        self._manager = manager or ServiceManager()
         self._public = public
         self._places = [WorkerPlace(index, inside) for index, inside in enumerate(insides)]
         self._options = options
@@ -127,15 +90,22 @@ class Supervisor:
         self._stopping.set()
 
     def roll(self) -> None:
-        """Replace one worker after the other: each successor is ready before its predecessor drains."""
+        """Replace one worker after the other: each successor is ready before its predecessor drains.
+
+        Before that they read their accounts' secrets again: those must not wait for a release that does not start.
+        """
+        for worker in self._workers:
+            worker.reread()
         self._rolling.set()
 
     async def run(self) -> list[str]:
         """Until the end. Returns the sentences of a refusal when no worker could ever start, else nothing."""
-        tasks = [asyncio.create_task(self._keep(place)) for place in self._places]
+        tasks = [asyncio.create_task(self._run_place(place)) for place in self._places]
         tasks.append(asyncio.create_task(self._roll_when_asked()))
+        tasks.append(asyncio.create_task(self._watch()))
         stopped = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        self._manager.stopping()
         # Whoever connects from now on is refused at once and can go elsewhere, instead of waiting in our queue.
         for bound in (self._public, *(place.inside for place in self._places)):
             bound.close()
@@ -150,7 +120,7 @@ class Supervisor:
                 raise error  # a bug of ours: the workers have drained, the traceback is for us
         return self._refused
 
-    async def _keep(self, place: WorkerPlace) -> None:
+    async def _run_place(self, place: WorkerPlace) -> None:
         """Have a worker in `place` for ever."""
         failures = 0
         if place.index > 0:
@@ -160,14 +130,20 @@ class Supervisor:
             was_asked = place.asked.is_set()
             worker = await self._start(place)
             if was_asked:
-                place.tell(worker.is_ready)
+                place.answer(worker.is_ready)
             if worker.is_ready:
-                self._first_is_ready.set()
+                if not self._first_is_ready.is_set():
+                    self._first_is_ready.set()
+                    self._manager.ready()
                 worker = await self._attend(place, worker)
             elif worker.refused and not self._first_is_ready.is_set():
                 self._refused = worker.refused
                 self._stopping.set()
                 return
+            if worker.is_hung:
+                place.hung += 1
+            else:
+                place.died += 1
             failures = 0 if time.monotonic() - worker.started_at > STABLE_SECONDS else failures + 1
             pause = backoff(RESTART_PAUSES, max(failures - 1, 0))
             self._explain("worker_ended", worker, again_in_seconds=pause, times_in_a_row=max(failures, 1))
@@ -187,10 +163,19 @@ class Supervisor:
                 await worker.end_within(self._end_seconds)
                 log.info("worker_replaced", worker=place.index, pid=successor.process.pid)
                 worker, successor = successor, worker
-                place.tell(True)
+                place.answer(True)
             else:
                 self._explain("worker_not_replaced", successor)
-                place.tell(False)
+                place.answer(False)
+
+    async def _watch(self) -> None:
+        """End workers that hang. The manager hears of us while at least one lives; a hanging loop says nothing."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            for worker in list(self._workers):
+                worker.watch(HEARTBEAT_SECONDS)
+            if any(worker.is_alive for worker in self._workers):
+                self._manager.alive()
 
     async def _roll_when_asked(self) -> None:
         while True:
@@ -208,24 +193,12 @@ class Supervisor:
     async def _start(self, place: WorkerPlace) -> Worker:
         """Start a worker in `place` and wait until it is ready or over."""
         read, write = os.pipe()
-        given = {
-            "index": place.index,
-            "public": self._public.fileno(),
-            "internal": place.inside.fileno(),
-            "report": write,
-            "alive": self._alive_read,
-        }
-        command = [sys.executable, "-P", "-m", "service", "worker", *self._options]
-        command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        sockets = {"public": self._public.fileno(), "internal": place.inside.fileno(), "alive": self._alive_read}
+        given = {"index": place.index, "died": place.died, "hung": place.hung, **sockets}
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220 -- milliseconds, and no place to be cancelled half way
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[given["public"], given["internal"], write, self._alive_read],
-            )
+            worker = Worker.start(place.index, self._options, given, list(sockets.values()), write)
         finally:
             os.close(write)
-        worker = Worker(place.index, process)
         following = asyncio.create_task(worker.follow(read))
         self._workers[worker] = following
         following.add_done_callback(lambda _task: self._workers.pop(worker, None))
@@ -234,10 +207,10 @@ class Supervisor:
                 await worker.settled.wait()
         except TimeoutError:
             log.error("worker_not_ready_in_time", worker=place.index, seconds=START_SECONDS_MAX)
-            process.kill()
+            worker.process.kill()
             await worker.over.wait()
         if worker.is_ready:
-            log.info("worker_ready", worker=place.index, pid=process.pid)
+            log.info("worker_ready", worker=place.index, pid=worker.process.pid)
         return worker
 
     def _explain(self, event: str, worker: Worker, **more: float) -> None:

@@ -5,8 +5,11 @@ import re
 from pathlib import Path
 
 from service.runtime.settings import PREFIX, Settings
-from service.runtime.supervisor import KILL_AFTER_SECONDS
+from service.runtime.supervisor import KILL_AFTER_SECONDS, RESTART_PAUSES, START_SECONDS_MAX
 from tests.support.systemd import COMMAND, EXPOSURE_MAX, UNIT, analyze, needs_systemd
+
+NEWER, NEWER_KEYS = 254, ("RestartSteps", "RestartMaxDelaySec")
+"""An older systemd says that it does not know these, and goes on."""
 
 
 def entries(name: str) -> list[str]:
@@ -17,9 +20,12 @@ def entries(name: str) -> list[str]:
 
 @needs_systemd
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    """Verified as a copy whose command exists on this machine; an unknown key is only said, not an error."""
+    """Verified as a copy whose command exists on this machine, without keys that this systemd only ignores."""
+    version = int(re.findall(r"systemd (\d+)", analyze("--version"))[0])
+    ignored = NEWER_KEYS if version < NEWER else ()
+    lines = UNIT.read_text(encoding="utf-8").replace(COMMAND, "/bin/true").splitlines()
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text(encoding="utf-8").replace(COMMAND, "/bin/true"), encoding="utf-8")
+    copy.write_text("\n".join(line for line in lines if not line.startswith(ignored or ("\0",))), encoding="utf-8")
     said = analyze("verify", "--man=no", "--recursive-errors=no", copy)
     assert UNIT.name not in said, said
 
@@ -43,6 +49,19 @@ def test_it_gives_the_service_the_time_to_drain() -> None:
     drained = Settings.model_fields["shutdown_seconds"].default + KILL_AFTER_SECONDS
     assert float(seconds.removesuffix("s")) >= drained + 5
     assert entries("KillMode") == ["process"], "the embedded PostgreSQL must outlive the service's last commit"
+
+
+def test_a_refused_start_is_a_failed_start_and_a_passing_cause_no_end() -> None:
+    assert (entries("Type"), entries("Restart"), entries("StartLimitIntervalSec")) == (["notify"], ["always"], ["0"])
+    (start,) = entries("TimeoutStartSec")
+    assert float(start.removesuffix("min")) * 60 > START_SECONDS_MAX
+    (watchdog,) = entries("WatchdogSec")
+    # While a worker is awaited that ended again and again, nobody says that we live.
+    assert float(watchdog.removesuffix("s")) >= 2 * max(RESTART_PAUSES)
+
+
+def test_no_memory_is_written_to_disk() -> None:
+    assert entries("LimitCORE") == ["0"]
 
 
 def test_no_key_stands_twice_in_a_section_but_environment() -> None:

@@ -38,6 +38,7 @@ FAMILIES = {
     "portal1400_published_ahead_of_database": "gauge",
     "portal1400_log_lines_lost": "counter",
     "portal1400_build_info": "gauge",
+    "portal1400_worker_restarts": "counter",
 }
 PROMETHEUS, OPENMETRICS = "text/plain", "application/openmetrics-text; version=1.0.0"
 

@@ -12,9 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from service.postgres.embedded.account import clean_environment
 from service.postgres.embedded.binaries import Binaries, candidates
-from service.postgres.embedded.keeper import die_with_parent
+from service.runtime.processes import clean_environment, die_with_parent
 from service.runtime.refusals import Refused
 
 TOOLS = ("pg_dump", "pg_restore", "psql")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from service.postgres.embedded.data_folder import PORT, DataFolder, EmbeddedServerFailed
+from service.runtime.processes import clean_environment
 
 if sys.platform != "win32":  # there the module must still import, so that the refusal can be a sentence
     import pwd
@@ -32,12 +33,6 @@ class Account:
     name: str
     uid: int
     gid: int
-
-
-def clean_environment() -> dict[str, str]:
-    """The few variables that tools need: our secrets must not live on in a process that outlives us."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"} | kept
 
 
 def run_as(account: Account | None) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from urllib.parse import quote
 
 import asyncpg
 
-from service.postgres.embedded.account import clean_environment
 from service.postgres.embedded.binaries import Binaries, choose_binaries
 from service.postgres.embedded.data_folder import (
     PORT,
@@ -37,6 +36,7 @@ from service.postgres.embedded.data_folder import (
     read_state,
     try_lock,
 )
+from service.runtime.processes import clean_environment
 
 __all__ = ["Binaries", "EmbeddedHandle", "EmbeddedServerFailed", "choose_binaries", "connect_embedded"]
 

@@ -9,7 +9,6 @@ socket is, or why there is none. Only light modules of the standard library are 
 
 import argparse
 import contextlib
-import ctypes
 import datetime
 import os
 import re
@@ -20,7 +19,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from service.postgres.embedded.account import (
@@ -44,6 +42,7 @@ from service.postgres.embedded.data_folder import (
 )
 from service.postgres.embedded.leftovers import clear_former_server, is_ready, read_pid_file
 from service.runtime.files import sync
+from service.runtime.processes import die_with_parent
 
 LINGER_SECONDS = 2.0  # after the last user has gone
 TERMINATED_LINGER_SECONDS = 8.0  # asked by SIGTERM to end: as long as a service may need to drain
@@ -87,23 +86,6 @@ SETTINGS = {
     "log_parameter_max_length_on_error": "0",
     "cluster_name": "portal1400",
 }
-
-
-def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """For `preexec_fn`: on Linux the kernel sends this signal to the child when the keeper is gone.
-
-    Set after the change of user, which clears it. It follows the *thread* that forked: the keeper has only one.
-    """
-    if sys.platform != "linux":
-        return None
-    library, parent = ctypes.CDLL(None), os.getpid()
-
-    def ask() -> None:
-        library.prctl(1, int(number))  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
 
 
 class Keeper:

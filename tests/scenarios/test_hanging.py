@@ -1,0 +1,144 @@
+"""A worker that hangs is ended and replaced, and the service manager is told only what is so."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import cloned_database
+from tests.support.fleet import Carriers, Fleet
+from tests.support.portal import eventually
+from tests.support.postgres import TestServer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes by /proc"),
+]
+
+Managed = tuple[Fleet, socket.socket]
+
+
+@pytest.fixture(scope="module")
+async def managed(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Managed]:
+    """Two workers under a supervisor that a service manager waits for, and the manager's socket."""
+    folder = tmp_path_factory.mktemp("managed")
+    made = Fleet("", folder)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(60)
+        made.changes |= {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1500000"}
+        async with cloned_database(server) as dsn:
+            made.dsn = dsn
+            await made.apply()
+            made.start()
+            try:
+                await made.ready()
+                yield made, manager
+            finally:
+                await made.end()
+
+
+def environ_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def messages(manager: socket.socket) -> list[bytes]:
+    """What has been sent until now."""
+    manager.setblocking(False)
+    said: list[bytes] = []
+    while True:
+        try:
+            said.append(manager.recv(100))
+        except BlockingIOError:
+            return said
+
+
+async def test_the_manager_hears_ready_once_and_then_that_we_live(managed: Managed) -> None:
+    site, manager = managed
+    await asyncio.sleep(1.2)
+    said = messages(manager)
+    assert said.count(b"READY=1") == 1
+    assert said.count(b"WATCHDOG=1") >= 2
+    assert set(said) == {b"READY=1", b"WATCHDOG=1"}
+    for pid in site.worker_pids():
+        assert b"NOTIFY_SOCKET" not in environ_of(pid)
+
+
+async def test_a_stopped_worker_is_ended_and_replaced_within_ten_seconds(
+    managed: tuple[Fleet, socket.socket],
+) -> None:
+    site, _ = managed
+    carriers = Carriers(site.port, "hung", may_repeat=True)
+    async with carriers.playing(4):
+        await carriers.more(20)
+        before = site.worker_pids()
+        began = time.monotonic()
+        os.kill(before[0], signal.SIGSTOP)
+
+        async def is_replaced() -> bool:
+            return len(site.worker_pids()) == 2 and before[0] not in site.worker_pids()
+
+        await eventually(is_replaced, 60)
+        hung = await site.until_said("worker_hangs", 1)
+        await site.ready()
+        seconds = time.monotonic() - began
+        await carriers.more(20)
+    assert hung["pid"] == before[0]
+    assert before[1] in site.worker_pids(), "the other one lived, under the same load"
+    assert len(site.said("worker_hangs")) == 1
+    assert carriers.acknowledged <= set(await site.stored())
+    counted = [await site.metrics(index) for index in range(2)]
+    assert sum('portal1400_worker_restarts_total{reason="hung"} 1.0' in each for each in counted) == 1
+    # A machine that others use starts a process late; it is ended in time all the same.
+    assert float(str(hung["silent_seconds"])) < 7
+    assert seconds < 10 or os.getloadavg()[0] > 4, seconds
+
+
+async def test_after_the_supervisor_itself_was_suspended_nobody_is_ended(
+    managed: tuple[Fleet, socket.socket],
+) -> None:
+    site, manager = managed
+    workers = site.worker_pids()
+    hangs = len(site.said("worker_hangs"))
+    for pid in (site.pid, *workers):
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(7)
+    messages(manager)
+    await asyncio.sleep(0.8)
+    assert messages(manager) == [], "who is suspended does not say that it lives"
+    for pid in (site.pid, *workers):
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(1.5)
+    assert (site.worker_pids(), len(site.said("worker_hangs"))) == (workers, hangs)
+    assert b"WATCHDOG=1" in messages(manager)
+
+
+async def test_the_manager_hears_that_we_stop(managed: Managed) -> None:
+    site, manager = managed
+    messages(manager)
+    os.kill(site.pid, signal.SIGTERM)
+    assert await site.ended() == 0
+    assert messages(manager)[-1:] == [b"STOPPING=1"]
+
+
+async def test_one_process_alone_tells_the_manager_too(database_dsn: str, tmp_path: Path) -> None:
+    site = Fleet(database_dsn, tmp_path, 1, arguments=("serve",))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        site.changes |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1500000"}
+        await site.apply()
+        site.start()
+        try:
+            await site.ready()
+            await asyncio.sleep(0.6)
+        finally:
+            await site.end()
+        said = messages(manager)
+    assert [line for line in said if line != b"WATCHDOG=1"] == [b"READY=1", b"STOPPING=1"]
+    assert b"WATCHDOG=1" in said
