@@ -3,12 +3,12 @@
 import hmac
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import ClassVar, Generic, Literal, TypeVar, final
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from gateways.callback import Callback
 from gateways.events import CARRIERS, Carrier, Event, NamedCarrier
@@ -24,23 +24,40 @@ Charging = Literal["on_message", "on_reply", "on_report", "on_settlement"]
 _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 
+SECRETS_MAX = 8
+"""Values that one secret may have at the same time; a rotation needs two."""
+
+
+def one_or_several(value: Any) -> Any:
+    """What is written alone, as the only one of several. Raises ValueError for an empty list."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("must not be empty; add at least one")
+        return tuple(value)
+    return (value,)
+
+
+OneOrSeveral = BeforeValidator(one_or_several)
+"""On a secret's key: one value, or a list of values that are all valid while the secret rotates."""
+
+
 class AccountSettings(BaseModel):
     """The keys of `[[gateway]]` every adapter may have; an adapter's own model adds its own.
 
-    Secret values arrive here resolved (`env:NAME` already replaced). `model_json_schema()` is what the
-    documentation shows. Unknown keys are refused.
+    Secret values arrive here resolved (`env:NAME` and `file:PATH` already replaced). `model_json_schema()` is what
+    the documentation shows. Unknown keys are refused.
     """
 
     # Neither an error's text nor a repr may show what stands in a secret's place.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    path_secret: str | None = Field(
-        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$", repr=False
-    )
+    path_secret: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$")], ...], OneOrSeveral
+    ] = Field(default=(), max_length=SECRETS_MAX, repr=False)
     carriers: dict[str, str] = Field(default_factory=dict, max_length=200)
 
     SECRET_KEYS: ClassVar[frozenset[str]] = frozenset({"path_secret", "password", "secrets"})
-    """Keys whose values are stored encrypted and may be `env:NAME`."""
+    """Keys whose values are stored encrypted and may be `env:NAME` or `file:PATH`."""
 
     def factors(self) -> frozenset[str]:
         """Which factors, beside the network list, these settings carry."""
@@ -48,9 +65,9 @@ class AccountSettings(BaseModel):
 
     @field_validator("path_secret")
     @classmethod
-    def _is_a_path_segment_of_its_own(cls, value: str | None) -> str | None:
+    def _are_path_segments_of_their_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         # `dlr` is the address of delivery reports, and dots alone are folded away by every HTTP client.
-        if value in {"dlr", ".", ".."}:
+        if {"dlr", ".", ".."} & set(value):
             raise ValueError("dlr, . and .. mean something else in an address: choose another")
         return value
 
@@ -239,7 +256,14 @@ class Gateway(ABC, Generic[Settings]):
         return not networks or any(callback.peer in network for network in networks)
 
     def _is_path_secret_right(self, callback: Callback) -> bool:
-        expected = (self.settings.path_secret or "").encode()
         # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.
         given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
-        return hmac.compare_digest(expected, given)
+        return is_any_of(given, self.settings.path_secret or ("",))
+
+
+def is_any_of(given: bytes, valid: Iterable[str]) -> bool:
+    """Whether `given` is one of the `valid` secrets. All are compared, whatever the others gave."""
+    is_right = False
+    for secret in valid:
+        is_right |= hmac.compare_digest(secret.encode(), given)
+    return is_right

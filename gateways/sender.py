@@ -72,8 +72,8 @@ class SenderSettings(Protocol):
     """
 
     @property
-    def path_secret(self) -> str | None:
-        """The last step of the address, where the account has one."""
+    def path_secret(self) -> Sequence[str]:
+        """The last step of the address, where the account has one: any of them."""
 
 
 Settings = TypeVar("Settings", bound=SenderSettings)
@@ -113,5 +113,5 @@ class Sender(ABC, Generic[Settings]):
         return sms.native_id
 
     def _path(self) -> str:
-        steps = ("gw", self.name, self.account, self.settings.path_secret or "")
+        steps = ("gw", self.name, self.account, *self.settings.path_secret[:1])
         return "".join(f"/{quote(step, safe='')}" for step in steps if step)

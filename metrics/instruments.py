@@ -1,6 +1,7 @@
 """Every Prometheus family, in one structure made from a registry. Labels are closed sets; children exist at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -147,6 +148,14 @@ class Instruments:
         registry.register(
             CountedElsewhere("portal1400_log_lines_lost", "Log lines that could not be written", log_lines_lost)
         )
+        self.account_usable = Gauge(
+            "portal1400_account_usable", "1 while an enabled account can serve, 0 while a secret of it cannot be had",
+            ["account"], registry=registry,
+        )  # fmt: skip
+        self.account_secrets_missing = Gauge(
+            "portal1400_account_secrets_missing", "Secrets of an enabled account that cannot be had", ["account"],
+            registry=registry,
+        )  # fmt: skip
         self.worker_restarts = Counter(
             "portal1400_worker_restarts", "Workers before this one, of one supervisor, by how they ended", ["reason"],
             registry=registry,
@@ -186,6 +195,15 @@ class Instruments:
             self.conflicts.labels(account)
             for outcome in self._outcomes:
                 self.callbacks.labels(account, outcome)
+
+    def see_account(self, account: str, *, is_enabled: bool, is_usable: bool, secrets_missing: int) -> None:
+        """Whether an account can serve. One that is not enabled is no series: nobody waits for it."""
+        for family, value in ((self.account_usable, is_usable), (self.account_secrets_missing, secrets_missing)):
+            if is_enabled:
+                family.labels(account).set(value)
+            else:
+                with suppress(KeyError):
+                    family.remove(account)
 
     def know_campaigns(self, slugs: Iterable[str]) -> None:
         """Make the children of campaigns."""

@@ -145,5 +145,5 @@ class Service:
 
     def health(self) -> health.Health:
         """What the probes tell."""
-        degraded = (*self.intake.troubles(), *self.live.feed.troubles(), *logs.troubles())
-        return health.Health(self._is_started, self.intake.can_accept, degraded)
+        degraded = (*self.intake.troubles(), *self.live.feed.troubles(), *self.catalog.troubles(), *logs.troubles())
+        return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)

@@ -81,7 +81,7 @@ class HubSettings(SenderSettings, Protocol):
         """Together with `password`, for HTTP Basic or as elements."""
 
     @property
-    def password(self) -> str | None:
+    def password(self) -> Sequence[str]:
         """See `user`."""
 
 
@@ -110,11 +110,12 @@ class VnSoapMoSender(Sender[HubSettings]):
         values = (sms.msisdn, sms.short_code, sms.keyword, text, sms.native_id, sms.said or "")
         filled = list(zip(template.elements, values, strict=True))
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{settings.dialect}"'}
-        if settings.user is not None and settings.password is not None:
+        if settings.user is not None and settings.password:
+            password = settings.password[0]
             if sms.number % 2:
-                filled += [("username", settings.user), ("password", settings.password)]
+                filled += [("username", settings.user), ("password", password)]
             else:
-                pair = f"{settings.user}:{settings.password}".encode()
+                pair = f"{settings.user}:{password}".encode()
                 headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         elements = "".join(f"<{name}>{_in_template(value)}</{name}>" for name, value in filled)
         call = template.frame.format(name=settings.dialect, elements=elements)

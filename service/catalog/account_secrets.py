@@ -1,34 +1,34 @@
-"""Secrets among an account's settings: references to the environment, literals that are stored sealed.
+"""Secrets among an account's settings: references to what lies elsewhere, literals that are stored sealed.
 
-Stored forms: {"env": NAME}, resolved by the serving process; {"sealed": base64, "digest": hex}. The digest is keyed
-and names account and key, so that `apply` can tell whether a secret changed without opening it, and nobody else
-can tell anything.
+Stored forms: a reference (`secret_references.py`), resolved by the serving process; or {"sealed": base64, "digest":
+hex}. The digest is keyed and names account and key, so that `apply` can tell whether a secret changed without
+opening it, and nobody else can tell anything.
 """
 
 import base64
 import hmac
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import Any
 
 from gateways.registry import ADAPTERS, decoy
+from service.catalog.secret_references import Secret, SecretMissing, fault_of, find, name_of, reference
 from service.runtime.keyring import SealBroken
-from service.runtime.settings import PREFIX
 
 Seal = Callable[[bytes, bytes], bytes]
 """From plain (or sealed) bytes and associated data to the other."""
-
-ENV_MARK = "env:"
-ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,199}")
+Judge = Callable[[str, str], str | None]
+"""Whether a secret has the form that its key wants: from the key's name and a value to what is wrong, or None."""
 
 
 def stored(code: str, adapter: str, settings: Mapping[str, Any], seal: Seal, key: bytes) -> dict[str, Any]:
     """`settings` as they are stored: no secret in clear. `key` keys the digests."""
 
     def protected(name: str, secret: str) -> dict[str, str]:
-        if secret.startswith(ENV_MARK):
-            return {"env": secret.removeprefix(ENV_MARK)}
+        elsewhere = reference(secret)
+        if elsewhere is not None:
+            return elsewhere
         plain, associated = secret.encode(), _associated(code, name)
         digest = hmac.digest(key, associated + b"\0" + plain, "sha256").hex()
         return {"sealed": base64.b64encode(seal(plain, associated)).decode(), "digest": digest}
@@ -36,51 +36,69 @@ def stored(code: str, adapter: str, settings: Mapping[str, Any], seal: Seal, key
     return _mapped(adapter, settings, protected)
 
 
-def resolved(
-    code: str, adapter: str, settings: Mapping[str, Any], unseal: Seal, environ: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Stored `settings` in clear, and for each key with a secret that cannot be had: what is missing.
+@dataclass(slots=True)
+class Resolved:
+    """An account's settings in clear.
 
-    In place of such a secret stands one that nobody knows.
+    `missing`: the keys of which no secret can be had, and why; in its place stands one that nobody knows. `left_out`:
+    what cannot be had of a key whose other secrets can, in sentences. `warnings`: what else is to be mended.
     """
-    missing: dict[str, str] = {}
 
-    def opened(name: str, secret: Mapping[str, str]) -> str:
-        if "env" not in secret:
+    values: dict[str, Any] = field(repr=False)
+    missing: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def resolved(
+    code: str, adapter: str, settings: Mapping[str, Any], unseal: Seal, environ: Mapping[str, str], judge: Judge
+) -> Resolved:
+    """Stored `settings` in clear. Several secrets of a key mean any of them: those that can be had are used."""
+    found = Resolved(dict(settings))
+    for name in sorted(settings.keys() & ADAPTERS[adapter].settings_model.SECRET_KEYS):
+        several = settings[name] if isinstance(settings[name], list) else [settings[name]]
+        usable: list[str] = []
+        faults: list[str] = []
+        for each in several:
             try:
-                return unseal(base64.b64decode(secret["sealed"]), _associated(code, name)).decode()
-            except SealBroken:
-                missing[name] = f"the stored {name} does not open with this PORTAL1400_SECRET_KEY"
-                return unknowable(adapter, name)
-        value = environ.get(secret["env"])
-        if value:
-            return value
-        missing.setdefault(name, f"{secret['env']} is not set")
-        return unknowable(adapter, name)
+                secret = _opened(code, name, each, unseal, environ)
+            except SecretMissing as missing:
+                faults.append(str(missing))
+                continue
+            fault = judge(name, secret.value)
+            if fault is None:
+                usable.append(secret.value)
+                found.warnings += [secret.warning] if secret.warning else []
+            else:
+                faults.append(f"{name_of(each) or f'the stored {name}'} is set, but {name} {fault}")
+        if usable:
+            found.left_out += faults
+        else:
+            found.missing[name] = " and ".join(faults)
+            usable = [unknowable(adapter, name)]
+        found.values[name] = usable if isinstance(settings[name], list) else usable[0]
+    return found
 
-    return _mapped(adapter, settings, opened), missing
+
+def _opened(code: str, name: str, secret: Mapping[str, str], unseal: Seal, environ: Mapping[str, str]) -> Secret:
+    if name_of(secret) is not None:
+        return find(secret, environ)
+    try:
+        return Secret(unseal(base64.b64decode(secret["sealed"]), _associated(code, name)).decode())
+    except SealBroken:
+        raise SecretMissing(f"the stored {name} does not open with this PORTAL1400_SECRET_KEY") from None
+    except (KeyError, ValueError):
+        raise SecretMissing(f"the stored {name} is not of this version; apply it again") from None
 
 
 def without_references(adapter: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` of the file with something of the right form in place of references: for validation."""
 
     def plain(name: str, secret: Any) -> Any:
-        is_reference = isinstance(secret, str) and secret.startswith(ENV_MARK)
+        is_reference = isinstance(secret, str) and reference(secret) is not None
         return unknowable(adapter, name) if is_reference else secret
 
     return _mapped(adapter, settings, plain)
-
-
-def references(adapter: str, settings: Mapping[str, Any], name: str) -> list[str]:
-    """The variables that the stored value of key `name` refers to."""
-    names: list[str] = []
-
-    def note(key: str, secret: Mapping[str, str]) -> None:
-        if key == name and "env" in secret:
-            names.append(secret["env"])
-
-    _mapped(adapter, settings, note)
-    return names
 
 
 def reference_faults(adapter: str, settings: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -91,7 +109,7 @@ def reference_faults(adapter: str, settings: Mapping[str, Any]) -> list[tuple[tu
         value = settings[name]
         places = enumerate(value) if isinstance(value, list) else [(None, value)]
         for position, secret in places:
-            fault = _reference_fault(secret) if isinstance(secret, str) else None
+            fault = fault_of(secret) if isinstance(secret, str) else None
             if fault is not None:
                 faults.append(((name,) if position is None else (name, position), fault))
     return faults
@@ -103,17 +121,6 @@ def unknowable(adapter: str, name: str) -> str:
     if isinstance(value, tuple):
         return str(value[0])
     return value if isinstance(value, str) else token_urlsafe(32)
-
-
-def _reference_fault(secret: str) -> str | None:
-    if not secret.startswith(ENV_MARK):
-        return None
-    name = secret.removeprefix(ENV_MARK)
-    if not ENV_NAME.fullmatch(name):
-        return "must be env: and a name of A-Z, 0-9 and _; correct the name"
-    if name.startswith(PREFIX):
-        return f"must not name a variable that begins with {PREFIX}, which are the service's own; choose another name"
-    return None
 
 
 def _mapped(adapter: str, settings: Mapping[str, Any], change: Callable[[str, Any], Any]) -> dict[str, Any]:

@@ -146,7 +146,10 @@ class _Table:
             inner = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
             # A list with a wrong item counts as too short as well: the item is what has to be told.
             for told in [each for each in faults if each["loc"] not in inner]:
-                self._refuse(told["loc"], sentence(told))
+                # A secret written alone counts as a list of one, and its place in the file has no number.
+                is_alone = bool(told["loc"]) and isinstance(own.get(str(told["loc"][0])), str)
+                place = told["loc"][:1] if is_alone else told["loc"]
+                self._refuse(place, sentence(told))
             return None
 
     def _require_storable(self, place: tuple[str | int, ...], value: Any) -> None:

@@ -1,6 +1,5 @@
 """Gateway accounts as they serve: the stored rows, bound to their protocols, secrets resolved."""
 
-import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from pydantic import ValidationError
 
 from campaigns.book.apply_tables import sentence
 from gateways.callback import Callback
-from gateways.gateway import Account, AccountSettings, Gateway, Rejected
+from gateways.gateway import Account, AccountSettings, Gateway, Rejected, is_any_of
 from gateways.registry import ADAPTERS, decoy
-from service.catalog.account_secrets import Seal, references, resolved, unknowable
+from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
 from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
 
 
@@ -50,7 +49,11 @@ class LoadedAccount:
     gateway: Gateway[Any]
     problem: str | None = None
     missing: frozenset[str] = frozenset()
-    """The keys whose secrets cannot be had."""
+    """The keys of which no secret can be had."""
+    left_out: tuple[str, ...] = ()
+    """What cannot be had of keys whose other secrets can: sentences."""
+    warnings: tuple[str, ...] = ()
+    """What else is to be mended: sentences."""
 
     @property
     def is_usable(self) -> bool:
@@ -74,7 +77,7 @@ class LoadedAccount:
             passes.append(any(callback.peer in network for network in account.networks))
         if settings.path_secret and "path_secret" not in self.missing:
             given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
-            passes.append(hmac.compare_digest(settings.path_secret.encode(), given))
+            passes.append(is_any_of(given, settings.path_secret))
         if own_factors and self.missing <= {"path_secret"}:
             passes.append(self._is_verified(callback))
         return bool(passes) and all(passes)
@@ -89,10 +92,15 @@ class LoadedAccount:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAccounts:
-    """All accounts of an installation. `problems` are sentences for `check`, one for each account in trouble."""
+    """All accounts of an installation.
+
+    For people, in sentences that name account and variable or file: `problems`, one for each account that cannot
+    serve; `warnings`, what accounts that do serve lack.
+    """
 
     by_code: Mapping[str, LoadedAccount]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 SELECT_ACCOUNTS = """
@@ -121,10 +129,11 @@ async def load_account_rows(connection: asyncpg.Connection) -> list[AccountRow]:
 def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str, str]) -> LoadedAccounts:
     """Bind `rows` to their protocols. Never raises for what a row holds: that is the account's `problem`.
 
-    `unseal` takes sealed bytes and associated data; `environ` resolves `env:NAME`.
+    `unseal` takes sealed bytes and associated data; `environ` resolves `env:NAME`, and files are read.
     """
     accounts: dict[str, LoadedAccount] = {}
     problems: list[str] = []
+    warnings: list[str] = []
     for row in rows:
         if row.adapter not in ADAPTERS:
             problems.append(f"gateway {row.code}: adapter {row.adapter} is not one of this version; upgrade it")
@@ -133,19 +142,22 @@ def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str
         accounts[row.code] = account
         if account.problem is not None and account.enabled:
             problems.append(f"gateway {row.code}: {account.problem}")
-    return LoadedAccounts(MappingProxyType(accounts), tuple(problems))
+        if account.enabled:
+            warnings += [f"gateway {row.code}: {each}; its other secrets are used" for each in account.left_out]
+            warnings += [f"gateway {row.code}: {each}" for each in account.warnings]
+    return LoadedAccounts(MappingProxyType(accounts), tuple(problems), tuple(warnings))
 
 
 def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> LoadedAccount:
-    values, missing = resolved(row.code, row.adapter, row.settings, unseal, environ)
-    settings = _validated(row, values, missing)
+    found = resolved(row.code, row.adapter, row.settings, unseal, environ, _judge(row))
+    settings = _validated(row, found.values)
     if settings is None:
         # Stored by another version, or broken by hand. A stand-in answers, and nothing but a network is known.
-        names = ", ".join(missing.values()) or "its stored settings do not fit this version; apply them again"
+        names = ", ".join(found.missing.values()) or "its stored settings do not fit this version; apply them again"
         settings = decoy(row.adapter).settings
         problem, keys = names, frozenset({"path_secret", "settings"})
     else:
-        problem, keys = "; ".join(missing.values()), frozenset(missing)
+        problem, keys = "; ".join(found.missing.values()), frozenset(found.missing)
     if not problem and factors_of(row.networks, settings) < FACTORS_MIN:
         problem = "has fewer than two factors; apply it again with networks, path_secret or a secret"
     account = Account(row.code, row.carrier, tuple(ip_network(each) for each in row.networks), settings)
@@ -159,25 +171,36 @@ def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> Loaded
         ADAPTERS[row.adapter](account),
         problem or None,
         keys,
+        tuple(found.left_out),
+        tuple(found.warnings),
     )
 
 
-def _validated(row: AccountRow, values: dict[str, Any], missing: dict[str, str]) -> AccountSettings | None:
-    """The settings, with unknowable secrets where the environment's have the wrong form (noted in `missing`)."""
-    try:
-        return settings_of(row.adapter, values)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-    for fault in faults:
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        variables = references(row.adapter, row.settings, name)
-        if not variables:
-            return None
-        missing[name] = f"{' or '.join(variables)} is set, but {name} {sentence(fault)}"
-        values[name] = (
-            [unknowable(row.adapter, name)] if isinstance(values[name], list) else unknowable(row.adapter, name)
-        )
+def _validated(row: AccountRow, values: Mapping[str, Any]) -> AccountSettings | None:
     try:
         return settings_of(row.adapter, values)
     except ValidationError:
         return None
+
+
+def _judge(row: AccountRow) -> Judge:
+    """Whether one secret has the form of its key, whatever the account's other keys are."""
+    secret_keys = ADAPTERS[row.adapter].settings_model.SECRET_KEYS
+    others = dict(row.settings)
+    for name in others.keys() & secret_keys:
+        others[name] = _in_the_shape_of(others[name], unknowable(row.adapter, name))
+
+    def judge(name: str, value: str) -> str | None:
+        try:
+            settings_of(row.adapter, others | {name: _in_the_shape_of(others[name], value)})
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
+            return next((sentence(fault) for fault in faults if fault["loc"][:1] == (name,)), None)
+        return None
+
+    return judge
+
+
+def _in_the_shape_of(stored: object, value: str) -> object:
+    """One secret as it was written: alone, or in a list."""
+    return [value] if isinstance(stored, list) else value

@@ -16,6 +16,7 @@ from gateways.registry import ADAPTERS, decoy
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
+from service.runtime.environment import EnvironmentFileRefused, with_environment_file
 from service.runtime.keyring import Keyring
 
 log = structlog.get_logger("catalog")
@@ -41,12 +42,19 @@ class Catalog:
     def __init__(
         self, kind: str, data_dir: Path, keyring: Keyring, instruments: Instruments, environ: Mapping[str, str]
     ) -> None:
-        """`kind` is kept with the last good copy in `data_dir`; `environ` resolves the secrets that stand there."""
+        """`kind` is kept with the last good copy in `data_dir`.
+
+        `environ` resolves the secrets that stand there, or in the file that it names.
+        """
         self._kind = kind
         self._data_dir = data_dir
         self._keyring = keyring
         self._instruments = instruments
         self._environ = environ
+        self._resolving: Mapping[str, str] = environ
+        """What secrets were last looked up in: with the environment file as it was when it could be read."""
+        self._rows: list[AccountRow] = []
+        self._changing = asyncio.Lock()
         self._strangers = {name: Party(UNKNOWN_ACCOUNT, name, decoy(name), None) for name in ADAPTERS}
         self._parties: dict[tuple[str, str], Party] = {}
         self.book = Book(0, ())
@@ -67,10 +75,11 @@ class Catalog:
 
         Returns the book's version.
         """
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            book = await load_book(connection)
-            rows = await load_account_rows(connection)
-        self._replace(book, rows)
+        async with self._changing:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                book = await load_book(connection)
+                rows = await load_account_rows(connection)
+            self._replace(book, rows, await asyncio.to_thread(self._bound, rows))
         copy = last_good_of(self._kind, book, rows)
         try:
             await asyncio.to_thread(keep_last_good, self._data_dir, self._keyring.local, copy)
@@ -80,11 +89,36 @@ class Catalog:
 
     def take_over(self, copy: LastGood) -> None:
         """Begin with what was kept: the database is away."""
-        self._replace(copy.book, copy.accounts)
+        self._replace(copy.book, copy.accounts, self._bound(copy.accounts))
 
-    def _replace(self, book: Book, rows: Iterable[AccountRow]) -> None:
-        accounts = load_accounts(rows, self._keyring.settings.unseal, self._environ)
+    async def reread_secrets(self) -> None:
+        """Look up again what accounts refer to: the environment file and files. Callbacks go on meanwhile."""
+        async with self._changing:
+            self._replace(self.book, self._rows, await asyncio.to_thread(self._bound, self._rows))
+
+    def troubles(self) -> list[str]:
+        """What accounts lack, by their codes and the names of variables and files."""
+        return [*self.accounts.problems, *self.accounts.warnings]
+
+    def _bound(self, rows: Iterable[AccountRow]) -> LoadedAccounts:
+        """The accounts of `rows` with their secrets as they are now. Reads files."""
+        try:
+            self._resolving = with_environment_file(self._environ)
+        except EnvironmentFileRefused as refused:
+            # Somebody writes it at this moment, or made a mistake: what was read last is still right.
+            log.error("environment_file_refused", reason=str(refused))
+        return load_accounts(rows, self._keyring.settings.unseal, self._resolving)
+
+    def _replace(self, book: Book, rows: Iterable[AccountRow], accounts: LoadedAccounts) -> None:
+        self._rows = list(rows)
         self._instruments.know_accounts(accounts.by_code)
+        for account in accounts.by_code.values():
+            self._instruments.see_account(
+                account.code,
+                is_enabled=account.enabled,
+                is_usable=account.is_usable,
+                secrets_missing=len(account.missing) + len(account.left_out),
+            )
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
         self.book, self.accounts = book, accounts
         self.codes = {account.id: account.code for account in accounts.by_code.values()}
@@ -95,4 +129,6 @@ class Catalog:
         }
         for problem in accounts.problems:
             log.warning("account_not_usable", reason=problem)
+        for warning in accounts.warnings:
+            log.warning("account_secret_wanting", reason=warning)
         log.info("book_loaded", version=book.version, campaigns=len(book.campaigns), accounts=len(accounts.by_code))

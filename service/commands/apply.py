@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from campaigns.book.apply_file import ApplyRefused, load
-from campaigns.book.store import apply_changes
+from campaigns.book.store import apply_changes, load_book
 from service.catalog.account_tables import prepare_gateways
 from service.commands.opening import CommandRefused, Opened, opened, require_live
+from service.commands.running import wanting
 from service.postgres.database import DATABASE_ERRORS
 from service.runtime.settings import read_settings
 
@@ -32,10 +33,14 @@ async def run(arguments: argparse.Namespace) -> int:
             raise CommandRefused(
                 [f"nothing was applied: the database answered with {type(error).__name__}; see its log"]
             ) from None
+        async with ready.database.borrow() as connection:
+            version = (await load_book(connection)).version
     for change in changes:
         print(change)
     if not changes:
         print("nothing changed")
+    for sentence in await wanting(settings, version):
+        print(f"warning: {sentence}")
     return 0
 
 

@@ -1,12 +1,13 @@
 """portal1400 check: validates settings, database, book and accounts; one line per problem."""
 
 import argparse
-import os
 
 from campaigns.book.store import load_book
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
+from service.commands.running import wanting
 from service.postgres.failover import unconfirmed
+from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
 
 
@@ -24,13 +25,17 @@ async def run(_arguments: argparse.Namespace) -> int:
         async with ready.database.borrow() as connection:
             warning = await unconfirmed(ready.database.servers, connection)
             book = await load_book(connection)
-            accounts = load_accounts(await load_account_rows(connection), ready.keyring.settings.unseal, os.environ)
+            accounts = load_accounts(
+                await load_account_rows(connection), ready.keyring.settings.unseal, process_environment()
+            )
         problems.extend(accounts.problems)
         if book.campaigns and not any(account.enabled for account in accounts.by_code.values()):
             problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
     if warning is not None:
         # No problem of ours, and no reason to hold a restart back: with its standbys away a primary goes on alone.
         print(f"warning: {warning}")
+    for each in (*accounts.warnings, *await wanting(settings)):
+        print(f"warning: {each}")
     for problem in problems:
         print(problem)
     if problems:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import structlog
 
 from service.app import Service
+from service.catalog.catalog import Catalog
 from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
@@ -58,8 +59,13 @@ async def run(arguments: argparse.Namespace) -> int:
         options = [ACCEPT_OLDER] if arguments.accept_older_database else []
         return await supervise(settings, arguments.workers, options, manager)
     stopping = asyncio.Event()
-    # With nobody to replace it, SIGHUP is an end like the others, and a clean one.
-    stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, also=manager.stopping)
+    stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, also=manager.stopping)
+    # In front of a terminal it is an end like the others: the terminal was closed.
+    is_at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if is_at_terminal:
+        stop_at_signals(stopping, signal.SIGHUP, also=manager.stopping)
+    else:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with (
         bound("PORTAL1400_LISTEN", settings.listen) as public,
         bound("PORTAL1400_INTERNAL_LISTEN", settings.internal_listen) as inside,
@@ -72,6 +78,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 inside,
                 stopping,
                 accept_older_database=arguments.accept_older_database,
+                rereads_at_hangup=not is_at_terminal,
                 ready=manager.ready,
             )
         finally:
@@ -92,11 +99,13 @@ async def serve_on(
     accept_older_database: bool = False,
     worker: int | None = None,
     restarts: Mapping[str, int] = MappingProxyType({}),
+    rereads_at_hangup: bool = False,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve two bound sockets until `stopping`, then drain.
 
-    `ready` is called when callbacks can be taken. `worker` is the process's number among several, `restarts` how
+    With `rereads_at_hangup` SIGHUP has the secrets of accounts looked up again, and nothing else happens. `ready` is
+    called when callbacks can be taken. `worker` is the process's number among several, `restarts` how
     often its forerunners ended, by reason. Raises CommandRefused with every reason in a sentence.
     """
     logs.configure(settings.log_format, worker=worker)
@@ -108,6 +117,7 @@ async def serve_on(
         service.instruments.count_restarts(restarts)
         await service.start(public, inside)
         collector.tune_garbage_collection()
+        rereading = Rereading(service.catalog) if rereads_at_hangup else None
         ready()
         log.info(
             "serving",
@@ -119,6 +129,8 @@ async def serve_on(
             await stopping.wait()
         finally:
             await service.stop(settings.drain_seconds)
+        if rereading is not None:
+            await rereading.stop()
     log.info("stopped")
 
 
@@ -166,6 +178,26 @@ def stop_at_signals(
 
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+class Rereading:
+    """Looks up the secrets of accounts again whenever SIGHUP comes; one time after the other."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._asked = asyncio.Event()
+        self._catalog = catalog
+        self._task = repeat("rereading", self._reread, (0.0,))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+
+    async def _reread(self) -> None:
+        await self._asked.wait()
+        self._asked.clear()
+        await self._catalog.reread_secrets()
+        log.info("secrets_read_again")
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await cancel_and_wait(self._task)
 
 
 def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:

@@ -3,12 +3,12 @@
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from service.runtime.environment import process_environment
 from service.simulator.links import PROTOCOLS
 from service.simulator.message import OF_THE_DONOR, ON_THE_WAY, Fault
 from service.simulator.options import (
@@ -103,7 +103,7 @@ async def _simulate(arguments: argparse.Namespace) -> int:
         arguments.target,
         arguments.book,
         options,
-        environment=os.environ,
+        environment=process_environment(),
         progress=None if arguments.json else _Teller(),
         stop=_stopped_by_the_keyboard(),
     )

@@ -44,6 +44,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 stopping,
                 accept_older_database=arguments.accept_older_database,
                 worker=arguments.index,
+                rereads_at_hangup=True,
                 restarts={"died": arguments.died, "hung": arguments.hung},
                 ready=lambda: _report(arguments.report, {"ready": True}),
             )

@@ -18,6 +18,8 @@ class Health:
     is_started: bool
     can_accept: bool
     degraded: tuple[str, ...]
+    book_version: int = 0
+    """Of the book by which it reads now."""
 
 
 def application(registry: CollectorRegistry, health: Callable[[], Health]) -> web.Application:
@@ -39,7 +41,8 @@ def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[we
 
     async def readyz(_request: web.Request) -> web.Response:
         now = health()
-        return _probe(200 if now.can_accept else 503, "ready" if now.can_accept else "not ready", now.degraded)
+        word = "ready" if now.can_accept else "not ready"
+        return _probe(200 if now.can_accept else 503, word, now.degraded, book_version=now.book_version)
 
     async def startupz(_request: web.Request) -> web.Response:
         started = health().is_started
@@ -53,8 +56,8 @@ def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[we
     ]
 
 
-def _probe(status: int, word: str, degraded: tuple[str, ...]) -> web.Response:
-    body = orjson.dumps({"status": word, "degraded": degraded})
+def _probe(status: int, word: str, degraded: tuple[str, ...], **more: int) -> web.Response:
+    body = orjson.dumps({"status": word, "degraded": degraded, **more})
     return web.Response(
         status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
     )

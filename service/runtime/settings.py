@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from service.runtime.dsn import require_writer_attributes, servers_of
+from service.runtime.environment import FILE_VARIABLE, EnvironmentFileRefused, with_environment_file
 from service.runtime.refusals import Refused
 
 PREFIX = "PORTAL1400_"
@@ -44,6 +45,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    environment_file: Path | None = Field(
+        None, description="file of variables that count before the process's own, read again at SIGHUP"
+    )
     database_url: SecretStr | None = Field(None, description="PostgreSQL 15 to 18; absent: embedded under DATA_DIR")
     data_dir: Path = Field(Path(".portal1400"), description="embedded database and local files")
     listen: HostPort = Field(HostPort(host="127.0.0.1", port=1400), description="public listener, HOST:PORT")
@@ -106,6 +110,15 @@ class Settings(BaseModel):
     def _parse_address(cls, value: Any) -> Any:
         return HostPort.parse(value) if isinstance(value, str) else value
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _require_folder_name(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("empty: name a folder, or . for the one where the command is started")
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("a control character, as Windows line ends leave it, or no UTF-8: correct it")
+        return value
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _parse_networks(cls, value: Any) -> Any:
@@ -147,8 +160,14 @@ class Settings(BaseModel):
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from variables that begin with PORTAL1400_. Raises SettingsRefused with every problem at once."""
-    environ = os.environ if environ is None else environ
+    """Settings from variables that begin with PORTAL1400_, and from the file that one of them names.
+
+    Raises SettingsRefused with every problem at once.
+    """
+    try:
+        environ = with_environment_file(os.environ if environ is None else environ)
+    except EnvironmentFileRefused as refused:
+        raise SettingsRefused([f"{FILE_VARIABLE}: {refused}"]) from None
     given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
     known = {name.upper(): name for name in Settings.model_fields}
     problems = [

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ TIMED_PROTOCOLS = frozenset(name for name, adapter in ADAPTERS.items() if adapte
 Peer = IPv4Address | IPv6Address
 
 _ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled"})
-_ENVIRONMENT = "env:"
+_ENVIRONMENT, _FILE = "env:", "file:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ def _link(gateway: Mapping[str, Any], environment: Mapping[str, str]) -> Link:
 def _resolved(value: object, account: str, environment: Mapping[str, str]) -> object:
     if isinstance(value, list):
         return [_resolved(each, account, environment) for each in value]
+    if isinstance(value, str) and value.startswith(_FILE):
+        try:
+            return Path(value.removeprefix(_FILE)).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, ValueError):
+            raise SimulateRefused(f"account {account}: its secret is {value}, which cannot be read here") from None
     if not isinstance(value, str) or not value.startswith(_ENVIRONMENT):
         return value
     name = value.removeprefix(_ENVIRONMENT)

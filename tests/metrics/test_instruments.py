@@ -39,6 +39,8 @@ FAMILIES = {
     "portal1400_log_lines_lost": "counter",
     "portal1400_build_info": "gauge",
     "portal1400_worker_restarts": "counter",
+    "portal1400_account_usable": "gauge",
+    "portal1400_account_secrets_missing": "gauge",
 }
 PROMETHEUS, OPENMETRICS = "text/plain", "application/openmetrics-text; version=1.0.0"
 

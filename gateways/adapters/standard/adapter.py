@@ -27,7 +27,7 @@ from gateways.adapters.standard.payload import (
 )
 from gateways.callback import Callback
 from gateways.events import CARRIERS, Carrier, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
-from gateways.gateway import KIB, Account, AccountSettings, Gateway, MalformedCallback
+from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest
@@ -38,7 +38,7 @@ from gateways.wire.strict_json import require_json
 class StandardSettings(AccountSettings):
     """The keys of a `standard` account."""
 
-    secrets: tuple[str, ...] = Field(min_length=1, max_length=8, repr=False)
+    secrets: tuple[str, ...] = Field(min_length=1, max_length=SECRETS_MAX, repr=False)
 
     @field_validator("secrets")
     @classmethod

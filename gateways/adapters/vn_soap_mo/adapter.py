@@ -15,10 +15,9 @@ Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`) and the portal's 
 
 import base64
 import binascii
-import hmac
 import secrets
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
@@ -34,7 +33,16 @@ from gateways.adapters.vn_soap_mo.dialects import (
 )
 from gateways.callback import Callback
 from gateways.events import Event, Message
-from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected
+from gateways.gateway import (
+    SECRETS_MAX,
+    Account,
+    AccountSettings,
+    Gateway,
+    MalformedCallback,
+    OneOrSeveral,
+    SignatureRejected,
+    is_any_of,
+)
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields, soap
 from gateways.wire.digest import keyed_digest
@@ -63,7 +71,9 @@ class VnSoapMoSettings(AccountSettings):
     refuse_value: str | None = ResultValue
     base64: bool = False
     user: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")
-    password: str | None = Field(default=None, min_length=1, max_length=200, repr=False)
+    password: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], OneOrSeveral] = Field(
+        default=(), max_length=SECRETS_MAX, repr=False
+    )
 
     @property
     def success(self) -> str:
@@ -76,7 +86,7 @@ class VnSoapMoSettings(AccountSettings):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
-        if (self.user is None) != (self.password is None):
+        if (self.user is None) == bool(self.password):
             raise ValueError("user and password go together")
         if self.style == "reply" and self.refuse_value is None:
             raise ValueError('refuse_value is required with style = "reply": it is what makes the hub refund')
@@ -128,13 +138,13 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         """User and password, from HTTP Basic where that header is there, else from the envelope."""
         header = callback.headers.get("authorization")
         given = _credentials_of_envelope(callback.body) if header is None else _credentials_of_basic(header)
-        if self.settings.password is None:
+        if not self.settings.password:
             # They were looked for all the same: an account that does not exist has a stand-in with a password.
             return
-        is_right = True
-        for ours, theirs in zip((self.settings.user or "", self.settings.password), given, strict=True):
-            # Both are compared, whatever the first gave.
-            is_right &= hmac.compare_digest(ours.encode(), theirs)
+        user, password = given
+        is_right = is_any_of(user, (self.settings.user or "",))
+        # Both are compared, whatever the first gave.
+        is_right &= is_any_of(password, self.settings.password)
         if not is_right:
             raise SignatureRejected("user or password")
 

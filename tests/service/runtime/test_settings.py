@@ -15,6 +15,8 @@ BAD: dict[str, list[str]] = {
         "postgresql://u@[half/d",
         "postgresql://u@h,h/d?target_session_attrs=any",
     ],
+    "environment_file": ["", "/nowhere/env", "/", "/dev/zero"],
+    "data_dir": ["", "data\r", "da\nta", "data\x85", "da\udcffta"],
     "listen": ["1400", "localhost", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:١٤٠٠"],
     "internal_listen": ["9400", "127.0.0.1:x"],
     "secret_key": ["short", ""],
@@ -44,7 +46,7 @@ BAD: dict[str, list[str]] = {
     "drain_seconds": ["-1", "61", "x"],
     "shutdown_seconds": ["0", "301", "x"],
 }
-FREE = {"data_dir", "postgres"}
+FREE = {"postgres"}
 """Any text is one: what is wrong with it is said by whatever opens it."""
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_secret_of_the_environment_is_looked_up_there() -> None:
     ((link,), notes) = links_of([gateway], (), {"HUB_SECRET": SECRET}, (PEER,))
     assert notes == ()
     assert SECRET not in repr(link)
+
+
+def test_a_secret_in_a_file_is_read_there(tmp_path: Path) -> None:
+    gateway = {**STANDARD, "secrets": [f"file:{tmp_path}/hub"]}
+    with pytest.raises(SimulateRefused, match="cannot be read here"):
+        links_of([gateway], (), {}, (PEER,))
+    (tmp_path / "hub").write_text(SECRET + "\n", encoding="utf-8")
+    ((link,), notes) = links_of([gateway], (), {}, (PEER,))
+    assert (notes, link.settings.model_dump()["secrets"]) == ((), (SECRET,))
 
 
 def test_the_command_knows_every_option_of_the_contract() -> None:
