@@ -2,8 +2,11 @@
 
 import argparse
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 
@@ -22,6 +25,8 @@ COMMANDS = {
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",
     "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }
+OUTPUT_ERRORS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""What writing to a closed pipe, a full disk or a terminal that has gone fails with."""
 HIDDEN = {"worker": "one worker of `serve --workers N`, which alone starts it"}
 """Commands that are not for people: not shown by --help."""
 
@@ -52,15 +57,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module = import_module(f"service.commands.{parsed.command}")
     try:
         code: int = asyncio.run(module.run(parsed))
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Refused as refused:
         return refuse(*refused.problems)
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS or error.filename is not None:
+            raise
+        return _output_lost(error)
     except KeyboardInterrupt:
         return 130
     return code
 
 
+def _output_lost(error: OSError) -> int:
+    """Nobody reads what we print, or there is no room for it. What is still waiting to be printed is forgotten."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return 1  # `| head` has seen enough, and wants no sentence
+    return refuse(f"the output cannot be written ({error.strerror}): what was printed so far is not complete")
+
+
 def refuse(*sentences: str) -> int:
     """Say why a command did nothing; returns exit code 1."""
-    for sentence in sentences:
-        print(f"portal1400: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # nobody is left to hear it
+        for sentence in sentences:
+            print(f"portal1400: {sentence}", file=sys.stderr)
     return 1

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,8 @@ from campaigns.book.apply_file import load
 from campaigns.book.book import VIETNAM
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused, opened
-from service.commands.serve import bound, service_of
+from service.commands.serve import bound
+from service.commands.starting import service_of, unless_stopped
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
 from service.runtime import logs
@@ -66,7 +67,11 @@ async def run(arguments: argparse.Namespace) -> int:
         logs.configure("console", log_file)
         public = bound("--port", settings.listen)
         inside = _bound_inside()
-        async with opened(settings, kind="demo", embedded_only=True, progress=_tell) as ready:
+        opening = opened(settings, kind="demo", embedded_only=True, progress=_tell)
+        async with AsyncExitStack() as stack:
+            ready = await unless_stopped(stopping, stack.enter_async_context(opening))
+            if ready is None:
+                return 0
             if ready.kind != "demo":
                 raise CommandRefused(
                     [f"{folder} holds the database of a real service: name another folder by --data"]

@@ -38,7 +38,8 @@ async def opened(
     may_be_away: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Opened]:
-    """Open the database for one command. Raises Refused with every reason in a sentence.
+    """Open the database for one command. Raises Refused with every reason in a sentence, also for an error of the
+    database while the command works.
 
     With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR.
     """
@@ -54,9 +55,13 @@ async def opened(
             copy = find_last_good(settings.data_dir, keyring.local) if may_be_away else None
             if copy is None:
                 raise
-            yield Opened(database, keyring, copy.kind, prepare, copy)
+            opening = Opened(database, keyring, copy.kind, prepare, copy)
         else:
-            yield Opened(database, keyring, found, prepare)
+            opening = Opened(database, keyring, found, prepare)
+        try:
+            yield opening
+        except DATABASE_ERRORS as error:
+            raise refusal_of(error) from None
 
 
 async def _prepared(
@@ -76,8 +81,15 @@ async def _prepared(
     except MigrationRefused as refused:
         raise CommandRefused(str(refused)) from None
     except DATABASE_ERRORS as error:
-        kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
-        raise kind_of_refusal(f"the database answered with {type(error).__name__}: see its log") from None
+        raise refusal_of(error) from None
+
+
+def refusal_of(error: Exception) -> Exception:
+    """What a command says of an error of the database; the error itself when it is one of a file or of our output."""
+    if isinstance(error, BrokenPipeError) or getattr(error, "filename", None) is not None:
+        return error
+    kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
+    return kind_of_refusal(f"the database answered with {type(error).__name__}: see its log")
 
 
 def require_live(opened_database: Opened) -> None:

@@ -59,8 +59,8 @@ def _asked(line: str, number: int, default_at: str | None) -> tuple[str, str, da
     place = f"standard input, line {number}"
     try:
         asked = json.loads(line)
-    except ValueError:
-        raise CommandRefused([f"{place}: not JSON; want one object a line"]) from None
+    except (ValueError, RecursionError):
+        raise CommandRefused([f"{place}: not JSON, or too deeply nested; want one flat object a line"]) from None
     if not isinstance(asked, dict) or not all(isinstance(asked.get(name), str) for name in ("short_code", "text")):
         raise CommandRefused([f'{place}: want an object with the strings "short_code", "text" and perhaps "at"'])
     at = asked.get("at", default_at)

@@ -9,14 +9,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from types import MappingProxyType
 
 import structlog
 
 from service.app import Service
-from service.catalog.catalog import Catalog
-from service.commands.opening import CommandRefused, Opened, opened, require_live
+from service.commands.opening import CommandRefused, opened, require_live
+from service.commands.starting import Rereading, start_serving, unless_stopped
 from service.listeners.listener import bind
 from service.runtime import garbage as collector
 from service.runtime import logs
@@ -111,26 +111,35 @@ async def serve_on(
     logs.configure(settings.log_format, worker=worker)
     # Several would say the same.
     progress = None if worker else _tell
-    async with opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=progress) as found:
-        require_live(found)
-        service = service_of(settings, found, accept_older_database=accept_older_database)
-        service.instruments.count_restarts(restarts)
-        await service.start(public, inside)
-        collector.tune_garbage_collection()
-        rereading = Rereading(service.catalog) if rereads_at_hangup else None
-        ready()
-        log.info(
-            "serving",
-            database=found.database.description,
-            public="{}:{}".format(*public.getsockname()[:2]),
-            internal="{}:{}".format(*inside.getsockname()[:2]),
-        )
-        try:
-            await stopping.wait()
-        finally:
-            await service.stop(settings.drain_seconds)
-        if rereading is not None:
-            await rereading.stop()
+    opening = opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=progress)
+    async with AsyncExitStack() as stack:
+
+        async def start() -> Service:
+            found = await stack.enter_async_context(opening)
+            require_live(found)
+            service = await start_serving(
+                settings, found, public, inside, accept_older_database=accept_older_database
+            )
+            log.info(
+                "serving",
+                database=found.database.description,
+                public="{}:{}".format(*public.getsockname()[:2]),
+                internal="{}:{}".format(*inside.getsockname()[:2]),
+            )
+            return service
+
+        service = await unless_stopped(stopping, start())
+        if service is not None:
+            service.instruments.count_restarts(restarts)
+            collector.tune_garbage_collection()
+            rereading = Rereading(service.catalog) if rereads_at_hangup else None
+            ready()
+            try:
+                await stopping.wait()
+            finally:
+                await service.stop(settings.drain_seconds)
+            if rereading is not None:
+                await rereading.stop()
     log.info("stopped")
 
 
@@ -178,39 +187,6 @@ def stop_at_signals(
 
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, stop)
-
-
-class Rereading:
-    """Looks up the secrets of accounts again whenever SIGHUP comes; one time after the other."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._asked = asyncio.Event()
-        self._catalog = catalog
-        self._task = repeat("rereading", self._reread, (0.0,))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
-
-    async def _reread(self) -> None:
-        await self._asked.wait()
-        self._asked.clear()
-        await self._catalog.reread_secrets()
-        log.info("secrets_read_again")
-
-    async def stop(self) -> None:
-        """Listen no more."""
-        await cancel_and_wait(self._task)
-
-
-def service_of(settings: Settings, ready: Opened, *, accept_older_database: bool = False) -> Service:
-    """The worker for an opened database. Raises SpoolRefused when its spool cannot be used."""
-    return Service(
-        settings,
-        ready.database,
-        ready.keyring,
-        kind=ready.kind,
-        copy=ready.copy,
-        prepare=ready.prepare,
-        accept_older_database=accept_older_database,
-    )
 
 
 def bound(name: str, address: HostPort) -> socket.socket:

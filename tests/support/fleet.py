@@ -31,6 +31,7 @@ class Fleet:
     """A supervisor and its workers."""
 
     dsn: str
+    """Empty: the embedded server."""
     folder: Path
     workers: int = 2
     root: Path = ROOT
@@ -46,7 +47,8 @@ class Fleet:
 
     @property
     def environ(self) -> dict[str, str]:
-        ours = environ_for(self.folder / "data", self.port, self.internal_port, database_url=self.dsn)
+        database = {"database_url": self.dsn} if self.dsn else {}
+        ours = environ_for(self.folder / "data", self.port, self.internal_port, **database)
         return ours | {"PYTHONPATH": str(self.root), **self.changes}
 
     @property
