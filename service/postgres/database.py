@@ -7,7 +7,7 @@ from typing import cast
 
 import asyncpg
 
-from service.postgres.embedded.handle import EmbeddedHandle, connect_embedded
+from service.postgres.embedded.handle import OWN_OPTIONS, EmbeddedHandle, connect_embedded
 from service.postgres.failover import PrimaryConnector
 from service.runtime.refusals import Refused
 from service.runtime.settings import Settings
@@ -44,7 +44,7 @@ class Database:
 
     def __init__(self, dsn: str, description: str, settings: Settings, embedded: EmbeddedHandle | None) -> None:
         self.description = description
-        self.servers = PrimaryConnector(dsn)
+        self.servers = PrimaryConnector(dsn, {} if embedded is None else OWN_OPTIONS)
         self._settings = settings
         self._embedded = embedded
         self._pool: asyncpg.Pool | None = None
@@ -90,7 +90,7 @@ class Database:
             await self._pool.expire_connections()
         if self._embedded is not None:
             await self._embedded.ensure()
-            self.servers = PrimaryConnector(self._embedded.dsn)
+            self.servers = PrimaryConnector(self._embedded.dsn, OWN_OPTIONS)
 
     async def connect(self, application: str = "portal1400", *, may_take_long: bool = False) -> asyncpg.Connection:
         """A connection of one's own, durable at commit and limited in time unless it `may_take_long`.

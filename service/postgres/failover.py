@@ -7,7 +7,8 @@ last time is asked first, and the next one soon after, without giving up on the 
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,8 +27,10 @@ MOVED_SECONDS = 5.0
 class PrimaryConnector:
     """Connections to whichever server of a DSN takes writes now."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """`options` go to every connection, as arguments of asyncpg."""
         self._dsn = dsn
+        self._options = options
         self._servers = servers_of(dsn)
         self._last: Server | None = None
         self._suspected: Server | None = None
@@ -61,7 +64,9 @@ class PrimaryConnector:
         Raises what asyncpg raises; of several errors the one that says most (`_says_most`).
         """
         if not self.are_several:
-            return await asyncpg.connect(self._dsn, timeout=timeout, target_session_attrs=WRITABLE, **options)
+            return await asyncpg.connect(
+                self._dsn, timeout=timeout, target_session_attrs=WRITABLE, **self._options, **options
+            )
         async with asyncio.timeout(timeout):
             return await self._connect_to_one(options)
 
@@ -115,6 +120,7 @@ class PrimaryConnector:
             port=server.port,
             timeout=ANSWER_SECONDS,
             target_session_attrs=WRITABLE,
+            **self._options,
             **options,
         )
 

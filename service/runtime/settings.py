@@ -116,7 +116,7 @@ class Settings(BaseModel):
         if value == "":
             raise ValueError("empty: name a folder, or . for the one where the command is started")
         if isinstance(value, str) and not value.isprintable():
-            raise ValueError("a control character, as Windows line ends leave it, or no UTF-8: correct it")
+            raise ValueError("a control character, as Windows line ends leave it: correct it")
         return value
 
     @field_validator("trusted_proxies", mode="before")
@@ -176,6 +176,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(given)
         if name not in known
     ]
+    for name in [name for name, value in given.items() if name in known and not _is_text(value)]:
+        problems.append(f"{PREFIX}{name}: is not text in UTF-8; correct how it is written")
+        del given[name]
     try:
         settings = Settings.model_validate({known[name]: value for name, value in given.items() if name in known})
     except ValidationError as error:
@@ -185,3 +188,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise SettingsRefused(problems)
     return settings
+
+
+def _is_text(value: str) -> bool:
+    """Whether it came as UTF-8: other bytes of the environment arrive as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

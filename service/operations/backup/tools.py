@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from service.postgres.embedded.binaries import Binaries, candidates
+from service.runtime.dsn import servers_of
 from service.runtime.processes import clean_environment, die_with_parent
 from service.runtime.refusals import Refused
 
@@ -23,6 +24,12 @@ KNOWS_TRANSACTION_TIMEOUT = 17
 """Older servers refuse a setting that newer tools write into every script."""
 TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;"
 LOCK_WAIT = "60s"
+REACHING = (
+    "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGPASSFILE", "PGKRBSRVNAME", "PGGSSLIB",
+    "PGSSLMODE", "PGSSLNEGOTIATION", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL",
+    "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION",
+)  # fmt: skip
+"""The variables of libpq that asyncpg reads as well."""
 
 
 class ToolFailed(Refused):
@@ -71,11 +78,22 @@ def without_password(dsn: str) -> tuple[str, str | None]:
     return address, unquote(secret) if secret else None
 
 
-def environment(password: str | None) -> dict[str, str]:
-    """What a tool gets to know: PostgreSQL's own variables and the password, none of our settings."""
-    own = {name: value for name, value in os.environ.items() if name.startswith("PG") or name == "HOME"}
+def environment(password: str | None, *, is_socket: bool = False) -> dict[str, str]:
+    """What a tool gets to know: how the server is reached, and the password; none of our settings.
+
+    Of PostgreSQL's own variables those that the service's connections go by, too; over a unix socket (`is_socket`, as
+    to the embedded server) none. Never those that change what a tool reads or writes (PGOPTIONS, PGTZ,
+    PGCLIENTENCODING, PGDATESTYLE).
+    """
+    wanted = {"HOME"} if is_socket else {"HOME", *REACHING}
+    own = {name: os.environ[name] for name in sorted(wanted & os.environ.keys())}
     secret = {"PGPASSWORD": password} if password is not None else {}
-    return clean_environment() | own | {"PGAPPNAME": "portal1400 backup", "PGCONNECT_TIMEOUT": "10"} | secret
+    always = {"PGAPPNAME": "portal1400 backup", "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8"}
+    return clean_environment() | own | always | secret
+
+
+def _is_socket(address: str) -> bool:
+    return all(server.host.startswith("/") for server in servers_of(address)) and bool(servers_of(address))
 
 
 async def dump(tools: Binaries, dsn: str, snapshot: str, file: Path, lock: int) -> None:
@@ -87,9 +105,10 @@ async def dump(tools: Binaries, dsn: str, snapshot: str, file: Path, lock: int) 
     address, password = without_password(dsn)
     process = await asyncio.create_subprocess_exec(
         tools.folder / "pg_dump",
-        "--format=custom", "--no-password", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT}",
-        f"--file={file}", f"--dbname={address}",
-        env=environment(password), cwd="/", stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, pass_fds=[lock],
+        "--format=custom", "--encoding=UTF8", "--no-password",
+        f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT}", f"--file={file}", f"--dbname={address}",
+        env=environment(password, is_socket=_is_socket(address)),
+        cwd="/", stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, pass_fds=[lock],
         preexec_fn=die_with_parent(signal.SIGKILL),
     )  # fmt: skip
     said = await _end_of(process)
@@ -116,7 +135,8 @@ async def restore(tools: Binaries, dsn: str, server_major: int, file: Path) -> N
             tools.folder / "psql",
             "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse",
             f"--dbname={address}",
-            env=environment(password), cwd="/", stdin=PIPE, stdout=DEVNULL, stderr=PIPE,
+            env=environment(password, is_socket=_is_socket(address)),
+            cwd="/", stdin=PIPE, stdout=DEVNULL, stderr=PIPE,
             preexec_fn=die_with_parent(signal.SIGKILL),
         )  # fmt: skip
         read, wrote, _ = await asyncio.gather(

@@ -149,6 +149,9 @@ def make_socket_folder(places: DataFolder, account: Account | None) -> Path:
             shutil.rmtree(former, ignore_errors=True)
     temporary = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - owner is checked
     for folder in (places.root / f"socket-{mark}", *(place / f"portal1400-{uid}-{mark}" for place in temporary)):
+        # In an address a comma separates two servers.
+        if "," in str(folder):
+            continue
         if len(os.fsencode(folder)) + len(f"/.s.PGSQL.{PORT}") <= SOCKET_BYTES_MAX:
             with contextlib.suppress(OSError):
                 folder.mkdir(mode=0o700, exist_ok=True)

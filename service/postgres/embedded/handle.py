@@ -19,11 +19,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from service.postgres.embedded.binaries import Binaries, choose_binaries
 from service.postgres.embedded.data_folder import (
@@ -44,6 +47,12 @@ DATABASE = "portal1400"
 WAIT_SECONDS_MAX = 600.0  # longer than a keeper may take for all its steps; then the caller hears of it
 POLL_SECONDS = 0.02
 KEEPER_STARTS_MAX = 3
+
+OWN_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {"ssl": False, "direct_tls": False, "gsslib": "gssapi", "krbsrvname": "postgres"}
+)
+"""For every connection to a server of our own: else asyncpg asks PGSSLMODE and others of the environment, which speak
+of another server. Host, port, user, password and database stand in the DSN. Source: asyncpg 0.31, `connect_utils`."""
 
 # A server that starts, stops, or has just been killed.
 NOT_NOW = (
@@ -177,6 +186,11 @@ class EmbeddedHandle:
             return False  # the next look finds it
         except asyncpg.TooManyConnectionsError:
             return True
+        except asyncpg.ClientConfigurationError as error:
+            raise EmbeddedServerFailed(
+                "the connection to PostgreSQL is configured by the environment in a way that cannot be "
+                f"({type(error).__name__}): remove the variables that begin with PG"
+            ) from error
         except NOT_NOW:
             return False
         except asyncpg.InvalidPasswordError as error:
@@ -197,7 +211,9 @@ class EmbeddedHandle:
             await self._visit("postgres", state, f"CREATE DATABASE {DATABASE}")
 
     async def _visit(self, database: str, state: State, statement: str) -> None:
-        connection = await asyncpg.connect(self._dsn(database, state), timeout=10)
+        connection = await asyncpg.connect(
+            self._dsn(database, state), timeout=10, target_session_attrs=SessionAttribute.any, **OWN_OPTIONS
+        )
         try:
             await connection.execute(statement, timeout=30)
         finally:

@@ -239,7 +239,9 @@ class Keeper:
         """Start PostgreSQL as our direct child and wait until it accepts connections."""
         clear_former_server(self.places.data, self.socket_folder, self._note)
         self._note("starting PostgreSQL")
-        settings = SETTINGS | {"unix_socket_directories": str(self.socket_folder)}
+        # In quotes: blanks at an end, and quotes, mean something else in a list.
+        quoted = str(self.socket_folder).replace('"', '""')
+        settings = SETTINGS | {"unix_socket_directories": f'"{quoted}"'}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with data_argument(self.account, self.places.data) as (name, descriptors):
             self.server = subprocess.Popen(

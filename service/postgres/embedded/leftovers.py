@@ -20,9 +20,12 @@ NUDGE_SECONDS = 5.0
 
 
 def read_pid_file(data: Path) -> list[str]:
-    """The lines of `postmaster.pid` (pid, folder, start, port, socket folder, ..., state), or none."""
+    """The lines of `postmaster.pid` (pid, folder, start, port, socket folder, ..., state), or none.
+
+    Only at line feeds: a folder's name may hold what Python otherwise takes for the end of a line.
+    """
     try:
-        return (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        return (data / "postmaster.pid").read_bytes().decode("utf-8", "replace").split("\n")
     except OSError:
         return []
 

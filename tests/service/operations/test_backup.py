@@ -463,7 +463,11 @@ def test_no_command_line_holds_a_password(dsn: str, address: str, password: str 
 def test_the_tools_learn_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTAL1400_SECRET_KEY", SECRET_KEY)
     monkeypatch.setenv("PGSSLROOTCERT", "/etc/ca.pem")
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert "PGSSLROOTCERT" not in environment("hunter2", is_socket=True)
     given = environment("hunter2")
+    assert ("PGOPTIONS" in given, given["PGCLIENTENCODING"]) == (False, "UTF8")
     assert SECRET_KEY not in given.values()
     assert given["PGSSLROOTCERT"] == "/etc/ca.pem"
     assert given["PGPASSWORD"] == "hunter2"

@@ -21,10 +21,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.operations.backup.tools import choose_tools, dump
+from service.postgres.database import Database
 from service.postgres.embedded.account import binaries_for, choose_account
 from service.postgres.embedded.data_folder import PORT, DataFolder, open_lock, read_state, try_lock
 from service.postgres.embedded.handle import EmbeddedHandle, EmbeddedServerFailed, choose_binaries, connect_embedded
 from service.postgres.embedded.leftovers import is_ready, read_pid_file
+from service.runtime.settings import read_settings
 
 ROOT = Path(__file__).parents[3]
 CANARY = "ungho-0912345678-canary"
@@ -133,9 +136,14 @@ def new_dir(base: Path) -> Iterator[Path]:
 @pytest.fixture
 def data_dir(made: Path, new_dir: Path) -> Path:
     """Where a server has been before."""
-    new_dir.mkdir()
-    subprocess.run(["cp", "-a", str(made / "postgres"), str(new_dir)], check=True)
+    copy_made(made, new_dir)
     return new_dir
+
+
+def copy_made(made: Path, folder: Path) -> None:
+    """The data that a server has made and left."""
+    folder.mkdir()
+    subprocess.run(["cp", "-a", str(made / "postgres"), str(folder)], check=True)
 
 
 async def rest(data_dir: Path) -> None:
@@ -696,6 +704,59 @@ async def test_damaged_data_is_a_sentence_with_the_servers_last_words(data_dir: 
         EmbeddedServerFailed, match=r"did not start in .*: could not find the .*; see .*postgres\.log"
     ):
         await connect_embedded(data_dir, timeout_seconds=30)
+
+
+# What speaks of other servers, and what changes how tools read and write.
+FOREIGN = {
+    "PGSSLMODE": "verify-full",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGSERVICE": "nowhere",
+    "PGGSSLIB": "none",
+    "PGHOST": "192.0.2.1",
+    "PGUSER": "somebody",
+    "PGOPTIONS": "-c statement_timeout=1",
+    "PGTZ": "Nowhere/Else",
+    "PGCLIENTENCODING": "LATIN1",
+}
+
+
+async def test_variables_for_other_servers_have_no_say(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings({"PORTAL1400_DATA_DIR": str(data_dir), "PORTAL1400_SECRET_KEY": "x" * 32})
+    async with asyncio.timeout(60), await Database.open(settings) as database:
+        connection = await database.connect()
+        assert await connection.fetchval("SELECT current_setting('client_encoding')") == "UTF8"
+        major = connection.get_server_version().major
+        await connection.close()
+        async with dump_snapshot(database) as snapshot:
+            tools = choose_tools("auto", major)
+            lock = os.open(data_dir / "dump.lock", os.O_RDWR | os.O_CREAT)
+            try:
+                await dump(tools, database.dsn, snapshot, data_dir / "x.dump", lock)
+            finally:
+                os.close(lock)
+    assert (data_dir / "x.dump").stat().st_size > 0
+
+
+@contextlib.asynccontextmanager
+async def dump_snapshot(database: Database) -> AsyncIterator[str]:
+    connection = await database.connect()
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield str(await connection.fetchval("SELECT pg_export_snapshot()"))
+    finally:
+        connection.terminate()
+
+
+@pytest.mark.parametrize("name", ['a,b "ủng hộ"', "a\vb", "a\x85b\u2028c"])
+async def test_a_folder_may_have_an_odd_name(made: Path, base: Path, name: str) -> None:
+    with data_folder(base, name) as folder:
+        copy_made(made, folder)
+        handle = await connect_embedded(folder, timeout_seconds=60)
+        assert await query(handle, "SELECT 1") == 1
+        await handle.close()
 
 
 async def test_a_lost_password_is_a_sentence(data_dir: Path) -> None:

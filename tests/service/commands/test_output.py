@@ -1,0 +1,59 @@
+"""What a command says when nobody can hear it, or when what it is given is beyond all measure: never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, SERVICE
+
+BOOK = Path(__file__).parents[2] / "campaigns" / "book" / "book.toml"
+READ = [*SERVICE, "read", "--book", str(BOOK)]
+
+
+def test_a_closed_pipe_is_no_error_to_tell() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*READ, "1408", "VNN 5"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has /dev/full")
+def test_an_output_without_room_is_a_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*READ, "1408", "VNN 5"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("portal1400: the output cannot be written (No space left on device)")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_line_nested_beyond_all_measure_is_a_sentence() -> None:
+    done = subprocess.run(
+        [*READ, "--stdin"], cwd=ROOT, input="[" * 100_000, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("portal1400: standard input, line 1: not JSON, or too deeply nested")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_data_folder_that_is_none_is_a_sentence() -> None:
+    environ = {**os.environb, b"PORTAL1400_DATA_DIR": b"da\xffta", b"PORTAL1400_SECRET_KEY": b"x" * 32}
+    environ.pop(b"PORTAL1400_DATABASE_URL", None)
+    done = subprocess.run(
+        [*SERVICE, "check"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("portal1400: PORTAL1400_DATA_DIR: is not text in UTF-8")
