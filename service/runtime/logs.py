@@ -4,6 +4,7 @@ A log call decides nothing: it neither waits nor raises, whatever is logged and 
 """
 
 import atexit
+import io
 import logging
 import re
 import sys
@@ -26,6 +27,7 @@ SMALLEST_NUMBER = 10**8
 PLAIN = (int, float, bool, type(None))
 """Counts and durations; everything else is turned into text and looked through."""
 REDACTED = "[redacted]"
+STANDARD_ERROR = 2
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -140,7 +142,7 @@ def configure(
     if stream is not None:
         stream.flush()
         writer = _Process.writer = LogWriter(
-            stream.fileno(), lambda count: render(None, "warning", {"event": "log_lines_lost", "count": count})
+            _descriptor(stream), lambda count: render(None, "warning", {"event": "log_lines_lost", "count": count})
         )
         write = writer.write
     else:
@@ -161,6 +163,14 @@ def configure(
     # So does Python itself, of what fails where nobody can catch it.
     sys.unraisablehook = lambda failed: _complain("unraisable", failed.exc_value)
     threading.excepthook = lambda failed: _complain("thread", failed.exc_value)
+
+
+def _descriptor(stream: TextIO) -> int:
+    try:
+        return stream.fileno()
+    except io.UnsupportedOperation:
+        # Somebody put an object in the place of standard error; the process's own is still there.
+        return STANDARD_ERROR
 
 
 def lines_lost() -> int:
