@@ -41,15 +41,18 @@ class Board:
         self.changed = asyncio.Event()
         """Set when something newer is shown; the one who follows the board clears it."""
 
-    def post(self, totals: Iterable[CampaignTotals], unallocated: UnallocatedTotals, seen_at: float) -> int:
-        """Take over what is newer; returns how many campaigns changed. `seen_at` is monotonic seconds of the read."""
+    def post(self, totals: Iterable[CampaignTotals], unallocated: UnallocatedTotals | None, seen_at: float) -> int:
+        """Take over what is newer; returns how many campaigns changed. `seen_at` is monotonic seconds of the read.
+
+        `unallocated` None: it could not be read, and what is shown stays.
+        """
         changed = 0
         for each in totals:
             known = self._snapshots.get(each.campaign)
             if known is None or known.totals.version < each.version:
                 self._snapshots[each.campaign] = encode(each)
                 changed += 1
-        if unallocated.version > self._unallocated_version:
+        if unallocated is not None and unallocated.version > self._unallocated_version:
             self._unallocated_version = unallocated.version
             self._unallocated = encode_unallocated(unallocated)
         self._seen_at = seen_at

@@ -3,11 +3,20 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal, get_args
 
 import asyncpg
 
-from campaigns.totals.totals import CARRIERS, CampaignTotals, CarrierTotals, UnallocatedTotals, in_carrier_order
+from campaigns.totals.totals import (
+    CARRIERS,
+    FIGURE_MAX,
+    UNALLOCATED_REASONS,
+    CampaignTotals,
+    CarrierTotals,
+    UnallocatedTotals,
+    in_carrier_order,
+)
 
 # Version and figures come from one snapshot: equal version, equal figures.
 SELECT_TOTALS = """
@@ -63,29 +72,38 @@ def _sum_up(rows: list[asyncpg.Record]) -> CampaignTotals:
     )
 
 
+# Summed as numeric, which does not overflow: one of these figures sums what senders claim.
 SELECT_UNALLOCATED = """
-SELECT coalesce(sum(version), 0)::bigint AS version,
+SELECT coalesce(sum(version), 0) AS version,
        coalesce(max(as_of), (SELECT created_at FROM installation)) AS as_of,
-       coalesce(sum(unknown_keyword), 0)::bigint AS unknown_keyword,
-       coalesce(sum(unknown_short_code), 0)::bigint AS unknown_short_code,
-       coalesce(sum(empty_text), 0)::bigint AS empty_text,
-       coalesce(sum(orphan_charges), 0)::bigint AS orphan_charges,
-       coalesce(sum(orphan_vnd), 0)::bigint AS orphan_vnd
+       coalesce(sum(unknown_keyword), 0) AS unknown_keyword,
+       coalesce(sum(unknown_short_code), 0) AS unknown_short_code, coalesce(sum(empty_text), 0) AS empty_text,
+       coalesce(sum(orphan_charges), 0) AS orphan_charges, coalesce(sum(orphan_vnd), 0) AS orphan_vnd
 FROM unallocated_total
 """
 
 
+class FigureUnreadable(Exception):
+    """A stored figure is no number that can be shown: a hand, or damage, made it so."""
+
+
 async def select_unallocated(connection: asyncpg.Connection) -> UnallocatedTotals:
-    """What belongs to no campaign."""
+    """What belongs to no campaign. Raises FigureUnreadable."""
     row = await connection.fetchrow(SELECT_UNALLOCATED)
     assert row is not None  # noqa: S101 -- an aggregate always has a row
-    return UnallocatedTotals(
-        row["version"],
-        row["as_of"],
-        (row["unknown_keyword"], row["unknown_short_code"], row["empty_text"]),
-        row["orphan_charges"],
-        row["orphan_vnd"],
-    )
+    version, *counts = (_figure(row[name]) for name in ("version", *UNALLOCATED_REASONS, "orphan_charges"))
+    try:
+        orphan_vnd = _figure(row["orphan_vnd"])
+    except FigureUnreadable:
+        orphan_vnd = None
+    return UnallocatedTotals(version, row["as_of"], (counts[0], counts[1], counts[2]), counts[3], orphan_vnd)
+
+
+def _figure(summed: Decimal) -> int:
+    """A sum as it is shown. A numeric can also be NaN, which compares with nothing."""
+    if not summed.is_finite() or abs(summed) > FIGURE_MAX:
+        raise FigureUnreadable("a sum is beyond what can be shown")
+    return int(summed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ CARRIERS: tuple[str, ...] = get_args(Carrier)
 
 _ORDER = {carrier: place for place, carrier in enumerate(CARRIERS)}
 
+FIGURE_MAX = 2**53 - 1
+"""The largest integer that every reader of JSON holds exactly (RFC 8259, section 6)."""
+
 UNCOUNTED_REASONS = ("wrong_syntax", "before_open", "after_close")
 UNALLOCATED_REASONS = ("unknown_keyword", "unknown_short_code", "empty_text")
 
@@ -62,4 +65,5 @@ class UnallocatedTotals:
     by_reason: tuple[int, int, int]
     """In the order of UNALLOCATED_REASONS."""
     orphan_charges: int
-    orphan_vnd: int
+    orphan_vnd: int | None
+    """None: beyond FIGURE_MAX. It sums what senders claim, and nobody's book bounds that."""

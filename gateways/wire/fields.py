@@ -1,8 +1,8 @@
 """Fields that every protocol has, read the same way whoever sends them.
 
-What leaves here can be stored: the database takes no control character in an id, no NUL and no lone
-surrogate anywhere, and integers of 64 bits. Every `require_...` raises MalformedCallback with the place and
-the reason, never with the value.
+What leaves here can be stored and summed: the database takes no control character in an id, no NUL and no lone
+surrogate anywhere, and no money beyond AMOUNT_VND_MAX is claimed. Every `require_...` raises MalformedCallback with
+the place and the reason, never with the value.
 """
 
 import re
@@ -16,7 +16,9 @@ from gateways.outcome import FieldError
 SHORT_FIELD_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 1000
 NESTING_MAX = 16
-AMOUNT_VND_MAX = 2**63 - 1
+AMOUNT_VND_MAX = 10**12
+"""The most VND that an event may claim: far above any gift by text message, and so far below 64 bits that no sum
+over one batch, or one gift, leaves them."""
 YEAR_MIN = 2000
 YEAR_MAX = 2100
 """Years, in the zone a time is written in, that a carrier can mean."""

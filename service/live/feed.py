@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from logging import ERROR, WARNING
 
 import asyncpg
 import structlog
 
 from campaigns.book.store import SELECT_VERSION
 from campaigns.schema.channels import BOOK_CHANNEL, TOTALS_CHANNEL
-from campaigns.totals.rollups import select_totals, select_unallocated
+from campaigns.totals.rollups import FigureUnreadable, select_totals, select_unallocated
 from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
@@ -25,6 +26,8 @@ QUIET_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 """At most five reads a second."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+BESIDE_UNREADABLE = "what belongs to no campaign cannot be read: `portal1400 verify` names the figure"
+ORPHANS_BEYOND = "the charges without a message sum up to more than can be shown: look for what a carrier claims"
 
 
 class Feed:
@@ -41,7 +44,7 @@ class Feed:
         board: Board,
         instruments: Instruments,
         reload: Callable[[asyncpg.Connection], Awaitable[int]],
-        inspect: Callable[[Sequence[CampaignTotals], UnallocatedTotals], list[CampaignTotals]],
+        inspect: Callable[[Sequence[CampaignTotals], UnallocatedTotals | None], list[CampaignTotals]],
     ) -> None:
         self._connect = connect
         self._ensure = ensure
@@ -53,6 +56,8 @@ class Feed:
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.is_connected = False
+        self._is_read = True
+        self._side_trouble: str | None = None
 
     def start(self) -> None:
         """Begin to follow the database."""
@@ -64,8 +69,10 @@ class Feed:
 
     def troubles(self) -> Iterable[str]:
         """Whether what is shown grows old."""
-        if not self.is_connected:
+        if not self.is_connected or not self._is_read:
             yield "totals are not being read from the database"
+        if self._side_trouble is not None:
+            yield self._side_trouble
 
     async def _run(self) -> None:
         attempt = 0
@@ -103,15 +110,46 @@ class Feed:
     def _hear(self, *_notification: object) -> None:
         self._news.set()
 
+    async def read_first(self, connection: asyncpg.Connection) -> None:
+        """As `read`, at the start: figures that cannot be read are no reason to take no gifts, and are said.
+
+        Raises what says that the database is away.
+        """
+        try:
+            await self.read(connection)
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.error("totals_not_read", **describe_failure(error))
+
     async def read(self, connection: asyncpg.Connection) -> None:
         """One look at the database: the book if it is newer, then the totals."""
+        self._is_read = False
         if await connection.fetchval(SELECT_VERSION) != self._book_version:
             self._book_version = await self._reload(connection)
         seen_at = time.monotonic()
         totals = await select_totals(connection)
-        unallocated = await select_unallocated(connection)
+        unallocated = await self._read_beside(connection)
         self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
+        self._is_read = True
         for snapshot in self._board.snapshots:
             figures = snapshot.totals
             self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)
             self._instruments.campaign_messages.labels(figures.campaign).set(figures.messages)
+
+    async def _read_beside(self, connection: asyncpg.Connection) -> UnallocatedTotals | None:
+        """What belongs to no campaign; None where it cannot be had: the totals are shown all the same."""
+        found: UnallocatedTotals | None = None
+        trouble: str | None = BESIDE_UNREADABLE
+        try:
+            found = await select_unallocated(connection)
+            trouble = ORPHANS_BEYOND if found.orphan_vnd is None else None
+        except FigureUnreadable:
+            pass
+        except asyncpg.PostgresError as error:
+            if is_away(error):
+                raise
+        if trouble != self._side_trouble:
+            self._side_trouble = trouble
+            log.log(WARNING if trouble is None else ERROR, "side_figures", reason=trouble or "they can be read again")
+        return found

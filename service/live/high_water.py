@@ -14,11 +14,12 @@ from pathlib import Path
 import asyncpg
 import structlog
 
-from campaigns.totals.rollups import select_totals, select_unallocated
+from campaigns.totals.rollups import FigureUnreadable, select_totals, select_unallocated
 from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from campaigns.totals.versions import raise_versions
 from metrics.instruments import Instruments
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
+from service.runtime.logs import describe_failure
 from service.runtime.refusals import Refused
 from service.runtime.tasks import cancel_and_wait
 
@@ -62,10 +63,10 @@ class HighWaterMark:
         try:
             mark = await asyncio.to_thread(self._file.read)
             if mark is not None and mark.says_something:
-                totals, unallocated = await select_totals(connection), await select_unallocated(connection)
+                totals, unallocated = await _select_figures(connection)
                 sentences = compare(mark, identity, totals, unallocated)
                 if sentences and not accept_older:
-                    self._tell(lower_than(mark, totals) or ("(another database)",))
+                    self._tell(lower_than(mark, totals or ()) or ("(another database)",))
                     raise OlderThanPublished([*sentences, TOLD])
                 if sentences:
                     await self._accept(connection, mark, identity)
@@ -86,18 +87,23 @@ class HighWaterMark:
             await cancel_and_wait(self._task)
             await self._save()
 
-    def inspect(self, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals) -> list[CampaignTotals]:
-        """The totals that are not older than what was published. Says so, once, when there are others."""
+    def inspect(
+        self, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals | None
+    ) -> list[CampaignTotals]:
+        """The totals that are not older than what was published. Says so, once, when there are others.
+
+        `unallocated` None: it could not be read, which says nothing of its age.
+        """
         shown = [each for each in totals if each.version >= self._campaigns.get(each.campaign, 0)]
         shown_slugs = {each.campaign for each in shown}
         behind = tuple(slug for slug, version in self._campaigns.items() if version and slug not in shown_slugs)
-        if unallocated.version < self._unallocated:
+        if unallocated is not None and unallocated.version < self._unallocated:
             behind += ("(unallocated)",)
         for each in shown:
             if each.version > self._campaigns.get(each.campaign, -1):
                 self._campaigns[each.campaign] = each.version
                 self._has_risen = True
-        if unallocated.version > self._unallocated:
+        if unallocated is not None and unallocated.version > self._unallocated:
             self._unallocated, self._has_risen = unallocated.version, True
         self._tell(behind)
         return shown
@@ -162,11 +168,14 @@ def lower_than(mark: Versions, totals: Sequence[CampaignTotals]) -> tuple[str, .
 
 
 def compare(
-    mark: Versions, identity: str, totals: Sequence[CampaignTotals], unallocated: UnallocatedTotals
+    mark: Versions, identity: str, totals: Sequence[CampaignTotals] | None, unallocated: UnallocatedTotals | None
 ) -> list[str]:
-    """One sentence for each way in which the database is older than, or another than, what was published."""
-    found = {each.campaign: each.version for each in totals}
-    lower = [(slug, mark.campaigns[slug]) for slug in lower_than(mark, totals)]
+    """One sentence for each way in which the database is older than, or another than, what was published.
+
+    Figures that are None could not be read and are not compared.
+    """
+    found = {each.campaign: each.version for each in totals or ()}
+    lower = [] if totals is None else [(slug, mark.campaigns[slug]) for slug in lower_than(mark, totals)]
     sentences = []
     if mark.installation != identity:
         sentences.append(
@@ -179,17 +188,32 @@ def compare(
         sentences.append(f"campaign {slug}: version {version} was published, the database has {there}")
     if len(lower) > NAMED_MAX:
         sentences.append(f"and {len(lower) - NAMED_MAX} campaign(s) more")
-    if mark.unallocated > unallocated.version:
+    if unallocated is not None and mark.unallocated > unallocated.version:
+        lower.append(("(unallocated)", mark.unallocated))
         sentences.append(
             f"unallocated messages: version {mark.unallocated} was published, the database has version "
             f"{unallocated.version}"
         )
-    if lower or mark.unallocated > unallocated.version:
+    if lower:
         sentences.append(
             "the database is older than what was shown (a restored backup, a standby that lagged?): bring the newest "
             "one back, as docs/backup.md tells"
         )
     return sentences
+
+
+async def _select_figures(
+    connection: asyncpg.Connection,
+) -> tuple[list[CampaignTotals] | None, UnallocatedTotals | None]:
+    """The figures, each None where it cannot be read: a worker starts all the same, and withholds what is older."""
+    totals: list[CampaignTotals] | None = None
+    unallocated: UnallocatedTotals | None = None
+    try:
+        totals = await select_totals(connection)
+        unallocated = await select_unallocated(connection)
+    except (asyncpg.DataError, FigureUnreadable) as error:
+        log.error("published_not_compared", is_total=totals is None, **describe_failure(error))
+    return totals, unallocated
 
 
 def _named(slugs: Sequence[str]) -> str:

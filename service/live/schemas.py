@@ -61,7 +61,7 @@ class OrphanCharges(_Object):
     """Succeeded charges whose message has not come."""
 
     count: COUNT
-    vnd: COUNT
+    vnd: Annotated[COUNT | None, Field(description="null: their sum is beyond 2^53 - 1")]
 
 
 class Unallocated(_Object):
@@ -78,7 +78,7 @@ class AllTotals(_Object):
     """Every campaign's totals, and what belongs to none."""
 
     campaigns: list[Totals]
-    unallocated: Unallocated
+    unallocated: Annotated[Unallocated | None, Field(description="null: not read since this worker started")]
 
 
 class DecisionObject(_Object):

@@ -67,7 +67,7 @@ class DatabaseJoin:
             await self._live.high_water.open(connection, accept_older=self._accept_older)
             await self._catalog.load(connection)
             await self._housekeeping.prepare(connection)
-            await self._live.feed.read(connection)
+            await self._live.feed.read_first(connection)
         self._intake.writer.start()
         # Callbacks that come before it is connected would go into the spool, which is for outages.
         await self._intake.writer.wait_connected(CONNECT_SECONDS)

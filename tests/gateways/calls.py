@@ -14,6 +14,7 @@ from gateways.gateway import Account, Gateway
 from gateways.outcome import Answer, FieldError, Outcome, Result
 from gateways.registry import ADAPTERS
 from gateways.sender import Reply, Request
+from gateways.wire.fields import AMOUNT_VND_MAX
 
 KEY = b"a digest key for tests, 32 bytes"
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
@@ -148,9 +149,13 @@ def require_storable(event: Event) -> None:
         event.text.encode()
         shorts += [event.short_code, event.operator_time or "-"]
         assert event.short_code.isdigit()
+        assert 0 <= (event.claimed_vnd or 0) <= AMOUNT_VND_MAX
+        assert 1 <= (event.parts or 1) <= 255
     if isinstance(event, Charge):
+        assert 0 <= (event.amount_vnd or 0) <= AMOUNT_VND_MAX
         shorts += [event.charge_id, event.message_ref or "-", event.reason or "-"]
     if isinstance(event, Reversal):
+        assert 0 <= event.amount_vnd <= AMOUNT_VND_MAX
         shorts += [event.charge_ref or "-", event.message_ref or "-", event.kind or "-"]
     for short in shorts:
         assert 1 <= len(short) <= 210

@@ -126,7 +126,20 @@ MALFORMED: dict[str, tuple[object, list[tuple[str, str]]]] = {
     "amount as float": (charge(amount=100000.0), [("data.amount", "is not an integer")]),
     "amount as truth": (charge(amount=True), [("data.amount", "is not an integer")]),
     "amount below 0": (charge(amount=-1), [("data.amount", "is out of range")]),
-    "amount beyond": (charge(amount=2**63), [("body", "holds an integer beyond 64 bits")]),
+    "amount beyond": (charge(amount=10**12 + 1), [("data.amount", "is out of range")]),
+    "amount of 64 bits": (charge(amount=2**63 - 1), [("data.amount", "is out of range")]),
+    "amount beyond 64 bits": (charge(amount=2**63), [("body", "holds an integer beyond 64 bits")]),
+    "claimed amount beyond": (message(amount=10**12 + 1), [("data.amount", "is out of range")]),
+    "reversal amount beyond": (reversal(amount=10**12 + 1), [("data.amount", "is out of range")]),
+    "reserved amount beyond": (
+        charge(amount=10**12 + 1) | {"type": "charge.reserved"},
+        [("data.amount", "is out of range")],
+    ),
+    "amount beyond in a batch": (
+        {"type": "batch", "data": [message(), charge(amount=10**12 + 1)]},
+        [("data.1.data.amount", "is out of range")],
+    ),
+    "parts beyond": (message(parts=256), [("data.parts", "is out of range")]),
     "no amount": (charge(amount=None), [("data.amount", "is missing")]),
     "no charge id": (charge(charge_id=None), [("data.charge_id", "is missing")]),
     "no currency": (charge(currency=None), [("data.currency", "is missing")]),
@@ -160,7 +173,7 @@ def test_a_malformed_event_is_told_where_and_why(ours: Gateway[Any], label: str)
 
 
 def test_a_zero_amount_and_the_largest_are_taken(ours: Gateway[Any]) -> None:
-    for amount in (0, 2**63 - 1):
+    for amount in (0, 10**12):
         (event,) = ours.open(posted(charge(amount=amount)), KEY)
         assert isinstance(event, Charge)
         assert event.amount_vnd == amount

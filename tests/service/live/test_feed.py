@@ -1,0 +1,85 @@
+"""The feed: a figure that cannot be read stops neither the others nor the start."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.portal import Portal, eventually, message, running
+from tests.support.reports import charge
+
+POISON_SIDE = "UPDATE unallocated_total SET orphan_charges = 9223372036854775807"
+POISON_ORPHANS = "UPDATE unallocated_total SET orphan_vnd = 1e30"
+POISON_TOTALS = """
+INSERT INTO campaign_total (campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd, wrong_syntax,
+                            before_open, after_close, as_of)
+SELECT 1, 'viettel', slot, 1, 1, 1, 1, 9223372036854775807, 0, 0, 0, now() FROM generate_series(62, 63) AS slot
+"""
+
+
+async def poisoned(dsn: str, sql: str) -> None:
+    """A stored figure becomes one that no sum can hold."""
+    connection = await asyncpg.connect(dsn)
+    assert await connection.execute(sql) not in ("UPDATE 0", "INSERT 0 0")
+    await connection.close()
+
+
+async def counted(portal: Portal, messages: int) -> None:
+    """Wait until the published total holds so many."""
+
+    async def is_shown() -> bool:
+        async with portal.http.get(f"{portal.base}/api/v1/campaigns/vnn/totals") as answer:
+            return answer.status == 200 and (await answer.json())["messages"] == messages
+
+    await eventually(is_shown)
+
+
+async def degraded(portal: Portal, words: str) -> None:
+    """Wait until readiness says so; callbacks are taken all the while."""
+
+    async def is_told() -> bool:
+        async with portal.http.get(portal.internal + "/readyz") as answer:
+            assert answer.status == 200
+            return words in await answer.text()
+
+    await eventually(is_told)
+
+
+SIDE = {
+    "a count beyond every number": (POISON_SIDE, "what belongs to no campaign cannot be read"),
+    "a sum beyond what is shown": (POISON_ORPHANS, "the charges without a message sum up to more"),
+}
+
+
+@pytest.mark.parametrize("label", SIDE)
+async def test_a_side_figure_that_cannot_be_read_stops_no_total_and_is_told(
+    database_dsn: str, tmp_path: Path, label: str
+) -> None:
+    poison, words = SIDE[label]
+    async with running(database_dsn, tmp_path) as portal:
+        await portal.post(charge("succeeded", "c-0", "m-that-never-comes"))
+        await poisoned(database_dsn, poison)
+        await portal.post(message("m-1"))
+        await counted(portal, 1)
+        await degraded(portal, words)
+    async with running(database_dsn, tmp_path) as portal:
+        await portal.post(message("m-2"))
+        await counted(portal, 2)
+        await degraded(portal, words)
+        beside = (await portal.get("/api/v1/totals"))["unallocated"]
+        assert beside is None or beside["orphan_charges"]["vnd"] is None
+
+
+async def test_a_start_that_cannot_read_the_totals_takes_gifts_and_says_so(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path) as portal:
+        await portal.post(message("m-1"))
+        await counted(portal, 1)
+    await poisoned(database_dsn, POISON_TOTALS)
+    async with running(database_dsn, tmp_path) as portal:
+        await degraded(portal, "totals are not being read")
+        answer = await portal.post(message("m-2"))
+        assert (answer.status, answer.outcome) == (200, "accepted")
+        await poisoned(database_dsn, "UPDATE campaign_total SET pledged_vnd = 0 WHERE slot >= 62")
+        await counted(portal, 4)
+        async with portal.http.get(portal.internal + "/readyz") as ready:
+            assert "totals are not being read" not in await ready.text()
