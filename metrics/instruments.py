@@ -131,6 +131,12 @@ class Instruments:
         self.conflicts = Counter(
             "portal1400_conflicts", "Other content under an id we hold, recorded", ["account"], registry=registry
         )
+        self.conflict_callbacks_left_out = Counter(
+            "portal1400_conflict_callbacks_left_out",
+            "Callbacks with conflicts of which only the digests were kept: the account's day was full",
+            ["account"],
+            registry=registry,
+        )
         # No children before the first check: 0 says "checked and right", and only one process of the cluster checks.
         self.invariant_difference = Gauge(
             "portal1400_invariant_difference", "Rows by which an invariant is broken; must be 0", ["invariant"],
@@ -193,6 +199,7 @@ class Instruments:
         """Make the children of accounts, so that a rate exists from their first callback on."""
         for account in accounts:
             self.conflicts.labels(account)
+            self.conflict_callbacks_left_out.labels(account)
             for outcome in self._outcomes:
                 self.callbacks.labels(account, outcome)
 

@@ -250,7 +250,7 @@ INVARIANTS = (
     ),
     Invariant(
         "references_hold",
-        "every message, line and total belongs to a known account, campaign and book version",
+        "every message, line and total has its account, campaign and book version, and every conflict its callback",
         """
         (SELECT format('message account %s', account_id) AS place, 'known' AS expected, 'unknown' AS found
          FROM (SELECT DISTINCT account_id FROM message) AS m
@@ -263,6 +263,9 @@ INVARIANTS = (
         (SELECT format('book version %s', book_version), 'known', 'unknown'
          FROM (SELECT DISTINCT book_version FROM message WHERE book_version > 0) AS m
          WHERE NOT EXISTS (SELECT FROM book_version AS b WHERE b.version = m.book_version))
+        UNION ALL
+        (SELECT format('conflict of account %s, %s', account_id, kind), 'its callback', 'none' FROM conflict AS c
+         WHERE c.sealed IS NULL AND NOT EXISTS (SELECT FROM conflict_callback AS k WHERE k.raw_id = c.raw_id))
         LIMIT $1
         """,
     ),

@@ -91,7 +91,7 @@ def make_intake(
         catalog=catalog,
         rows=rows,
         writer=writer,
-        wait_seconds=settings.queue_wait_seconds,
+        statement_seconds=settings.statement_seconds,
         digest_key=keyring.digest_key,
         quarantine=quarantine,
         circuit=circuit,

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow, RawRow, ReversalRow, StoredEvent
-from campaigns.gifts.evidence import ConflictRow, record_conflicts, record_raws
+from campaigns.gifts.evidence import ConflictRow, ConflictsRecorded, record_conflicts, record_raws
 from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
 from campaigns.gifts.messages import await_standbys, lock_accounts, record_messages, select_stored
 from campaigns.gifts.projection import MoneyLine
@@ -24,6 +24,8 @@ class BatchChanges(NamedTuple):
     on_report: frozenset[int]
     """The accounts whose new messages are not counted yet."""
     lines: list[MoneyLine]
+    left_out: list[int]
+    """The accounts of conflicts whose callback was not kept: of those there are enough today."""
 
 
 First = tuple[Row, Entry]
@@ -32,14 +34,31 @@ Firsts = dict[type[Row], dict[Key, First]]
 
 _key = attrgetter("account_id", "native_id")
 
+LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', $1, true)"
+LIMIT_NO_MORE = "SET LOCAL statement_timeout TO DEFAULT"
+
 
 async def store_batch(
-    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
+    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry], *, statement_seconds: float | None = None
 ) -> tuple[list[list[EventResult]], BatchChanges]:
     """Store `batch` in one transaction; returns the results of each callback, and what is new.
 
-    Raises what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
+    `statement_seconds`: how long a statement of it may take, where that is less than the session's own limit. Raises
+    what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
     """
+    async with connection.transaction():
+        if statement_seconds is None:
+            return await _store(connection, slot, batch)
+        await connection.execute(LIMIT_STATEMENTS, str(int(statement_seconds * 1000)))
+        stored = await _store(connection, slot, batch)
+        # The commit may wait for standbys as long as any other.
+        await connection.execute(LIMIT_NO_MORE)
+    return stored
+
+
+async def _store(
+    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
+) -> tuple[list[list[EventResult]], BatchChanges]:
     firsts: Firsts = {MessageRow: {}, ChargeRow: {}, ReversalRow: {}}
     is_all_new = True
     for entry in batch:
@@ -54,39 +73,44 @@ async def store_batch(
     on_report = frozenset(entry.raw.account_id for entry in batch if entry.awaits_report)
     arrivals = Arrivals()
     lines: list[MoneyLine] = []
-    async with connection.transaction():
-        await lock_accounts(
-            connection,
-            {row.account_id for row in messages},
-            {row.account_id for row in charges} | {row.account_id for row in reversals},
+    await lock_accounts(
+        connection,
+        {row.account_id for row in messages},
+        {row.account_id for row in charges} | {row.account_id for row in reversals},
+    )
+    if messages:
+        raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
+        recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report)
+        if recorded.repeated:
+            missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
+            messages = [row for row in messages if row.id not in recorded.repeated]
+        arrivals.awaited = [_key(row) for row in messages if row.id in recorded.awaited]
+    if charges:
+        stored = await record_charges(connection, charges)
+        missing[ChargeRow] = [key for key in firsts[ChargeRow] if key not in stored]
+        arrivals.charges = [row for row in charges if _key(row) in stored]
+    if reversals:
+        stored = await record_reversals(connection, reversals)
+        missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
+        arrivals.reversals = [row for row in reversals if _key(row) in stored]
+    if arrivals:
+        lines = await join(connection, arrivals, slot)
+    if charges or reversals:
+        await _keep_raws(connection, firsts, missing)
+    if is_all_new and not any(missing.values()):
+        return [[_new(row) for row in entry.rows] for entry in batch], BatchChanges(
+            messages, [], on_report, lines, []
         )
-        if messages:
-            raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
-            recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report)
-            if recorded.repeated:
-                missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
-                messages = [row for row in messages if row.id not in recorded.repeated]
-            arrivals.awaited = [_key(row) for row in messages if row.id in recorded.awaited]
-        if charges:
-            stored = await record_charges(connection, charges)
-            missing[ChargeRow] = [key for key in firsts[ChargeRow] if key not in stored]
-            arrivals.charges = [row for row in charges if _key(row) in stored]
-        if reversals:
-            stored = await record_reversals(connection, reversals)
-            missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
-            arrivals.reversals = [row for row in reversals if _key(row) in stored]
-        if arrivals:
-            lines = await join(connection, arrivals, slot)
-        if charges or reversals:
-            await _keep_raws(connection, firsts, missing)
-        if is_all_new and not any(missing.values()):
-            return [[_new(row) for row in entry.rows] for entry in batch], BatchChanges(
-                messages, [], on_report, lines
-            )
-        await await_standbys(connection)
-        results, conflicts = await _classify(connection, batch, firsts, missing)
-        new_conflicts = await record_conflicts(connection, conflicts) if conflicts else []
-    return results, BatchChanges(messages, new_conflicts, on_report, lines)
+    await await_standbys(connection)
+    results, conflicts = await _classify(connection, batch, firsts, missing)
+    recorded_conflicts = ConflictsRecorded([], [])
+    if conflicts:
+        recorded_conflicts = await record_conflicts(
+            connection, conflicts, {entry.raw.id: entry.raw for entry in batch}
+        )
+    return results, BatchChanges(
+        messages, recorded_conflicts.conflicts, on_report, lines, recorded_conflicts.left_out
+    )
 
 
 def _new(row: Row) -> EventResult:
@@ -126,10 +150,8 @@ async def _classify(
 
 
 def _conflict(entry: Entry, row: Row) -> ConflictRow:
-    kind = KIND[type(row)]
     return ConflictRow(
-        row.account_id, kind, row.native_id, row.digest, entry.received_at, entry.raw.id,
-        entry.seal_conflict(kind, row), entry.day,
+        row.account_id, KIND[type(row)], row.native_id, row.digest, entry.received_at, entry.raw.id, entry.day,
     )  # fmt: skip
 
 

@@ -2,10 +2,14 @@
 
 from collections import Counter
 
+import structlog
+
 from campaigns.gifts.folding import CHARGE_CAUSE
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.catalog import Catalog
 from service.intake.writer import CommitReport
+
+log = structlog.get_logger("commits")
 
 
 class CommitMetrics:
@@ -51,3 +55,7 @@ class CommitMetrics:
                 instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
         for account_id in commit.conflicts:
             instruments.conflicts.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT)).inc()
+        for account_id, callbacks in Counter(commit.left_out).items():
+            account = catalog.codes.get(account_id, UNKNOWN_ACCOUNT)
+            instruments.conflict_callbacks_left_out.labels(account).inc(callbacks)
+            log.warning("conflict_callbacks_left_out", account=account, callbacks=callbacks)

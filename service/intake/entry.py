@@ -8,10 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
-from gateways.callback import Callback
 from gateways.outcome import Outcome
-from service.intake.packing import pack_callback
-from service.runtime.keyring import Sealer
 
 
 class Fate(StrEnum):
@@ -42,7 +39,7 @@ class Entry:
     """One callback that waits for its commit. Made by the row builder, answered by the writer.
 
     `outcomes` say how each event ends if it is new. `awaits_report`: the account's `charging` is on_report, its
-    messages count when their charge is reported.
+    messages count when their charge is reported. `is_replayed`: it comes from the spool, and nobody waits for it.
     """
 
     rows: Sequence[Row]
@@ -51,8 +48,7 @@ class Entry:
     received_at: datetime
     day: date
     awaits_report: bool
-    callback: Callback
-    sealer: Sealer
+    is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)
 
@@ -60,17 +56,13 @@ class Entry:
         self.done = asyncio.get_running_loop().create_future()
         self.queued_at = time.monotonic()
 
-    def seal_conflict(self, kind: str, row: Row) -> bytes:
-        """The callback sealed for a conflict row; called only when there is one."""
-        return self.sealer.seal(pack_callback(self.callback), conflict_associated(kind, row))
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs on its way into the database: its raw form, beside which its rows are light."""
+        return len(self.raw.sealed)
 
     def outcome(self, place: int, result: EventResult) -> Outcome:
         """How the event at `place` ended, by its fate and, where it is new, its reading."""
         if result.fate is Fate.NEW:
             return self.outcomes[place]
         return Outcome.DUPLICATE if result.fate is Fate.DUPLICATE else Outcome.CONFLICT
-
-
-def conflict_associated(kind: str, row: Row) -> bytes:
-    """The associated data of a conflict row."""
-    return b"conflict.sealed:%b:%d:%b:%b" % (kind.encode(), row.account_id, row.native_id.encode(), row.digest)

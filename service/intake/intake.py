@@ -21,7 +21,7 @@ from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.entry import Entry, EventResult, Fate
 from service.intake.limits import LARGE_BYTES, FairTurns, InFlight
 from service.intake.packing import pack_answer, unpack_answer
-from service.intake.quarantine import Kept, Quarantine
+from service.intake.quarantine import UNSTORABLE, Kept, Quarantine
 from service.intake.replay import Replay
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool_file import SpoolRefused
@@ -141,15 +141,16 @@ class Intake:
         if account is None:
             return _end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
         opened = Opened(account, callback, events)
-        if (refusal := self._in_flight.refusal(account.code, len(events))) is not None:
+        held = account.code, len(events), len(callback.body)
+        if (refusal := self._in_flight.refusal(*held)) is not None:
             return await self._overloaded(opened, refusal)
-        self._in_flight.add(account.code, len(events))
+        self._in_flight.add(*held)
         try:
             self._instruments.see_callback(account.code, callback.received_at)
             self._replay.see_live()
             return await self._store(opened)
         finally:
-            self._in_flight.remove(account.code, len(events))
+            self._in_flight.remove(*held)
 
     async def _store(self, opened: "Opened") -> Ending:
         account, callback, events = opened
@@ -166,7 +167,7 @@ class Intake:
             self._circuit.open()
             return await self._spool(opened, str(down))
         except Unstorable as unstorable:
-            if not await self._keep_for_a_person(account, callback, "unstorable"):
+            if not await self._keep_for_a_person(account, callback, UNSTORABLE):
                 return opened.end(Outcome.UNAVAILABLE, reason="quarantine unavailable")
             errors = (FieldError("event", "cannot be stored"),)
             return opened.end(Outcome.MALFORMED, reason=str(unstorable), errors=errors)

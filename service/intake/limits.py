@@ -3,9 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Hashable
+from typing import NamedTuple
 
 LARGE_BYTES = 4_096
 """Bodies larger than this hold many events, and wait for their turn to be read."""
+ACCOUNT_BYTES_MAX = 16 * 1024 * 1024
+"""What the bodies of one account may weigh that are in hand at once: four full commits."""
 
 
 class FairTurns:
@@ -48,32 +51,43 @@ class FairTurns:
             asyncio.get_running_loop().call_soon(self._next)
 
 
+class _Held(NamedTuple):
+    """What an account has in hand."""
+
+    callbacks: int = 0
+    events: int = 0
+    size_bytes: int = 0
+
+
 class InFlight:
-    """The in-flight limit: what each account has in hand, in callbacks and in events."""
+    """The in-flight limit: what each account has in hand, in callbacks, in events and in bytes."""
 
-    def __init__(self, callbacks_max: int, events_max: int) -> None:
-        self._callbacks_max = callbacks_max
-        self._events_max = events_max
-        self._held: dict[str, tuple[int, int]] = {}
+    def __init__(self, callbacks_max: int, events_max: int, bytes_max: int = ACCOUNT_BYTES_MAX) -> None:
+        self._max = _Held(callbacks_max, events_max, bytes_max)
+        self._held: dict[str, _Held] = {}
 
-    def refusal(self, account: str, events: int) -> str | None:
-        """Why an account may not have so many events more, or None. A callback alone is never too large."""
-        callbacks, held = self._held.get(account, (0, 0))
-        if callbacks >= self._callbacks_max:
+    def refusal(self, account: str, events: int, size_bytes: int) -> str | None:
+        """Why an account may not have so much more, or None. A callback alone is never too large."""
+        held = self._held.get(account)
+        if held is None:
+            return None
+        if held.callbacks >= self._max.callbacks:
             return "account has too many in hand"
-        if held and held + events > self._events_max:
+        if held.events + events > self._max.events:
             return "account has too many events in hand"
+        if held.size_bytes + size_bytes > self._max.size_bytes:
+            return "account has too many bytes in hand"
         return None
 
-    def add(self, account: str, events: int) -> None:
+    def add(self, account: str, events: int, size_bytes: int) -> None:
         """A callback is in hand."""
-        callbacks, held = self._held.get(account, (0, 0))
-        self._held[account] = (callbacks + 1, held + events)
+        held = self._held.get(account, _Held())
+        self._held[account] = _Held(held.callbacks + 1, held.events + events, held.size_bytes + size_bytes)
 
-    def remove(self, account: str, events: int) -> None:
+    def remove(self, account: str, events: int, size_bytes: int) -> None:
         """It was answered."""
-        callbacks, held = self._held[account]
-        if callbacks == 1:
+        held = self._held[account]
+        if held.callbacks == 1:
             del self._held[account]
         else:
-            self._held[account] = (callbacks - 1, held - events)
+            self._held[account] = _Held(held.callbacks - 1, held.events - events, held.size_bytes - size_bytes)

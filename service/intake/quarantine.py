@@ -21,6 +21,9 @@ from service.runtime.uuid7 import uuid7
 log = structlog.get_logger("quarantine")
 
 REASON_CHARACTERS_MAX = 300
+UNSTORABLE = "unstorable"
+NOT_IN_TIME = "could not be stored in time, again and again, while others were"
+UNSTORABLE_REASONS = frozenset({UNSTORABLE, NOT_IN_TIME})
 WAIT_SECONDS = 2.0
 """A sender waits no longer for the database than this; what it then does is finished behind the answer's back."""
 
@@ -99,7 +102,7 @@ class Quarantine:
                 raise
             log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
             return Kept.AWAY
-        label = "unstorable" if reason == "unstorable" else outcome.value
+        label = "unstorable" if reason in UNSTORABLE_REASONS else outcome.value
         if kept:
             self._instruments.quarantined.labels(account.adapter, label).inc()
         else:

@@ -7,7 +7,9 @@ duplicate, a conflict, or a case for a person in quarantine.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,14 +18,14 @@ from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
-from service.intake.quarantine import Kept, Quarantine
+from service.intake.quarantine import NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled, SpoolFolder
 from service.intake.spool_file import Stored
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.runtime.keyring import SealBroken
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import cancel_and_wait, repeat
+from service.runtime.tasks import backoff, cancel_and_wait, repeat
 
 log = structlog.get_logger("replay")
 
@@ -35,12 +37,49 @@ QUEUED_EVENTS_MAX = 200
 """With more live events than this before the writer, the replay waits."""
 LIVE_FACTOR = 3
 """While carriers post, the replay rests this many times as long as it worked."""
+MARGIN_SECONDS = 2.0
+"""Over the time of a statement, until a record that is still not committed counts as failed."""
+SUSPECT_FAILURES_MAX = 3
+SUSPECT_SECONDS = 300.0
+"""A record that was tried alone so often, over so long, and failed while others were committed is set apart."""
+SUSPECT_PAUSES: tuple[float, ...] = (1.0, 5.0, 30.0, 60.0)
+"""Before such a record is tried again."""
 LIVE_SECONDS = 1.0
 """How long after a live callback carriers count as posting."""
 
 
 class Later(Exception):
     """The record stays where it is: the database is away, or its account cannot serve."""
+
+
+class NotInTime(Later):
+    """The record was not committed in time: for its own sake, or for the database's."""
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A record that was not committed in time although it was tried alone, and the writer's commits by then."""
+
+    since: float
+    commits: int
+    failures: int = 0
+    """While others were committed: of its own fault, therefore."""
+    again_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the replay of a spool has come, and how much it takes at once."""
+
+    passed: int = 0
+    """The number of the last record that was looked at and left."""
+    records: int = BATCH_RECORDS
+    suspects: dict[bytes, Suspect] = field(default_factory=dict)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a record that failed is to be tried again."""
+        return any(each.again_at <= time.monotonic() for each in self.suspects.values())
 
 
 class Replay:
@@ -53,23 +92,28 @@ class Replay:
         catalog: Catalog,
         rows: RowBuilder,
         writer: Writer,
-        wait_seconds: float,
+        statement_seconds: float,
         digest_key: bytes,
         quarantine: Quarantine,
         circuit: CircuitBreaker,
     ) -> None:
-        """Claims this worker's own spool at once. Raises SpoolRefused."""
+        """Claims this worker's own spool at once. `statement_seconds`: how long a statement takes at most.
+
+        Raises SpoolRefused.
+        """
         self.own = spools.claim_own()
         self._folder = spools
         self._catalog = catalog
         self._rows = rows
         self._writer = writer
-        self._wait_seconds = wait_seconds
+        # Longer than a commit can take: a record whose fate is not known yet would meet itself.
+        self._wait_seconds = statement_seconds + MARGIN_SECONDS
         self._digest_key = digest_key
         self._quarantine = quarantine
         self._circuit = circuit
         self._adopted: list[Spool] = []
-        self._passed: dict[str, int] = {}
+        self._progress: dict[str, Progress] = defaultdict(Progress)
+        self.suspect_seconds, self.suspect_pauses = SUSPECT_SECONDS, SUSPECT_PAUSES
         self._task: asyncio.Task[None] | None = None
         self._live_at = 0.0
         self._adopt_at = 0.0
@@ -117,7 +161,8 @@ class Replay:
             await self._adopt()
             self._adopt_at = time.monotonic() + ADOPT_SECONDS
             # Once a minute, what was passed over is looked at again.
-            self._passed.clear()
+            for progress in self._progress.values():
+                progress.passed = 0
         for each in self._spools:
             await each.probe()
             await self._drain(each)
@@ -135,31 +180,42 @@ class Replay:
     async def _let_go(self) -> None:
         for each in [each for each in self._adopted if not each.records]:
             self._adopted.remove(each)
+            self._progress.pop(each.name, None)
             await each.close(and_delete=True)
 
     async def _drain(self, spool: Spool) -> None:
         """Replay `spool` until it is empty or the database does not take its records."""
+        progress = self._progress[spool.name]
         while spool.records and self._writer.connected:
             if self._writer.queued_events > QUEUED_EVENTS_MAX:
                 return
-            started = time.monotonic()
-            batch = await spool.oldest(BATCH_RECORDS, self._passed.get(spool.name, 0))
+            started, commits = time.monotonic(), self._writer.commits
+            # While nothing is committed, one record tries whether it is again.
+            batch = await spool.oldest(1 if self._circuit.is_open else progress.records, progress.passed)
             if not batch:
+                if progress.is_due:
+                    progress.passed = 0
                 return
-            done = await self._store(spool, batch)
+            done, is_late = await self._store(spool, batch)
+            if is_late and len(batch) == 1 and await self._suspect(spool, batch[0], commits):
+                done = batch
             if done:
                 await spool.remove(done)
+                for each in done:
+                    progress.suspects.pop(each.id, None)
                 log.info("spool_replayed", file=spool.name, records=len(done), left=spool.records)
-            if self._circuit.is_open:
+            if is_late:
+                progress.records = max(1, len(batch) // 2)
                 return
+            progress.records = min(BATCH_RECORDS, 2 * progress.records)
             if len(done) < len(batch):
-                self._passed[spool.name] = batch[-1].number
+                progress.passed = batch[-1].number
             worked = time.monotonic() - started
             is_live = time.monotonic() - self._live_at < LIVE_SECONDS
             await asyncio.sleep(worked * LIVE_FACTOR if is_live else 0)
 
-    async def _store(self, spool: Spool, batch: list[Stored]) -> list[Stored]:
-        """Those of `batch` that need the spool no longer."""
+    async def _store(self, spool: Spool, batch: list[Stored]) -> tuple[list[Stored], bool]:
+        """Those of `batch` that need the spool no longer, and whether any was not committed in time."""
         fates = await asyncio.gather(*(self._replay(spool, each) for each in batch), return_exceptions=True)
         done: list[Stored] = []
         for stored, fate in zip(batch, fates, strict=True):
@@ -168,7 +224,30 @@ class Replay:
             elif not isinstance(fate, Later):
                 assert isinstance(fate, Exception)  # noqa: S101 -- gather hands cancellation on by itself
                 log.error("spooled_callback_not_replayed", record=stored.id.hex(), **describe_failure(fate))
-        return done
+        return done, any(isinstance(fate, NotInTime) for fate in fates)
+
+    async def _suspect(self, spool: Spool, stored: Stored, commits: int) -> bool:
+        """Pass over a record that failed alone; True once it was set apart, so that it is tried no more.
+
+        That needs proof that the fault is its own: several failures over a time, and with each something else that
+        was committed since the one before. `commits` are the writer's from before it was tried.
+        """
+        progress, now = self._progress[spool.name], time.monotonic()
+        progress.passed = stored.number
+        suspect = progress.suspects.setdefault(stored.id, Suspect(now, commits))
+        if self._writer.commits > suspect.commits:
+            suspect.failures += 1
+        suspect.commits = self._writer.commits
+        suspect.again_at = now + backoff(self.suspect_pauses, suspect.failures)
+        if suspect.failures < SUSPECT_FAILURES_MAX or now - suspect.since < self.suspect_seconds:
+            return False
+        spooled = spool.opened(stored)
+        log.error("spooled_callback_not_in_time", account=spooled.code, record=stored.id.hex())
+        try:
+            await self._set_apart(self._account_of(spooled), spooled, NOT_IN_TIME)
+        except Later:
+            return False
+        return True
 
     async def _replay(self, spool: Spool, stored: Stored) -> None:
         """One record into the database, or into quarantine. Raises Later; then it stays."""
@@ -186,14 +265,15 @@ class Replay:
             return
         try:
             entry = await self._rows.build(account, callback, events, spooled.answer)
+            entry.is_replayed = True
             results = await self._writer.store(entry, self._wait_seconds)
         except (NoDataKey, QueueFull):
             raise Later from None
         except DatabaseDown:
-            self._circuit.open()
-            raise Later from None
+            # It says nothing of live callbacks: they find out for themselves.
+            raise NotInTime from None
         except Unstorable:
-            await self._set_apart(account, spooled, "unstorable")
+            await self._set_apart(account, spooled, UNSTORABLE)
             return
         self._circuit.close()
         for result in results:

@@ -25,7 +25,10 @@ from service.runtime.uuid7 import uuid7
 log = structlog.get_logger("spool")
 
 BATCH_RECORDS_MAX = 1_000
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+"""One write is of so many records, or fewer of so many bytes: none may take as long as WRITE_SECONDS_MAX."""
 WAITING_RECORDS_MAX = 50_000
+WAITING_BYTES_MAX = 64 * 1024 * 1024
 WRITE_SECONDS_MAX = 2.0
 """A sender waits no longer for the disk than this."""
 RECORD_OVERHEAD_BYTES = 64
@@ -96,7 +99,7 @@ class Spool:
             return "the spool is full: bring the database back, or raise PORTAL1400_SPOOL_BYTES_MAX"
         if self.oldest_seconds > self._age_seconds_max:
             return "the spool's oldest record is too old: bring the database back"
-        if len(self._waiting) >= WAITING_RECORDS_MAX:
+        if len(self._waiting) >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
             return "too many callbacks wait for the spool's disk"
         return None
 
@@ -125,7 +128,8 @@ class Spool:
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH_RECORDS_MAX], self._waiting[BATCH_RECORDS_MAX:]
+            count = self._fitting()
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
             rows = [row for row, _ in batch]
             try:
                 await self._in_thread(self._file.append, rows)
@@ -149,6 +153,15 @@ class Spool:
             for _, done in batch:
                 if not done.done():
                     done.set_result(None)
+
+    def _fitting(self) -> int:
+        """How many of the waiting records go into one write: at least one."""
+        size = 0
+        for count, ((_, _, sealed), _) in enumerate(self._waiting[:BATCH_RECORDS_MAX]):
+            size += len(sealed)
+            if count and size > BATCH_BYTES_MAX:
+                return count
+        return min(len(self._waiting), BATCH_RECORDS_MAX)
 
     def _note(self, error: Exception | None) -> None:
         problem = None if error is None else str(error) or type(error).__name__

@@ -18,6 +18,8 @@ from service.runtime.refusals import Refused
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
 PAGE_BYTES = 4096
+READ_BYTES_MAX = 4 * 1024 * 1024
+"""What is read at once, in bytes: a record may be of 1 MiB."""
 KEPT_BYTES = 8 * 1024 * 1024
 """An empty file larger than this is made small again."""
 OVERHEAD = 1.5
@@ -123,12 +125,23 @@ class SpoolFile:
         except (sqlite3.Error, OSError) as error:
             raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
 
-    def oldest(self, count: int, after: int = 0) -> list[Stored]:
-        """The first `count` records whose number is greater than `after`. Raises SpoolRefused."""
+    def oldest(self, count: int, after: int = 0, bytes_max: int = READ_BYTES_MAX) -> list[Stored]:
+        """The first `count` records whose number is greater than `after`, or fewer of `bytes_max` together.
+
+        The first is among them whatever it weighs. Raises SpoolRefused.
+        """
+        found: list[Stored] = []
+        size = 0
         try:
-            return [Stored(*row) for row in self._database.execute(SELECT_OLDEST, (after, count))]
+            for row in self._database.execute(SELECT_OLDEST, (after, count)):
+                stored = Stored(*row)
+                size += len(stored.sealed)
+                if found and size > bytes_max:
+                    break
+                found.append(stored)
         except (sqlite3.Error, OSError) as error:
             raise SpoolRefused(f"the spool cannot be read ({describe(error)})") from None
+        return found
 
     def remove(self, numbers: Sequence[int]) -> int | None:
         """Forget records that are in the database now; returns when the oldest that is left arrived.

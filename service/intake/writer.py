@@ -28,6 +28,13 @@ from service.runtime.tasks import backoff, cancel_and_wait
 log = structlog.get_logger("writer")
 
 RETRIES_MAX = 5
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""What the callbacks of one commit may weigh: so much is written in some hundredths of a second on a slow disk."""
+QUEUE_BYTES_MAX = 64 * 1024 * 1024
+"""What may wait for the writers of a worker, in bytes: as many events may, but a callback can be of 1 MiB."""
+REPLAY_STATEMENT_SECONDS = 0.5
+"""A statement for what comes from the spool may take no longer: it may hold locks that live callbacks wait for, and
+they wait for a second at most. What cannot be stored in this time is tried in halves."""
 EXPIRE_SECONDS = 0.05
 GIVEN_UP_IN = "SyncRepWaitForLSN"
 """PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
@@ -65,6 +72,8 @@ class CommitReport:
     """The accounts whose new messages are not counted yet."""
     lines: Sequence[MoneyLine]
     """What charges and reversals changed."""
+    left_out: Sequence[int] = ()
+    """The accounts of conflicts whose callback was not kept."""
 
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -89,14 +98,17 @@ class Writer:
         self._queue_events_max = queue_events_max
         self._observe = observe
         self._queue = FairQueue()
-        # Every entry not yet answered, by deadline: one task watches them all, a timer each would cost more.
-        self._waiting: deque[tuple[float, Entry]] = deque()
+        # Every entry not yet answered, by deadline: one task watches them all, a timer each would cost more. Of one
+        # lane all wait equally long.
+        self._waiting: tuple[deque[tuple[float, Entry]], ...] = (deque(), deque())
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self._unconfirmed: set[object] = set()
         self.connected = 0
+        self.commits = 0
+        """Batches committed so far: whether the database takes anything is seen by it."""
         self._has_connected = asyncio.Event()
         self._lost = lost
 
@@ -130,7 +142,7 @@ class Writer:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await cancel_and_wait(self._watch)
         # Whoever is still unanswered: in the queue, or in a batch whose commit did not come back in time.
-        self._fail([entry for _, entry in self._waiting], DatabaseDown("stopped"))
+        self._fail([entry for lane in self._waiting for _, entry in lane], DatabaseDown("stopped"))
         self._queue.clear()
 
     def troubles(self) -> Iterable[str]:
@@ -144,23 +156,27 @@ class Writer:
         Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable. An entry
         that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
         """
-        if self._stopping or self._queue.events + len(entry.rows) > self._queue_events_max:
+        if (
+            self._stopping
+            or self._queue.events + len(entry.rows) > self._queue_events_max
+            or (self._queue and self._queue.size_bytes + entry.size_bytes > QUEUE_BYTES_MAX)
+        ):
             raise QueueFull
         self._queue.push(entry)
         self._wake.set()
-        self._waiting.append((entry.queued_at + timeout_seconds, entry))
+        self._waiting[entry.is_replayed].append((entry.queued_at + timeout_seconds, entry))
         return await entry.done
 
     async def _expire(self) -> None:
-        """Tell entries whose time is over. They are in order of deadline, as all wait equally long."""
+        """Tell entries whose time is over. In a lane they are in order of deadline, as all wait equally long."""
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
             now = time.monotonic()
-            waiting = self._waiting
-            while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
-                _, entry = waiting.popleft()
-                if not entry.done.done():
-                    entry.done.set_exception(DatabaseDown("no commit in time"))
+            for waiting in self._waiting:
+                while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
+                    _, entry = waiting.popleft()
+                    if not entry.done.done():
+                        entry.done.set_exception(DatabaseDown("no commit in time"))
 
     async def _run(self, index: int) -> None:
         attempt = 0
@@ -220,7 +236,7 @@ class Writer:
             await self._wake.wait()
             if connection.is_closed():
                 raise DatabaseDown("the server closed the connection")
-            batch = self._queue.take(self._batch_events_max)
+            batch = self._queue.take(self._batch_events_max, BATCH_BYTES_MAX)
             if not batch:
                 if self._stopping:
                     return
@@ -235,7 +251,8 @@ class Writer:
         while True:
             started = time.perf_counter()
             try:
-                results, made = await store_batch(connection, slot, batch)
+                seconds_max = REPLAY_STATEMENT_SECONDS if batch[0].is_replayed else None
+                results, made = await store_batch(connection, slot, batch, statement_seconds=seconds_max)
                 if connection in self._unconfirmed:
                     raise DatabaseDown("stored, but its standby has not confirmed it")
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
@@ -253,6 +270,7 @@ class Writer:
                 down = DatabaseDown(_name(error))
                 self._fail(batch, down)
                 raise down from None
+            self.commits += 1
             for entry, result in zip(batch, results, strict=True):
                 if not entry.done.done():
                     entry.done.set_result(result)

@@ -33,6 +33,7 @@ FAMILIES = {
     "portal1400_stream_viewers": "gauge",
     "portal1400_quarantined": "counter",
     "portal1400_conflicts": "counter",
+    "portal1400_conflict_callbacks_left_out": "counter",
     "portal1400_invariant_difference": "gauge",
     "portal1400_invariants_pass_timestamp_seconds": "gauge",
     "portal1400_published_ahead_of_database": "gauge",

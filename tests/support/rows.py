@@ -5,21 +5,17 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
-from gateways.callback import Callback
 from gateways.outcome import Outcome
 from service.intake.entry import Entry, Row
 from service.intake.writer import CommitReport, Writer
-from service.runtime.keyring import Sealer
 from service.runtime.uuid7 import uuid7
 
-SEALER = Sealer(bytes(32))
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 CAMPAIGN = 1
 
@@ -67,11 +63,8 @@ def entry(*rows: Row, day: date | None = None, awaits_report: bool = False) -> E
     raw_id = uuid7(NOW)
     day = day or NOW.date()
     held = [row._replace(raw_id=raw_id) for row in rows]
-    callback = Callback(
-        method="POST", query="", headers={}, body=b"", peer=IPv4Address("127.0.0.1"), received_at=NOW
-    )  # fmt: skip
     outcomes = [Outcome.ACCEPTED] * len(rows)
-    return Entry(held, outcomes, RawRow(raw_id, day, 1, b"sealed"), NOW, day, awaits_report, callback, SEALER)
+    return Entry(held, outcomes, RawRow(raw_id, day, 1, b"sealed"), NOW, day, awaits_report)
 
 
 @dataclass

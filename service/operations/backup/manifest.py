@@ -30,6 +30,7 @@ SELECT (SELECT count(*) FROM message) AS message, (SELECT count(*) FROM message_
        (SELECT count(*) FROM waiting_event) AS waiting_event, (SELECT count(*) FROM gift) AS gift,
        (SELECT count(*) FROM review) AS review, (SELECT count(*) FROM money_line) AS money_line,
        (SELECT count(*) FROM raw_callback) AS raw_callback, (SELECT count(*) FROM conflict) AS conflict,
+       (SELECT count(*) FROM conflict_callback) AS conflict_callback,
        (SELECT count(*) FROM quarantine) AS quarantine, (SELECT count(*) FROM data_key) AS data_key,
        (SELECT count(*) FROM gateway_account) AS gateway_account, (SELECT count(*) FROM route) AS route
 """

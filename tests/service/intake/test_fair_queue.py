@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
-from service.intake.fair_queue import QUANTUM_EVENTS, FairQueue
+from service.intake.fair_queue import QUANTUM_BYTES, QUANTUM_EVENTS, FairQueue
 from service.intake.limits import FairTurns, InFlight
 from tests.support.portal import BOOK, SIGNING_SECRET, Portal, Reply, message, running, signed
 from tests.support.rows import entry, message_row
+
+BYTES = 1_000_000
 
 FLOOD_BOOK = f"""{BOOK}
 [[gateway]]
@@ -38,7 +40,7 @@ async def test_a_small_account_is_in_the_next_commit_however_much_another_waits(
         queue.push(of(1, f"flood-{number}", 100))
     small = of(2, "small")
     queue.push(small)
-    batch = queue.take(1000)
+    batch = queue.take(1000, BYTES)
     assert small in batch
     assert sum(len(each.rows) for each in batch) == 901
     assert queue.events == 4100
@@ -50,9 +52,9 @@ async def test_each_takes_as_many_events_a_turn_in_its_own_order() -> None:
     packed = [of(2, f"packed-{number}", QUANTUM_EVENTS) for number in range(3)]
     for each in (*singles, *packed):
         queue.push(each)
-    batch = queue.take(4 * QUANTUM_EVENTS)
+    batch = queue.take(4 * QUANTUM_EVENTS, BYTES)
     assert batch == [*singles[:100], packed[0], *singles[100:200], packed[1]]
-    rest = queue.take(4 * QUANTUM_EVENTS)
+    rest = queue.take(4 * QUANTUM_EVENTS, BYTES)
     assert rest == [*singles[200:], packed[2]]
     assert not queue
     assert queue.events == 0
@@ -68,7 +70,7 @@ async def test_nothing_is_lost_split_or_served_twice_and_the_answered_are_left_o
         each.done.set_result([])
     taken: list[Any] = []
     while queue:
-        batch = queue.take(50)
+        batch = queue.take(50, BYTES)
         assert sum(len(each.rows) for each in batch) <= 50 or len(batch) == 1
         taken += batch
     assert sorted(map(id, taken)) == sorted(id(each) for each in everything if each not in answered)
@@ -81,7 +83,51 @@ async def test_a_callback_larger_than_a_commit_goes_alone() -> None:
     large, small = of(1, "large", 80), of(2, "small")
     queue.push(large)
     queue.push(small)
-    assert (queue.take(10), queue.take(10)) == ([large], [small])
+    assert (queue.take(10, BYTES), queue.take(10, BYTES)) == ([large], [small])
+
+
+def weighing(account: int, name: str, size_bytes: int, *, is_replayed: bool = False) -> Any:
+    """A waiting callback of one event whose raw form has so many bytes."""
+    made = of(account, name)
+    made.raw = made.raw._replace(sealed=bytes(size_bytes))
+    made.is_replayed = is_replayed
+    return made
+
+
+async def test_a_batch_is_bounded_in_bytes_and_a_turn_is_too() -> None:
+    queue = FairQueue()
+    heavy = [weighing(1, f"heavy-{number}", QUANTUM_BYTES // 2) for number in range(6)]
+    light = [weighing(2, f"light-{number}", 10) for number in range(3)]
+    for each in (*heavy, *light):
+        queue.push(each)
+    assert queue.size_bytes == 3 * QUANTUM_BYTES + 30
+    assert queue.take(1000, 2 * QUANTUM_BYTES) == [*heavy[:2], *light, heavy[2]]
+    assert queue.take(1000, 2 * QUANTUM_BYTES) == heavy[3:]
+    assert (queue.size_bytes, queue.events) == (0, 0)
+
+
+async def test_one_heavier_than_a_batch_goes_alone() -> None:
+    queue = FairQueue()
+    heavy, light = weighing(1, "heavy", 1000), weighing(2, "light", 1)
+    queue.push(heavy)
+    queue.push(light)
+    assert (queue.take(10, 500), queue.take(10, 500)) == ([heavy], [light])
+
+
+async def test_what_comes_from_the_spool_shares_no_batch_with_what_comes_live() -> None:
+    queue = FairQueue()
+    live = [weighing(1, f"live-{number}", 1) for number in range(6)]
+    replayed = [weighing(1, f"replayed-{number}", 1, is_replayed=True) for number in range(4)]
+    for each in (*replayed, *live):
+        queue.push(each)
+    assert [queue.take(2, BYTES) for _ in range(6)] == [
+        live[:2], replayed[:2], live[2:4], replayed[2:], live[4:], [],
+    ]  # fmt: skip
+    assert not queue
+    queue.push(replayed[0])
+    assert queue.oldest_seconds == 0
+    queue.clear()
+    assert (queue.events, queue.size_bytes, bool(queue)) == (0, 0, False)
 
 
 async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> None:
@@ -120,25 +166,27 @@ async def test_a_sender_that_hung_up_costs_no_turn() -> None:
     await asyncio.wait_for(turns.wait("other"), 1)
 
 
-HELD = {
-    "nothing in hand": ([], 1, None),
-    "a callback alone is never too large": ([], 500, None),
-    "up to the limit": ([60], 40, None),
-    "one event beyond": ([60], 41, "account has too many events in hand"),
-    "as many callbacks as there may be": ([1, 1, 1], 1, "account has too many in hand"),
+Held = tuple[int, int]
+HELD: dict[str, tuple[list[Held], Held, str | None]] = {
+    "nothing in hand": ([], (1, 1), None),
+    "a callback alone is never too large": ([], (500, 5000), None),
+    "up to the limits": ([(60, 600)], (40, 400), None),
+    "one event beyond": ([(60, 0)], (41, 0), "account has too many events in hand"),
+    "one byte beyond": ([(1, 600)], (1, 401), "account has too many bytes in hand"),
+    "as many callbacks as there may be": ([(1, 1)] * 3, (1, 1), "account has too many in hand"),
 }
 
 
 @pytest.mark.parametrize(("held", "more", "reason"), HELD.values(), ids=HELD)
-def test_what_an_account_may_have_in_hand(held: list[int], more: int, reason: str | None) -> None:
-    holdings = InFlight(callbacks_max=3, events_max=100)
-    for events in held:
-        holdings.add("hub", events)
-    assert holdings.refusal("hub", more) == reason
-    assert holdings.refusal("other", more) is None
-    for events in held:
-        holdings.remove("hub", events)
-    assert holdings.refusal("hub", more) is None
+def test_what_an_account_may_have_in_hand(held: list[Held], more: Held, reason: str | None) -> None:
+    holdings = InFlight(callbacks_max=3, events_max=100, bytes_max=1000)
+    for each in held:
+        holdings.add("hub", *each)
+    assert holdings.refusal("hub", *more) == reason
+    assert holdings.refusal("other", *more) is None
+    for each in held:
+        holdings.remove("hub", *each)
+    assert holdings.refusal("hub", *more) is None
 
 
 def batch(name: str, events: int = 100) -> bytes:

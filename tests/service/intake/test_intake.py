@@ -82,9 +82,18 @@ async def test_other_content_under_an_id_is_kept_and_harms_nobody(portal: Portal
     await asyncio.gather(*(sender.send(portal, "m-2", f"VNN {1 + number % 2}") for number in range(20)))
     (money,) = await portal.fetch("SELECT count(*), count(DISTINCT gift_id) AS gifts FROM money_line")
     assert tuple(money) == (2, 2)
-    conflicts = await portal.fetch("SELECT native_id, sealed, day FROM conflict ORDER BY native_id")
+    conflicts = await portal.fetch(
+        "SELECT native_id, conflict.sealed AS own, callback.sealed, raw_id, callback.day"
+        " FROM conflict JOIN conflict_callback AS callback USING (raw_id, account_id) ORDER BY native_id"
+    )
     assert [row["native_id"] for row in conflicts] == ["m-1", "m-2"]
-    assert b"VNN" not in conflicts[0]["sealed"]
+    kept = conflicts[0]
+    assert kept["own"] is None
+    assert b"VNN" not in kept["sealed"]
+    sealer = portal.opened.keyring.day(kept["day"])
+    assert sealer is not None
+    # The first "VNN 5" was stored; what is kept is the callback that said otherwise.
+    assert b"6" in sealer.unseal(kept["sealed"], b"raw_callback.sealed:" + kept["raw_id"].bytes)
     assert await portal.metric("portal1400_conflicts_total", account=sender.account) == 2
 
 

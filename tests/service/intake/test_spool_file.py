@@ -49,11 +49,23 @@ def test_records_come_back_in_their_order(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_is_read_at_once_is_bounded_in_bytes_and_never_nothing(tmp_path: Path) -> None:
+    file = claimed(tmp_path)
+    file.append([row(1, 900), row(2, 100), row(3, 100), row(4, 2000), row(5, 1)])
+    found: list[list[int]] = []
+    after = 0
+    while records := file.oldest(3, after, bytes_max=1000):
+        found.append([int.from_bytes(each.id) for each in records])
+        after = records[-1].number
+    assert found == [[1, 2], [3], [4], [5]]
+    file.close()
+
+
 def test_an_emptied_file_gives_its_disk_back(tmp_path: Path) -> None:
     file = claimed(tmp_path)
     for start in range(0, 200, 10):
         file.append([row(number, 100_000) for number in range(start, start + 10)])
-    everything = file.oldest(1000)
+    everything = file.oldest(1000, bytes_max=2**30)
     last = everything[-1].number
     assert file.remove([each.number for each in everything[:-1]]) is not None
     assert file.path.stat().st_size > 15_000_000

@@ -1,0 +1,80 @@
+"""A record of the spool that the database cannot store in time: it alone suffers, live callbacks notice nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.away import database_away, replayed, require_invariants
+from tests.support.portal import Portal, eventually, message, running
+
+LIVE_SECONDS = 0.05
+SLOW = """
+CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.native_id = 'poison' THEN PERFORM pg_sleep(5); END IF; RETURN NEW; END $$;
+CREATE TRIGGER be_slow BEFORE INSERT ON message FOR EACH ROW EXECUTE FUNCTION be_slow()
+"""
+
+
+@pytest.fixture
+async def spooled(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A service in whose spool one record among others takes the database five seconds."""
+    async with running(database_dsn, tmp_path) as portal:
+        async with database_away(portal):
+            for name in ("s-1", "s-2", "poison", "s-3", "s-4"):
+                assert (await portal.post(message(name))).status == 200
+            assert portal.service.replay.records == 5
+            # Nothing is replayed before the database has become slow.
+            await portal.service.replay.stop()
+        connection = await asyncpg.connect(database_dsn)
+        await connection.execute(SLOW)
+        await connection.close()
+        async with running(database_dsn, tmp_path, book="") as again:
+            yield again
+
+
+async def live(portal: Portal, outcomes: list[str | None], until: asyncio.Event) -> None:
+    """A carrier that posts all the while."""
+    while not until.is_set():
+        answer = await portal.post(message(f"live-{len(outcomes)}"))
+        outcomes.append(answer.outcome)
+        await asyncio.sleep(LIVE_SECONDS)
+
+
+async def test_a_record_that_takes_too_long_is_set_apart_and_live_callbacks_notice_nothing(spooled: Portal) -> None:
+    replay = spooled.service.replay
+    replay.suspect_seconds, replay.suspect_pauses = 0.0, (0.1,)
+    outcomes: list[str | None] = []
+    until = asyncio.Event()
+    carrier = asyncio.create_task(live(spooled, outcomes, until))
+    await replayed(spooled, 60)
+    until.set()
+    await carrier
+    rows = await spooled.fetch("SELECT native_id FROM message WHERE native_id NOT LIKE 'live-%' ORDER BY 1")
+    assert [row["native_id"] for row in rows] == ["s-1", "s-2", "s-3", "s-4"]
+    (apart,) = await spooled.fetch("SELECT reason FROM quarantine")
+    assert "in time" in apart["reason"]
+    (counted,) = await spooled.fetch("SELECT count(*) FROM message WHERE native_id LIKE 'live-%'")
+    assert counted["count"] == len(outcomes), "one went into the spool"
+    assert set(outcomes) == {"accepted"}
+    await require_invariants(spooled.dsn)
+
+
+async def test_without_proof_that_the_fault_is_its_own_a_record_stays_and_is_stored_in_the_end(
+    spooled: Portal,
+) -> None:
+    replay = spooled.service.replay
+
+    async def others_are_in() -> bool:
+        return replay.records == 1
+
+    await eventually(others_are_in, 30)
+    connection = await asyncpg.connect(spooled.dsn)
+    await connection.execute("DROP TRIGGER be_slow ON message")
+    await connection.close()
+    await replayed(spooled, 60)
+    assert await spooled.fetch("SELECT FROM quarantine") == []
+    (row,) = await spooled.fetch("SELECT count(*) FROM message")
+    assert row["count"] == 5
