@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.charge_matching import forget_people, match_charges
+from campaigns.gifts.charge_matching import forget_people, match_arrivals
 from campaigns.gifts.event_rows import ChargeRow, Key, ReversalRow, columns
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_notices
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
@@ -91,9 +91,7 @@ class Arrivals:
 
 async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) -> list[MoneyLine]:
     """Bring `arrivals` to their gifts; returns the money lines written. What finds no message waits for it."""
-    if any(row.msisdn_hash is not None and row.message_ref is None for row in arrivals.charges):
-        accounts = {row.account_id for row in arrivals.charges}
-        arrivals.matched = frozenset(arrivals.matched) | await match_charges(connection, accounts)
+    arrivals.matched = frozenset(arrivals.matched) | await match_arrivals(connection, arrivals.charges)
     touched: set[ChargeKey] = {(row.account_id, row.charge_id) for row in arrivals.charges}
     touched |= {(row.account_id, row.charge_ref) for row in arrivals.reversals if row.charge_ref is not None}
     touched |= set(arrivals.matched)
