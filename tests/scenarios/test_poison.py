@@ -26,9 +26,9 @@ async def spooled(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
         async with database_away(portal):
             for name in ("s-1", "s-2", "poison", "s-3", "s-4"):
                 assert (await portal.post(message(name))).status == 200
-            assert portal.service.replay.records == SPOOLED
+            assert portal.service.intake.replay.records == SPOOLED
             # Nothing is replayed before the database has become slow.
-            await portal.service.replay.stop()
+            await portal.service.intake.replay.stop()
         connection = await asyncpg.connect(database_dsn)
         await connection.execute(SLOW)
         await connection.close()
@@ -38,7 +38,7 @@ async def spooled(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
 
 def ever_spooled(portal: Portal) -> int:
     """How many records its spool was ever given."""
-    database = portal.service.replay.own._file._database
+    database = portal.service.intake.replay.own._file._database
     (number,) = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
     return int(number)
 
@@ -52,7 +52,7 @@ async def live(portal: Portal, outcomes: list[str | None], until: asyncio.Event)
 
 
 async def test_a_record_that_takes_too_long_is_set_apart_and_live_callbacks_notice_nothing(spooled: Portal) -> None:
-    replay = spooled.service.replay
+    replay = spooled.service.intake.replay
     replay.suspect_seconds, replay.suspect_pauses = 0.0, (0.1,)
     outcomes: list[str | None] = []
     until = asyncio.Event()
@@ -74,7 +74,7 @@ async def test_a_record_that_takes_too_long_is_set_apart_and_live_callbacks_noti
 async def test_without_proof_that_the_fault_is_its_own_a_record_stays_and_is_stored_in_the_end(
     spooled: Portal,
 ) -> None:
-    replay = spooled.service.replay
+    replay = spooled.service.intake.replay
 
     async def others_are_in() -> bool:
         return replay.records == 1
