@@ -9,7 +9,8 @@ from service.catalog.catalog import Catalog
 from service.listeners.connection_limit import ConnectionLimit
 from service.live.feed import Feed
 from service.live.high_water import HighWaterMark
-from service.live.series import SeriesCache, published_versions, selecting
+from service.live.last_hour import LastHour
+from service.live.series import SeriesCache, published_versions, reading
 from service.live.stream import Streams
 from service.postgres.database import Database
 from service.runtime.clock import Clock
@@ -24,6 +25,7 @@ class LiveParts:
     high_water: HighWaterMark
     feed: Feed
     series: SeriesCache
+    last_hour: LastHour
     connection_limit: ConnectionLimit
     streams: Streams
 
@@ -47,7 +49,7 @@ def make_live(
         reload=catalog.load,
         inspect=high_water.inspect,
     )
-    series = SeriesCache(selecting(database), published_versions(catalog, board))
+    series = SeriesCache(reading(database), published_versions(catalog, board))
     connection_limit = ConnectionLimit(settings.connections_max, lambda: len(streams.broadcaster))
     streams = Streams(
         board,
@@ -58,4 +60,4 @@ def make_live(
         write_seconds=settings.stream_write_seconds,
         level=load_level,
     )
-    return LiveParts(board, high_water, feed, series, connection_limit, streams)
+    return LiveParts(board, high_water, feed, series, LastHour(reading(database)), connection_limit, streams)

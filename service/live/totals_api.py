@@ -9,12 +9,15 @@ from aiohttp.typedefs import Handler
 
 from campaigns.book.book import VIETNAM, Book, Campaign
 from campaigns.totals.rollups import BUCKETS, TooManyPoints
-from metrics.board import Board, encode_share
+from metrics.board import Board
+from service.listeners.large_answer import LargeAnswers
 from service.listeners.problems import problem
-from service.live.series import POINTS_MAX, SelectSeries
+from service.live.series import POINTS_MAX, SeriesBusy, SeriesCache, rfc3339
 from service.postgres.database import DatabaseAway
 
 PUBLIC_HEADERS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
+RETRY_BUSY_SECONDS = 10
+"""About as long as the long series that wait take to be read."""
 
 
 class ParameterRefused(Exception):
@@ -26,9 +29,14 @@ class ParameterRefused(Exception):
 
 
 def routes(
-    board: Board, book: Callable[[], Book], select_series: SelectSeries, clock: Callable[[], datetime]
+    board: Board,
+    book: Callable[[], Book],
+    cache: SeriesCache,
+    clock: Callable[[], datetime],
+    count_refused: Callable[[str], None],
 ) -> list[web.RouteDef]:
-    """The public JSON addresses."""
+    """The public JSON addresses. `count_refused` hears the surface of each refusal for lack of capacity."""
+    large = LargeAnswers()
 
     def campaign_of(request: web.Request) -> Campaign:
         found = book().by_slug.get(request.match_info["slug"])
@@ -57,7 +65,7 @@ def routes(
         bodies = b",".join(snapshot.body for snapshot in board.snapshots)
         return _fresh(b'{"campaigns":[%b],"unallocated":%b}' % (bodies, board.unallocated), board)
 
-    async def series(request: web.Request) -> web.Response:
+    async def series(request: web.Request) -> web.StreamResponse:
         _require_known(request, ("bucket", "from", "to"))
         found = campaign_of(request)
         asked = request.query.get("bucket", "hour")
@@ -65,29 +73,11 @@ def routes(
         if bucket is None:
             raise ParameterRefused("bucket", "want minute, hour or day")
         since = _floor(_moment(request, "from") or found.opens_at)
-        until = _ceil(_moment(request, "to") or found.closes_at)
+        until = _ceil(_moment(request, "to") or max(found.closes_at, clock()))
         if until < since:
             raise ParameterRefused("to", "lies before from")
-        sums = await select_series(found.id, bucket, since, until)
-        return _json(
-            {
-                "campaign": found.slug,
-                "version": sums.version,
-                "bucket": bucket,
-                "from": _second(since),
-                "to": _second(until),
-                "points": [
-                    {
-                        "at": _second(point.at),
-                        "messages": point.messages,
-                        "units": point.units,
-                        "pledged_vnd": point.pledged_vnd,
-                        "by_carrier": [encode_share(share) for share in point.by_carrier],
-                    }
-                    for point in sums.points
-                ],
-            }
-        )
+        async with cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
+            return await large.send(request, encoded.pieces, encoded.size, PUBLIC_HEADERS)
 
     addresses: list[tuple[str, Handler]] = [
         ("/api/v1/campaigns", campaigns),
@@ -96,14 +86,14 @@ def routes(
         ("/api/v1/campaigns/{slug}/series", series),
         ("/api/v1/totals", all_totals),
     ]
-    return [web.get(path, _answering(handler)) for path, handler in addresses]
+    return [web.get(path, _answering(handler, count_refused)) for path, handler in addresses]
 
 
 class UnknownCampaign(Exception):
     """No campaign has this slug."""
 
 
-def _answering(handler: Handler) -> Handler:
+def _answering(handler: Handler, count_refused: Callable[[str], None]) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
@@ -117,6 +107,10 @@ def _answering(handler: Handler) -> Handler:
         except TooManyPoints:
             detail = f"more than {POINTS_MAX} points: ask for a shorter span by from and to, or a larger bucket"
             refusal = problem(400, "too-many-points", "Too many points", detail)
+        except SeriesBusy:
+            count_refused("series")
+            refusal = problem(503, "busy", "Busy", "enough long series are being read and sent; try again soon")
+            refusal.headers["Retry-After"] = str(RETRY_BUSY_SECONDS)
         except DatabaseAway:
             refusal = problem(503, "unavailable", "Unavailable", "the database is away; try again in a few seconds")
             refusal.headers["Retry-After"] = "5"
@@ -135,10 +129,10 @@ def describe(campaign: Campaign, now: datetime) -> dict[str, object]:
         "category": campaign.category,
         "organiser": campaign.organiser,
         "state": campaign.state_at(now).value,
-        "opens_at": _second(campaign.opens_at),
-        "closes_at": _second(campaign.closes_at),
+        "opens_at": rfc3339(campaign.opens_at),
+        "closes_at": rfc3339(campaign.closes_at),
         "decisions": [
-            {"decision": each.number, "opens_at": _second(each.opens_at), "closes_at": _second(each.closes_at)}
+            {"decision": each.number, "opens_at": rfc3339(each.opens_at), "closes_at": rfc3339(each.closes_at)}
             for each in campaign.decisions
         ],
         "routes": [
@@ -153,10 +147,6 @@ def describe(campaign: Campaign, now: datetime) -> dict[str, object]:
         ],
         "goal_vnd": campaign.goal_vnd,
     }
-
-
-def _second(at: datetime) -> str:
-    return at.astimezone(VIETNAM).isoformat()
 
 
 def _require_known(request: web.Request, known: tuple[str, ...]) -> None:

@@ -27,8 +27,8 @@ def application(
         client_max_size=0,
     )
     app.on_response_prepare.append(name_no_software)
-    app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series.get, clock))
+    app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.count_shed))
     app.add_routes(stream.routes(live.streams))
     app.add_routes(openapi.routes(public_url))
-    app.add_routes(pages.routes(live.board, lambda: catalog.book, live.series.last_hour, clock))
+    app.add_routes(pages.routes(live.board, lambda: catalog.book, live.last_hour.get, clock))
     return app

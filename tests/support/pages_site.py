@@ -1,6 +1,6 @@
 """A small public site over a real board, for the tests of the pages: campaigns, figures and a server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from metrics.board import Board
 from metrics.instruments import Instruments
 from service.live import stream
 from service.live import totals_api as api
+from service.live.last_hour import LastHour
 from service.live.series import SeriesCache
 from service.pages import pages
 
@@ -134,12 +135,12 @@ class Site:
         """Let the board see the database, `seconds_ago`."""
         self.board.post(figures, NOTHING_UNALLOCATED, monotonic() - seconds_ago)
 
-    async def read_series(self, *_asked: object) -> Series:
-        """The series, or the failure that stands in its place."""
+    async def read_series(self, _question: object) -> AsyncGenerator[Series, None]:
+        """The series in one piece, or the failure that stands in its place."""
         self.series_reads += 1
         if isinstance(self.series, Exception):
             raise self.series
-        return self.series
+        yield self.series
 
     def application(self) -> web.Application:
         """The public pages with the API and the stream they live on."""
@@ -153,10 +154,10 @@ class Site:
         instruments = Instruments(CollectorRegistry(), version="0", adapters=(), outcomes=())
         streams = stream.Streams(self.board, book, instruments, clock=clock, viewers_max=50, write_seconds=5)
         app = web.Application()
-        app.add_routes(api.routes(self.board, book, self.read_series, clock))
-        app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         series = SeriesCache(self.read_series, lambda _campaign: 0)
-        app.add_routes(pages.routes(self.board, book, series.last_hour, clock))
+        app.add_routes(api.routes(self.board, book, series, clock, instruments.count_shed))
+        app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
+        app.add_routes(pages.routes(self.board, book, LastHour(self.read_series).get, clock))
 
         async def seat(_app: web.Application) -> None:
             streams.start()
