@@ -56,8 +56,9 @@ bench: setup ## measure: our intake beside a plain one and beside an empty answe
 capacity: setup ## measure: two workers with ten million gifts stored; a quarter of an hour, 10 GB of disk
 	@$(BIN)/python -m tests.bench.capacity
 
-viewers: setup ## measure: ten thousand viewers beside the intake
+viewers: setup ## measure: ten thousand viewers, and crowds that ask for long series, beside the intake
 	@$(BIN)/python -m tests.bench.viewers
+	@$(BIN)/python -m tests.bench.long_series
 
 torture: setup ## fifty seeds of faults against the real thing, judged by ids; takes about half an hour
 	@$(BIN)/python -m tests.torture --seeds 1-50

@@ -116,6 +116,11 @@ class Instruments:
             "portal1400_spool_writable", "1 while the spool would take a callback, else 0", registry=registry
         )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
+        self.event_loop_stall_seconds = Gauge(
+            "portal1400_event_loop_stall_seconds",
+            "Longest time within the last half to whole minute that this worker's event loop did nothing else",
+            registry=registry,
+        )
         self.load_level = Gauge(
             "portal1400_load_level", "What is shed: 0 nothing, 1 new streams, 2 pages, 3 totals", registry=registry
         )

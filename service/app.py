@@ -27,6 +27,7 @@ from service.postgres.database import Database
 from service.runtime import logs
 from service.runtime.clock import Clock, utc_now
 from service.runtime.keyring import Keyring
+from service.runtime.loop_stalls import LoopStalls
 from service.runtime.settings import Settings
 
 WRITER_SECONDS_MIN = 2.0
@@ -58,6 +59,8 @@ class Service:
         self.clock = clock
         self._copy = copy
         self.instruments = make_instruments()
+        self.stalls = LoopStalls()
+        self.instruments.event_loop_stall_seconds.set_function(lambda: self.stalls.longest_seconds)
         known = os.environ if environ is None else environ
         self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
         self.intake = make_intake(settings, database, keyring, self.catalog, self.instruments, clock)
@@ -92,6 +95,8 @@ class Service:
             await self._join.start(self._copy)
             intake.replay.start()
             live.connection_limit.watch(asyncio.get_running_loop())
+            started.push_async_callback(self.stalls.stop)
+            self.stalls.start()
             started.push_async_callback(intake.load.stop)
             if self.settings.shed_under_load:
                 intake.load.start()

@@ -1,0 +1,125 @@
+"""A crowd that asks for a long series over HTTP: one reading, one encoding, and an event loop that goes on."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+
+import orjson
+import pytest
+
+from campaigns.totals.rollups import Series
+from service.listeners import large_answer
+from service.live.series import LONG, Question
+from service.runtime.loop_stalls import LoopStalls
+from tests.support.portal import Portal
+from tests.support.protocols import fetch
+
+FILL = """
+    INSERT INTO campaign_minute (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
+    SELECT 1, '2026-01-01'::timestamptz + make_interval(mins => n), carrier, 0, 1, 2, 40000
+    FROM generate_series(1, $1::int) AS n,
+         unnest('{viettel,vinaphone,mobifone,vietnamobile,gmobile,mvno}'::text[]) AS carrier
+"""
+MINUTES = 8_000
+CLIENTS = 40
+PATH = "/api/v1/campaigns/vnn/series?bucket=minute"
+STALL_SECONDS_MAX = 0.5
+"""Encoded for each client in a row it would be seconds; in slices it is milliseconds, on a busy machine tens."""
+
+
+@pytest.fixture
+async def filled(portal: Portal) -> Portal:
+    await portal.fetch(FILL, MINUTES)
+    return portal
+
+
+async def connected(portal: Portal, method: str = "GET") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection over which the series was asked for."""
+    host, port = portal.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{method} {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return reader, writer
+
+
+async def taken(portal: Portal) -> bytes:
+    """The whole answer of one client."""
+    reader, writer = await connected(portal)
+    whole = await reader.read()
+    writer.close()
+    return whole
+
+
+async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(filled: Portal) -> None:
+    cache = filled.service.live.series
+    read, readings, pieces = cache._read_pieces, 0, 0
+
+    async def counted(question: Question) -> AsyncGenerator[Series, None]:
+        nonlocal readings, pieces
+        readings += 1
+        async for piece in read(question):
+            pieces += 1
+            yield piece
+
+    cache._read_pieces = counted
+    stalls = LoopStalls()
+    stalls.start()
+    try:
+        answers = await asyncio.gather(*(taken(filled) for _ in range(CLIENTS)))
+    finally:
+        await stalls.stop()
+    assert readings == 1
+    assert pieces > 50
+    bodies = {answer.partition(b"\r\n\r\n")[2] for answer in answers}
+    assert len(bodies) == 1
+    points = orjson.loads(bodies.pop())["points"]
+    assert (len(points), len(points[-1]["by_carrier"]), points[0]["units"]) == (MINUTES, 6, 12)
+    assert stalls.longest_seconds < STALL_SECONDS_MAX
+
+
+async def test_more_than_are_borne_are_told_when_to_come_again(filled: Portal) -> None:
+    lane = filled.service.live.series._lanes[False]
+    lane.limits = LONG._replace(answers=1)
+    readers = [await connected(filled) for _ in range(3)]
+    answers = [await reader.read() for reader, _ in readers]
+    for _, writer in readers:
+        writer.close()
+    assert sorted(answer[9:12] for answer in answers) == [b"200", b"503", b"503"]
+    refused = next(answer for answer in answers if answer[9:12] == b"503")
+    assert b"Retry-After: 10\r\n" in refused
+    assert b"urn:portal1400:problem:busy" in refused
+    assert await filled.metric("portal1400_shed_total", surface="series") == 2
+    # A short span, and afterwards the long one too, are answered.
+    assert (await fetch(filled, "GET", PATH + "&from=2026-01-01&to=2026-01-02")).status == 200
+    assert (await fetch(filled, "GET", PATH)).status == 200
+
+
+def drain(reader: socket.socket) -> None:
+    """Read to the end of the stream."""
+    while reader.recv(1 << 20):
+        pass
+
+
+async def test_who_reads_nothing_is_cut_off(filled: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_answer, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(large_answer, "BYTES_PER_SECOND_MIN", 1e12)
+    await filled.get(PATH)
+    lane = filled.service.live.series._lanes[False]
+    host, port = filled.base.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as reader:
+        reader.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            while not lane._answers:  # noqa: ASYNC110 -- what is waited for is a count, which tells nobody
+                await asyncio.sleep(0.01)
+            while lane._answers:  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(drain, reader)
+
+
+async def test_its_head_has_the_size_and_no_body(filled: Portal) -> None:
+    whole = await taken(filled)
+    reader, writer = await connected(filled, "HEAD")
+    head = await reader.read()
+    writer.close()
+    assert head.endswith(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % len(whole.partition(b"\r\n\r\n")[2]) in head
