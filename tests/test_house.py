@@ -22,6 +22,7 @@ from gateways.wire import fields
 from metrics.invariants import INVARIANTS
 from metrics.roll_up_checks import ROLL_UP_CHECKS
 from metrics.subjects import SUBJECTS
+from service.runtime.logs import FORBIDDEN_KEYS, RESERVED_KEYS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("campaigns", "metrics", "service")
@@ -111,6 +112,26 @@ def test_closed_sets_that_stand_in_two_packages_are_the_same() -> None:
 
 PROTOCOLS_MAY_BE_NAMED_IN: dict[str, str] = {}
 """Modules outside gateways/ that may hold a protocol's name, with the reason. (The demo's are in an apply file.)"""
+
+
+LOG_CALLS = frozenset({"debug", "info", "warning", "error", "critical", "exception", "bind", "write"})
+"""`write` is what modules call a level that they chose before."""
+
+
+def test_no_event_of_the_log_has_a_key_whose_value_would_be_lost() -> None:
+    found, calls = [], 0
+    for package in (*PACKAGES, "gateways"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Call):
+                    continue
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if name not in LOG_CALLS:
+                    continue
+                keys = {keyword.arg for keyword in node.keywords}
+                calls += bool(keys)
+                found += [f"{path.name}:{node.lineno} {key}" for key in keys & (RESERVED_KEYS | FORBIDDEN_KEYS)]
+    assert (found, calls > 40) == ([], True)
 
 
 def test_no_protocol_is_named_outside_gateways() -> None:

@@ -62,7 +62,7 @@ def make_intake(
     circuit = CircuitBreaker(TRIAL_SECONDS)
 
     def observe(commit: CommitReport) -> None:
-        load.see_commit()
+        load.see_commit(commit.seconds)
         if commit.seconds < settings.queue_wait_seconds:
             # The database does commit: what made a callback wait too long was the queue before it.
             circuit.close()

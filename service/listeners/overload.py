@@ -1,7 +1,7 @@
 """How loaded this worker is, as one number: what of the public side it stops doing so that callbacks are taken.
 
-Only facts of this process: how late its event loop is, and how its queue of events fills while commits succeed. A
-database that is away or stalls is no load: nothing that is refused here would help it.
+Only facts of this process: how late its event loop is, and what a commit leaves behind in the queue of events. What
+came while the database stood still is no load: nothing that is refused here would help it.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ class Signals(NamedTuple):
     lag_seconds: float
     """How late the event loop comes to what is due."""
     queue_share: float
-    """How much of the queue of events is full."""
+    """How much of the queue of events is full, after a commit and still now."""
     oldest_seconds: float
-    """How long the oldest event has waited for a commit."""
+    """How long the oldest event waited for a commit that took others, the time of that commit not counted."""
 
 
 IDLE = Signals(0.0, 0.0, 0.0)
@@ -43,7 +43,7 @@ LEAVE_SHARE = 0.5
 CALM_SECONDS = 5.0
 """It falls, by one, after so long below that share of its own figures: a level does not flap."""
 COMMITTING_SECONDS = 1.0
-"""Waiting events are load only if something was committed this recently."""
+"""What a commit left behind is looked at for so long: without commits the queue says nothing of load."""
 
 
 def level_of(signals: Signals, share: float = 1.0) -> int:
@@ -68,6 +68,7 @@ class OverloadMonitor:
         self._looks: deque[Signals] = deque(maxlen=LOOKS)
         self._near_at = 0.0
         self._committed_at = float("-inf")
+        self._left = (0.0, 0.0)
         self._task: asyncio.Task[None] | None = None
         self.level = 0
 
@@ -79,17 +80,28 @@ class OverloadMonitor:
         """Look no more."""
         await cancel_and_wait(self._task)
 
-    def see_commit(self) -> None:
-        """Something was committed: the queue moves."""
+    def see_commit(self, seconds: float) -> None:
+        """Something was committed, which took `seconds`: what is older and waits all the same, waits for its turn.
+
+        What came during the commit waited for the database, however long that stood still.
+        """
         self._committed_at = time.monotonic()
+        share, oldest = self._queue()
+        self._left = (share, oldest - seconds) if oldest > seconds else (0.0, 0.0)
+
+    def _backlog(self, now: float) -> tuple[float, float]:
+        """What the last commit left behind, as far as it is still there."""
+        if now - self._committed_at >= COMMITTING_SECONDS:
+            return 0.0, 0.0
+        share, oldest = map(min, self._left, self._queue())
+        return share, oldest
 
     async def _run(self) -> None:
         while True:
             due = time.monotonic() + LOOK_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            share, oldest = self._queue() if now - self._committed_at < COMMITTING_SECONDS else (0.0, 0.0)
-            self.update(Signals(max(0.0, now - due), share, oldest), now)
+            self.update(Signals(max(0.0, now - due), *self._backlog(now)), now)
 
     def update(self, signals: Signals, now: float) -> None:
         """Take one look into account; `now` is monotonic seconds."""
@@ -109,7 +121,7 @@ class OverloadMonitor:
         write = log.warning if level > self.level else log.info
         write(
             "load_level",
-            level=level,
+            shed_level=level,
             before=self.level,
             lag_milliseconds=round(1000 * signals.lag_seconds),
             queue_share=round(signals.queue_share, 2),

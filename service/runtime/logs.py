@@ -21,6 +21,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.runtime.log_writer import LogWriter
 
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
+RESERVED_KEYS = frozenset({"event", "level", "timestamp"})
+"""What every line says of itself: an event's own value under one of these would be lost."""
 _NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
 NUMBER_CHARACTERS_MIN = 10
 SMALLEST_NUMBER = 10**8

@@ -8,7 +8,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from service.listeners.overload import CALM_SECONDS, IDLE, LEVELS, LOOKS, OverloadMonitor, Signals, level_of
+from service.listeners.overload import (
+    CALM_SECONDS,
+    COMMITTING_SECONDS,
+    IDLE,
+    LEVELS,
+    LOOKS,
+    OverloadMonitor,
+    Signals,
+    level_of,
+)
 from service.listeners.shedding import SURFACES, surface_of
 from service.live.openapi import routes as openapi_routes
 from tests.support.databases import cloned_database
@@ -94,12 +103,32 @@ async def test_a_blocked_loop_raises_it_and_a_stalled_database_does_not(portal: 
     assert load.level == 0
 
     async def is_high() -> bool:
-        load.see_commit()
+        load.see_commit(0.01)
         return load.level == 3
 
     await eventually(is_high)
     load._queue = lambda: (0.0, 0.0)
     assert await portal.metric("portal1400_load_level") == 3
+
+
+BACKLOGS: dict[str, tuple[float, tuple[float, float], tuple[float, float], tuple[float, float]]] = {
+    "a full queue, served in turns": (0.05, (0.9, 0.85), (0.9, 0.9), (0.9, 0.8)),
+    "a commit that stood still for long": (3.0, (0.4, 1.0), (0.4, 1.0), (0.0, 0.0)),
+    "a queue that was emptied meanwhile": (0.05, (0.9, 0.85), (0.0, 0.0), (0.0, 0.0)),
+    "a stall that begins after a commit that left nothing": (0.05, (0.0, 0.0), (0.9, 0.9), (0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize(("seconds", "at_commit", "later", "backlog"), BACKLOGS.values(), ids=BACKLOGS)
+def test_only_what_a_commit_leaves_behind_is_load(
+    seconds: float, at_commit: tuple[float, float], later: tuple[float, float], backlog: tuple[float, float]
+) -> None:
+    load, _ = weighing()
+    load._queue = lambda: at_commit
+    load.see_commit(seconds)
+    load._queue = lambda: later
+    assert load._backlog(time.monotonic()) == pytest.approx(backlog)
+    assert load._backlog(time.monotonic() + COMMITTING_SECONDS) == (0, 0)
 
 
 async def test_a_late_loop_is_noticed(portal: Portal) -> None:
