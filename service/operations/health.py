@@ -1,12 +1,15 @@
 """The internal listener: Prometheus, and the probes of an orchestrator. Not for the public."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from service.listeners.middleware import errors_as_problems
 
@@ -22,6 +25,32 @@ class Health:
     """Of the book by which it reads now."""
 
 
+class Exposition(NamedTuple):
+    """A format of the metrics."""
+
+    encode: Callable[[CollectorRegistry], bytes]
+    content_type: str
+
+
+TEXT = Exposition(exposition.generate_latest, exposition.CONTENT_TYPE_PLAIN_0_0_4)
+OPENMETRICS = Exposition(openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST)
+OPENMETRICS_VERSION = "1.0.0"
+
+
+def accepted_format(accept: str) -> Exposition:
+    """OpenMetrics for those who ask for the version there is, or for none; the text format for everybody else.
+
+    Any header is understood, with quoted parameters (RFC 9110, section 5.6.6) and unknown versions too.
+    """
+    for each in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in each.split(";"))
+        pairs = (parameter.partition("=") for parameter in parameters)
+        version = {name.strip(): value.strip(' \t"') for name, _, value in pairs}.get("version", OPENMETRICS_VERSION)
+        if (kind, version) == ("application/openmetrics-text", OPENMETRICS_VERSION):
+            return OPENMETRICS
+    return TEXT
+
+
 def application(registry: CollectorRegistry, health: Callable[[], Health]) -> web.Application:
     """What the internal listener serves."""
     app = web.Application(middlewares=[errors_as_problems])
@@ -31,10 +60,14 @@ def application(registry: CollectorRegistry, health: Callable[[], Health]) -> we
 
 def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[web.RouteDef]:
     """/metrics, /livez, /readyz, /startupz."""
+    # Its own thread: a disk that hangs may hold all of those that are shared, and one scrape at a time is enough.
+    encoder = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        wanted = accepted_format(request.headers.get("Accept", ""))
+        # Hundreds of campaigns are tens of thousands of samples: callbacks do not wait for them.
+        body = await asyncio.get_running_loop().run_in_executor(encoder, wanted.encode, registry)
+        return web.Response(body=body, headers={"Content-Type": wanted.content_type})
 
     async def livez(_request: web.Request) -> web.Response:
         return _probe(200, "alive", ())

@@ -200,3 +200,35 @@ def test_two_structures_share_nothing() -> None:
     labels = {"campaign": "vnn", "carrier": "viettel"}
     assert made[0].registry.get_sample_value("portal1400_messages_total", labels) == 1
     assert made[1].registry.get_sample_value("portal1400_messages_total", labels) is None
+
+
+ACCEPTS = {
+    "nothing": ("", False),
+    "anything": ("*/*", False),
+    "quoted text": ('text/plain; version="0.0.4"', False),
+    "an odd text version": ("text/plain; version=latest", False),
+    "a later text version": ("text/plain; version=1.0.0", False),
+    "OpenMetrics": ("application/openmetrics-text", True),
+    "quoted OpenMetrics": ('Application/OpenMetrics-Text ; Version = "1.0.0"', True),
+    "OpenMetrics of a draft": ("application/openmetrics-text; version=0.0.1", False),
+    "OpenMetrics of the future": ("application/openmetrics-text; version=2.0.0", False),
+    "an odd OpenMetrics version": ("application/openmetrics-text; version=1.x", False),
+    "an odd escaping": ("application/openmetrics-text; version=1.0.0; escaping=what", True),
+    "what Prometheus 3 sends": (
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+        True,
+    ),
+    "an older one first": ("application/openmetrics-text; version=0.0.1, application/openmetrics-text", True),
+    "separators alone": (';,="",;;version', False),
+}
+
+
+async def test_every_accept_header_is_answered(lasting_portal: Portal) -> None:
+    for label, (accept, is_openmetrics) in ACCEPTS.items():
+        async with lasting_portal.http.get(
+            lasting_portal.internal + "/metrics", headers={"Accept": accept}
+        ) as answer:
+            assert answer.status == 200, label
+            kind = "application/openmetrics-text" if is_openmetrics else "text/plain"
+            assert answer.headers["Content-Type"].startswith(kind), label
+            assert (await answer.text()).endswith("# EOF\n") == is_openmetrics, label
