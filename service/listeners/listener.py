@@ -13,6 +13,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from service.listeners.connection_limit import ConnectionLimit
+from service.listeners.cross_origin import READABLE_ANYWHERE
 from service.listeners.problems import problem
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -151,7 +152,7 @@ def _refusal(status: HTTPStatus) -> bytes:
 
 def _bad_request(status: int, detail: str) -> web.Response:
     response = problem(status, "bad-request", "Bad request", detail)
-    response.headers.update({"Cache-Control": "no-store", "Server": "portal1400"})
+    response.headers.update({"Cache-Control": "no-store", "Server": "portal1400", **READABLE_ANYWHERE})
     response.force_close()
     return response
 

@@ -43,7 +43,6 @@ BUSY_PAGE = """<!doctype html>
 BUSY_HEADERS = {
     "Retry-After": str(RETRY_AFTER_SECONDS),
     "Cache-Control": "no-store",
-    "Access-Control-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
 }
 PAGE_POLICY = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Content-Language": "vi, en"}
@@ -60,8 +59,8 @@ def shedding(level: Callable[[], int], count: Callable[[str], None]) -> Middlewa
     @web.middleware
     async def shed(request: web.Request, handler: Handler) -> web.StreamResponse:
         now = level()
-        # What is no GET is refused below anyhow, and more truly.
-        if not now or request.method != "GET":
+        # What reads nothing is refused below anyhow, and more truly.
+        if not now or request.method not in ("GET", "HEAD"):
             return await handler(request)
         surface = surface_of(request.path)
         if now < surface.refused_from:

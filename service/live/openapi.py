@@ -24,7 +24,7 @@ SERIES = [
     SLUG,
     _query("bucket", "width of a point", type="string", enum=["minute", "hour", "day"], default="hour"),
     _query("from", "inclusive; default: the campaign opens; taken down to its full minute", **TIME),
-    _query("to", "exclusive; default: the campaign closes; taken up to its full minute", **TIME),
+    _query("to", "exclusive; default: the later of the campaign's end and now; taken up to its full minute", **TIME),
 ]
 STREAM = [_query("campaign", "only this campaign; default: all open and upcoming ones", type="string")]
 
@@ -106,8 +106,7 @@ def routes(public_url: str | None) -> list[web.RouteDef]:
     script = resources.files("service").joinpath("web/vendor/rapidoc-min.js").read_bytes()
 
     async def openapi(_request: web.Request) -> web.Response:
-        headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-cache"})
 
     async def page(_request: web.Request) -> web.Response:
         return web.Response(body=PAGE, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)

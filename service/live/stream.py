@@ -12,16 +12,18 @@ from aiohttp.web_protocol import RequestHandler
 from campaigns.book.book import Book
 from metrics.board import Board
 from metrics.instruments import Instruments
+from service.listeners.cross_origin import READABLE_ANYWHERE
 from service.listeners.problems import problem
 from service.live.broadcast import HANDOVER_MILLISECONDS, Broadcaster
 
 # The body ends with the connection, so that every viewer can be given the same bytes.
+_READABLE = "".join(f"{name}: {value}\r\n" for name, value in READABLE_ANYWHERE.items()).encode()
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: text/event-stream\r\n"
     b"Cache-Control: no-cache\r\n"
     b"X-Accel-Buffering: no\r\n"
-    b"Access-Control-Allow-Origin: *\r\n"
+    b"%b"
     b"Server: portal1400\r\n"
     b"Connection: close\r\n"
     b"Date: %b\r\n\r\n"
@@ -94,7 +96,7 @@ class Streams:
             response: web.StreamResponse = problem(503, "full", "Full", "too many viewers; try again soon")
             response.headers["Retry-After"] = "5"
             return response
-        head = HEAD % format_datetime(self._clock().astimezone(UTC), usegmt=True).encode()
+        head = HEAD % (_READABLE, format_datetime(self._clock().astimezone(UTC), usegmt=True).encode())
         return _Seated(self.broadcaster, slug, head)
 
 
@@ -105,7 +107,6 @@ def _handed_over() -> web.Response:
         headers={
             "Content-Type": "text/event-stream",
             "Cache-Control": "no-cache",
-            "Access-Control-Allow-Origin": "*",
         },
     )
 

@@ -15,7 +15,7 @@ from service.listeners.problems import problem
 from service.live.series import POINTS_MAX, SeriesBusy, SeriesCache, rfc3339
 from service.postgres.database import DatabaseAway
 
-PUBLIC_HEADERS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
+PUBLIC_HEADERS = {"Cache-Control": "no-cache"}
 RETRY_BUSY_SECONDS = 10
 """About as long as the long series that wait take to be read."""
 

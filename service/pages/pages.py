@@ -28,7 +28,7 @@ PAGE_HEADERS = {
     # Long enough that a cache in front takes the crowd, short enough that nobody sees an old number.
     "Cache-Control": "public, max-age=1",
 }
-COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": "*"}
+COMMON_HEADERS = {"X-Content-Type-Options": "nosniff"}
 FOR_EVER = "public, max-age=31536000, immutable"
 ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /gw/\n"
 

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from metrics.instruments import Instruments
 from service.catalog.catalog import Catalog
+from service.listeners.cross_origin import allow_every_origin, answer_options
 from service.listeners.middleware import errors_as_problems, name_no_software
 from service.listeners.overload import OverloadMonitor
 from service.listeners.shedding import shedding
@@ -23,10 +24,11 @@ def application(
 ) -> web.Application:
     """What the public listener serves beside the callbacks; `public_url` is what the OpenAPI document names."""
     app = web.Application(
-        middlewares=[shedding(lambda: load.level, instruments.count_shed), errors_as_problems],
+        middlewares=[shedding(lambda: load.level, instruments.count_shed), errors_as_problems, answer_options],
         client_max_size=0,
     )
     app.on_response_prepare.append(name_no_software)
+    app.on_response_prepare.append(allow_every_origin)
     app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.count_shed))
     app.add_routes(stream.routes(live.streams))
     app.add_routes(openapi.routes(public_url))
