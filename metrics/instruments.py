@@ -115,6 +115,11 @@ class Instruments:
         self.spool_writable = Gauge(
             "portal1400_spool_writable", "1 while the spool would take a callback, else 0", registry=registry
         )
+        self.spool_files_refused = Gauge(
+            "portal1400_spool_files_refused",
+            "Spool files of this machine that are damaged or cannot be opened, and so are not replayed; must be 0",
+            registry=registry,
+        )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
         self.event_loop_stall_seconds = Gauge(
             "portal1400_event_loop_stall_seconds",

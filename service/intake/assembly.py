@@ -98,6 +98,7 @@ def make_intake(
     )
     instruments.spool_records.set_function(lambda: replay.records)
     instruments.spool_oldest_seconds.set_function(lambda: replay.oldest_seconds)
+    instruments.spool_files_refused.set_function(lambda: len(replay.refused))
     instruments.spool_writable.set_function(lambda: replay.own.refusal is None)
     intake = Intake(
         catalog=catalog,

@@ -21,7 +21,7 @@ from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.quarantine import NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled, SpoolFolder
-from service.intake.spool_file import Stored
+from service.intake.spool_file import SpoolRefused, Stored
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.runtime.keyring import SealBroken
 from service.runtime.logs import describe_failure
@@ -114,6 +114,8 @@ class Replay:
         self._adopted: list[Spool] = []
         self._progress: dict[str, Progress] = defaultdict(Progress)
         self.suspect_seconds, self.suspect_pauses = SUSPECT_SECONDS, SUSPECT_PAUSES
+        self.refused: tuple[str, ...] = ()
+        """A sentence for each file that nobody has and that cannot be used."""
         self._task: asyncio.Task[None] | None = None
         self._live_at = 0.0
         self._adopt_at = 0.0
@@ -136,6 +138,7 @@ class Replay:
             yield f"{self.records} callbacks wait in the spool, the oldest for {round(self.oldest_seconds)} s"
         if self.own.refusal is not None:
             yield self.own.refusal
+        yield from self.refused
 
     def see_live(self) -> None:
         """A live callback is being taken: the replay rests for its sake."""
@@ -165,11 +168,16 @@ class Replay:
                 progress.passed = 0
         for each in self._spools:
             await each.probe()
-            await self._drain(each)
+            try:
+                await self._drain(each)
+            except SpoolRefused as refused:
+                # The others are not to wait for a file that cannot be read any more.
+                log.error("spool_not_replayed", file=each.name, reason=str(refused))
         await self._let_go()
 
     async def _adopt(self) -> None:
         found, problems = await self._folder.claim_left()
+        self.refused = tuple(problems)
         for sentence in problems:
             log.error("spool_not_adopted", reason=sentence)
         for spool in found:

@@ -18,7 +18,8 @@ import structlog
 from gateways.callback import Callback
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
-from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored, claim_left, claim_own
+from service.intake.spool_claim import claim_left, claim_own
+from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
 from service.runtime.keyring import Keyring, Sealer
 from service.runtime.uuid7 import uuid7
 
@@ -246,6 +247,8 @@ class SpoolFolder:
         return [self._spool(file) for file in files], problems
 
     def _spool(self, file: SpoolFile) -> Spool:
+        if file.is_unmarked:
+            log.error("spool_without_mark", file=file.path.name, records=file.size().records)
         return Spool(
             file,
             self._keyring.local,

@@ -1,22 +1,20 @@
 """One file of the spool: SQLite, write-ahead log, every append on disk before it returns. Blocking; no event loop.
 
-A file belongs to whoever holds the lock file beside it. The kernel frees the lock when its holder dies, so a
-file that nobody has locked may be adopted. Records are sealed by the caller; nothing here can open one.
+Records are sealed by the caller; nothing here can open one. Before a file is used it is read without changing a
+byte of it: whether its pages agree, whether as many records are there as were taken and not let go, and whether it
+holds what the mark beside it says. Only the last write may be missing, and that was never acknowledged.
 """
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from service.intake.spool_lock import Mark, MarkBroken, SpoolLock
 from service.runtime.files import sync
 from service.runtime.refusals import Refused
 
-FILES_MAX = 100
-"""Numbers a folder has for files, and so the most processes that may share it."""
 PAGE_BYTES = 4096
 READ_BYTES_MAX = 4 * 1024 * 1024
 """What is read at once, in bytes: a record may be of 1 MiB."""
@@ -37,6 +35,10 @@ CREATE TABLE IF NOT EXISTS record (
 KEEP_ABOUT = "INSERT INTO about (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
 SELECT_ABOUT = "SELECT value FROM about WHERE name = ?"
 INSERT_RECORD = "INSERT INTO record (id, received_us, sealed) VALUES (?, ?, ?)"
+SELECT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name IN ('about', 'record')"
+SELECT_TAKEN = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'"
+COUNT_LET_GO = "UPDATE about SET value = value + ? WHERE name = 'let_go'"
+COUNT_RECORDS = "SELECT count(*) FROM record"
 SELECT_OLDEST = "SELECT number, id, sealed FROM record WHERE number > ? ORDER BY number LIMIT ?"
 SELECT_FIRST = "SELECT received_us FROM record ORDER BY number LIMIT 1"
 DELETE_RECORD = "DELETE FROM record WHERE number = ?"
@@ -46,6 +48,10 @@ TOUCH = "INSERT INTO about (name, value) VALUES ('touched', x'00') ON CONFLICT (
 
 class SpoolRefused(Refused):
     """The spool cannot be used, or cannot take a record; the sentence says why and what to do."""
+
+
+class SpoolDamaged(SpoolRefused):
+    """The file does not hold what it held: acknowledged gifts are missing from it or cannot be read."""
 
 
 class Stored(NamedTuple):
@@ -67,15 +73,93 @@ class Size(NamedTuple):
 class SpoolFile:
     """A claimed file. Raises SpoolRefused for whatever the disk or SQLite refuses; a refused append left nothing."""
 
-    def __init__(self, path: Path, lock: int, *, key_check: bytes, bytes_max: int) -> None:
-        """Open `path`, whose `lock` the caller holds. `key_check` tells whether its records can be opened."""
+    def __init__(self, path: Path, lock: SpoolLock, *, key_check: bytes, bytes_max: int) -> None:
+        """Open `path`, whose `lock` the caller holds. `key_check` tells whether its records can be opened.
+
+        Raises SpoolDamaged, with every byte as it was.
+        """
         self.path = path
         self._lock = lock
         try:
+            self.is_unmarked = self._examine()
+            """Whether nothing beside the file tells that it is whole: its lock file is another one, or was lost."""
             self._database = self._opened(key_check, bytes_max)
         except BaseException:
-            os.close(lock)
+            lock.free()
             raise
+
+    def _examine(self) -> bool:
+        """Read the whole file without writing to it; True when it has records and no mark. Raises SpoolRefused."""
+        try:
+            mark = self._lock.read()
+        except MarkBroken:
+            raise self._damaged(f"its mark in {self.path.stem}.lock cannot be read") from None
+        log = Path(f"{self.path}-wal")
+        if not self.path.exists() or not self.path.stat().st_size:
+            # SQLite would begin anew, and delete the log.
+            if mark is not None and mark.taken > mark.let_go:
+                raise self._damaged(f"it is empty or gone, with {mark.taken - mark.let_go} records")
+            if self.path.exists() and log.exists() and log.stat().st_size:
+                raise self._damaged("it is empty, and has a log")
+            return False
+        try:
+            found = self._read_marks()
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+                raise self._damaged(describe(error)) from None
+            raise self._unusable(error) from None
+        if mark is None:
+            return found is not None and found.taken > found.let_go
+        if found is None or found.taken < mark.taken or found.let_go < mark.let_go:
+            lost = mark.taken - (0 if found is None else found.taken)
+            raise self._damaged(f"the last {max(lost, 0)} records it took are missing")
+        return False
+
+    def _read_marks(self) -> Mark | None:
+        """What the file itself says; None when it was only just made. Raises sqlite3.Error, SpoolDamaged."""
+        with self._second_names() as view, closing(_read_only(view)) as connection:
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if said != "ok":
+                raise self._damaged("its pages contradict one another")
+            (tables,) = connection.execute(SELECT_TABLES).fetchone()
+            if tables < 2:
+                return None
+            (taken,) = connection.execute(SELECT_TAKEN).fetchone()
+            (records,) = connection.execute(COUNT_RECORDS).fetchone()
+            let_go = connection.execute(SELECT_ABOUT, ("let_go",)).fetchone()
+        # A file of a release that did not count yet holds what it holds.
+        found = Mark(taken, taken - records if let_go is None else let_go[0])
+        if found.taken - found.let_go != records:
+            raise self._damaged(f"{records} records are there of {found.taken - found.let_go}")
+        return found
+
+    @contextmanager
+    def _second_names(self) -> Iterator[Path]:
+        """File and log under other names for a while: even a reader deletes a log of which no frame is valid."""
+        view = self.path.with_suffix(".view")
+        links = {Path(f"{self.path}{suffix}"): Path(f"{view}{suffix}") for suffix in ("", "-wal")}
+        try:
+            for name, link in links.items():
+                link.unlink(missing_ok=True)
+                if name.exists():
+                    link.hardlink_to(name)
+            yield view
+        finally:
+            for link in links.values():
+                link.unlink(missing_ok=True)
+
+    def _damaged(self, what: str) -> SpoolDamaged:
+        return SpoolDamaged(
+            f"the spool file {self.path} is damaged ({what}): acknowledged gifts may be in it, so it is neither used "
+            f"nor replaced; move {self.path.stem}.sqlite, {self.path.stem}.sqlite-wal and {self.path.stem}.lock to "
+            "another folder, as docs/outages.md tells, and have them looked at"
+        )
+
+    def _unusable(self, error: Exception) -> SpoolRefused:
+        return SpoolRefused(
+            f"the spool file {self.path} cannot be used ({describe(error)}): acknowledged gifts may be in it, so "
+            "it is not replaced; see that the disk is writable and has room, and start again"
+        )
 
     def _opened(self, key_check: bytes, bytes_max: int) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = None
@@ -88,23 +172,22 @@ class SpoolFile:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute(f"PRAGMA max_page_count = {int(bytes_max * OVERHEAD) // PAGE_BYTES + 64}")
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != ("ok",):
-                raise sqlite3.DatabaseError("its pages contradict one another")
             connection.executescript(SCHEMA)
             connection.execute(KEEP_ABOUT, ("key_check", key_check))
             (held,) = connection.execute(SELECT_ABOUT, ("key_check",)).fetchone()
+            if held == key_check:
+                (taken,) = connection.execute(SELECT_TAKEN).fetchone()
+                (records,) = connection.execute(COUNT_RECORDS).fetchone()
+                connection.execute(KEEP_ABOUT, ("let_go", taken - records))
+                self._mark = Mark(taken, taken - records)
+                self._lock.write(self._mark)
             self.path.chmod(0o600)
             # A file that is there after a loss of power needs its name on disk too.
             sync(self.path.parent)
         except (sqlite3.Error, OSError) as error:
             if connection is not None:
                 connection.close()
-            raise SpoolRefused(
-                f"the spool file {self.path} cannot be used ({describe(error)}): acknowledged gifts may be in it, so "
-                "it is not replaced; see that the disk is writable and has room, or move the file away to have it "
-                "looked at, and start again"
-            ) from None
+            raise self._unusable(error) from None
         if held != key_check:
             connection.close()
             raise SpoolRefused(
@@ -117,6 +200,7 @@ class SpoolFile:
         """Write (id, received_us, sealed) of each record in one transaction; on disk when this returns."""
         with self._writing() as database:
             database.executemany(INSERT_RECORD, records)
+        self._count(len(records), 0)
 
     def touch(self) -> None:
         """A small write, to learn whether the file can be written again. Raises SpoolRefused."""
@@ -149,12 +233,19 @@ class SpoolFile:
         Raises SpoolRefused; then they are replayed once more, and found to be there.
         """
         with self._writing() as database:
-            database.executemany(DELETE_RECORD, [(number,) for number in numbers])
+            gone = database.executemany(DELETE_RECORD, [(number,) for number in numbers]).rowcount
+            database.execute(COUNT_LET_GO, (gone,))
             first = database.execute(SELECT_FIRST).fetchone()
+        self._count(0, gone)
         if first is None:
             self._shrink()
             return None
         return int(first[0])
+
+    def _count(self, taken: int, let_go: int) -> None:
+        """Raise the mark, after the commit: it never asks for what may not be there."""
+        self._mark = Mark(self._mark.taken + taken, self._mark.let_go + let_go)
+        self._lock.write(self._mark)
 
     def size(self) -> Size:
         """What waits. Raises SpoolRefused."""
@@ -187,50 +278,23 @@ class SpoolFile:
             raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
 
     def close(self, *, and_delete: bool = False) -> None:
-        """Give the file back; `and_delete` an empty one. The lock file stays: deleting one is a race."""
+        """Give the file back; `and_delete` an empty one."""
         with suppress(sqlite3.Error):
             self._database.close()
         if and_delete:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        os.close(self._lock)
+            # The mark first: a file that is gone with a mark is one that was lost.
+            with suppress(OSError):
+                self._lock.clear()
+                for suffix in ("-wal", "-shm", ""):
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        self._lock.free()
 
 
-def claim_own(folder: Path, *, key_check: bytes, bytes_max: int) -> SpoolFile:
-    """The first file of `folder` that nobody has, made if need be. Raises SpoolRefused."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in range(FILES_MAX):
-            lock = _claim(folder / f"{number:02}.lock")
-            if lock is not None:
-                path = folder / f"{number:02}.sqlite"
-                return SpoolFile(path, lock, key_check=key_check, bytes_max=bytes_max)
-    except OSError as error:
-        raise SpoolRefused(
-            f"the spool's folder {folder} cannot be used ({describe(error)}): make PORTAL1400_DATA_DIR a folder that "
-            "this user can write"
-        ) from None
-    raise SpoolRefused(f"all {FILES_MAX} spool files of {folder} are in use: stop some of the processes there")
-
-
-def claim_left(folder: Path, *, key_check: bytes, bytes_max: int) -> tuple[list[SpoolFile], list[str]]:
-    """Every file of `folder` that somebody left behind, and a sentence for each that cannot be used."""
-    found: list[SpoolFile] = []
-    problems: list[str] = []
-    for path in sorted(folder.glob("[0-9][0-9].sqlite")):
-        try:
-            lock = _claim(path.with_suffix(".lock"))
-            if lock is None:
-                continue
-            if not path.exists():
-                os.close(lock)
-                continue
-            found.append(SpoolFile(path, lock, key_check=key_check, bytes_max=bytes_max))
-        except SpoolRefused as refused:
-            problems.append(str(refused))
-        except OSError as error:
-            problems.append(f"the spool file {path} cannot be claimed ({describe(error)})")
-    return found, problems
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A reader that changes no byte. Without SQLite's locks (ours counts) its index of the log stays in memory."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&vfs=unix-none", uri=True)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
 
 
 def describe(error: Exception) -> str:
@@ -238,13 +302,3 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)
-
-
-def _claim(path: Path) -> int | None:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock

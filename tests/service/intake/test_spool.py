@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateways.registry import ADAPTERS
-from service.intake.spool_file import claim_own
+from service.intake.spool_claim import claim_own
 from service.runtime.refusals import Refused
 from tests.support.away import database_away, fill_disk, free_disk, locked, replayed, require_invariants, stored_ids
 from tests.support.databases import cloned_database
@@ -205,7 +205,8 @@ async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp
         async with running(dsn, tmp_path) as portal, database_away(portal):
             assert (await portal.post(message("m-1"))).status == 200
         left = tmp_path / "spool" / "00.sqlite"
-        left.rename(left.with_name("07.sqlite"))
+        for suffix in (".sqlite", ".lock"):
+            left.with_suffix(suffix).rename(left.with_name(f"07{suffix}"))
         async with running(dsn, tmp_path, book="") as portal:
 
             async def is_stored() -> bool:
@@ -275,14 +276,26 @@ async def test_the_files_hold_nothing_in_clear(portal: Portal, tmp_path: Path) -
         assert secret not in held
 
 
-async def test_a_start_with_an_unusable_file_is_refused(server: TestServer, tmp_path: Path) -> None:
-    async with cloned_database(server) as dsn:
-        (tmp_path / "spool").mkdir()
-        (tmp_path / "spool" / "00.sqlite").write_bytes(b"not a database" * 1000)
-        with pytest.raises(Exception, match=r"spool file .*00\.sqlite cannot be used"):
-            async with running(dsn, tmp_path):
-                pytest.fail("it serves")
-        assert (tmp_path / "spool" / "00.sqlite").read_bytes().startswith(b"not a database")
+async def test_a_start_beside_a_damaged_file_takes_gifts_and_names_it(server: TestServer, tmp_path: Path) -> None:
+    damaged = tmp_path / "spool" / "00.sqlite"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"not a database" * 1000)
+    async with cloned_database(server) as dsn, running(dsn, tmp_path) as portal:
+        assert portal.service.intake.replay.own.name == "01.sqlite"
+
+        async def is_named() -> bool:
+            return any(f"{damaged} is damaged" in each for each in (await readiness(portal))[1])
+
+        await eventually(is_named)
+        assert await portal.metric("portal1400_spool_files_refused") == 1
+        async with database_away(portal):
+            assert (await portal.post(message("m-1"))).status == 200
+        await replayed(portal)
+        assert await stored_ids(portal) == ["hub m-1"]
+        damaged.rename(tmp_path / "00.sqlite")
+        await portal.service.intake.replay._adopt()
+        assert (await readiness(portal))[1] == []
+    assert (tmp_path / "00.sqlite").read_bytes() == b"not a database" * 1000
 
 
 async def test_an_orderly_stop_gives_the_file_back(server: TestServer, tmp_path: Path) -> None:
