@@ -4,7 +4,7 @@ Everything here runs inside a transaction of the caller, on a connection that ow
 is sorted by unique key: two batches that carry each other's repeats would otherwise deadlock.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -180,3 +180,23 @@ async def await_standbys(connection: asyncpg.Connection) -> None:
     record in the log, behind that row's, is confirmed only after it. Costs one flush; without standbys nothing more.
     """
     await connection.execute(AWAIT_STANDBYS)
+
+
+# The answer too: whoever sends it again hears what he heard last.
+FLAG_CHARGED = """
+UPDATE message SET flags = flags || '{charged_not_counted}'::text[], answer = t.answer
+FROM unnest($1::integer[], $2::text[], $3::bytea[]) AS t (account_id, native_id, answer)
+WHERE message.account_id = t.account_id AND message.native_id = t.native_id AND message.reading <> 'counted'
+    AND NOT message.flags @> '{charged_not_counted}'
+"""
+
+
+async def flag_charged(connection: asyncpg.Connection, answers: Mapping[Key, bytes]) -> None:
+    """Flag messages that are stored as refused, and were acknowledged all the same while we could not look.
+
+    `answers`: what their senders were told, packed. A flag changes no figure.
+    """
+    ordered = sorted(answers)
+    await connection.execute(
+        FLAG_CHARGED, [key[0] for key in ordered], [key[1] for key in ordered], [answers[key] for key in ordered]
+    )

@@ -10,7 +10,7 @@ import asyncpg
 from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow, RawRow, ReversalRow, StoredEvent
 from campaigns.gifts.evidence import ConflictRow, ConflictsRecorded, record_conflicts, record_raws
 from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
-from campaigns.gifts.messages import await_standbys, lock_accounts, record_messages, select_stored
+from campaigns.gifts.messages import await_standbys, flag_charged, lock_accounts, record_messages, select_stored
 from campaigns.gifts.projection import MoneyLine
 from campaigns.totals.announce import announce
 from service.intake.entry import KIND, NEW, Entry, EventResult, Fate, Row
@@ -129,6 +129,7 @@ async def _classify(
                 known[shape, key] = event
     results: list[list[EventResult]] = []
     conflicts: list[ConflictRow] = []
+    contradicted: dict[Key, bytes] = {}
     for entry in batch:
         fates = []
         for row in entry.rows:
@@ -141,11 +142,16 @@ async def _classify(
                     continue
                 held = StoredEvent(first.digest, getattr(first, "answer", None))
             if row.digest == held.digest:
-                fates.append(EventResult(Fate.DUPLICATE, held.answer))
+                answer = held.answer
+                if entry.answered is not None and answer is not None and answer != entry.answered:
+                    answer = contradicted[key] = entry.answered
+                fates.append(EventResult(Fate.DUPLICATE, answer))
             else:
                 fates.append(EventResult(Fate.CONFLICT, held.answer))
                 conflicts.append(_conflict(entry, row))
         results.append(fates)
+    if contradicted:
+        await flag_charged(connection, contradicted)
     return results, conflicts
 
 

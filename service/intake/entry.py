@@ -39,7 +39,8 @@ class Entry:
     """One callback that waits for its commit. Made by the row builder, answered by the writer.
 
     `outcomes` say how each event ends if it is new. `awaits_report`: the account's `charging` is on_report, its
-    messages count when their charge is reported. `is_replayed`: it comes from the spool, and nobody waits for it.
+    messages count when their charge is reported. `answered`: what the sender was told already, packed, where it was
+    told before the text was read. `is_replayed`: it comes from the spool, and nobody waits for it.
     """
 
     rows: Sequence[Row]
@@ -48,6 +49,7 @@ class Entry:
     received_at: datetime
     day: date
     awaits_report: bool
+    answered: bytes | None = None
     is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)

@@ -24,6 +24,7 @@ from service.intake.packing import pack_answer, unpack_answer
 from service.intake.quarantine import UNSTORABLE, Kept, Quarantine
 from service.intake.replay import Replay
 from service.intake.row_builder import NoDataKey, RowBuilder
+from service.intake.spool_answers import keys_of
 from service.intake.spool_file import SpoolRefused
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.runtime.logs import describe_failure
@@ -158,6 +159,11 @@ class Intake:
             return await self._spool(opened, "the database is away")
         try:
             entry = await self._rows.build(account, callback, events)
+            if Outcome.REJECTED_POLICY in entry.outcomes and await self._replay.has_said_yes(
+                opened.keys(self._digest_key)
+            ):
+                # Its sender was told yes in an outage: whoever sends it again hears what he heard.
+                entry = await self._rows.build(account, callback, events, opened.accepted)
             results = await self._writer.store(entry, self._queue_wait_seconds)
         except NoDataKey:
             return await self._spool(opened, "the database is away")
@@ -182,13 +188,14 @@ class Intake:
     async def _spool(self, opened: "Opened", reason: str) -> Ending:
         """Acknowledge from the local log. Such an answer never refuses: the text was not read yet."""
         account = opened.account
-        accepted = opened.end(Outcome.ACCEPTED, reason=f"spooled: {reason}")
-        given = pack_answer(accepted.answer) if account.gateway.answer_depends_on_reading else None
+        given, keys = None, []
+        if account.gateway.answer_depends_on_reading:
+            given, keys = opened.accepted, opened.keys(self._digest_key)
         try:
-            await self._replay.own.keep(account, opened.callback, given)
+            await self._replay.own.keep(account, opened.callback, given, keys)
         except SpoolRefused as refused:
             return opened.end(Outcome.UNAVAILABLE, reason=f"{reason}; {refused}")
-        return accepted
+        return opened.end(Outcome.ACCEPTED, reason=f"spooled: {reason}")
 
     async def _keep_for_a_person(self, account: LoadedAccount, callback: Callback, reason: str) -> bool:
         """Quarantine a verified callback; with the database away it waits for that in the spool."""
@@ -210,6 +217,15 @@ class Opened(NamedTuple):
     account: LoadedAccount
     callback: Callback
     events: Events
+
+    @property
+    def accepted(self) -> bytes:
+        """The answer to an accepted callback, packed."""
+        return pack_answer(self.end(Outcome.ACCEPTED).answer)
+
+    def keys(self, digest_key: bytes) -> list[bytes]:
+        """Its messages, as they stand in the lists of what spools said yes to."""
+        return keys_of(self.account.id, self.events, digest_key)
 
     def end(
         self,

@@ -8,7 +8,7 @@ duplicate, a conflict, or a case for a person in quarantine.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -139,6 +139,10 @@ class Replay:
         if self.own.refusal is not None:
             yield self.own.refusal
         yield from self.refused
+
+    async def has_said_yes(self, keys: Sequence[bytes]) -> bool:
+        """Whether a spool of this machine has acknowledged one of these messages and was not replayed since."""
+        return await self._folder.has_said_yes(keys)
 
     def see_live(self) -> None:
         """A live callback is being taken: the replay rests for its sake."""
@@ -274,7 +278,7 @@ class Replay:
         try:
             entry = await self._rows.build(account, callback, events, spooled.answer)
             entry.is_replayed = True
-            results = await self._writer.store(entry, self._wait_seconds)
+            await self._writer.store(entry, self._wait_seconds)
         except (NoDataKey, QueueFull):
             raise Later from None
         except DatabaseDown:
@@ -284,10 +288,6 @@ class Replay:
             await self._set_apart(account, spooled, UNSTORABLE)
             return
         self._circuit.close()
-        for result in results:
-            if spooled.answer is not None and result.answer is not None and result.answer != spooled.answer:
-                # Its commit came back after we had given up waiting and acknowledged from the spool.
-                log.error("spooled_answer_differs", account=account.code, record=stored.id.hex())
 
     def _account_of(self, spooled: Spooled) -> LoadedAccount:
         account = self._catalog.accounts.by_code.get(spooled.code)

@@ -66,7 +66,7 @@ class RowBuilder:
             outcomes.append(outcome)
         sealed = sealer.seal(pack_callback(callback), b"raw_callback.sealed:" + raw_id.bytes)
         raw = RawRow(raw_id, day, account.id, sealed)
-        return Entry(rows, outcomes, raw, callback.received_at, day, account.counts_on_report)
+        return Entry(rows, outcomes, raw, callback.received_at, day, account.counts_on_report, answered)
 
     def _row(self, event: Event, row_id: UUID, of: "_Callback") -> tuple[Row, Outcome]:
         """The event as it is stored, and how it ends if it is new."""

@@ -18,6 +18,7 @@ import structlog
 from gateways.callback import Callback
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
+from service.intake.spool_answers import has_said_yes
 from service.intake.spool_claim import claim_left, claim_own
 from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
 from service.runtime.keyring import Keyring, Sealer
@@ -48,6 +49,12 @@ class Spooled(NamedTuple):
     """What the sender was told, packed, where that depends on the reading of the text."""
 
 
+class _Waiting(NamedTuple):
+    row: tuple[bytes, int, bytes]
+    answered: Sequence[bytes]
+    done: "asyncio.Future[None]"
+
+
 class Spool:
     """A claimed file behind a thread of its own. Bounded in bytes and in the age of its oldest record."""
 
@@ -67,7 +74,7 @@ class Spool:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._size = file.size()
-        self._waiting: list[tuple[tuple[bytes, int, bytes], asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._flushing: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -104,8 +111,17 @@ class Spool:
             return "too many callbacks wait for the spool's disk"
         return None
 
-    async def keep(self, account: LoadedAccount, callback: Callback, answer: bytes | None = None) -> None:
-        """Return when `callback` is on disk. Raises SpoolRefused: then it must not be acknowledged."""
+    async def keep(
+        self,
+        account: LoadedAccount,
+        callback: Callback,
+        answer: bytes | None = None,
+        answered: Sequence[bytes] = (),
+    ) -> None:
+        """Return when `callback` is on disk. Raises SpoolRefused: then it must not be acknowledged.
+
+        `answer`: what its sender is told, where that depends on the reading; `answered`, its messages' keys then.
+        """
         if self._is_closed:
             raise SpoolRefused("the service stops")
         # After a failed write every callback tries: that is how a disk with room again is noticed.
@@ -116,7 +132,8 @@ class Spool:
         packed = _pack(Spooled(account.id, account.code, account.adapter, callback, answer))
         sealed = self._sealer.seal(packed, b"spool.sealed:" + identity)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((identity, _microseconds(callback.received_at), sealed), done))
+        row = (identity, _microseconds(callback.received_at), sealed)
+        self._waiting.append(_Waiting(row, answered, done))
         self._waiting_bytes += len(sealed) + RECORD_OVERHEAD_BYTES
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="spool-flush")
@@ -131,12 +148,13 @@ class Spool:
         while self._waiting:
             count = self._fitting()
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
-            rows = [row for row, _ in batch]
+            rows = [each.row for each in batch]
+            answered = [key for each in batch for key in each.answered]
             try:
-                await self._in_thread(self._file.append, rows)
+                await self._in_thread(self._file.append, rows, answered)
             except Exception as error:  # noqa: BLE001 -- whatever it was: nobody in the batch may be left waiting
                 self._note(error)
-                for _, done in batch:
+                for *_, done in batch:
                     if not done.done():
                         done.set_exception(SpoolRefused(self.problem or ""))
                 continue
@@ -151,15 +169,15 @@ class Spool:
                 held.bytes + added,
                 oldest if held.oldest_us is None else min(held.oldest_us, oldest),
             )
-            for _, done in batch:
+            for *_, done in batch:
                 if not done.done():
                     done.set_result(None)
 
     def _fitting(self) -> int:
         """How many of the waiting records go into one write: at least one."""
         size = 0
-        for count, ((_, _, sealed), _) in enumerate(self._waiting[:BATCH_RECORDS_MAX]):
-            size += len(sealed)
+        for count, each in enumerate(self._waiting[:BATCH_RECORDS_MAX]):
+            size += len(each.row[2])
             if count and size > BATCH_BYTES_MAX:
                 return count
         return min(len(self._waiting), BATCH_RECORDS_MAX)
@@ -245,6 +263,10 @@ class SpoolFolder:
             claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
         )
         return [self._spool(file) for file in files], problems
+
+    async def has_said_yes(self, keys: Sequence[bytes]) -> bool:
+        """Whether a spool of this machine that is not empty yet has acknowledged a message with one of `keys`."""
+        return await asyncio.to_thread(has_said_yes, self._folder, keys)
 
     def _spool(self, file: SpoolFile) -> Spool:
         if file.is_unmarked:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from service.intake.spool_answers import AnswerList
 from service.intake.spool_lock import Mark, MarkBroken, SpoolLock
 from service.runtime.files import sync
 from service.runtime.refusals import Refused
@@ -84,6 +85,7 @@ class SpoolFile:
             self.is_unmarked = self._examine()
             """Whether nothing beside the file tells that it is whole: its lock file is another one, or was lost."""
             self._database = self._opened(key_check, bytes_max)
+            self._answers = AnswerList(path)
         except BaseException:
             lock.free()
             raise
@@ -196,11 +198,15 @@ class SpoolFile:
             )
         return connection
 
-    def append(self, records: Sequence[tuple[bytes, int, bytes]]) -> None:
-        """Write (id, received_us, sealed) of each record in one transaction; on disk when this returns."""
+    def append(self, records: Sequence[tuple[bytes, int, bytes]], answered: Sequence[bytes] = ()) -> None:
+        """Write (id, received_us, sealed) of each record in one transaction; on disk when this returns.
+
+        `answered`: what of it belongs on the list of messages that hear yes.
+        """
         with self._writing() as database:
             database.executemany(INSERT_RECORD, records)
         self._count(len(records), 0)
+        self._answers.add(answered)
 
     def touch(self) -> None:
         """A small write, to learn whether the file can be written again. Raises SpoolRefused."""
@@ -238,6 +244,7 @@ class SpoolFile:
             first = database.execute(SELECT_FIRST).fetchone()
         self._count(0, gone)
         if first is None:
+            self._answers.clear()
             self._shrink()
             return None
         return int(first[0])
@@ -285,6 +292,7 @@ class SpoolFile:
             # The mark first: a file that is gone with a mark is one that was lost.
             with suppress(OSError):
                 self._lock.clear()
+                self._answers.clear()
                 for suffix in ("-wal", "-shm", ""):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._lock.free()

@@ -9,6 +9,7 @@ import pytest
 from gateways.registry import ADAPTERS
 from service.intake.spool_claim import claim_own
 from service.runtime.refusals import Refused
+from service.runtime.tasks import cancel_and_wait
 from tests.support.away import database_away, fill_disk, free_disk, locked, replayed, require_invariants, stored_ids
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, eventually, message, running
@@ -128,6 +129,65 @@ async def test_a_refusal_that_was_not_given_is_listed_as_charged_not_counted(por
     # Whoever sends it again hears what he heard.
     assert (await send(portal, "m-1", text="VNN what")).body == during.body
     assert (await send(portal, "m-2", text="VNN what")).body != during.body
+
+
+async def charged(portal: Portal) -> list[tuple[str, list[str]]]:
+    """Every message's reading and flags."""
+    return [(row["reading"], row["flags"]) for row in await portal.fetch("SELECT reading, flags FROM message")]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_repeat_before_the_replay_hears_what_the_spool_said(
+    server: TestServer, tmp_path: Path, workers: int
+) -> None:
+    send = SENDERS["vn_soap_mo"].send
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, tmp_path) as one,
+        running(dsn, tmp_path, book="") as other,
+    ):
+        asked = one if workers == 1 else other
+        refused = await send(one, "m-0", text="VNN what")
+        await cancel_and_wait(one.service.replay._task)
+        async with locked(dsn):
+
+            async def is_away() -> bool:
+                return not one.service.writer.connected and not other.service.writer.connected
+
+            await eventually(is_away)
+            during = await send(one, "m-1", text="VNN what")
+            assert during.body != refused.body
+
+        async def is_back() -> bool:
+            return bool(one.service.writer.connected and other.service.writer.connected)
+
+        await eventually(is_back)
+        again = await send(asked, "m-1", text="VNN what")
+        assert again.body == during.body
+        # It was taken by the database and not by a spool, so this is an answer while the record waits.
+        assert [one.service.replay.records, other.service.replay.records] == [1, 0]
+        assert (await send(asked, "m-2", text="VNN what")).body == refused.body
+        one.service.replay.start()
+        await replayed(one)
+        assert (await send(asked, "m-1", text="VNN what")).body == during.body
+        rows = await one.fetch("SELECT native_id FROM message WHERE 'charged_not_counted' = ANY (flags)")
+        assert [row["native_id"] for row in rows] == ["m-1"]
+        assert len(await charged(one)) == 3
+        assert list((tmp_path / "spool").glob("*.answered")) == []
+        await require_invariants(dsn)
+
+
+async def test_a_refusal_that_an_outage_took_back_is_flagged_by_the_replay(portal: Portal) -> None:
+    send = SENDERS["vn_soap_mo"].send
+    refused = await send(portal, "m-1", text="VNN what")
+    async with database_away(portal):
+        during = await send(portal, "m-1", text="VNN what")
+        assert during.body != refused.body
+    assert await charged(portal) == [("wrong_syntax", [])]
+    await replayed(portal)
+    assert await charged(portal) == [("wrong_syntax", ["charged_not_counted"])]
+    assert (await send(portal, "m-1", text="VNN what")).body == during.body
+    await require_invariants(portal.dsn)
 
 
 @pytest.mark.parametrize("name", NAMES)
