@@ -148,26 +148,26 @@ async def test_a_repeat_before_the_replay_hears_what_the_spool_said(
     ):
         asked = one if workers == 1 else other
         refused = await send(one, "m-0", text="VNN what")
-        await cancel_and_wait(one.service.replay._task)
+        await cancel_and_wait(one.service.intake.replay._task)
         async with locked(dsn):
 
             async def is_away() -> bool:
-                return not one.service.writer.connected and not other.service.writer.connected
+                return not one.service.intake.writer.connected and not other.service.intake.writer.connected
 
             await eventually(is_away)
             during = await send(one, "m-1", text="VNN what")
             assert during.body != refused.body
 
         async def is_back() -> bool:
-            return bool(one.service.writer.connected and other.service.writer.connected)
+            return bool(one.service.intake.writer.connected and other.service.intake.writer.connected)
 
         await eventually(is_back)
         again = await send(asked, "m-1", text="VNN what")
         assert again.body == during.body
         # It was taken by the database and not by a spool, so this is an answer while the record waits.
-        assert [one.service.replay.records, other.service.replay.records] == [1, 0]
+        assert [one.service.intake.replay.records, other.service.intake.replay.records] == [1, 0]
         assert (await send(asked, "m-2", text="VNN what")).body == refused.body
-        one.service.replay.start()
+        one.service.intake.replay.start()
         await replayed(one)
         assert (await send(asked, "m-1", text="VNN what")).body == during.body
         rows = await one.fetch("SELECT native_id FROM message WHERE 'charged_not_counted' = ANY (flags)")
