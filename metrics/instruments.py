@@ -120,6 +120,11 @@ class Instruments:
             "Spool files of this machine that are damaged or cannot be opened, and so are not replayed; must be 0",
             registry=registry,
         )
+        self.clock_ahead = Gauge(
+            "portal1400_clock_ahead_of_database_seconds",
+            "How far this machine's clock is ahead of the database's, negative when behind; 0 until compared",
+            registry=registry,
+        )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
         self.event_loop_stall_seconds = Gauge(
             "portal1400_event_loop_stall_seconds",

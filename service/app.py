@@ -68,6 +68,7 @@ class Service:
             settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level
         )
         self.housekeeping = Housekeeping(settings, database, keyring, clock, self.intake.commits.count)
+        self.instruments.clock_ahead.set_function(lambda: self.housekeeping.clock_ahead_seconds)
         self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock)
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.housekeeping, self.invariants,
@@ -150,5 +151,6 @@ class Service:
 
     def health(self) -> health.Health:
         """What the probes tell."""
-        degraded = (*self.intake.troubles(), *self.live.feed.troubles(), *self.catalog.troubles(), *logs.troubles())
+        parts = (self.intake, self.housekeeping, self.live.feed, self.catalog, logs)
+        degraded = tuple(each for part in parts for each in part.troubles())
         return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)

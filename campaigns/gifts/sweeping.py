@@ -11,6 +11,7 @@ from campaigns.gifts.event_rows import Key
 from campaigns.gifts.joining import Arrivals, join
 from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine
+from campaigns.schema.ids import least_id
 from campaigns.schema.locks import SWEEP_LOCK
 from campaigns.totals.announce import announce
 
@@ -83,11 +84,6 @@ async def give_up(connection: asyncpg.Connection, now: datetime) -> None:
     """List what has waited for over a day, and forget the numbers kept for matching. What waits still may join."""
     before = now - UNJOINED_AFTER
     async with connection.transaction():
-        await connection.execute(LIST_UNJOINED, before, _id_at(now - UNJOINED_FOR), _id_at(before))
+        await connection.execute(LIST_UNJOINED, before, least_id(now - UNJOINED_FOR), least_id(before))
         await connection.execute(FORGET_UNCHARGED, before)
         await connection.execute(FORGET_UNMATCHED, before)
-
-
-def _id_at(at: datetime) -> UUID:
-    """The least id of an event received at `at`: ids begin with the milliseconds of their time."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,12 +1,15 @@
 """Day partitions of raw_callback: made ahead, made on demand, dropped when their time is over."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 
+from campaigns.schema.ids import least_id
 from campaigns.schema.locks import DROP_LOCK, PARTITION_LOCK, if_free
 
 DAYS_AHEAD = 14
+DROPPED_MAX = 2
+"""At most so many partitions are dropped in one go: a mistake about the time is noticed while nearly all is there."""
 _PREFIX = "raw_callback_"
 
 # DDL takes no parameters: format() quotes the name and the dates inside the server.
@@ -21,6 +24,7 @@ SELECT_PARTITIONS = """
 SELECT c.relname::text AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'raw_callback'::regclass ORDER BY c.relname
 """
+HAS_NEWER = "SELECT EXISTS (SELECT FROM raw_callback WHERE received_on = $1 AND id >= $2)"
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 LOCK_PARTITIONS = "SELECT pg_advisory_xact_lock($1)"
 
@@ -49,16 +53,21 @@ async def list_partitions(connection: asyncpg.Connection) -> dict[date, str]:
 
 
 async def drop_partitions(connection: asyncpg.Connection, before: date) -> list[str]:
-    """Drop the partitions of days before `before`; one that is busy is left for the next time.
+    """Drop the partitions of days before `before`, the oldest first and at most DROPPED_MAX of them.
 
-    While a drop waits for its lock intake waits behind it, so that only one process of the cluster tries at a time.
+    One that is busy is left for the next time, and one that holds a callback received on `before` or later is kept,
+    whatever day it is called by. While a drop waits for its lock intake waits behind it, so that only one process of
+    the cluster tries at a time.
     """
     dropped: list[str] = []
+    newest = least_id(datetime.combine(before, time.min, UTC))
     async with if_free(connection, DROP_LOCK) as is_ours:
         if not is_ours:
             return dropped
         for day, name in (await list_partitions(connection)).items():
-            if day >= before:
+            if day >= before or len(dropped) == DROPPED_MAX:
+                break
+            if await connection.fetchval(HAS_NEWER, day, newest):
                 continue
             try:
                 async with connection.transaction():

@@ -276,7 +276,7 @@ class Replay:
             await self._set_apart(account, spooled, malformed.reason)
             return
         try:
-            entry = await self._rows.build(account, callback, events, spooled.answer)
+            entry = await self._rows.build(account, callback, events, spooled.answer, spool.doubts_about(callback))
             entry.is_replayed = True
             await self._writer.store(entry, self._wait_seconds)
         except (NoDataKey, QueueFull):

@@ -44,18 +44,24 @@ class RowBuilder:
         self._random = RandomPool()
 
     async def build(
-        self, account: LoadedAccount, callback: Callback, events: Sequence[Event], answered: bytes | None = None
+        self,
+        account: LoadedAccount,
+        callback: Callback,
+        events: Sequence[Event],
+        answered: bytes | None = None,
+        doubts: tuple[str, ...] = (),
     ) -> Entry:
         """The entry that stores `callback`. Raises NoDataKey.
 
-        `answered`: what the sender was told already, packed, where it was told before the text was read.
+        `answered`: what the sender was told already, packed, where it was told before the text was read. `doubts`:
+        flags of its time of arrival, for every row.
         """
         day = callback.received_at.astimezone(UTC).date()
         sealer = self._keyring.day(day) or await self._data_keys.of(day)
         if sealer is None:
             raise NoDataKey
         raw_id = uuid7(callback.received_at, self._random)
-        of = _Callback(account, callback, self._catalog.book, sealer, day, raw_id, answered)
+        of = _Callback(account, callback, self._catalog.book, sealer, day, raw_id, answered, doubts)
         rows: list[Row] = []
         outcomes: list[Outcome] = []
         for event in events:
@@ -78,7 +84,7 @@ class RowBuilder:
 
     def _message_row(self, message: Message, row_id: UUID, of: "_Callback") -> tuple[MessageRow, Outcome]:
         received_at, book = of.callback.received_at, of.book
-        at, flags = _believed(message.message_at, received_at, message.flags)
+        at, flags = _believed(message.message_at, received_at, (*message.flags, *of.doubts))
         reading = read(book, message.short_code, message.text, at)
         outcome = of.outcome(reading.outcome)
         if message.claimed_vnd is not None and reading.amount_vnd not in (None, message.claimed_vnd):
@@ -105,7 +111,7 @@ class RowBuilder:
 
     def _charge_row(self, charge: Charge, row_id: UUID, of: "_Callback") -> ChargeRow:
         received_at = of.callback.received_at
-        at, flags = _believed(charge.occurred_at, received_at, charge.flags)
+        at, flags = _believed(charge.occurred_at, received_at, (*charge.flags, *of.doubts))
         return ChargeRow(
             row_id, of.account.id, charge.native_id, charge.digest, charge.charge_id, charge.status.value,
             charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason, ",".join(flags), at, received_at,
@@ -119,7 +125,7 @@ class RowBuilder:
 
     def _reversal_row(self, reversal: Reversal, row_id: UUID, of: "_Callback") -> ReversalRow:
         received_at = of.callback.received_at
-        at, flags = _believed(reversal.occurred_at, received_at, reversal.flags)
+        at, flags = _believed(reversal.occurred_at, received_at, (*reversal.flags, *of.doubts))
         return ReversalRow(
             row_id, of.account.id, reversal.native_id, reversal.digest, reversal.charge_ref, reversal.message_ref,
             reversal.amount_vnd, reversal.scope.value if reversal.scope else None, reversal.kind, ",".join(flags), at,
@@ -137,6 +143,7 @@ class _Callback(NamedTuple):
     day: date
     raw_id: UUID
     answered: bytes | None
+    doubts: tuple[str, ...]
 
     def outcome(self, reading: ReadingOutcome) -> Outcome:
         """How a message with this reading ends if it is new."""

@@ -5,9 +5,10 @@ replay.py takes the records out again.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -34,6 +35,10 @@ WAITING_BYTES_MAX = 64 * 1024 * 1024
 WRITE_SECONDS_MAX = 2.0
 """A sender waits no longer for the disk than this."""
 RECORD_OVERHEAD_BYTES = 64
+AHEAD_MAX = timedelta(minutes=10)
+"""A record from further ahead is flagged: the clock was wrong when it came, or is wrong now."""
+LONG_AGO = timedelta(days=7)
+"""A record that is older is flagged: no outage should last that long, and a wrong clock may have dated it."""
 
 Done = TypeVar("Done")
 
@@ -66,14 +71,21 @@ class Spool:
         bytes_max: int,
         age_seconds_max: float,
         clock: Callable[[], datetime],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`steady` tells how time goes on, whatever becomes of `clock`."""
         self._file = file
         self._sealer = sealer
         self._bytes_max = bytes_max
         self._age_seconds_max = age_seconds_max
         self._clock = clock
+        self._steady = steady
+        self._opened_at = steady()
+        self._opened_us = _microseconds(clock())
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._size = file.size()
+        self._inherited = self._size.records
+        self._inherited_last = file.taken
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._flushing: asyncio.Task[None] | None = None
@@ -93,10 +105,22 @@ class Spool:
 
     @property
     def oldest_seconds(self) -> float:
-        """How long ago the oldest of them arrived; 0 when none waits."""
+        """How long ago the oldest of them arrived; 0 when none waits.
+
+        A clock that is set meanwhile changes nothing. What was there before we came bears the time of a clock that
+        may have been wrong, but has waited at least since then.
+        """
         if self._size.oldest_us is None:
             return 0.0
-        return max(0.0, self._clock().timestamp() - self._size.oldest_us / 1e6)
+        age = (self._now_us() - self._size.oldest_us) / 1e6
+        return max(age, self._open_seconds if self._inherited else 0.0)
+
+    @property
+    def _open_seconds(self) -> float:
+        return self._steady() - self._opened_at
+
+    def _now_us(self) -> int:
+        return self._opened_us + int(self._open_seconds * 1_000_000)
 
     @property
     def refusal(self) -> str | None:
@@ -105,7 +129,8 @@ class Spool:
             return self.problem
         if self._size.bytes + self._waiting_bytes >= self._bytes_max:
             return "the spool is full: bring the database back, or raise PORTAL1400_SPOOL_BYTES_MAX"
-        if self.oldest_seconds > self._age_seconds_max:
+        # Only what was seen to wait: a clock that is wrong, or was, refuses nobody.
+        if min(self.oldest_seconds, self._open_seconds) > self._age_seconds_max:
             return "the spool's oldest record is too old: bring the database back"
         if len(self._waiting) >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
             return "too many callbacks wait for the spool's disk"
@@ -132,7 +157,7 @@ class Spool:
         packed = _pack(Spooled(account.id, account.code, account.adapter, callback, answer))
         sealed = self._sealer.seal(packed, b"spool.sealed:" + identity)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        row = (identity, _microseconds(callback.received_at), sealed)
+        row = (identity, self._now_us(), sealed)
         self._waiting.append(_Waiting(row, answered, done))
         self._waiting_bytes += len(sealed) + RECORD_OVERHEAD_BYTES
         if self._flushing is None or self._flushing.done():
@@ -197,6 +222,7 @@ class Spool:
     async def remove(self, stored: Sequence[Stored]) -> None:
         """Forget records that are stored elsewhere now. Raises SpoolRefused."""
         oldest_us = await self._in_thread(self._file.remove, [each.number for each in stored])
+        self._inherited -= sum(each.number <= self._inherited_last for each in stored)
         held = self._size
         # Appends run in the same thread, one after the other: what came since made `_size` larger already.
         self._size = Size(
@@ -219,6 +245,13 @@ class Spool:
     def opened(self, stored: Stored) -> Spooled:
         """The record in clear. Raises SealBroken, ValueError."""
         return _unpack(self._sealer.unseal(stored.sealed, b"spool.sealed:" + stored.id))
+
+    def doubts_about(self, callback: Callback) -> tuple[str, ...]:
+        """The flag of a record whose time of arrival cannot be right, or is to be looked at, by the clock of now."""
+        age = self._clock() - callback.received_at
+        if age < -AHEAD_MAX:
+            return ("received_in_future",)
+        return ("received_long_ago",) if age > LONG_AGO else ()
 
     async def close(self, *, and_delete: bool = False) -> None:
         """Finish what is being written and give the file back. Once is enough."""

@@ -64,7 +64,7 @@ class Stored(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How much waits: records, their sealed bytes, and when the oldest arrived (microseconds since 1970)."""
+    """How much waits: records, their sealed bytes, and when the oldest was taken (microseconds since 1970)."""
 
     records: int
     bytes: int
@@ -197,6 +197,11 @@ class SpoolFile:
                 "the gifts in it are not lost"
             )
         return connection
+
+    @property
+    def taken(self) -> int:
+        """The number of the newest record it has ever taken."""
+        return self._mark.taken
 
     def append(self, records: Sequence[tuple[bytes, int, bytes]], answered: Sequence[bytes] = ()) -> None:
         """Write (id, received_us, sealed) of each record in one transaction; on disk when this returns.

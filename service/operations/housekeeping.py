@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -21,6 +21,9 @@ log = structlog.get_logger("housekeeping")
 
 ROUND_SECONDS = 600.0
 """Partitions and keys are looked after this often; they are made days ahead."""
+CLOCK_DIFFERS_SECONDS = 60.0
+"""Clocks that differ by more are told of; signatures are refused from 300 s on."""
+SELECT_CLOCK = "SELECT clock_timestamp()"
 SWEEP_SECONDS = 10.0
 """Charges and reversals that wait are looked after this often."""
 
@@ -42,6 +45,8 @@ class Housekeeping:
         self._clock = clock
         self._count = count
         self._tasks: list[asyncio.Task[None]] = []
+        self.clock_ahead_seconds = 0.0
+        """How far this machine's clock was ahead of the database's when they were last compared."""
 
     def start(self) -> None:
         """Begin both loops."""
@@ -64,12 +69,31 @@ class Housekeeping:
             await self._keyring.open_day(connection, day)
 
     async def clear(self, connection: asyncpg.Connection) -> list[str]:
-        """Drop raw callbacks whose time is over; returns the partitions dropped."""
-        before: date = self._clock().astimezone(UTC).date() - timedelta(days=self._settings.raw_retention_days)
+        """Drop raw callbacks whose time is over by both clocks, some at a time; returns the partitions dropped."""
+        now = await self._earlier_clock(connection)
+        before: date = now.astimezone(UTC).date() - timedelta(days=self._settings.raw_retention_days)
         dropped = await drop_partitions(connection, before)
         if dropped:
             log.info("partitions_dropped", count=len(dropped))
         return dropped
+
+    def troubles(self) -> Iterable[str]:
+        """A clock that goes wrong: windows, days and the freshness of signatures are told by it."""
+        if abs(self.clock_ahead_seconds) > CLOCK_DIFFERS_SECONDS:
+            way = "ahead of" if self.clock_ahead_seconds > 0 else "behind"
+            yield (
+                f"this machine's clock is {abs(round(self.clock_ahead_seconds))} s {way} the database's: see which "
+                "of them is wrong, and set it (chronyc tracking)"
+            )
+
+    async def _earlier_clock(self, connection: asyncpg.Connection) -> datetime:
+        """The time by whichever clock is behind, ours or the database's: nothing is deleted by one alone."""
+        theirs: datetime = await connection.fetchval(SELECT_CLOCK)
+        ours = self._clock()
+        self.clock_ahead_seconds = (ours - theirs).total_seconds()
+        for sentence in self.troubles():
+            log.error("clocks_differ", reason=sentence)
+        return min(ours, theirs)
 
     async def _every(self, seconds: float, act: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
         while True:
@@ -83,7 +107,7 @@ class Housekeeping:
     async def _days(self, connection: asyncpg.Connection) -> None:
         await self.prepare(connection)
         await self.clear(connection)
-        await give_up(connection, self._clock())
+        await give_up(connection, await self._earlier_clock(connection))
 
     async def sweep(self, connection: asyncpg.Connection) -> None:
         """Join charges and reversals that were not joined as they came."""

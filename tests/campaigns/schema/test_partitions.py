@@ -1,12 +1,13 @@
 """Day partitions: made ahead and once, whoever makes them; dropped in time, but never while in use."""
 
 import asyncio
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 import pytest
 
-from campaigns.schema.partitions import DAYS_AHEAD, drop_partitions, list_partitions, make_partitions
+from campaigns.schema.ids import least_id
+from campaigns.schema.partitions import DAYS_AHEAD, DROPPED_MAX, drop_partitions, list_partitions, make_partitions
 
 TODAY = date(2026, 2, 25)
 INSERT = "INSERT INTO raw_callback (id, received_on, account_id, sealed) VALUES (gen_random_uuid(), $1, 1, '')"
@@ -53,3 +54,25 @@ async def test_old_days_are_dropped_and_a_busy_one_is_left_for_the_next_time(
     await reader.close()
     assert await drop_partitions(connection, TODAY + timedelta(days=2)) == ["raw_callback_20260225"]
     assert list(await list_partitions(connection)) == [TODAY + timedelta(days=n) for n in (2, 3)]
+
+
+async def test_no_more_than_a_few_days_are_dropped_at_once_the_oldest_first(connection: asyncpg.Connection) -> None:
+    await make_partitions(connection, TODAY, days=7)
+    before = TODAY + timedelta(days=5)
+    counts = [len(await drop_partitions(connection, before)) for _ in range(4)]
+    assert counts == [DROPPED_MAX, DROPPED_MAX, 1, 0]
+    assert list(await list_partitions(connection)) == [TODAY + timedelta(days=n) for n in (5, 6)]
+
+
+async def test_a_day_with_a_callback_that_is_newer_than_its_name_is_kept(connection: asyncpg.Connection) -> None:
+    await make_partitions(connection, TODAY, days=3)
+    at = datetime(2026, 3, 20, tzinfo=UTC)
+    for day, received_at in ((TODAY, at - timedelta(days=30)), (TODAY + timedelta(days=1), at)):
+        await connection.execute(
+            "INSERT INTO raw_callback (id, received_on, account_id, sealed) VALUES ($1, $2, 1, '')",
+            least_id(received_at),
+            day,
+        )
+    assert await drop_partitions(connection, at.date()) == ["raw_callback_20260225", "raw_callback_20260227"]
+    assert await drop_partitions(connection, at.date()) == []
+    assert await drop_partitions(connection, at.date() + timedelta(days=1)) == ["raw_callback_20260226"]

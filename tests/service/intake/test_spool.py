@@ -1,6 +1,8 @@
 """With the database away every protocol is acknowledged from the spool, and afterwards all is counted once."""
 
 import asyncio
+import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -321,10 +323,44 @@ async def test_a_full_or_too_old_spool_takes_no_more(server: TestServer, tmp_pat
         running(dsn, other, clock=lambda: now, spool_age_max_hours="1") as portal,
         database_away(portal),
     ):
+        own = portal.service.intake.replay.own
         assert (await SENDERS["kannel"].send(portal, "m-1")).status == 200
-        now += timedelta(hours=1, seconds=1)
+        own._steady = lambda: time.monotonic() + 3601
         assert (await SENDERS["kannel"].send(portal, "m-2")).status == 503
         assert any("too old" in each for each in (await readiness(portal))[1])
+
+
+STEPS = {"set forward": timedelta(days=9), "set back": timedelta(days=-9)}
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_a_clock_that_is_set_right_neither_closes_the_spool_nor_ages_it(
+    server: TestServer, tmp_path: Path, name: str
+) -> None:
+    now = datetime.now(UTC)
+    at = [now - STEPS[name]]
+    async with cloned_database(server) as dsn, AsyncExitStack() as away:
+        async with running(dsn, tmp_path, clock=lambda: at[0]) as portal:
+            await away.enter_async_context(database_away(portal))
+            assert (await SENDERS["kannel"].send(portal, "m-1")).status == 200
+            at[0] = now
+            assert (await SENDERS["kannel"].send(portal, "m-2")).status == 200
+            assert portal.service.intake.replay.oldest_seconds < 60
+        # Another process finds them, and what they bear is a time of a clock that was wrong.
+        async with running(dsn, tmp_path, book="", clock=lambda: at[0]) as portal:
+            assert (await SENDERS["kannel"].send(portal, "m-3")).status == 200
+            assert portal.service.intake.replay.own.refusal is None
+        await away.aclose()
+        async with running(dsn, tmp_path, book="", clock=lambda: at[0]) as portal:
+            await replayed(portal)
+            rows = await portal.fetch("SELECT native_id, reading, flags FROM message ORDER BY native_id")
+            doubt = "received_long_ago" if name == "set forward" else "received_in_future"
+            assert [(row["native_id"], row["reading"], row["flags"]) for row in rows] == [
+                ("m-1", "counted", [doubt]),
+                ("m-2", "counted", []),
+                ("m-3", "counted", []),
+            ]
+            await require_invariants(dsn)
 
 
 async def test_the_files_hold_nothing_in_clear(portal: Portal, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import orjson
+import pytest
 
 from campaigns.schema.partitions import list_partitions
 from tests.support.portal import Portal, eventually, message, running, signed
@@ -56,16 +57,19 @@ async def test_thirty_midnights_pass_without_anybody_looking_after_the_days(
 async def test_looking_after_the_days_makes_them_ahead_and_drops_the_old_ones(
     database_dsn: str, tmp_path: Path
 ) -> None:
+    # Behind the database's clock all the time: nothing is dropped before both call it old.
+    start = datetime.now(UTC).replace(hour=12) - timedelta(days=40)
     clock = Clock()
+    clock.now = start
     async with running(database_dsn, tmp_path, clock=clock, raw_retention_days="14") as portal:
         await take(portal, clock, "m-first")
         connection = await asyncpg.connect(portal.dsn)
         for day in range(1, 31):
-            clock.now = START + timedelta(days=day)
+            clock.now = start + timedelta(days=day)
             await portal.service.housekeeping._days(connection)
             present = sorted(await list_partitions(connection))
             today = clock.now.date()
-            assert present[0] == max(START.date(), today - timedelta(days=14))
+            assert present[0] == max(start.date(), today - timedelta(days=14))
             assert present[-1] == today + timedelta(days=14)
             assert len(present) == (present[-1] - present[0]).days + 1
             assert portal.opened.keyring.day(today + timedelta(days=1)) is not None
@@ -73,6 +77,30 @@ async def test_looking_after_the_days_makes_them_ahead_and_drops_the_old_ones(
         # Money needs none of it.
         assert await connection.fetchval("SELECT count(*) FROM money_line") == 1
         await connection.close()
+
+
+async def test_a_clock_that_is_ahead_deletes_nothing_and_is_told(database_dsn: str, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    clock = Clock()
+    clock.now = now
+    async with running(database_dsn, tmp_path, clock=clock, raw_retention_days="14") as portal:
+        await take(portal, clock, "m-1")
+        connection = await asyncpg.connect(portal.dsn)
+        # The number is kept for a day, for a charge that names no message.
+        await connection.execute(
+            "INSERT INTO uncharged_person (message_id, account_id, message_ref, msisdn_hash, short_code, campaign_id,"
+            " amount_vnd, message_at, received_at) SELECT id, account_id, native_id, '', short_code, campaign_id,"
+            " amount_vnd, message_at, received_at FROM message"
+        )
+        for ahead in (timedelta(days=92), timedelta(days=3650)):
+            clock.now = now + ahead
+            for _ in range(5):
+                await portal.service.housekeeping._days(connection)
+        assert await connection.fetchval("SELECT count(*) FROM raw_callback") == 1
+        assert await connection.fetchval("SELECT count(*) FROM uncharged_person") == 1
+        await connection.close()
+        assert await portal.metric("portal1400_clock_ahead_of_database_seconds") == pytest.approx(315_360_000, abs=60)
+        assert any("s ahead of the database's" in each for each in portal.service.health().degraded)
 
 
 async def test_a_day_s_destroyed_key_leaves_what_it_sealed_closed_for_ever(portal: Portal) -> None:
