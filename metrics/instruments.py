@@ -120,6 +120,12 @@ class Instruments:
             "Spool files of this machine that are damaged or cannot be opened, and so are not replayed; must be 0",
             registry=registry,
         )
+        self.disk_free_bytes = Gauge(
+            "portal1400_disk_free_bytes",
+            "Free for this service on the disk of its data folder, and of the embedded database's",
+            ["folder"],
+            registry=registry,
+        )
         self.clock_ahead = Gauge(
             "portal1400_clock_ahead_of_database_seconds",
             "How far this machine's clock is ahead of the database's, negative when behind; 0 until compared",

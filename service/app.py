@@ -19,6 +19,7 @@ from service.listeners.listener_group import ListenerGroup
 from service.live.assembly import make_live
 from service.operations import health
 from service.operations.database_join import DatabaseJoin
+from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
 from service.operations.instruments import make_instruments
 from service.operations.invariant_watch import InvariantWatch
@@ -70,6 +71,7 @@ class Service:
         self.housekeeping = Housekeeping(settings, database, keyring, clock, self.intake.commits.count)
         self.instruments.clock_ahead.set_function(lambda: self.housekeeping.clock_ahead_seconds)
         self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock)
+        self.disks = DiskWatch(folders_of(settings), self.instruments)
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.housekeeping, self.invariants,
             kind=kind, prepare=prepare, accept_older=accept_older_database,
@@ -91,10 +93,12 @@ class Service:
             for stop in (
                 intake.data_keys.stop, intake.quarantine.stop, live.high_water.stop, live.feed.stop,
                 self.invariants.stop, self.housekeeping.stop, intake.replay.stop, self._stop_writer, self._join.stop,
+                self.disks.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             await self._join.start(self._copy)
             intake.replay.start()
+            await self.disks.start()
             live.connection_limit.watch(asyncio.get_running_loop())
             started.push_async_callback(self.stalls.stop)
             self.stalls.start()
@@ -151,6 +155,6 @@ class Service:
 
     def health(self) -> health.Health:
         """What the probes tell."""
-        parts = (self.intake, self.housekeeping, self.live.feed, self.catalog, logs)
+        parts = (self.intake, self.disks, self.housekeeping, self.live.feed, self.catalog, logs)
         degraded = tuple(each for part in parts for each in part.troubles())
         return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)

@@ -11,7 +11,7 @@ from service.intake.intake import Intake
 from service.intake.quarantine import Quarantine
 from service.intake.replay import Replay
 from service.intake.row_builder import RowBuilder
-from service.intake.spool import SpoolFolder
+from service.intake.spool_claim import SpoolFolder
 from service.intake.writer import CommitReport, Writer
 from service.listeners.overload import OverloadMonitor
 from service.postgres.data_keys import DataKeys

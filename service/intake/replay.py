@@ -20,7 +20,8 @@ from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.quarantine import NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
 from service.intake.row_builder import NoDataKey, RowBuilder
-from service.intake.spool import Spool, Spooled, SpoolFolder
+from service.intake.spool import Spool, Spooled
+from service.intake.spool_claim import SpoolFolder
 from service.intake.spool_file import SpoolRefused, Stored
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.runtime.keyring import SealBroken

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -19,10 +18,8 @@ import structlog
 from gateways.callback import Callback
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
-from service.intake.spool_answers import has_said_yes
-from service.intake.spool_claim import claim_left, claim_own
 from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
-from service.runtime.keyring import Keyring, Sealer
+from service.runtime.keyring import Sealer
 from service.runtime.uuid7 import uuid7
 
 log = structlog.get_logger("spool")
@@ -34,6 +31,9 @@ WAITING_RECORDS_MAX = 50_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 WRITE_SECONDS_MAX = 2.0
 """A sender waits no longer for the disk than this."""
+TOO_SLOW = "the spool's disk did not answer in time"
+PROBE_SECONDS = 10.0
+"""A write is tried this often while nobody writes: a full disk, or one that went read-only, is not met by a gift."""
 RECORD_OVERHEAD_BYTES = 64
 AHEAD_MAX = timedelta(minutes=10)
 """A record from further ahead is flagged: the clock was wrong when it came, or is wrong now."""
@@ -90,6 +90,8 @@ class Spool:
         self._waiting_bytes = 0
         self._flushing: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._probing: asyncio.Future[None] | None = None
+        self._probe_at = 0.0
         self.problem: str | None = None
         """Why the last write failed; None while writes succeed."""
 
@@ -167,7 +169,7 @@ class Spool:
             await asyncio.wait_for(asyncio.shield(done), WRITE_SECONDS_MAX)
         except TimeoutError:
             done.add_done_callback(_look_at)
-            raise SpoolRefused("the spool's disk did not answer in time") from None
+            raise SpoolRefused(TOO_SLOW) from None
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -232,15 +234,19 @@ class Spool:
         )
 
     async def probe(self) -> None:
-        """After a failed write: try a small one, so that readiness tells the truth without a callback."""
-        if self.problem is None:
+        """Now and then, and after a failed write at once, try one: readiness tells the truth before a callback."""
+        if self.problem is None and self._steady() < self._probe_at:
             return
-        try:
-            await self._in_thread(self._file.touch)
-        except SpoolRefused as refused:
-            self._note(refused)
-        else:
-            self._note(None)
+        self._probe_at = self._steady() + PROBE_SECONDS
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.ensure_future(self._in_thread(self._file.touch))
+            self._probing.add_done_callback(_look_at)
+        done, _ = await asyncio.wait({self._probing}, timeout=WRITE_SECONDS_MAX)
+        if not done:
+            self._note(SpoolRefused(TOO_SLOW))
+            return
+        error = self._probing.exception()
+        self._note(error if isinstance(error, Exception) else None)
 
     def opened(self, stored: Stored) -> Spooled:
         """The record in clear. Raises SealBroken, ValueError."""
@@ -265,52 +271,6 @@ class Spool:
 
     async def _in_thread(self, act: Callable[..., Done], *arguments: object) -> Done:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
-
-
-class SpoolFolder:
-    """The spool files of a machine: this worker claims one of its own, and adopts those that nobody has any more."""
-
-    def __init__(
-        self,
-        folder: Path,
-        keyring: Keyring,
-        *,
-        bytes_max: int,
-        age_seconds_max: float,
-        clock: Callable[[], datetime],
-    ) -> None:
-        """`bytes_max` and `age_seconds_max` bound each file; beyond them it takes nothing more."""
-        self._folder = folder
-        self._keyring = keyring
-        self._bytes_max = bytes_max
-        self._age_seconds_max = age_seconds_max
-        self._clock = clock
-
-    def claim_own(self) -> Spool:
-        """A spool that nobody else has. Raises SpoolRefused."""
-        return self._spool(claim_own(self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max))
-
-    async def claim_left(self) -> tuple[list[Spool], list[str]]:
-        """Every spool that somebody left behind, and a sentence for each that cannot be used."""
-        files, problems = await asyncio.to_thread(
-            claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
-        )
-        return [self._spool(file) for file in files], problems
-
-    async def has_said_yes(self, keys: Sequence[bytes]) -> bool:
-        """Whether a spool of this machine that is not empty yet has acknowledged a message with one of `keys`."""
-        return await asyncio.to_thread(has_said_yes, self._folder, keys)
-
-    def _spool(self, file: SpoolFile) -> Spool:
-        if file.is_unmarked:
-            log.error("spool_without_mark", file=file.path.name, records=file.size().records)
-        return Spool(
-            file,
-            self._keyring.local,
-            bytes_max=self._bytes_max,
-            age_seconds_max=self._age_seconds_max,
-            clock=self._clock,
-        )
 
 
 def _pack(spooled: Spooled) -> bytes:

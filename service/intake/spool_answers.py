@@ -60,7 +60,9 @@ class AnswerList:
         """Keep what the spool has just taken."""
         if keys:
             with suppress(OSError), self._path.open("ab", buffering=0) as file:
-                file.write(b"".join(keys))
+                if file.write(b"".join(keys)) < len(keys) * KEY_BYTES:
+                    # A disk that had room for a part of it.
+                    file.truncate(file.tell() // KEY_BYTES * KEY_BYTES)
 
     def clear(self) -> None:
         """The spool is empty: the database has every answer."""

@@ -4,10 +4,20 @@ A file belongs to whoever holds the lock file beside it. The kernel frees the lo
 file that nobody has locked may be adopted.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
+import structlog
+
+from service.intake.spool import Spool
+from service.intake.spool_answers import has_said_yes
 from service.intake.spool_file import SpoolDamaged, SpoolFile, SpoolRefused, describe
 from service.intake.spool_lock import SpoolLock
+from service.runtime.keyring import Keyring
+
+log = structlog.get_logger("spool")
 
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
@@ -60,3 +70,49 @@ def claim_left(folder: Path, *, key_check: bytes, bytes_max: int) -> tuple[list[
         except OSError as error:
             problems.append(f"the spool file {path} cannot be claimed ({describe(error)})")
     return found, problems
+
+
+class SpoolFolder:
+    """The spool files of a machine: this worker claims one of its own, and adopts those that nobody has any more."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keyring: Keyring,
+        *,
+        bytes_max: int,
+        age_seconds_max: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`bytes_max` and `age_seconds_max` bound each file; beyond them it takes nothing more."""
+        self._folder = folder
+        self._keyring = keyring
+        self._bytes_max = bytes_max
+        self._age_seconds_max = age_seconds_max
+        self._clock = clock
+
+    def claim_own(self) -> Spool:
+        """A spool that nobody else has. Raises SpoolRefused."""
+        return self._spool(claim_own(self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max))
+
+    async def claim_left(self) -> tuple[list[Spool], list[str]]:
+        """Every spool that somebody left behind, and a sentence for each that cannot be used."""
+        files, problems = await asyncio.to_thread(
+            claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
+        )
+        return [self._spool(file) for file in files], problems
+
+    async def has_said_yes(self, keys: Sequence[bytes]) -> bool:
+        """Whether a spool of this machine that is not empty yet has acknowledged a message with one of `keys`."""
+        return await asyncio.to_thread(has_said_yes, self._folder, keys)
+
+    def _spool(self, file: SpoolFile) -> Spool:
+        if file.is_unmarked:
+            log.error("spool_without_mark", file=file.path.name, records=file.size().records)
+        return Spool(
+            file,
+            self._keyring.local,
+            bytes_max=self._bytes_max,
+            age_seconds_max=self._age_seconds_max,
+            clock=self._clock,
+        )

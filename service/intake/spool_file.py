@@ -5,6 +5,7 @@ byte of it: whether its pages agree, whether as many records are there as were t
 holds what the mark beside it says. Only the last write may be missing, and that was never acknowledged.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,6 +20,8 @@ from service.runtime.refusals import Refused
 PAGE_BYTES = 4096
 READ_BYTES_MAX = 4 * 1024 * 1024
 """What is read at once, in bytes: a record may be of 1 MiB."""
+TRIAL_BYTES = 64 * 1024
+"""What has to fit on the disk: a hundred records of a busy second."""
 KEPT_BYTES = 8 * 1024 * 1024
 """An empty file larger than this is made small again."""
 OVERHEAD = 1.5
@@ -214,8 +217,18 @@ class SpoolFile:
         self._answers.add(answered)
 
     def touch(self) -> None:
-        """A small write, to learn whether the file can be written again. Raises SpoolRefused."""
+        """Try whether records can be written: room on the disk, and a write in the file. Raises SpoolRefused."""
+        trial = self.path.with_suffix(".trial")
         try:
+            # The log is written over once it has its size, and so would not notice a disk that is full.
+            try:
+                with trial.open("wb") as file:
+                    file.write(bytes(TRIAL_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                # What there is room for belongs to gifts.
+                trial.unlink(missing_ok=True)
             self._database.execute(TOUCH)
         except (sqlite3.Error, OSError) as error:
             raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None

@@ -54,6 +54,7 @@ def instruments() -> Instruments:
     made.last_callback.labels("hub").set(1)
     made.know_campaigns(["vnn"])
     made.know_surfaces(surface.name for surface in SURFACES)
+    made.disk_free_bytes.labels("data").set(1)
     for invariant in INVARIANTS:
         made.invariant_difference.labels(invariant.name).set(0)
     for subject in SUBJECTS:

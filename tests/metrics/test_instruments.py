@@ -31,6 +31,7 @@ FAMILIES = {
     "portal1400_campaign_pledged_vnd": "gauge",
     "portal1400_campaign_messages": "gauge",
     "portal1400_spool_files_refused": "gauge",
+    "portal1400_disk_free_bytes": "gauge",
     "portal1400_clock_ahead_of_database_seconds": "gauge",
     "portal1400_stream_viewers": "gauge",
     "portal1400_quarantined": "counter",
@@ -85,7 +86,14 @@ async def test_both_formats_are_understood_and_hold_every_family(portal: Portal,
 
 def changed(before: Samples, after: Samples) -> dict[str, float]:
     """What moved, by name and label values; times and sums of seconds are left out."""
-    times = ("_seconds_sum", "_timestamp_seconds", "commit_seconds_count", "stall_seconds", "ahead_of_database_seconds")
+    times = (
+        "_seconds_sum",
+        "_timestamp_seconds",
+        "commit_seconds_count",
+        "stall_seconds",
+        "ahead_of_database_seconds",
+        "free_bytes",
+    )
     moved = {}
     for (name, labels), value in after.items():
         difference = value - before.get((name, labels), 0.0)

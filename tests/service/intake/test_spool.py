@@ -74,6 +74,33 @@ async def test_database_and_spool_away_is_answered_with_later(portal: Portal, na
     assert await stored_ids(portal) == [*acknowledged, f"{SENDERS[name].account} m-99"]
 
 
+async def test_a_disk_that_takes_nothing_is_told_while_the_database_is_well(portal: Portal, tmp_path: Path) -> None:
+    own = portal.service.intake.replay.own
+
+    async def is_tried() -> bool:
+        return own._probing is not None and own._probing.done()
+
+    await eventually(is_tried)
+    # A folder in its way stops the trial of whoever runs it, root too.
+    (tmp_path / "spool" / "00.trial").mkdir()
+    own._probe_at = 0.0
+
+    async def is_told() -> bool:
+        return any("cannot write" in each for each in (await readiness(portal))[1])
+
+    await eventually(is_told)
+    assert await portal.metric("portal1400_spool_writable") == 0
+    assert (await readiness(portal))[0] == 200
+    assert (await portal.post(message("m-1"))).outcome == "accepted"
+    (tmp_path / "spool" / "00.trial").rmdir()
+
+    async def is_well() -> bool:
+        return await readiness(portal) == (200, [])
+
+    await eventually(is_well)
+    assert await portal.metric("portal1400_spool_writable") == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_was_spooled_is_counted_once_with_the_time_it_came(portal: Portal, name: str) -> None:
     sender = SENDERS[name]

@@ -1,0 +1,83 @@
+"""The disks under a worker, looked at while nothing is wrong: an outage is too late to learn of no room."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import structlog
+
+from metrics.instruments import Instruments
+from service.postgres.embedded.data_folder import DataFolder
+from service.runtime.settings import Settings
+from service.runtime.tasks import cancel_and_wait, repeat
+
+log = structlog.get_logger("disk")
+
+LOOK_SECONDS = 10.0
+"""A disk that fills at 100 MB/s is seen with the floor below hardly used up."""
+FREE_BYTES_MIN = 1024 * 1024 * 1024
+"""Less free than this is told: what the spool of one worker holds by default (a million gifts), and what PostgreSQL's
+own log takes between two checkpoints by default (max_wal_size)."""
+MEBIBYTE = 1024 * 1024
+
+
+class DiskWatch:
+    """One task. `folders` by their label in the metric; a disk with less than `free_bytes_min` is told of."""
+
+    def __init__(
+        self, folders: Mapping[str, Path], instruments: Instruments, *, free_bytes_min: int = FREE_BYTES_MIN
+    ) -> None:
+        self._folders = folders
+        self._instruments = instruments
+        self._free_bytes_min = free_bytes_min
+        self._troubles: tuple[str, ...] = ()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look once, so that a start on a full disk says so, and then now and then."""
+        await self.look()
+        self._task = repeat("disk", self.look, (LOOK_SECONDS,))
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await cancel_and_wait(self._task)
+
+    def troubles(self) -> Iterable[str]:
+        """A sentence for each disk without enough room."""
+        return self._troubles
+
+    async def look(self) -> None:
+        """Measure what is free; a sentence is logged when it is new."""
+        # A network file system that hangs would keep the event loop.
+        found = [sentence for name in self._folders if (sentence := await asyncio.to_thread(self._measure, name))]
+        for sentence in found:
+            if not self._troubles:
+                log.error("disk_without_room", reason=sentence)
+        if self._troubles and not found:
+            log.warning("disk_has_room_again")
+        self._troubles = tuple(found)
+
+    def _measure(self, name: str) -> str | None:
+        folder = self._folders[name]
+        try:
+            disk = os.statvfs(folder)
+        except OSError as error:
+            return f"the disk of {folder} cannot be looked at ({error.strerror or type(error).__name__})"
+        # What is free for this account, without what is reserved for root.
+        free = disk.f_bavail * disk.f_frsize
+        self._instruments.disk_free_bytes.labels(name).set(free)
+        if free >= self._free_bytes_min:
+            return None
+        return (
+            f"the disk of {folder} has {free // MEBIBYTE} MiB free, less than {self._free_bytes_min // MEBIBYTE} "
+            "MiB: make room, before an outage or the database needs it"
+        )
+
+
+def folders_of(settings: Settings) -> dict[str, Path]:
+    """What to watch: an own database is watched by whoever runs it."""
+    folders = {"data": settings.data_dir.expanduser()}
+    if settings.database_url is None:
+        folders["database"] = DataFolder(folders["data"].resolve()).data
+    return folders
