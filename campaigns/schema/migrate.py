@@ -77,6 +77,13 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 SELECT_HISTORY = "SELECT number, name, sha256 FROM schema_migration ORDER BY number"
 SELECT_HISTORY_EXISTS = "SELECT to_regclass('schema_migration') IS NOT NULL"
+# In whichever schema: one that search_path does not name would be taken for an empty database.
+SELECT_HIDDEN = """
+SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = 'schema_migration' AND NOT pg_table_is_visible(c.oid)
+    AND EXISTS (SELECT FROM pg_class AS o WHERE o.relname = 'money_line' AND o.relnamespace = c.relnamespace)
+LIMIT 1
+"""
 INSERT_HISTORY = "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)"
 SET_LIMITS = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = 0"
 
@@ -86,11 +93,17 @@ async def pending(
 ) -> tuple[Migration, ...]:
     """The migrations this database still lacks; `shipped` where they are not those of this release.
 
-    Raises MigrationRefused when the database is newer than this release or an applied file was edited.
+    Raises MigrationRefused when the database is newer than this release, an applied file was edited, or search_path
+    hides the tables.
     """
     applied = {}
     if await connection.fetchval(SELECT_HISTORY_EXISTS):
         applied = {row["number"]: row for row in await connection.fetch(SELECT_HISTORY)}
+    elif (hidden := await connection.fetchval(SELECT_HIDDEN)) is not None:
+        raise MigrationRefused(
+            f"the tables of this database lie in the schema {hidden}, which search_path does not name: set it for "
+            "the role of PORTAL1400_DATABASE_URL (ALTER ROLE ... SET search_path); nothing was made in another schema"
+        )
     shipped = shipped_migrations() if shipped is None else shipped
     known = {migration.number for migration in shipped}
     for number, row in applied.items():

@@ -38,6 +38,8 @@ they wait for a second at most. What cannot be stored in this time is tried in h
 EXPIRE_SECONDS = 0.05
 GIVEN_UP_IN = "SyncRepWaitForLSN"
 """PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
+CHECK_VIOLATION = "23514"
+"""With the name of a constraint the row breaks it; without one there is no partition for the row, in any language."""
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -50,10 +52,11 @@ class QueueFull(Exception):
 
 
 class Verdict(Enum):
-    """What a failed batch says: of its own content, of the moment, or of the database."""
+    """What a failed batch says: of its own content, of the moment, of a day we have not made, or of the database."""
 
     DATA = "data"
     AGAIN = "again"
+    NO_PARTITION = "no partition"
     DOWN = "down"
 
 
@@ -259,12 +262,14 @@ class Writer:
                 verdict = _verdict(error)
                 retries += 1
                 if verdict is Verdict.AGAIN and retries <= RETRIES_MAX:
-                    if isinstance(error, asyncpg.CheckViolationError):
-                        await self._make_missing_partitions(connection, batch)
                     continue
-                if verdict is Verdict.DATA or (
-                    verdict is Verdict.AGAIN and isinstance(error, asyncpg.CheckViolationError)
+                if (
+                    verdict is Verdict.NO_PARTITION
+                    and retries <= RETRIES_MAX
+                    and await self._make_missing_partitions(connection, batch)
                 ):
+                    continue
+                if verdict is Verdict.DATA:
                     await self._halve(connection, slot, batch, error)
                     return
                 down = DatabaseDown(_name(error))
@@ -294,10 +299,15 @@ class Writer:
                     self._fail(batch[middle:], down)
                 raise
 
-    async def _make_missing_partitions(self, connection: asyncpg.Connection, batch: Iterable[Entry]) -> None:
-        for day in sorted({entry.raw.received_on for entry in batch}):
-            with suppress(asyncpg.PostgresError):
+    async def _make_missing_partitions(self, connection: asyncpg.Connection, batch: Iterable[Entry]) -> bool:
+        """Make the days of `batch` that are not there; False where that cannot be done, and the log says why."""
+        try:
+            for day in sorted({entry.raw.received_on for entry in batch}):
                 await make_partitions(connection, day, days=1)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.error("partition_not_made", **describe_failure(error))
+            return False
+        return True
 
     def _fail(self, batch: Iterable[Entry], error: Exception) -> None:
         for entry in batch:
@@ -310,8 +320,8 @@ def _verdict(error: Exception) -> Verdict:
         state = error.sqlstate or ""
         if state.startswith("40"):
             return Verdict.AGAIN
-        if isinstance(error, asyncpg.CheckViolationError) and "no partition" in str(error):
-            return Verdict.AGAIN
+        if state == CHECK_VIOLATION and not error.constraint_name:
+            return Verdict.NO_PARTITION
         return Verdict.DATA if state[:2] in ("22", "23", "54") else Verdict.DOWN
     # asyncpg encodes arguments before it sends them; what it cannot encode is ours to set apart.
     is_data = isinstance(error, asyncpg.DataError | UnicodeEncodeError | OverflowError)

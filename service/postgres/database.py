@@ -9,14 +9,13 @@ import asyncpg
 
 from service.postgres.embedded.handle import OWN_OPTIONS, EmbeddedHandle, connect_embedded
 from service.postgres.failover import PrimaryConnector
+from service.postgres.session import SessionDiffers, require_in_force, server_settings
 from service.runtime.refusals import Refused
 from service.runtime.settings import Settings
 
 DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises: because the server is not there, because it refuses, or because our statement is wrong."""
 CONNECT_SECONDS = 5.0
-KEEPALIVE_SECONDS = 10
-"""After so long a silence, and three more without an answer, the server believes that we are gone."""
 MAJORS = range(15, 19)
 POOL_CONNECTIONS_MAX = 6
 
@@ -95,28 +94,23 @@ class Database:
     async def connect(self, application: str = "portal1400", *, may_take_long: bool = False) -> asyncpg.Connection:
         """A connection of one's own, durable at commit and limited in time unless it `may_take_long`.
 
-        Always to a server that takes writes: a standby would show old totals and store nothing.
+        Always to a server that takes writes: a standby would show old totals and store nothing. Raises what the
+        database raises, SessionDiffers among it.
         """
-        idle_seconds = 0.0 if may_take_long else self._settings.statement_seconds
-        return await self.servers.connect(
+        asked = server_settings(
+            application, self._settings.statement_seconds, 0.0 if may_take_long else self._settings.statement_seconds
+        )
+        connection = await self.servers.connect(
             CONNECT_SECONDS,
             command_timeout=None if may_take_long else self._settings.statement_seconds + 1,
-            server_settings={
-                "application_name": application,
-                "synchronous_commit": "on",
-                "statement_timeout": str(int(self._settings.statement_seconds * 1000)),
-                "lock_timeout": str(int(self._settings.statement_seconds * 1000)),
-                # A network that goes silent in the middle of a transaction leaves it open on the server, with
-                # its locks: on rows that the repeat waits for, and on the account.
-                "idle_in_transaction_session_timeout": str(int(idle_seconds * 1000)),
-                # And outside a transaction, the locks of the session: the slot, and what is done once in a cluster.
-                "tcp_keepalives_idle": str(KEEPALIVE_SECONDS),
-                "tcp_keepalives_interval": str(KEEPALIVE_SECONDS),
-                "tcp_keepalives_count": "3",
-                "timezone": "UTC",
-                "jit": "off",
-            },
+            server_settings=asked,
         )
+        try:
+            await require_in_force(connection, asked)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def open_pool(self) -> None:
         """Make `borrow` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
@@ -130,6 +124,13 @@ class Database:
                 f"no server of {self.description} takes writes; those that answer are standbys or set to read only: "
                 "let PORTAL1400_DATABASE_URL name the primary or, separated by commas, all servers of the cluster, "
                 "and see that the cluster has a leader"
+            ) from None
+        except SessionDiffers as differs:
+            raise DatabaseRefused(str(differs)) from None
+        except asyncpg.ProtocolViolationError:
+            raise DatabaseRefused(
+                f"{self.description} refuses the settings that a session is started with: a pooler stands in "
+                "between; let PORTAL1400_DATABASE_URL name PostgreSQL itself"
             ) from None
         except (*DATABASE_ERRORS, ValueError, OverflowError) as error:
             refused = DatabaseAway if is_away(error) else DatabaseRefused

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from service.postgres.embedded.binaries import Binaries, candidates
+from service.postgres.session import KNOWS_TRANSACTION_TIMEOUT, tool_options
 from service.runtime.dsn import servers_of
 from service.runtime.processes import clean_environment, die_with_parent
 from service.runtime.refusals import Refused
@@ -20,9 +21,8 @@ from service.runtime.refusals import Refused
 TOOLS = ("pg_dump", "pg_restore", "psql")
 CHUNK_BYTES = 256 * 1024
 HEADER_LINES_MAX = 60
-KNOWS_TRANSACTION_TIMEOUT = 17
-"""Older servers refuse a setting that newer tools write into every script."""
 TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;"
+"""Older servers refuse a setting that newer tools write into every script."""
 LOCK_WAIT = "60s"
 REACHING = (
     "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGPASSFILE", "PGKRBSRVNAME", "PGGSSLIB",
@@ -88,7 +88,12 @@ def environment(password: str | None, *, is_socket: bool = False) -> dict[str, s
     wanted = {"HOME"} if is_socket else {"HOME", *REACHING}
     own = {name: os.environ[name] for name in sorted(wanted & os.environ.keys())}
     secret = {"PGPASSWORD": password} if password is not None else {}
-    always = {"PGAPPNAME": "portal1400 backup", "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8"}
+    always = {
+        "PGAPPNAME": "portal1400 backup",
+        "PGCONNECT_TIMEOUT": "10",
+        "PGCLIENTENCODING": "UTF8",
+        "PGOPTIONS": tool_options(),
+    }
     return clean_environment() | own | always | secret
 
 
