@@ -19,6 +19,7 @@ from campaigns.schema.locks import INVARIANT_LOCK, UNLOCK, try_lock
 from service.operations.invariant_rounds import Pace
 from tests.bench.__main__ import cpu_seconds
 from tests.support.rounds import Rounds
+from tests.support.tampering import PAST_THE_LOCKS
 
 Serving = Callable[[dict[str, str]], AbstractContextManager[int]]
 """The service, with changes to its environment; yields the supervisor's pid."""
@@ -93,7 +94,7 @@ async def intake_beside(dsn: str, serving: Serving, flat_out: Flat, seconds: flo
 async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
     """A pass over everything without its rests, with the old message number `tampered` tampered with."""
     async with nobody_checks(dsn) as connection:
-        await connection.execute("DELETE FROM invariant_pass")
+        await connection.execute(f"{PAST_THE_LOCKS}; DELETE FROM invariant_pass")
         await connection.execute(TAMPER_OLD, 1, tampered)
         pace = Pace()
         rounds = Rounds(connection, datetime.now(UTC), pace)

@@ -26,6 +26,7 @@ from tests.support.reports import (
     require_sound,
     taken_back,
 )
+from tests.support.tampering import tamper
 
 
 @pytest.fixture
@@ -117,8 +118,8 @@ async def test_what_slipped_through_is_joined_by_the_sweeper(reporting: Portal) 
     await reporting.post(charge("succeeded", "c-2", "m-2"))
     await reporting.post(charge("succeeded", "c-3", "m-8"))
     for table in ("charge_notice", "reversal", "waiting_event"):
-        await reporting.fetch(f"UPDATE {table} SET message_ref = 'm-1' WHERE message_ref = 'm-9'")
-        await reporting.fetch(f"UPDATE {table} SET message_ref = 'm-2' WHERE message_ref = 'm-8'")
+        for ref, other in (("m-1", "m-9"), ("m-2", "m-8")):
+            await tamper(reporting.dsn, f"UPDATE {table} SET message_ref = '{ref}' WHERE message_ref = '{other}'")
     assert (await money(reporting), await orphans(reporting)) == ((1, 100_000), (2, 200_000))
     connections = [await asyncpg.connect(reporting.dsn) for _ in range(3)]
     await asyncio.gather(*(reporting.service.housekeeping.sweep(each) for each in connections))

@@ -1,7 +1,22 @@
 """Facts of every kind, and every way in which a figure is tampered with that an invariant must find."""
 
+import asyncpg
+
 from tests.support.portal import Portal, message
 from tests.support.reports import charge, gift, taken_back
+
+PAST_THE_LOCKS = "SET session_replication_role = replica"
+"""What a superuser can do: the locks on facts do not hold for this session."""
+
+
+async def tamper(dsn: str, *statements: str) -> None:
+    """Change facts behind the locks."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(";".join((PAST_THE_LOCKS, *statements)))
+    finally:
+        await connection.close()
+
 
 # What is tampered with -> the statement, the invariants it breaks, and what the first of them says.
 TAMPERED: dict[str, tuple[str, set[str], str]] = {

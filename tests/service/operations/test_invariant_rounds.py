@@ -20,7 +20,7 @@ from tests.bench.stored import store
 from tests.support.portal import BOOK, Portal, message, running
 from tests.support.reports import DAY, REPORT_BOOK, charge, taken_back
 from tests.support.rounds import LONG_AFTER, LONG_AGO, Rounds, put_back
-from tests.support.tampering import TAMPERED, TAMPERED_REPORTS, fill, fill_reports
+from tests.support.tampering import PAST_THE_LOCKS, TAMPERED, TAMPERED_REPORTS, fill, fill_reports
 
 NO_PASS = Pace(pass_pieces_max=0)
 # Money lines are compared with minutes and minutes with totals: the full check compares both with the lines.
@@ -52,7 +52,7 @@ async def filled(dsn: str, folder: Path, cases: dict[str, Any]) -> AsyncIterator
         await (fill_reports if on_report else fill)(portal)
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute("DELETE FROM invariant_pass")
+        await connection.execute(f"{PAST_THE_LOCKS}; DELETE FROM invariant_pass")
         yield connection
     finally:
         await connection.close()
@@ -268,6 +268,7 @@ async def test_pieces_are_bounded_meet_each_other_and_leave_nothing_out(database
         assert max(rows) <= 101
         assert min(rows[:-1]) >= 99
     # However many came in one millisecond, a piece ends after it.
+    await connection.execute(PAST_THE_LOCKS)
     await connection.execute("UPDATE message SET id = (left(id::text, 13) || right(id::text, 23))::uuid")
     await connection.execute(
         "UPDATE message SET id = ('01900000-0000-7' || right(id::text, 21))::uuid WHERE units < 4"
@@ -295,7 +296,7 @@ async def blocks_of_a_piece(dsn: str) -> dict[str, int]:
     """The blocks that each check of a piece of a thousand rows reads, in the middle of what is stored."""
     connection = await asyncpg.connect(dsn)
     # Every message has a gift's row, too.
-    await connection.execute("TRUNCATE gift")
+    await connection.execute(f"{PAST_THE_LOCKS}; TRUNCATE gift")
     await connection.execute(GIFTS_OF_ALL)
     # As the rounds plan.
     await connection.execute(f"{LIMITS}; {BY_INDEX}".replace("SET LOCAL", "SET"))
@@ -325,6 +326,7 @@ async def test_a_piece_reads_no_more_blocks_when_five_times_as_much_is_stored(
     await store(database_dsn, 1, 40_000, 40_000)
     few = await blocks_of_a_piece(database_dsn)
     connection = await asyncpg.connect(database_dsn)
+    await connection.execute(PAST_THE_LOCKS)
     await connection.execute("TRUNCATE message, message_person, money_line, campaign_minute, campaign_total")
     await store(database_dsn, 1, 200_000, 200_000)
     pages = await connection.fetchval("SELECT pg_relation_size('money_line') / 8192")
@@ -342,6 +344,7 @@ async def test_a_late_line_among_many_widens_no_range_of_blocks_to_days(database
     await store(database_dsn, 1, 200_000, 200_000)
     connection = await asyncpg.connect(database_dsn)
     # A few lines in every range are of ten days before or after; the table is written anew in the same order.
+    await connection.execute(PAST_THE_LOCKS)
     await connection.execute(
         "UPDATE money_line SET at = at + CASE WHEN at < now() - interval '9 days' THEN 1 ELSE -1 END"
         " * interval '10 days' WHERE right(gift_id::text, 3) = '000'"

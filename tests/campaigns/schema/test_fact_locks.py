@@ -1,0 +1,81 @@
+"""What was recorded is neither changed nor removed; what is a projection, personal or too old still may be."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from campaigns.schema.partitions import drop_partitions, list_partitions
+from tests.support.portal import Portal, message, running
+from tests.support.reports import REPORT_BOOK
+from tests.support.tampering import fill_reports
+
+COLUMNS_FREE = {
+    "message": {"flags"},
+    "charge_notice": {"flags"},
+    "reversal": {"flags"},
+    "gift": {"state", "reversed_vnd", "charge_id"},
+    "conflict": {"raw_id", "sealed", "day"},
+    "organisation": {"name_vi", "name_en"},
+    "campaign": {"name_vi", "name_en", "category", "organiser", "goal_vnd"},
+    "gateway_account": {"adapter", "carrier", "charging", "networks", "enabled", "settings", "book_version"},
+    "money_line": set[str](),
+    "charge_match": set[str](),
+    "raw_callback": set[str](),
+    "message_person": set[str](),
+    "data_key": set[str](),
+    "installation": set[str](),
+    "book_version": set[str](),
+    "campaign_decision": set[str](),
+    "route": set[str](),
+}
+"""Every table of facts, with the columns of it that may change: none that a figure is made of."""
+ROWS_FREE = {"message_person", "data_key"}
+"""Whose rows may be deleted: a person is forgotten, a day's key destroyed."""
+SELECT_COLUMNS = """
+SELECT attname::text AS name FROM pg_attribute
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+REFUSED = "is refused: facts are append-only"
+
+
+async def test_facts_are_neither_changed_nor_removed_but_for_what_stands_here(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async with running(database_dsn, tmp_path, REPORT_BOOK) as portal:
+        await fill_reports(portal)
+        await portal.post(message("m-1", "VNN 9"))
+    connection = await asyncpg.connect(database_dsn)
+    for table, free in COLUMNS_FREE.items():
+        columns = {row["name"] for row in await connection.fetch(SELECT_COLUMNS, table)}
+        open_to_update = {name for name in columns if await goes(connection, f"UPDATE {table} SET {name} = {name}")}
+        assert open_to_update == free, table
+        assert await goes(connection, f"DELETE FROM {table}") == (table in ROWS_FREE), table
+        assert not await goes(connection, f"TRUNCATE {table} CASCADE"), table
+    await connection.close()
+
+
+async def goes(connection: asyncpg.Connection, sql: str) -> bool:
+    """Whether a statement is not refused by a lock, nor by being about an identity column. Leaves nothing behind."""
+    trying = connection.transaction()
+    await trying.start()
+    try:
+        await connection.execute(sql)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.GeneratedAlwaysError):
+        return False
+    finally:
+        await trying.rollback()
+    return True
+
+
+async def test_a_day_of_raw_callbacks_is_locked_and_dropped_when_it_is_old(portal: Portal) -> None:
+    await portal.post(message("m-1"))
+    connection = await asyncpg.connect(portal.dsn)
+    for day, name in (await list_partitions(connection)).items():
+        if await connection.fetchval(f"SELECT count(*) FROM {name}"):
+            for change in (f"DELETE FROM {name}", f"UPDATE {name} SET sealed = ''"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError, match=REFUSED):
+                    await connection.execute(change)
+        newest = day
+    assert len(await drop_partitions(connection, newest)) > 0
+    await connection.close()
