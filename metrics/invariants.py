@@ -1,30 +1,10 @@
-"""What must always hold between facts and roll-ups: each by name, with the rows that break it."""
+"""What must always hold between facts and roll-ups: each by name, with the rows that break it.
 
-from dataclasses import dataclass
+`INVARIANTS` are watched while the service runs; `metrics/proofs.py` has what only a proof of everything looks at.
+"""
 
-import asyncpg
-
-# Each query returns one row per difference, at most LIMIT of them: what, expected, found.
-DIFFERENCES_MAX = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """A name, the sentence it stands for, and the SELECT that returns what breaks it."""
-
-    name: str
-    sentence: str
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One row that breaks an invariant; never holds personal data."""
-
-    place: str
-    expected: str
-    found: str
-
+from metrics.fact_checks import FACT_CHECKS
+from metrics.invariant import Invariant
 
 INVARIANTS = (
     Invariant(
@@ -269,10 +249,5 @@ INVARIANTS = (
         LIMIT $1
         """,
     ),
+    *FACT_CHECKS,
 )
-
-
-async def check(connection: asyncpg.Connection, invariant: Invariant) -> list[Difference]:
-    """What breaks `invariant`, at most DIFFERENCES_MAX rows. Empty: it holds."""
-    rows = await connection.fetch(invariant.sql, DIFFERENCES_MAX)
-    return [Difference(row["place"], row["expected"], row["found"]) for row in rows]

@@ -4,7 +4,8 @@ None reads the facts one by one. Together with the stretches (stretches.py) they
 are the sum of minutes here, and minutes the sum of money lines there.
 """
 
-from metrics.invariants import INVARIANTS, Invariant
+from metrics.invariant import Invariant
+from metrics.invariants import INVARIANTS
 
 # How many lines there are is known without counting them: as many as messages, plus what each line that is not the
 # pledge of one message has less than one.
@@ -124,5 +125,7 @@ ROLL_UP_CHECKS = (
     ),
     Invariant("orphans_equal_charges", _BY_NAME["orphans_equal_charges"].sentence, ORPHANS_EQUAL_CHARGES),
     _BY_NAME["nothing_waits_for_what_is_here"],
+    _BY_NAME["what_waits_is_stored"],
+    _BY_NAME["facts_are_locked"],
     Invariant("references_hold", "every total and minute belongs to a known campaign", CAMPAIGNS_HOLD),
 )

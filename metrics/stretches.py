@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from metrics.invariants import DIFFERENCES_MAX, Difference, Invariant
+from metrics.invariant import DIFFERENCES_MAX, Difference, Invariant
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """Before every instant that an event may have (2000 to 2100): a stretch from here has no lower bound."""

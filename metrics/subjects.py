@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from metrics.invariants import Invariant
+from metrics.invariant import Invariant
 from metrics.stretches import BEGINNING, FOREVER, Subject
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -123,6 +123,25 @@ FROM taken FULL JOIN (
 WHERE coalesce(taken.taken_vnd, 0) <> coalesce(gift.reversed_vnd, 0) OR taken.left_vnd < 0
 LIMIT $1
 """
+# One step of an index for each line of a reversal, and none for the others.
+LINES_FOLLOW = """
+SELECT format('%s line of gift %s', CASE WHEN l.is_reversal THEN 'reversal' ELSE l.cause END, l.gift_id) AS place,
+       format('campaign %s, %s, at %s', l.due_campaign_id, l.due_carrier, l.due_at) AS expected,
+       format('campaign %s, %s, at %s', l.campaign_id, l.carrier, l.at) AS found
+FROM (
+    SELECT l.*, l.cause ~ '^([0-9]+:)?reversal:' AS is_reversal, m.campaign_id AS due_campaign_id,
+           m.carrier AS due_carrier,
+           CASE WHEN l.cause ~ '^([0-9]+:)?reversal:' THEN (
+               SELECT r.occurred_at FROM reversal AS r
+               WHERE r.account_id = m.account_id
+                   AND r.native_id = regexp_replace(l.cause, '^([0-9]+:)?reversal:', '')
+           ) WHEN l.cause = 'message' OR l.cause ~ '^([0-9]+:)?charge$' THEN m.message_at END AS due_at
+    FROM (SELECT * FROM money_line WHERE gift_id >= $2 AND gift_id < $3 AND stage = 'pledged') AS l
+    LEFT JOIN (SELECT * FROM message WHERE id >= $2 AND id < $3) AS m ON m.id = l.gift_id
+) AS l
+WHERE (l.campaign_id, l.carrier, l.at) IS DISTINCT FROM (l.due_campaign_id, l.due_carrier, l.due_at)
+LIMIT $1
+"""
 MESSAGES_REFER = """
 (SELECT format('message account %s', account_id) AS place, 'known' AS expected, 'unknown' AS found
  FROM (SELECT DISTINCT account_id FROM message WHERE id >= $2 AND id < $3) AS m
@@ -192,6 +211,11 @@ GIFTS = Subject(
             "no_gift_is_overdrawn",
             "what was taken back from a gift is what its lines say, and never more than it was",
             NOT_OVERDRAWN,
+        ),
+        Invariant(
+            "lines_follow_their_causes",
+            "each money line has its cause, and lies where and when that happened",
+            LINES_FOLLOW,
         ),
         Invariant("references_hold", "every message belongs to a known account and book version", MESSAGES_REFER),
     ),

@@ -40,15 +40,24 @@ async def project(
     `charges` hold at least those of the gifts. A line is never changed: where a later event shows that one
     should not stand, a line with the opposite sign and the cause `2:` and so on is added to it.
     """
+    changes = await changes_of(connection, gifts, charges)
+    await _write_gifts(connection, changes.gifts)
+    await _record_lines(connection, changes.lines, slot)
+    await _write_reviews(connection, changes.listed, changes.unlisted)
+    return changes.lines
+
+
+async def changes_of(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow], charges: Charges) -> "Changes":
+    """Fold each of `gifts` from all its events; returns what differs from what is written. Writes nothing."""
+    changes = Changes([], [], [], {})
     if not gifts:
-        return []
+        return changes
     reversals, listed = await select_reversals(connection, gifts, charges)
     listed |= charges.listed
     lines_by_gift = await select_lines(connection, gifts)
     belonging: dict[Key, dict[str, list[Notice]]] = {}
     for charge_key, owner in charges.owners().items():
         belonging.setdefault(owner, {})[charge_key[1]] = list(charges.notices[charge_key].values())
-    changes = _Changes([], [], [], {})
     for key, row in gifts.items():
         lines = lines_by_gift.get(row.id, {})
         facts = GiftEvents(
@@ -56,14 +65,11 @@ async def project(
             reversals.get(key, []),
         )  # fmt: skip
         changes.add(row, lines, facts, listed)
-    await _write_gifts(connection, changes.gifts)
-    await _record_lines(connection, changes.lines, slot)
-    await _write_reviews(connection, changes.listed, changes.unlisted)
-    return changes.lines
+    return changes
 
 
-class _Changes(NamedTuple):
-    """What a batch of folded gifts writes."""
+class Changes(NamedTuple):
+    """By what folded gifts differ from what is written of them."""
 
     gifts: list[tuple[GiftRow, Folded]]
     lines: list[MoneyLine]

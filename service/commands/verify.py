@@ -4,7 +4,8 @@ import argparse
 
 import asyncpg
 
-from metrics.invariants import INVARIANTS, Difference, check
+from metrics.invariant import Difference
+from metrics.proofs import prove
 from service.commands.opening import opened
 from service.operations.rereading import reread
 from service.runtime.settings import read_settings
@@ -26,8 +27,8 @@ async def run(arguments: argparse.Namespace) -> int:
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await connection.execute(NO_TIME_LIMIT)
-                for invariant in INVARIANTS:
-                    broken += tell(invariant.name, invariant.sentence, await check(connection, invariant))
+                async for name, sentence, differences in prove(connection):
+                    broken += tell(name, sentence, differences)
                 if arguments.deep:
                     report = await reread(connection, ready.keyring)
                     sentence = f"{report.read} stored texts read as they were, {report.without_text} no longer held"

@@ -15,7 +15,8 @@ import asyncpg
 import structlog
 
 from metrics.instruments import Instruments
-from metrics.invariants import INVARIANTS, Difference, check
+from metrics.invariant import Difference, check
+from metrics.invariants import INVARIANTS
 from metrics.passes import Pass, save_broken, save_pass, select_broken, select_pass
 from metrics.roll_up_checks import ROLL_UP_CHECKS
 from metrics.stretches import BEGINNING, FOREVER, Stretch, Subject, check_stretch, cut, joined

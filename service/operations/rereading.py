@@ -1,4 +1,7 @@
-"""Reads every stored text again by the book version it was read with: the reading must be the same for ever."""
+"""Reads every stored text again by the book version it was read with: the reading must be the same for ever.
+
+Its number is opened too, and must be the one of its hash.
+"""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +10,7 @@ import asyncpg
 from campaigns.book.book import Book
 from campaigns.book.grammar import GRAMMAR_VERSION, read
 from campaigns.book.store import load_book
-from metrics.invariants import DIFFERENCES_MAX, Difference
+from metrics.invariant import DIFFERENCES_MAX, Difference
 from service.runtime.keyring import Keyring, SealBroken
 
 CURSOR_ROWS = 2_000
@@ -24,7 +27,7 @@ class RereadReport:
 
 SELECT_TEXTS = """
 SELECT m.id, m.short_code, m.message_at, m.reading, m.campaign_id, m.keyword, m.units, m.amount_vnd, m.book_version,
-       m.grammar_version, p.day, p.text_sealed
+       m.grammar_version, p.day, p.text_sealed, p.msisdn_sealed, p.msisdn_hash
 FROM message AS m LEFT JOIN message_person AS p ON p.message_id = m.id
 ORDER BY m.id
 """
@@ -51,11 +54,14 @@ async def reread(connection: asyncpg.Connection, keyring: Keyring) -> RereadRepo
         expected = tuple(row[name] for name in ("reading", "campaign_id", "keyword", "units", "amount_vnd"))
         try:
             text = sealer.unseal(row["text_sealed"], b"message_person.text:" + row["id"].bytes).decode()
+            number = sealer.unseal(row["msisdn_sealed"], b"message_person.msisdn:" + row["id"].bytes).decode()
         except SealBroken:
-            found: object = "a text that does not open"
+            found: object = "a text or a number that does not open"
         else:
             again = read(books[version], row["short_code"], text, row["message_at"])
             found = (again.outcome.value, again.campaign_id, again.keyword, again.units, again.amount_vnd)
+            if keyring.number_hash(number) != row["msisdn_hash"]:
+                found = "a number that is not the one of its hash"
         report.read += 1
         is_same = found == expected and row["grammar_version"] == GRAMMAR_VERSION
         if not is_same and len(report.differences) < DIFFERENCES_MAX:

@@ -7,14 +7,22 @@ from typing import Any
 import asyncpg
 import pytest
 
-from metrics.invariants import INVARIANTS, check
+from metrics.proofs import GIFTS_FOLLOW_EVENTS, PROOFS, prove
 from service.commands import verify
 from service.operations.rereading import reread
 from tests.support.portal import Portal, eventually, running
 from tests.support.reports import REPORT_BOOK
-from tests.support.tampering import OF_REPORTS, PAST_THE_LOCKS, TAMPERED, TAMPERED_REPORTS, fill, fill_reports, tamper
+from tests.support.tampering import (
+    PAST_THE_LOCKS,
+    TAMPERED,
+    TAMPERED_EVENTS,
+    TAMPERED_REPORTS,
+    fill,
+    fill_reports,
+    tamper,
+)
 
-BY_NAME = {each.name: each for each in INVARIANTS}
+EVERY_NAME = {each.name for each in PROOFS} | {GIFTS_FOLLOW_EVENTS}
 
 
 async def test_each_fact_of_a_reported_gift_that_is_tampered_with_breaks_its_invariant(
@@ -25,19 +33,21 @@ async def test_each_fact_of_a_reported_gift_that_is_tampered_with_breaks_its_inv
         connection = await asyncpg.connect(portal.dsn)
         await connection.execute(PAST_THE_LOCKS)
         assert await broken(connection) == {}
-        for label, (sql, names) in TAMPERED_REPORTS.items():
+        for label, (sql, names) in (TAMPERED_REPORTS | TAMPERED_EVENTS).items():
             tampering = connection.transaction()
             await tampering.start()
-            assert await connection.execute(sql) in ("UPDATE 1", "DELETE 1"), label
+            assert await connection.execute(sql) not in ("UPDATE 0", "DELETE 0", "INSERT 0 0"), label
             assert set(await broken(connection)) == names, label
             await tampering.rollback()
+        every_case = (*TAMPERED.values(), *TAMPERED_REPORTS.values(), *TAMPERED_EVENTS.values())
+        assert {name for case in every_case for name in case[1]} == EVERY_NAME
         await connection.close()
 
 
 async def broken(connection: asyncpg.Connection) -> dict[str, Any]:
     """The first difference of each invariant that is broken."""
-    found = {each.name: await check(connection, each) for each in INVARIANTS}
-    return {name: differences[0] for name, differences in found.items() if differences}
+    async with connection.transaction():
+        return {name: differences[0] async for name, _, differences in prove(connection) if differences}
 
 
 async def test_each_figure_that_is_tampered_with_breaks_its_invariant(portal: Portal) -> None:
@@ -52,11 +62,10 @@ async def test_each_figure_that_is_tampered_with_breaks_its_invariant(portal: Po
             assert await connection.execute(sql) not in ("UPDATE 0", "DELETE 0", "INSERT 0 0"), label
             found = await broken(connection)
             assert set(found) == names, label
-            first = found[next(each.name for each in INVARIANTS if each.name in names)]
+            first = found[next(each.name for each in PROOFS if each.name in names)]
             assert first.place.startswith(place), label
             assert first.expected != first.found, label
             await tampering.rollback()
-        assert {name for _, names, _ in TAMPERED.values() for name in names} == set(BY_NAME) - OF_REPORTS
         assert await broken(connection) == {}
     finally:
         await connection.close()
@@ -102,7 +111,7 @@ async def test_verify_lists_every_invariant_and_the_first_difference(
     monkeypatch.setattr(verify, "read_settings", lambda: portal.service.settings)
     assert await verify.run(argparse.Namespace(deep=True)) == 0
     said = capsys.readouterr().out
-    for each in INVARIANTS:
+    for each in PROOFS:
         assert f"holds    {each.name}: {each.sentence}" in said
     assert "holds    texts_read_the_same: 5 stored texts read as they were, 0 no longer held" in said
     assert said.endswith("every figure can be recomputed from its facts\n")

@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from campaigns.schema.migrate import migrate
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from service.commands import check as check_command
 from service.postgres.database import Database
 from service.runtime.refusals import Refused

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.schema.partitions import make_partitions
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from service.intake.batch import store_batch
 from service.intake.entry import Row
 from service.runtime.uuid7 import uuid7

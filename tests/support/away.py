@@ -9,7 +9,8 @@ from pathlib import Path
 
 import asyncpg
 
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from tests.support.portal import Portal, eventually
 from tests.support.postgres import TestServer
 

@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 
 from campaigns.gifts.sweeping import give_up
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from tests.support.portal import BOOK, Portal, message
 
 REPORT_BOOK = BOOK.replace('charging = "on_message"', 'charging = "on_report"', 1)

@@ -88,12 +88,12 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
     ),
     "a gift's projection": (
         "UPDATE gift SET reversed_vnd = reversed_vnd + 1",
-        {"no_gift_is_overdrawn"},
+        {"no_gift_is_overdrawn", "gifts_follow_their_events"},
         "gift ",
     ),
     "an event that was not joined": (
         "INSERT INTO waiting_event SELECT account_id, native_id, id, 'charge' FROM message WHERE native_id = 'm-1'",
-        {"nothing_waits_for_what_is_here"},
+        {"nothing_waits_for_what_is_here", "what_waits_is_stored"},
         "event ",
     ),
     "a message of nobody's account": (
@@ -109,21 +109,22 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
 }
 
 OF_REPORTS = {"reported_gifts_follow_their_charges"}
+FOLDED = "gifts_follow_their_events"
 
 # The same for gifts that count on report.
 TAMPERED_REPORTS: dict[str, tuple[str, set[str]]] = {
     "a gift that is not counted any more": (
         "UPDATE gift SET state = 'pending' WHERE state = 'counted' AND reversed_vnd = 0",
-        {"each_counted_message_is_pledged_once", "reported_gifts_follow_their_charges"},
+        {"each_counted_message_is_pledged_once", "reported_gifts_follow_their_charges", FOLDED},
     ),
     "a gift that counts without a charge": (
         "UPDATE gift SET state = 'counted' WHERE state = 'received'",
-        {"each_counted_message_is_pledged_once", "reported_gifts_follow_their_charges"},
+        {"each_counted_message_is_pledged_once", "reported_gifts_follow_their_charges", FOLDED},
     ),
-    "a charge that is gone": ("DELETE FROM charge_notice WHERE charge_id = 'c-2'", OF_REPORTS),
+    "a charge that is gone": ("DELETE FROM charge_notice WHERE charge_id = 'c-2'", OF_REPORTS | {FOLDED}),
     "a pledge that is gone": (
         "DELETE FROM money_line WHERE cause = 'charge' AND vnd = 40000",
-        {"each_counted_message_is_pledged_once", "totals_equal_money_lines", "minutes_equal_money_lines"},
+        {FOLDED, "each_counted_message_is_pledged_once", "totals_equal_money_lines", "minutes_equal_money_lines"},
     ),
     "a gift whose row is gone": (
         "DELETE FROM gift WHERE state = 'received'",
@@ -131,8 +132,87 @@ TAMPERED_REPORTS: dict[str, tuple[str, set[str]]] = {
     ),
     "a reversal that is not on its gift": (
         "UPDATE gift SET reversed_vnd = 0 WHERE reversed_vnd = 10000",
-        {"no_gift_is_overdrawn"},
+        {"no_gift_is_overdrawn", FOLDED},
     ),
+    "a line that is moved with its minute": (
+        """
+        UPDATE money_line SET at = at + interval '1 hour' WHERE vnd = 40000;
+        UPDATE campaign_minute SET minute = minute + interval '1 hour' WHERE units = 2
+        """,
+        {"lines_follow_their_causes"},
+    ),
+    "an orphan charge that is gone": (
+        "DELETE FROM charge_notice WHERE charge_id = 'c-9'",
+        {"orphans_equal_charges", "what_waits_is_stored"},
+    ),
+}
+
+# What only the proof of everything sees, or what puts itself back with its transaction only.
+TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
+    "a reversal that is gone": (
+        "DELETE FROM reversal WHERE native_id = 'r-3'",
+        {FOLDED, "lines_follow_their_causes"},
+    ),
+    "all reversals": ("DELETE FROM reversal", {FOLDED, "lines_follow_their_causes"}),
+    "a reversal's amount": (
+        "UPDATE reversal SET amount_vnd = amount_vnd + 1000 WHERE native_id = 'r-3'",
+        {FOLDED},
+    ),
+    "a reversal's time": (
+        "UPDATE reversal SET occurred_at = occurred_at + interval '1 hour' WHERE native_id = 'r-3'",
+        {"lines_follow_their_causes"},
+    ),
+    "a forged reversal": (
+        """
+        INSERT INTO reversal (id, account_id, native_id, digest, message_ref, amount_vnd, scope, flags, occurred_at,
+                              received_at, raw_id)
+        SELECT gen_random_uuid(), account_id, 'forged', digest, 'm-2', 10000, 'partial', flags, occurred_at,
+               received_at, raw_id
+        FROM reversal WHERE native_id = 'r-3'
+        """,
+        {FOLDED},
+    ),
+    "a reversal's line that is gone": (
+        "DELETE FROM money_line WHERE vnd = -10000",
+        {FOLDED, "no_gift_is_overdrawn", "totals_equal_money_lines", "minutes_equal_money_lines"},
+    ),
+    "a charge's amount": (
+        "UPDATE charge_notice SET amount_vnd = amount_vnd + 1 WHERE charge_id = 'c-2'",
+        {FOLDED},
+    ),
+    "a charge's status": (
+        "UPDATE charge_notice SET status = 'failed' WHERE charge_id = 'c-2'",
+        {FOLDED, "reported_gifts_follow_their_charges"},
+    ),
+    "a message's time": (
+        "UPDATE message SET message_at = message_at + interval '1 hour' WHERE units = 2",
+        {"lines_follow_their_causes"},
+    ),
+    "a line of nobody's campaign": (
+        "UPDATE money_line SET campaign_id = 2 WHERE vnd = -10000",
+        {"lines_follow_their_causes", "totals_equal_money_lines", "minutes_equal_money_lines"},
+    ),
+    "a callback as it came": (
+        "DELETE FROM raw_callback WHERE id = (SELECT raw_id FROM message WHERE native_id = 'm-1')",
+        {"raw_callbacks_are_held"},
+    ),
+    "what waits": ("DELETE FROM waiting_event", {"what_has_no_message_waits"}),
+    "a person of no message": (
+        """
+        INSERT INTO message_person
+        SELECT gen_random_uuid(), day, msisdn_sealed, msisdn_hash, text_sealed FROM message_person LIMIT 1
+        """,
+        {"persons_have_messages"},
+    ),
+    "a message that is gone": (
+        "DELETE FROM message WHERE native_id = 'm-1'",
+        {"persons_have_messages"},
+    ),
+    "a gift's row": (
+        "DELETE FROM gift WHERE reversed_vnd > 0",
+        {FOLDED, "no_gift_is_overdrawn"},
+    ),
+    "a lock": ("ALTER TABLE money_line DISABLE TRIGGER fact_lock", {"facts_are_locked"}),
 }
 
 

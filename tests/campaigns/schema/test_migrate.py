@@ -13,7 +13,8 @@ from campaigns.schema.migrate import (
     pending,
     shipped_migrations,
 )
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 
 
 async def test_a_migrated_database_has_nothing_pending(connection: asyncpg.Connection) -> None:

@@ -14,7 +14,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from service.cli import main
 from service.live.high_water import MARGIN, OlderThanPublished
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
