@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 
 from service.runtime.processes import forbid_core_dumps
 from service.runtime.refusals import Refused
@@ -22,6 +23,7 @@ COMMANDS = {
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
     "check": "validate settings, database, book and accounts",
     "verify": "recompute every total from the facts",
+    "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",
     "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }
@@ -52,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description = sentence[0].upper() + sentence[1:] + "."
         command = commands.add_parser(name, help=sentence, description=description, allow_abbrev=False)
         if given[:1] == [name]:
-            import_module(f"service.commands.{name}").add_arguments(command)
+            _module(name).add_arguments(command)
     parsed = parser.parse_args(given)
-    module = import_module(f"service.commands.{parsed.command}")
+    module = _module(parsed.command)
     try:
         code: int = asyncio.run(module.run(parsed))
         if sys.stdout is not None:
@@ -68,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"service.commands.{command.replace('-', '_')}")
 
 
 def _output_lost(error: OSError) -> int:

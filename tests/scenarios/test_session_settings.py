@@ -158,7 +158,7 @@ async def test_a_missing_day_is_made_and_one_that_may_not_be_made_is_no_fault_of
         for number in range(2, 5):
             assert (await post_standard(portal, f"m-{number}")).status == 200
         assert await odd_fetch(portal, "SELECT FROM quarantine") == []
-        assert portal.service.replay.records == 3
+        assert portal.service.intake.replay.records == 3
         await admin.execute(f"ALTER TABLE raw_callback OWNER TO {ROLE}")
         await admin.close()
         await replayed(portal)

@@ -82,8 +82,8 @@ def environment(password: str | None, *, is_socket: bool = False) -> dict[str, s
     """What a tool gets to know: how the server is reached, and the password; none of our settings.
 
     Of PostgreSQL's own variables those that the service's connections go by, too; over a unix socket (`is_socket`, as
-    to the embedded server) none. Never those that change what a tool reads or writes (PGOPTIONS, PGTZ,
-    PGCLIENTENCODING, PGDATESTYLE).
+    to the embedded server) none. Never those that change what a tool reads or writes (PGTZ, PGCLIENTENCODING,
+    PGDATESTYLE, other PGOPTIONS than ours).
     """
     wanted = {"HOME"} if is_socket else {"HOME", *REACHING}
     own = {name: os.environ[name] for name in sorted(wanted & os.environ.keys())}

@@ -27,6 +27,7 @@ from service.operations.backup.manifest import Manifest, beside, measure, read_m
 from service.operations.backup.restore import SELECT_MAJOR
 from service.operations.backup.tools import ToolFailed, choose_tools, dump, environment, restore, without_password
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
+from service.postgres.session import tool_options
 from service.runtime.files import write_durably
 from service.runtime.keyring import Keyring
 from tests.support.databases import cloned_database
@@ -467,7 +468,7 @@ def test_the_tools_learn_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     assert "PGSSLROOTCERT" not in environment("hunter2", is_socket=True)
     given = environment("hunter2")
-    assert ("PGOPTIONS" in given, given["PGCLIENTENCODING"]) == (False, "UTF8")
+    assert (given["PGOPTIONS"], given["PGCLIENTENCODING"]) == (tool_options(), "UTF8")
     assert SECRET_KEY not in given.values()
     assert given["PGSSLROOTCERT"] == "/etc/ca.pem"
     assert given["PGPASSWORD"] == "hunter2"
