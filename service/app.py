@@ -19,6 +19,7 @@ from service.listeners.listener_group import ListenerGroup
 from service.live.assembly import make_live
 from service.operations import health
 from service.operations.database_join import DatabaseJoin
+from service.operations.day_seals import DaySeals
 from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
 from service.operations.instruments import make_instruments
@@ -70,7 +71,8 @@ class Service:
         )
         self.housekeeping = Housekeeping(settings, database, keyring, clock, self.intake.commits.count)
         self.instruments.clock_ahead.set_function(lambda: self.housekeeping.clock_ahead_seconds)
-        self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock)
+        seals = DaySeals(settings.data_dir, keyring)
+        self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock, seals)
         self.disks = DiskWatch(folders_of(settings), self.instruments)
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.housekeeping, self.invariants,

@@ -75,13 +75,21 @@ async def _reserve(
 
 
 RECORD_CONFLICTS = """
-INSERT INTO conflict (account_id, kind, native_id, digest, received_at, raw_id, day)
-SELECT account_id, kind, native_id, digest, received_at, raw_id, day
-FROM unnest($1::integer[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::uuid[], $7::date[])
-    AS t (account_id, kind, native_id, digest, received_at, raw_id, day)
-ORDER BY account_id, kind, native_id, digest
-ON CONFLICT ON CONSTRAINT conflict_once DO NOTHING
-RETURNING account_id, raw_id
+WITH new AS (
+    INSERT INTO conflict (account_id, kind, native_id, digest, received_at, raw_id, day)
+    SELECT account_id, kind, native_id, digest, received_at, raw_id, day
+    FROM unnest($1::integer[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::uuid[], $7::date[])
+        AS t (account_id, kind, native_id, digest, received_at, raw_id, day)
+    ORDER BY account_id, kind, native_id, digest
+    ON CONFLICT ON CONSTRAINT conflict_once DO NOTHING
+    RETURNING account_id, raw_id, received_at
+), late AS (
+    INSERT INTO late_fact (id, recorded_on)
+    SELECT DISTINCT raw_id, (now() AT TIME ZONE 'UTC')::date FROM new
+    WHERE (received_at AT TIME ZONE 'UTC')::date < (now() AT TIME ZONE 'UTC')::date - 1
+    ON CONFLICT DO NOTHING
+)
+SELECT account_id, raw_id FROM new
 """
 RECORD_CONFLICT_CALLBACKS = """
 INSERT INTO conflict_callback (raw_id, account_id, received_at, day, bytes, sealed)

@@ -40,6 +40,11 @@ WITH input AS MATERIALIZED (
     FROM input JOIN new USING (id)
     WHERE status = 'succeeded' AND message_ref IS NULL AND short_code IS NOT NULL AND amount_vnd IS NOT NULL
         AND msisdn_hash IS NOT NULL
+), late AS (
+    INSERT INTO late_fact (id, recorded_on)
+    SELECT id, (now() AT TIME ZONE 'UTC')::date FROM input JOIN new USING (id)
+    WHERE (received_at AT TIME ZONE 'UTC')::date < (now() AT TIME ZONE 'UTC')::date - 1
+    ON CONFLICT DO NOTHING
 )
 SELECT account_id, native_id FROM new
 """
@@ -52,17 +57,25 @@ async def record_charges(connection: asyncpg.Connection, rows: Sequence[ChargeRo
 
 
 RECORD_REVERSALS = """
-INSERT INTO reversal (id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind, flags,
-                      occurred_at, received_at, raw_id)
-SELECT id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind,
-       string_to_array(flags, ','), occurred_at, received_at, raw_id
-FROM unnest(
-    $1::uuid[], $2::integer[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::uuid[]
-) AS t (id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind, flags, occurred_at,
-        received_at, raw_id)
-ON CONFLICT ON CONSTRAINT reversal_once DO NOTHING
-RETURNING account_id, native_id
+WITH new AS (
+    INSERT INTO reversal (id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind, flags,
+                          occurred_at, received_at, raw_id)
+    SELECT id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind,
+           string_to_array(flags, ','), occurred_at, received_at, raw_id
+    FROM unnest(
+        $1::uuid[], $2::integer[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+        $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::uuid[]
+    ) AS t (id, account_id, native_id, digest, charge_ref, message_ref, amount_vnd, scope, kind, flags, occurred_at,
+            received_at, raw_id)
+    ON CONFLICT ON CONSTRAINT reversal_once DO NOTHING
+    RETURNING id, account_id, native_id, received_at
+), late AS (
+    INSERT INTO late_fact (id, recorded_on)
+    SELECT id, (now() AT TIME ZONE 'UTC')::date FROM new
+    WHERE (received_at AT TIME ZONE 'UTC')::date < (now() AT TIME ZONE 'UTC')::date - 1
+    ON CONFLICT DO NOTHING
+)
+SELECT account_id, native_id FROM new
 """
 
 

@@ -49,6 +49,11 @@ WITH input AS MATERIALIZED (
 ), fresh AS (
     SELECT input.*, reading = 'counted' AND input.account_id = ANY($4::integer[]) AS awaits_report
     FROM input JOIN new USING (id)
+), late AS (
+    INSERT INTO late_fact (id, recorded_on)
+    SELECT id, (now() AT TIME ZONE 'UTC')::date FROM fresh
+    WHERE day < (now() AT TIME ZONE 'UTC')::date - 1
+    ON CONFLICT DO NOTHING
 ), person AS (
     INSERT INTO message_person (message_id, day, msisdn_sealed, msisdn_hash, text_sealed)
     SELECT id, day, msisdn_sealed, msisdn_hash, text_sealed FROM fresh

@@ -21,6 +21,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "charge_owner": _ALL,
     "waiting_event": _ALL,
     "review": _ALL,
+    "late_fact": _ALL,
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,

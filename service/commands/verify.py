@@ -7,6 +7,7 @@ import asyncpg
 from metrics.invariant import Difference
 from metrics.proofs import prove
 from service.commands.opening import opened
+from service.operations.day_seals import DaySeals
 from service.operations.rereading import reread
 from service.runtime.settings import read_settings
 
@@ -21,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(arguments: argparse.Namespace) -> int:
     """List the invariants by name with the first difference of each; 1 when one is broken."""
-    async with opened(read_settings(), may_migrate=False) as ready:
+    settings = read_settings()
+    async with opened(settings, may_migrate=False) as ready:
         connection = await ready.database.connect("portal1400 verify", may_take_long=True)
         broken = 0
         try:
@@ -29,6 +31,9 @@ async def run(arguments: argparse.Namespace) -> int:
                 await connection.execute(NO_TIME_LIMIT)
                 async for name, sentence, differences in prove(connection):
                     broken += tell(name, sentence, differences)
+                count, differences = await DaySeals(settings.data_dir, ready.keyring).compare(connection)
+                sentence = f"{count} day(s) sealed on this machine hold the facts that they held"
+                broken += tell("sealed_days_hold", sentence, differences)
                 if arguments.deep:
                     report = await reread(connection, ready.keyring)
                     sentence = f"{report.read} stored texts read as they were, {report.without_text} no longer held"

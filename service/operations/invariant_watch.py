@@ -10,6 +10,7 @@ import structlog
 
 from campaigns.schema.locks import INVARIANT_LOCK, try_lock
 from metrics.instruments import Instruments
+from service.operations.day_seals import DaySeals
 from service.operations.invariant_rounds import InvariantRounds
 from service.postgres.database import Database
 from service.runtime.logs import describe_failure
@@ -22,12 +23,18 @@ class InvariantWatch:
     """Asks for the lock every `seconds`; whoever has it begins a round as often, until its connection is lost."""
 
     def __init__(
-        self, seconds: float, database: Database, instruments: Instruments, clock: Callable[[], datetime]
+        self,
+        seconds: float,
+        database: Database,
+        instruments: Instruments,
+        clock: Callable[[], datetime],
+        seals: DaySeals,
     ) -> None:
         self._seconds = seconds
         self._database = database
         self._instruments = instruments
         self._clock = clock
+        self._seals = seals
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -70,4 +77,6 @@ class InvariantWatch:
         while not gone.is_set():
             next_at = loop.time() + self._seconds
             await rounds.check()
+            if sealed := await self._seals.add_missing(connection, rest):
+                log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
             await rest(max(0.0, next_at - loop.time()))

@@ -113,6 +113,7 @@ async def test_verify_lists_every_invariant_and_the_first_difference(
     said = capsys.readouterr().out
     for each in PROOFS:
         assert f"holds    {each.name}: {each.sentence}" in said
+    assert "holds    sealed_days_hold: 0 day(s) sealed on this machine" in said
     assert "holds    texts_read_the_same: 5 stored texts read as they were, 0 no longer held" in said
     assert said.endswith("every figure can be recomputed from its facts\n")
     await portal.fetch("UPDATE campaign_total SET pledged_vnd = pledged_vnd + 7")

@@ -21,6 +21,7 @@ COLUMNS_FREE = {
     "gateway_account": {"adapter", "carrier", "charging", "networks", "enabled", "settings", "book_version"},
     "money_line": set[str](),
     "charge_match": set[str](),
+    "late_fact": set[str](),
     "raw_callback": set[str](),
     "message_person": set[str](),
     "data_key": set[str](),

@@ -1,0 +1,133 @@
+"""The digests of days that are over, in a file of this machine: a hand in the database does not reach it.
+
+The file bears a MAC that only the installation's own key can make. Whoever checks the invariants adds the days that
+are missing, a few in each round; `verify` compares every day in it with the database.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import asyncpg
+import orjson
+import structlog
+
+from gateways.wire.mac import hmac_sha256
+from metrics.day_digests import DayDigest, closed_days, digest_day
+from metrics.invariant import DIFFERENCES_MAX, Difference
+from service.live.high_water import select_identity
+from service.runtime.files import write_durably
+from service.runtime.keyring import Keyring
+from service.runtime.refusals import Refused
+
+log = structlog.get_logger("days")
+
+FORMAT = 1
+FILE_BYTES_MAX = 64 * 1024 * 1024
+DAYS_AT_ONCE = 7
+"""Sealed in one round: years of an older release are caught up with in days, and the rounds go on."""
+REST_FACTOR = 19.0
+"""After each day so many times its length passes: a twentieth of one core at most, as the rounds rest."""
+REST_SECONDS_MAX = 30.0
+LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL max_parallel_workers_per_gather = 0"
+
+Days = dict[date, dict[str, DayDigest]]
+
+
+class SealsUnusable(Refused):
+    """The file cannot be read, written or trusted; the sentence says why and what to do."""
+
+
+class DaySeals:
+    """`sealed-days.json` in a data folder."""
+
+    def __init__(self, data_dir: Path, keyring: Keyring) -> None:
+        self.path = data_dir.expanduser().resolve() / "sealed-days.json"
+        self._key = keyring.manifest_key
+
+    def read(self, installation: str) -> Days:
+        """The days of `installation` that are sealed here; none where there is no file. Raises SealsUnusable."""
+        try:
+            with self.path.open("rb") as file:
+                document = orjson.loads(file.read(FILE_BYTES_MAX))
+            body, mac = document["days"], bytes.fromhex(document["mac"])
+            is_ours = hmac.compare_digest(mac, self._mac(document["installation"], body))
+            if document["format"] != FORMAT or not is_ours:
+                raise ValueError("another format, or changed")
+            if document["installation"] != installation:
+                raise SealsUnusable(
+                    f"{self.path} holds the sealed days of another database: PORTAL1400_DATABASE_URL or "
+                    "PORTAL1400_DATA_DIR names the wrong one"
+                )
+            return {
+                date.fromisoformat(day): {kind: DayDigest(*each) for kind, each in kinds.items()}
+                for day, kinds in body.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SealsUnusable(
+                f"{self.path}, which holds the digests of past days, cannot be trusted ({type(error).__name__}): it "
+                "was damaged, or changed by somebody without the key; put it back from a copy of the data folder, or "
+                "move it away once the facts are proved by a backup"
+            ) from None
+
+    def write(self, installation: str, days: Days) -> None:
+        """Replace the file. Raises OSError."""
+        body = {day.isoformat(): {kind: list(each) for kind, each in days[day].items()} for day in sorted(days)}
+        mac = self._mac(installation, body).hex()
+        document = {"format": FORMAT, "installation": installation, "days": body, "mac": mac}
+        write_durably(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+    def _mac(self, installation: str, body: object) -> bytes:
+        return hmac_sha256(self._key, b"sealed days:" + orjson.dumps([installation, body]))
+
+    async def add_missing(
+        self, connection: asyncpg.Connection, rest: Callable[[float], Awaitable[None]]
+    ) -> tuple[date, ...]:
+        """Seal days that are over and not sealed here, the oldest first; returns them. Raises what the database does.
+
+        A day that is sealed stays as it is. A file that cannot be used is told in the log, and left alone.
+        """
+        installation = await select_identity(connection)
+        try:
+            days = await asyncio.to_thread(self.read, installation)
+            first, until = await closed_days(connection)
+            missing = [
+                day for day in (first + timedelta(days=n) for n in range((until - first).days)) if day not in days
+            ]
+            for day in missing[:DAYS_AT_ONCE]:
+                started = time.monotonic()
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    await connection.execute(LIMITS)
+                    days[day] = await digest_day(connection, day)
+                await rest(min((time.monotonic() - started) * REST_FACTOR, REST_SECONDS_MAX))
+            if missing:
+                await asyncio.to_thread(self.write, installation, days)
+        except (SealsUnusable, OSError) as unusable:
+            # A lost connection is an OSError too, and is told by whoever holds it.
+            if connection.is_closed():
+                raise
+            log.error("days_not_sealed", file=self.path.name, reason=type(unusable).__name__)
+            return ()
+        return tuple(missing[:DAYS_AT_ONCE])
+
+    async def compare(self, connection: asyncpg.Connection) -> tuple[int, list[Difference]]:
+        """How many days are sealed here, and which hold other facts than then. Raises SealsUnusable."""
+        days = await asyncio.to_thread(self.read, await select_identity(connection))
+        differences = []
+        for day, sealed in days.items():
+            found = await digest_day(connection, day)
+            differences += [
+                Difference(f"day {day} (UTC), {kind}", _said(then), _said(found[kind]))
+                for kind, then in sealed.items()
+                if found[kind] != then
+            ]
+        return len(days), differences[:DIFFERENCES_MAX]
+
+
+def _said(digest: DayDigest) -> str:
+    return f"{digest.rows} facts, SHA-256 {digest.sha256[:16]}"
