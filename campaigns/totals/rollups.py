@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import asyncpg
 
 from campaigns.totals.totals import (
-    CARRIERS,
     FIGURE_MAX,
     UNALLOCATED_REASONS,
     CampaignTotals,

@@ -8,7 +8,8 @@ import pytest
 
 from campaigns.gifts.evidence import CONFLICT_BYTES_PER_DAY_MAX, QUARANTINE_BYTES_PER_DAY_MAX, quarantine
 from campaigns.schema.partitions import make_partitions
-from metrics.invariants import INVARIANTS, check
+from metrics.invariant import check
+from metrics.invariants import INVARIANTS
 from service.intake.entry import Entry
 from service.runtime.uuid7 import uuid7
 from tests.support.rows import NOW, Driven, digest, driven, entry, message_row
