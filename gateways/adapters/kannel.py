@@ -14,6 +14,7 @@ Source: Kannel user guide 1.4.5, "SMS services" and "Delivery reports"; behaviou
 """  # noqa: E501 -- the address is to be copied as one line
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -21,21 +22,28 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
-from gateways.wire import fields
+from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
 
-_MESSAGE_FIELDS = frozenset({b"id", b"from", b"to", b"smsc", b"ts", b"coding", b"charset", b"text"})
-_REPORT_FIELDS = frozenset({b"ref", b"d", b"ts"})
+_MESSAGE_FIELDS = {b"id": True, b"from": True, b"to": True, b"text": True} | dict.fromkeys(
+    (b"smsc", b"ts", b"coding", b"charset"), False
+)
+_REPORT_FIELDS = {b"ref": True, b"d": True, b"ts": False}
+"""Which parameters are read, and whether a callback is nothing without them."""
 
-# Names of one encoding differ by hyphens and case over Kannel's versions. What is not listed here, `8-BIT`
-# among it, says nothing about the text: UTF-8, else Latin-1.
+# Names of one encoding differ by hyphens and case over Kannel's versions.
 _CHARSETS = {
-    "utf8": "utf-8",
-    "utf16be": "utf-16-be",
-    "utf16": "utf-16-be",
-    "ucs2": "utf-16-be",
-    "iso10646ucs2": "utf-16-be",
+    "utf8": encodings.UTF8,
+    "utf16be": encodings.UTF16_BE,
+    "utf16": encodings.UTF16_BE,
+    "ucs2": encodings.UTF16_BE,
+    "ucs2be": encodings.UTF16_BE,
+    "iso10646ucs2": encodings.UTF16_BE,
+    "utf16le": encodings.UTF16_LE,
+    "ucs2le": encodings.UTF16_LE,
 }
+# These are given to texts of any encoding, so they say nothing: as without a name. Any other cannot be read.
+_SAY_NOTHING = frozenset({"", "8bit", "binary", "ascii", "usascii", "iso88591", "latin1", "windows1252"})
 _CODING_UCS2 = "2"
 
 # Bits of `%d`, the first that is set decides: a report of the end says more than one of the way.
@@ -83,8 +91,8 @@ class Kannel(Gateway[KannelSettings]):
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """One message, or one report about a charge."""
         if callback.is_delivery_report:
-            return (_report(_values(callback.query, _REPORT_FIELDS), digest_key),)
-        return (self._message(_values(callback.query, _MESSAGE_FIELDS), digest_key),)
+            return (_report(*_values(callback.query, _REPORT_FIELDS), digest_key),)
+        return (self._message(*_values(callback.query, _MESSAGE_FIELDS), digest_key),)
 
     def respond(self, result: Result) -> Answer:
         """Always an empty text/plain; the status alone speaks."""
@@ -92,17 +100,18 @@ class Kannel(Gateway[KannelSettings]):
         headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
         return Answer(status, b"", "text/plain", headers)
 
-    def _message(self, values: Mapping[str, bytes], digest_key: bytes) -> Message:
+    def _message(self, values: Mapping[str, bytes], flags: list[str], digest_key: bytes) -> Message:
         native_id = fields.require_short_field("query.id", _required(values, "id"))
         msisdn = fields.require_msisdn("query.from", _required(values, "from"))
         short_code = fields.require_short_code("query.to", _required(values, "to"))
-        smsc = _optional(values, "smsc")
-        sent_at = _optional(values, "ts")
-        message_at = fields.require_epoch("query.ts", sent_at) if sent_at else None
+        smsc = _optional(values, "smsc", flags)
+        message_at, sent_at = _time(values, flags)
         if "text" not in values:
             fields.malformed("query.text", "is missing")
-        text, flags = _decoded(values["text"], _optional(values, "charset"), _optional(values, "coding"))
+        codec = _codec(_optional(values, "charset", flags), _optional(values, "coding", flags), flags)
+        text, is_mended = _decoded(values["text"], codec)
         kept, kept_flags = fields.storable_text(text)
+        mended = ("text_repaired",) if is_mended else ()
         return Message(
             native_id=native_id,
             digest=keyed_digest(digest_key, "message", msisdn, short_code, text, smsc, message_at),
@@ -112,11 +121,11 @@ class Kannel(Gateway[KannelSettings]):
             carrier=self.carrier_of(smsc, {}),
             message_at=message_at,
             operator_time=sent_at,
-            flags=tuple(dict.fromkeys((*kept_flags, *flags))),
+            flags=tuple(dict.fromkeys((*kept_flags, *mended, *flags))),
         )
 
 
-def _report(values: Mapping[str, bytes], digest_key: bytes) -> Charge:
+def _report(values: Mapping[str, bytes], flags: list[str], digest_key: bytes) -> Charge:
     charge_id = fields.require_short_field("query.ref", _required(values, "ref"))
     level = _required(values, "d")
     # int() takes digits of every script; only 0-9 are meant.
@@ -125,8 +134,7 @@ def _report(values: Mapping[str, bytes], digest_key: bytes) -> Charge:
     if not known or bits > _REPORT_BITS:
         fields.malformed("query.d", "is not a delivery report value of Kannel")
     _, status, reason = known[0]
-    occurred = _optional(values, "ts")
-    occurred_at = fields.require_epoch("query.ts", occurred) if occurred else None
+    occurred_at, _ = _time(values, flags)
     return Charge(
         native_id=f"{charge_id}:{bits}",
         digest=keyed_digest(digest_key, "charge", bits),
@@ -135,47 +143,77 @@ def _report(values: Mapping[str, bytes], digest_key: bytes) -> Charge:
         amount_vnd=None,
         occurred_at=occurred_at,
         reason=reason,
+        flags=tuple(dict.fromkeys(flags)),
     )
 
 
-def _decoded(raw: bytes, charset: str | None, coding: str | None) -> tuple[str, tuple[str, ...]]:
-    """The text in `%b`, and a flag where it is not what its charset says."""
+def _codec(charset: str | None, coding: str | None, flags: list[str]) -> str | None:
+    """What the text is written in, as far as the callback says so."""
     name = (charset or "").lower().replace("-", "").replace("_", "")
-    codec = _CHARSETS.get(name) or ("utf-16-be" if not name and coding == _CODING_UCS2 else None)
+    codec = _CHARSETS.get(name)
+    if codec is None and name not in _SAY_NOTHING:
+        flags.append(fields.FIELD_LEFT_OUT)
+    return encodings.UTF16_BE if not name and coding == _CODING_UCS2 else codec
+
+
+def _decoded(raw: bytes, codec: str | None) -> tuple[str, bool]:
+    """The text in `%b`, and whether its bytes are not what its charset says."""
     if codec is None:
-        return fields.decode_or_latin(raw), ()
+        return encodings.decode_unnamed(raw), False
     try:
-        return raw.decode(codec), ()
+        raw.decode(codec)
     except UnicodeDecodeError:
-        broken = fields.decode_or_latin(raw) if codec == "utf-8" else raw.decode(codec, "replace")
-        return broken, ("text_repaired",)
+        is_broken = True
+    else:
+        is_broken = False
+    text = encodings.decode_or_latin(raw) if codec == encodings.UTF8 else encodings.decode_utf16(raw, codec)
+    return text, is_broken
 
 
-def _values(query: str, known: frozenset[bytes]) -> dict[str, bytes]:
-    """The bytes of each known parameter. A `+` is a blank, and only `%2B` a plus, before anything is decoded."""
+def _values(query: str, known: Mapping[bytes, bool]) -> tuple[dict[str, bytes], list[str]]:
+    """The bytes of each known parameter, and a flag where one that may be absent is given twice.
+
+    A `+` is a blank, and only `%2B` a plus, before anything is decoded. Raises MalformedCallback.
+    """
     values: dict[str, bytes] = {}
+    twice: set[str] = set()
     for pair in query.encode("utf-8", "surrogatepass").split(b"&"):
         name, _, value = pair.partition(b"=")
         if name not in known:
             continue
         field = name.decode()
         if field in values:
-            fields.malformed(f"query.{field}", "is given twice")
+            if known[name]:
+                fields.malformed(f"query.{field}", "is given twice")
+            twice.add(field)
         values[field] = unquote_to_bytes(value.replace(b"+", b" "))
-    return values
+    for field in twice:
+        del values[field]
+    return values, [fields.FIELD_LEFT_OUT] if twice else []
 
 
 def _required(values: Mapping[str, bytes], field: str) -> str:
-    value = _optional(values, field)
+    value = _short(f"query.{field}", values.get(field, b""))
     if value is None:
         fields.malformed(f"query.{field}", "is missing")
     return value
 
 
-def _optional(values: Mapping[str, bytes], field: str) -> str | None:
-    """A short field without blanks around it; None where it is absent or empty, as Kannel writes it."""
+def _optional(values: Mapping[str, bytes], field: str, flags: list[str]) -> str | None:
+    return fields.optional(_short, f"query.{field}", values.get(field), flags)
+
+
+def _time(values: Mapping[str, bytes], flags: list[str]) -> tuple[datetime | None, str | None]:
+    """The time in `ts`, and how it was written; both None where there is none that can be read."""
+    written = _optional(values, "ts", flags)
+    at = fields.optional(fields.require_epoch, "query.ts", written, flags)
+    return at, written if at else None
+
+
+def _short(path: str, raw: bytes) -> str | None:
+    """A short field without blanks around it; None where it is empty, as Kannel writes what it has not."""
     try:
-        value = values.get(field, b"").decode().strip()
+        value = raw.decode().strip()
     except UnicodeDecodeError:
-        fields.malformed(f"query.{field}", "is not UTF-8")
-    return fields.require_short_field(f"query.{field}", value) if value else None
+        fields.malformed(path, "is not UTF-8")
+    return fields.require_short_field(path, value) if value else None

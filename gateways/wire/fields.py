@@ -6,9 +6,9 @@ the place and the reason, never with the value.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from gateways.gateway import MalformedCallback
 from gateways.outcome import FieldError
@@ -43,6 +43,13 @@ _UNCONTROLLED = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _TIME = re.compile(TIME_PATTERN)
 _EPOCH = re.compile(r"[0-9]{1,12}")
 _UNSTORABLE_IN_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+_HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
+
+FIELD_LEFT_OUT = "field_left_out"
+"""The flag of an event of which an optional field could not be read."""
+
+Said = TypeVar("Said")
+Meant = TypeVar("Meant")
 
 
 def malformed(path: str, reason: str) -> NoReturn:
@@ -96,27 +103,34 @@ def require_short_field(path: str, value: str) -> str:
 
 
 def storable_text(text: str) -> tuple[str, tuple[str, ...]]:
-    """What of a donor's text is kept, and the flags that say what was done to it.
+    """What of a donor's text is kept and read, and the flags that say what was done to it.
 
-    The database can hold neither NUL nor half a surrogate pair: each becomes U+FFFD (`text_repaired`), for a
-    gift is not refused for a broken character. Beyond 1,000 characters a text is cut (`text_cut`).
+    The database can hold neither NUL nor half a surrogate pair, and a gift is not refused for a broken
+    character: NUL is dropped, as reading a text drops every control character; half a pair becomes U+FFFD
+    (both `text_repaired`). What is beyond 1,000 characters then is cut (`text_cut`).
     """
     flags: tuple[str, ...] = ()
+    is_repaired = _UNSTORABLE_IN_TEXT.search(text) is not None
+    if is_repaired:
+        text = _HALF_A_PAIR.sub("\N{REPLACEMENT CHARACTER}", text.replace("\0", ""))
     if len(text) > TEXT_CHARACTERS_MAX:
         text = text[:TEXT_CHARACTERS_MAX]
         flags = ("text_cut",)
-    if _UNSTORABLE_IN_TEXT.search(text):
-        text = _UNSTORABLE_IN_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
-        flags = (*flags, "text_repaired")
-    return text, flags
+    return text, (*flags, "text_repaired") if is_repaired else flags
 
 
-def decode_or_latin(raw: bytes) -> str:
-    """UTF-8, else Latin-1: for senders that do not say, or do not know, in what their text is written."""
+def optional(require: Callable[[str, Said], Meant], path: str, said: Said | None, flags: list[str]) -> Meant | None:
+    """What `require` reads in an optional field; None where it is absent, or cannot be read.
+
+    That is flagged (`field_left_out`) and costs the fact, not the gift.
+    """
+    if said is None:
+        return None
     try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return require(path, said)
+    except MalformedCallback:
+        flags.append(FIELD_LEFT_OUT)
+        return None
 
 
 def require_time(path: str, text: str) -> datetime:

@@ -33,7 +33,7 @@ async def test_json_that_is_not_ours_is_refused_with_place_and_reason(lasting_po
 TAKEN: dict[str, tuple[bytes, str]] = {
     "half a megabyte of blanks": (event(text="VNN 1") + b"\n" * 500_000, "VNN 1"),
     "marks of direction": (event(text="\u202eVNN\u200f 1"), "\u202eVNN\u200f 1"),
-    "NUL in a text": (event(text="VNN\0 1"), "VNN\ufffd 1"),
+    "NUL in a text": (event(text="VNN\0 1"), "VNN 1"),
     "a text of 900 KB": (event(text="VNN 1 " + "x" * 900_000), "VNN 1 " + "x" * 994),
     "the largest amount": (event(text="VNN 1", amount=2**63 - 1), "VNN 1"),
     "an amount a float cannot hold": (event(text="VNN 1", amount=2**53 + 1), "VNN 1"),

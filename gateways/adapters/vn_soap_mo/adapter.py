@@ -15,6 +15,7 @@ Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`) and the portal's 
 
 import base64
 import binascii
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
@@ -44,7 +45,7 @@ from gateways.gateway import (
     is_any_of,
 )
 from gateways.outcome import Answer, Outcome, Result
-from gateways.wire import fields, soap
+from gateways.wire import encodings, fields, soap
 from gateways.wire.digest import keyed_digest
 from gateways.wire.xml import local_name
 
@@ -58,6 +59,8 @@ _FAULTS: dict[Outcome, tuple[int, str, str]] = {
     Outcome.UNAVAILABLE: (503, "Server", "try again later"),
 }
 _FAULT_ERRORS_MAX = 5
+_CONTROL_BLANKS = re.compile("[\x0b\x0c\x1c-\x1f]")
+"""Control characters that Python takes for blanks: around an id they are damage, not the layout of a template."""
 
 ResultValue = Field(default=None, min_length=1, max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f<>&]+$")
 
@@ -154,18 +157,20 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         call = soap.require_call(callback.body)
         if folded(local_name(call.operation)) not in self._operations:
             fields.malformed("body.Envelope.Body", "holds another operation than the account's dialect")
-        values = meanings(call.operation)
+        read = meanings(call.operation)
+        values = read.values
         names = self._names()
         native_id = fields.require_short_field(names["id"], _required(values, names, "id"))
         msisdn = fields.require_msisdn(names["msisdn"], _required(values, names, "msisdn"))
         short_code = fields.require_short_code(names["short_code"], _required(values, names, "short_code"))
-        operator = (values.get("operator") or "").strip() or None
-        if operator is not None:
-            fields.require_short_field(names["operator"], operator)
+        left_out: list[str] = []
+        said = (values.get("operator") or "").strip() or None
+        operator = fields.optional(fields.require_short_field, names["operator"], said, left_out)
         if "text" not in values:
             fields.malformed(names["text"], "is missing")
         text = _from_base64(names["text"], values["text"]) if self.settings.base64 else values["text"]
         kept, flags = fields.storable_text(text)
+        repaired = ("repaired",) if call.is_repaired else ()
         return (
             Message(
                 native_id=native_id,
@@ -174,7 +179,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
                 short_code=short_code,
                 text=kept,
                 carrier=self.carrier_of(operator, OWN_CARRIERS),
-                flags=(*flags, "repaired") if call.is_repaired else flags,
+                flags=tuple(dict.fromkeys((*flags, *repaired, *left_out, *read.flags))),
             ),
         )
 
@@ -204,7 +209,10 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
 
 def _required(values: Mapping[str, str], names: Mapping[str, str], meaning: str) -> str:
     # Blanks around an id or number come from templates that are written over several lines.
-    value = values.get(meaning, "").strip()
+    value = values.get(meaning, "")
+    if _CONTROL_BLANKS.search(value):
+        fields.malformed(names[meaning], fields.UNSTORABLE)
+    value = value.strip()
     if not value:
         fields.malformed(names[meaning], "is missing")
     return value
@@ -215,7 +223,7 @@ def _from_base64(path: str, encoded: str) -> str:
         # The hub's encoder breaks lines every 76 characters. A blank inside is none of its doing: `VNN 5` that
         # was never encoded would else decode to three bytes of nothing.
         lines = encoded.strip().replace("\r", "").replace("\n", "")
-        return fields.decode_or_latin(base64.b64decode(lines, validate=True))
+        return encodings.decode_unnamed(base64.b64decode(lines, validate=True))
     except (binascii.Error, ValueError):
         fields.malformed(path, "is not Base64")
 
@@ -244,4 +252,6 @@ def _credentials_of_envelope(body: bytes) -> tuple[bytes, bytes]:
         meaning = MEANINGS.get(folded(local_name(element)))
         if meaning in ("user", "password"):
             found.setdefault(meaning, (element.text or "").strip())
-    return found.get("user", "").encode(), found.get("password", "").encode()
+    # surrogatepass, because a repaired envelope may hold half a character, and no caller may cause an error.
+    user, password = (found.get(name, "").encode("utf-8", "surrogatepass") for name in ("user", "password"))
+    return user, password

@@ -1,10 +1,11 @@
 """The dialects of the hub SOAP family, and how their senders spell the same six facts."""
 
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from gateways.events import CARRIERS, Carrier
 from gateways.wire import soap
-from gateways.wire.fields import malformed
+from gateways.wire.fields import FIELD_LEFT_OUT, malformed
 from gateways.wire.xml import local_name
 
 _SIX = ("User_ID", "Service_ID", "Command_Code", "Message", "Request_ID", "Operator")
@@ -66,20 +67,33 @@ def folded(name: str) -> str:
     return name.replace("_", "").casefold()
 
 
+_OPTIONAL = frozenset({"operator"})
+_READ = frozenset({"id", "msisdn", "short_code", "text"}) | _OPTIONAL
+"""What of a message is read; `keyword` repeats the text, and the credentials are another's affair."""
+
 MEANINGS = {folded(spelling): meaning for meaning, names in SPELLINGS.items() for spelling in names}
 
 
-def meanings(operation: Element) -> dict[str, str]:
-    """What the elements of an operation mean, with their text as it is. Raises MalformedCallback."""
+class Meanings(NamedTuple):
+    """What the elements of an operation mean, with their text as it is; and a flag where one could not be read."""
+
+    values: dict[str, str]
+    flags: tuple[str, ...]
+
+
+def meanings(operation: Element) -> Meanings:
+    """Read the elements of an operation. Raises MalformedCallback for one that a message is nothing without."""
     values: dict[str, str] = {}
+    left_out: set[str] = set()
     for element in operation:
-        name = local_name(element)
-        meaning = MEANINGS.get(folded(name))
-        if meaning is None:
+        meaning = MEANINGS.get(folded(local_name(element)))
+        if meaning not in _READ:
             continue
-        if meaning in values:
-            malformed(f"body.{meaning}", "is given twice")
-        if len(element):
-            malformed(f"body.{meaning}", "holds elements instead of text")
+        fault = "is given twice" if meaning in values else "holds elements instead of text" if len(element) else None
+        if fault and meaning not in _OPTIONAL:
+            malformed(f"body.{meaning}", fault)
+        if fault:
+            left_out.add(meaning)
         values[meaning] = element.text or ""
-    return values
+    kept = {meaning: text for meaning, text in values.items() if meaning not in left_out}
+    return Meanings(kept, (FIELD_LEFT_OUT,) if left_out else ())

@@ -85,12 +85,40 @@ TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ucs-2 without a charset": ("text=%00V%00N&coding=2&charset=", "VN", ()),
     "8-bit that is utf-8": ("text=%E1%BB%A7&coding=1&charset=8-BIT", "ủ", ()),
     "8-bit that is not": ("text=%E9t%E9&coding=1&charset=8-BIT", "été", ()),
-    "a charset nobody knows": ("text=%E9&coding=0&charset=KLINGON-7", "é", ()),
+    "a charset nobody knows": ("text=%E9&coding=0&charset=KLINGON-7", "é", ("field_left_out",)),
+    "a charset that cannot be read": ("text=VNN&charset=%FF", "VNN", ("field_left_out",)),
+    "a charset given twice": ("text=VNN&charset=UTF-8&charset=UCS-2", "VNN", ("field_left_out",)),
+    "a name that says nothing": ("text=%E9&charset=ISO-8859-1", "é", ()),
     "no charset at all": ("text=VNN", "VNN", ()),
     "utf-8 that is not": ("text=VNN+%E9&charset=UTF-8", "VNN é", ("text_repaired",)),
     "half a character": ("text=%00V%D8%3D&coding=2&charset=UTF-16BE", "V\ufffd", ("text_repaired",)),
     "odd number of bytes": ("text=%00V%00&coding=2&charset=UTF-16BE", "V\ufffd", ("text_repaired",)),
-    "nul": ("text=VNN%005&charset=UTF-8", "VNN\ufffd5", ("text_repaired",)),
+    "nul": ("text=VNN%005&charset=UTF-8", "VNN5", ("text_repaired",)),
+    "nul and a blank": ("text=VN%00N+5&charset=UTF-8", "VNN 5", ("text_repaired",)),
+    "a cut emoji": ("text=VNN+5+%F0%9F%98&charset=UTF-8", "VNN 5 \ufffd\ufffd\ufffd", ("text_repaired",)),
+    "an emoji as two halves": ("text=VNN+5+%ED%A0%BD%ED%B8%80&charset=UTF-8", "VNN 5 😀", ("text_repaired",)),
+    "one of two halves": ("text=VNN+5+%ED%A0%BD&charset=UTF-8", "VNN 5 \ufffd", ("text_repaired",)),
+    "halves without a charset": ("text=VNN+5+%ED%A0%BD%ED%B8%80", "VNN 5 😀", ()),
+    "the nul of Java": ("text=VNN+5%C0%80&charset=UTF-8", "VNN 5", ("text_repaired",)),
+    "one broken byte in utf-8": (
+        "text=%E1%BB%A7ng+h%E1%BB%99+%E9&charset=UTF-8",
+        "ủng hộ \ufffd",
+        ("text_repaired",),
+    ),
+    "utf-8 cut in a character": ("text=VNN+5+%E1%BB&charset=8-BIT", "VNN 5 \ufffd\ufffd", ("text_repaired",)),
+    "ucs-2be": ("text=%00V%00N%00N&charset=UCS-2BE", "VNN", ()),
+    "utf-16le": ("text=V%00N%00N%00&charset=UTF-16LE", "VNN", ()),
+    "ucs-2le": ("text=V%00N%00N%00&charset=ucs-2le", "VNN", ()),
+    "ucs-2 with a mark": ("text=%FE%FF%00V%00N%00N&charset=UCS-2", "VNN", ()),
+    "ucs-2 with the other mark": ("text=%FF%FEV%00N%00N%00&charset=UCS-2", "VNN", ()),
+    "a byte too many before it": ("text=%0E%00V%00N%00N&charset=UTF-16BE", "\ufffdVNN", ("text_repaired",)),
+    "a byte too many after it, le": ("text=V%00N%00N&charset=UTF-16LE", "VN\ufffd", ("text_repaired",)),
+    "a byte too many before it, le": ("text=%0EV%00N%00N%00&charset=UTF-16LE", "\ufffdVNN", ("text_repaired",)),
+    "ucs-2 of which nobody said so": ("text=%00V%00N%00N%00+%005", "VNN 5", ()),
+    "ucs-2 in Vietnamese, unsaid": ("text=%1E%E6%00N%00G%00+%00H%1E%D8", "ỦNG HỘ", ()),
+    "utf-16le of which nobody said so": ("text=V%00N%00N%00+%005%00&charset=8-BIT", "VNN 5", ()),
+    "a mark of which nobody said so": ("text=%FE%FF%1E%E6%00N", "ỦN", ()),
+    "a nul that makes no ucs-2": ("text=VN%00N", "VNN", ("text_repaired",)),
     "percent that encodes nothing": ("text=5%zz&charset=UTF-8", "5%zz", ()),
     "empty": ("text=&charset=UTF-8", "", ()),
 }
@@ -131,14 +159,8 @@ def test_the_time_is_the_epoch_of_the_message(ours: Gateway[Any]) -> None:
 @pytest.mark.parametrize(
     ("rest", "place"),
     [
-        ("text=VNN&ts=soon", "query.ts"),
-        ("text=VNN&ts=-1", "query.ts"),
-        ("text=VNN&ts=1", "query.ts"),
-        ("text=VNN&ts=999999999999", "query.ts"),
         ("text=VNN&text=UH", "query.text"),
         ("text=VNN&id=2", "query.id"),
-        ("text=VNN&smsc=%FF", "query.smsc"),
-        ("text=VNN&smsc=%01x", "query.smsc"),
         ("txt=VNN", "query.text"),
     ],
 )
@@ -146,6 +168,34 @@ def test_a_malformed_query_names_the_place(ours: Gateway[Any], rest: str, place:
     with pytest.raises(MalformedCallback) as caught:
         read(ours, rest)
     assert [error.path for error in caught.value.errors] == [place]
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        "ts=soon",
+        "ts=-1",
+        "ts=1",
+        "ts=999999999999",
+        "ts=%FF",
+        "ts=1795249800&ts=1795249801",
+        "smsc=%FF",
+        "smsc=%01x",
+        "smsc=" + "x" * 201,
+        "coding=%00",
+        "smsc=vnp1&smsc=vms1",
+    ],
+)
+def test_an_optional_field_that_cannot_be_read_does_not_cost_the_gift(ours: Gateway[Any], unreadable: str) -> None:
+    message = read(ours, f"text=VNN&{unreadable}")
+    assert (message.text, message.carrier, message.flags) == ("VNN", "unknown", ("field_left_out",))
+    assert (message.message_at, message.operator_time) == (None, None)
+
+
+def test_a_report_without_a_time_that_can_be_read_is_a_report(ours: Gateway[Any]) -> None:
+    (event,) = ours.open(fetched("ref=gift-1&d=1&ts=soon", is_delivery_report=True), KEY)
+    assert isinstance(event, Charge)
+    assert (event.status, event.occurred_at, event.flags) == (ChargeStatus.SUCCEEDED, None, ("field_left_out",))
 
 
 REPORTS = {

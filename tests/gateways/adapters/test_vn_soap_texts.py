@@ -41,6 +41,10 @@ TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "Vietnamese": ("ủng hộ", "ủng hộ", ()),
     "lines": ("VNN\r\n5", "VNN\n5", ()),
     "nothing": ("", "", ()),
+    "an emoji by two references": ("VNN 5 &#55357;&#56832;", "VNN 5 😀", ("repaired",)),
+    "half an emoji": ("VNN 5 &#55357;", "VNN 5 \ufffd", ("text_repaired", "repaired")),
+    "a NUL": ("VN\x00N&#0; 5", "VNN 5", ("text_repaired", "repaired")),
+    "an escape": ("\x01VNN &#x1b;5&", "\x01VNN \x1b5&", ("repaired",)),
 }
 
 
@@ -51,9 +55,7 @@ def test_a_text_is_read_strictly_and_repaired_once(ours: Gateway[Any], label: st
     assert (message.text, message.flags) == (meant, flags)
 
 
-@pytest.mark.parametrize(
-    "written", ["<b>VNN</b>", "a<b>c", "VNN</Message>", "\x00", "\x01&", "</Message><Message>", "VNN<br/>5"]
-)
+@pytest.mark.parametrize("written", ["<b>VNN</b>", "a<b>c", "VNN</Message>", "</Message><Message>", "VNN<br/>5"])
 def test_what_a_repair_cannot_mean_is_malformed(ours: Gateway[Any], written: str) -> None:
     with pytest.raises(MalformedCallback):
         read(ours, f"{REST}<Message>{written}</Message>")
@@ -141,7 +143,6 @@ BROKEN = {
     "empty body": b'<s:Envelope xmlns:s="x"><s:Body/></s:Envelope>',
     "two operations": b'<s:Envelope xmlns:s="x"><s:Body><receiverMO/><receiverMO/></s:Body></s:Envelope>',
     "two ids": envelope("receiverMO", f"{REST}<Message>V</Message><moid>8</moid>"),
-    "not utf-8": envelope("receiverMO", f"{REST}<Message>V</Message>").replace(b">V<", b">\xe9<"),
     "an encoding nobody has": b'<?xml version="1.0" encoding="klingon"?><a/>',
     "a document type": b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>',
     "nothing": b"",
@@ -152,6 +153,43 @@ BROKEN = {
 def test_a_broken_call_is_malformed(ours: Gateway[Any], label: str) -> None:
     with pytest.raises(MalformedCallback):
         ours.open(request(body=BROKEN[label], headers=basic()), KEY)
+
+
+@pytest.mark.parametrize("damage", ["\x1b", "&#27;", "\x1c", "&#0;", "&#55357;", "\ufffe"])
+def test_damage_is_not_guessed_at_in_an_id_or_a_number(ours: Gateway[Any], damage: str) -> None:
+    for field, place in (("Request_ID", "receiverMO.Request_ID"), ("User_ID", "receiverMO.User_ID")):
+        whole = f"{REST}<Message>VNN</Message>"
+        assert f"<{field}>" in whole
+        with pytest.raises(MalformedCallback) as caught:
+            read(ours, whole.replace(f"<{field}>", f"<{field}>{damage}"))
+        assert [error.path for error in caught.value.errors] == [place]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "<Operator>\x01GPC</Operator>",
+        f"<Operator>{'x' * 201}</Operator>",
+        "<Operator><b>GPC</b></Operator>",
+        "<Operator>GPC</Operator><opid>VMS</opid>",
+    ],
+)
+def test_an_operator_that_cannot_be_read_does_not_cost_the_gift(ours: Gateway[Any], more: str) -> None:
+    message = read(ours, f"{REST}<Message>VNN</Message>{more}")
+    assert (message.text, message.carrier, message.flags[-1]) == ("VNN", "unknown", "field_left_out")
+
+
+def test_what_nobody_reads_may_come_twice_or_hold_elements(ours: Gateway[Any]) -> None:
+    message = read(ours, f"{REST}<Message>VNN</Message><cmdcode>VNN</cmdcode><Command_Code><b/></Command_Code>")
+    assert (message.text, message.flags) == ("VNN", ())
+
+
+def test_credentials_with_half_a_character_are_wrong_ones(ours: Gateway[Any]) -> None:
+    inner = f"{REST}<Message>VNN</Message>" + elements({"username": USER, "password": PASSWORD})
+    body = envelope("receiverMO", inner)
+    assert ours.open(request(body=body), KEY)
+    with pytest.raises(SignatureRejected):
+        ours.open(request(body=body.replace(b"</password>", b"&#55357;</password>")), KEY)
 
 
 def test_credentials_may_stand_in_the_soap_header(ours: Gateway[Any]) -> None:

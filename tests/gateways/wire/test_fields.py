@@ -99,9 +99,12 @@ TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "as it is": ("VNN 5\t\r\n", "VNN 5\t\r\n", ()),
     "a thousand": ("x" * 1000, "x" * 1000, ()),
     "a thousand and one": ("x" * 1001, "x" * 1000, ("text_cut",)),
-    "nul": ("a\x00b", "a\ufffdb", ("text_repaired",)),
+    "nul": ("a\x00b", "ab", ("text_repaired",)),
     "half a character": ("a\ud83d", "a\ufffd", ("text_repaired",)),
-    "both": ("\x00" * 1001, "\ufffd" * 1000, ("text_cut", "text_repaired")),
+    "nothing but nul": ("\x00" * 1001, "", ("text_repaired",)),
+    "five behind a thousand nul": ("VNN" + "\x00" * 1000 + " 5", "VNN 5", ("text_repaired",)),
+    "both": ("\ud83d" * 1001, "\ufffd" * 1000, ("text_cut", "text_repaired")),
+    "other controls": ("\x1bVNN\x07", "\x1bVNN\x07", ()),
     "whole emoji": ("😀", "😀", ()),
 }
 

@@ -17,7 +17,7 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import AccountSettings, Gateway, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
-from gateways.wire import fields
+from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
 
 _STATUSES = {
@@ -107,7 +107,7 @@ class Telex(Gateway[TelexSettings]):
 
 def _values(head: bytes) -> dict[str, str]:
     values: dict[str, str] = {}
-    for line in fields.decode_or_latin(head).split("\n"):
+    for line in encodings.decode_or_latin(head).split("\n"):
         key, colon, value = line.partition(": ")
         if not colon or key in values:
             fields.malformed("head", "is not made of lines `key: value`, each key once")
