@@ -1,14 +1,31 @@
-"""RFC 8259 JSON from strangers, read without any leniency: two readers must never see two gifts in one body."""
+"""RFC 8259 JSON from strangers: strict in what is read, deaf to what is not.
+
+Two readers must never see two gifts in one body, and a donor's broken character, or a member that nobody
+reads, must not refuse the ninety-nine events beside it. So what cannot be told is a value of its own,
+`Unreadable`, which is a fault where the member is read and nothing where it is not.
+"""
 
 import json
-import re
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
 
+from gateways.wire.encodings import decode_utf8
 from gateways.wire.fields import NESTING_MAX, malformed
 
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """In the place of a value that no two readers need agree on. `reason` is a fixed phrase for the sender."""
+
+    reason: str
+
+
+TWICE = Unreadable("is given twice")
+BEYOND = Unreadable("is an integer beyond 64 bits")
 
 
 class _NotStrict(ValueError):
@@ -16,10 +33,12 @@ class _NotStrict(ValueError):
 
 
 def require_json(body: bytes) -> object:
-    """The value `body` holds as RFC 8259 JSON, read without any leniency.
+    """The value `body` holds as RFC 8259 JSON, its repeated keys and its integers beyond 64 bits Unreadable.
 
-    Refused: invalid UTF-8 and half surrogate pairs, a key given twice (two readers would see two gifts), NaN
-    and infinities, integers beyond 64 bits, nesting deeper than 16.
+    Forgiven, because a donor's text may cause it or it changes nothing: halves of surrogate pairs and broken
+    bytes (lone surrogates in what is returned: U+FFFD in a text, refused in an id), control characters as they
+    are in a string, a byte order mark before the body, NUL behind it. Refused: whatever else is not JSON, NaN
+    and infinities, nesting deeper than 16.
     """
     value = _plain_json(body)
     return _strict_json(body) if value is None else value
@@ -66,33 +85,42 @@ def _plain_json(body: bytes) -> object | None:
 
 def _strict_json(body: bytes) -> object:
     """The same, by a reader that meets every key and every number. Raises MalformedCallback."""
+    text = decode_utf8(body)
     try:
-        value: object = _DECODER.decode(body.decode())
+        value: object = _DECODER.decode(text.removeprefix(_MARK).rstrip("\0 \t\r\n"))
         _require_shallow(value)
-        if _SURROGATE_ESCAPE.search(body):
-            orjson.loads(body)
     except _NotStrict as fault:
         malformed("body", str(fault))
-    except UnicodeDecodeError:
-        malformed("body", "is not UTF-8")
     except RecursionError:
         malformed("body", f"is nested deeper than {NESTING_MAX}")
     except ValueError:
-        malformed("body", "is not JSON")
+        malformed("body", "is not JSON" if _is_utf8(body) else "is not UTF-8")
     return value
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _NotStrict("gives one key twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                members[key] = TWICE
+            seen.add(key)
     return members
 
 
-def _integer(digits: str) -> int:
+def _integer(digits: str) -> int | Unreadable:
     # The length first: turning a megabyte of digits into a number is work nobody asked for.
     if len(digits) > len("-9223372036854775808") or not -(2**63) <= int(digits) < 2**63:
-        raise _NotStrict("holds an integer beyond 64 bits")
+        return BEYOND
     return int(digits)
 
 
@@ -100,8 +128,9 @@ def _constant(_name: str) -> NoReturn:
     raise _NotStrict("holds NaN or an infinity")
 
 
-# Made once: json.loads makes one for each call that has hooks.
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
+# Made once: json.loads makes one for each call that has hooks. Not its own strictness, which is about control
+# characters as they are: the escape of a GSM-7 extension in one text would refuse a whole batch.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant, strict=False)
 
 
 def _require_shallow(value: object) -> None:

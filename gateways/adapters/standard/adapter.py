@@ -8,14 +8,12 @@ event again under another delivery id; nor is the envelope's `timestamp` part of
 Source: the portal's contract, "The `standard` protocol"; Standard Webhooks 1.0.0.
 """
 
-from datetime import datetime
 from typing import ClassVar
 
 import orjson
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from gateways.adapters.standard.payload import (
-    PAYLOAD,
     BatchPayload,
     ChargeData,
     ChargePayload,
@@ -23,11 +21,11 @@ from gateways.adapters.standard.payload import (
     MessagePayload,
     ReversalData,
     ReversalPayload,
-    errors_of,
+    require_payload,
 )
 from gateways.callback import Callback
 from gateways.events import CARRIERS, Carrier, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
-from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway, MalformedCallback
+from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest
@@ -103,14 +101,12 @@ class Standard(Gateway[StandardSettings]):
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The event, or the events of a batch in its order; one malformed event refuses the whole batch."""
         fields.require_plain_body(callback.headers)
-        try:
-            payload = PAYLOAD.validate_python(require_json(callback.body))
-        except ValidationError as invalid:
-            raise MalformedCallback(tuple(errors_of(invalid))) from None
+        payload, left_out = require_payload(require_json(callback.body))
         if not isinstance(payload, BatchPayload):
-            return (self._event(payload, "", digest_key),)
+            return (self._event(payload, 0 in left_out, "", digest_key),)
         return tuple(
-            self._event(element, f"data.{position}.", digest_key) for position, element in enumerate(payload.data)
+            self._event(element, position in left_out, f"data.{position}.", digest_key)
+            for position, element in enumerate(payload.data)
         )
 
     def respond(self, result: Result) -> Answer:
@@ -133,20 +129,25 @@ class Standard(Gateway[StandardSettings]):
         return Answer(status, orjson.dumps(body), "application/json", headers)
 
     def _event(
-        self, payload: MessagePayload | ChargePayload | ReversalPayload, prefix: str, digest_key: bytes
+        self,
+        payload: MessagePayload | ChargePayload | ReversalPayload,
+        is_incomplete: bool,
+        prefix: str,
+        digest_key: bytes,
     ) -> Event:
+        flags = [fields.FIELD_LEFT_OUT] if is_incomplete else []
         if isinstance(payload, MessagePayload):
-            return self._message(payload.data, prefix, digest_key)
+            return self._message(payload.data, flags, prefix, digest_key)
         if isinstance(payload, ChargePayload):
             status = ChargeStatus(payload.type.removeprefix("charge."))
-            return _charge(payload.data, status, prefix, digest_key)
-        return _reversal(payload.data, prefix, digest_key)
+            return _charge(payload.data, status, flags, prefix, digest_key)
+        return _reversal(payload.data, flags, prefix, digest_key)
 
-    def _message(self, data: MessageData, prefix: str, digest_key: bytes) -> Message:
+    def _message(self, data: MessageData, flags: list[str], prefix: str, digest_key: bytes) -> Message:
         msisdn = fields.msisdn_of(data.msisdn)
         short_code = fields.short_code_of(data.short_code)
-        message_at = _time_of(f"{prefix}data.operator_time", data.operator_time)
-        text, flags = fields.storable_text(data.text)
+        message_at = fields.optional(fields.time_of, f"{prefix}data.operator_time", data.operator_time, flags)
+        text, text_flags = fields.storable_text(data.text)
         digest = keyed_digest(
             digest_key, "message", msisdn, short_code, data.text, data.carrier, message_at, data.parts, data.amount
         )
@@ -158,17 +159,17 @@ class Standard(Gateway[StandardSettings]):
             text=text,
             carrier=self.carrier_of(data.carrier, _OWN_CARRIERS),
             message_at=message_at,
-            operator_time=data.operator_time,
+            operator_time=data.operator_time if message_at else None,
             parts=data.parts,
             claimed_vnd=data.amount,
-            flags=flags,
+            flags=(*text_flags, *flags) if flags else text_flags,
         )
 
 
-def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: bytes) -> Charge:
+def _charge(data: ChargeData, status: ChargeStatus, flags: list[str], prefix: str, digest_key: bytes) -> Charge:
     msisdn = fields.msisdn_of(data.msisdn) if data.msisdn else None
     short_code = fields.short_code_of(data.short_code) if data.short_code else None
-    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
+    occurred_at = fields.optional(fields.time_of, f"{prefix}data.occurred_at", data.occurred_at, flags)
     content = (data.amount, data.message_id, msisdn, short_code, occurred_at, data.reason)
     return Charge(
         native_id=f"{data.charge_id}:{status}",
@@ -181,13 +182,14 @@ def _charge(data: ChargeData, status: ChargeStatus, prefix: str, digest_key: byt
         short_code=short_code,
         occurred_at=occurred_at,
         reason=data.reason,
+        flags=tuple(flags),
     )
 
 
-def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
+def _reversal(data: ReversalData, flags: list[str], prefix: str, digest_key: bytes) -> Reversal:
     if data.charge_id is None and data.message_id is None:
         fields.malformed(f"{prefix}data", "names neither charge_id nor message_id")
-    occurred_at = _time_of(f"{prefix}data.occurred_at", data.occurred_at)
+    occurred_at = fields.optional(fields.time_of, f"{prefix}data.occurred_at", data.occurred_at, flags)
     content = (data.amount, data.charge_id, data.message_id, data.scope, data.kind, occurred_at)
     return Reversal(
         native_id=data.reversal_id,
@@ -198,8 +200,5 @@ def _reversal(data: ReversalData, prefix: str, digest_key: bytes) -> Reversal:
         scope=ReversalScope(data.scope) if data.scope else None,
         kind=data.kind,
         occurred_at=occurred_at,
+        flags=tuple(flags),
     )
-
-
-def _time_of(path: str, text: str | None) -> datetime | None:
-    return None if text is None else fields.time_of(path, text)
