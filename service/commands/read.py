@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import re
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from campaigns.book.apply_file import ApplyRefused, book_from_file, load
 from campaigns.book.book import VIETNAM, Book
-from campaigns.book.grammar import read
+from campaigns.book.grammar import Reading, read
 from campaigns.book.store import load_book
+from gateways.wire.fields import SHORT_CODE_PATTERN, short_code_of, storable_text
 from service.commands.opening import CommandRefused, opened
 from service.runtime.settings import read_settings
 
@@ -33,14 +36,27 @@ async def run(arguments: argparse.Namespace) -> int:
         at = _moment(arguments.at, "--at")
         print(_answer(book, arguments.short_code, arguments.text, at))
         return 0
+    if isinstance(sys.stdin, TextIOWrapper):
+        # A broken byte is in a text, as it is when a carrier sends it, and no reason to end.
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
             print(_answer(book, *_asked(line, number, arguments.at)))
     return 0
 
 
+def reading_of(book: Book, short_code: str, text: str, at: datetime) -> Reading:
+    """The reading of a text as every adapter hands it on: its code without prefixes, the text made storable.
+
+    What is no short code in any spelling is asked for as it is.
+    """
+    is_code = re.fullmatch(SHORT_CODE_PATTERN, short_code) is not None
+    kept, _ = storable_text(text)
+    return read(book, short_code_of(short_code) if is_code else short_code, kept, at)
+
+
 def _answer(book: Book, short_code: str, text: str, at: datetime) -> str:
-    reading = read(book, short_code, text, at)
+    reading = reading_of(book, short_code, text, at)
     return json.dumps(
         {
             "outcome": reading.outcome.value,
@@ -58,7 +74,7 @@ def _answer(book: Book, short_code: str, text: str, at: datetime) -> str:
 def _asked(line: str, number: int, default_at: str | None) -> tuple[str, str, datetime]:
     place = f"standard input, line {number}"
     try:
-        asked = json.loads(line)
+        asked = json.loads(line.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         raise CommandRefused([f"{place}: not JSON, or too deeply nested; want one flat object a line"]) from None
     if not isinstance(asked, dict) or not all(isinstance(asked.get(name), str) for name in ("short_code", "text")):

@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import asyncpg
@@ -267,6 +267,27 @@ def test_read_answers_as_the_service_would(book_file: Path, environ: pytest.Monk
     capsys.readouterr()
     assert main([given[0], *given[3:]]) == 0
     assert json.loads(capsys.readouterr().out) == expected
+
+
+AS_TAKEN: dict[str, tuple[bytes, str]] = {
+    "a mark before the line": (b'\xef\xbb\xbf{"short_code":"1408","text":"VNN 5"}', "VNN 5"),
+    "a code with its country": (b'{"short_code":"+841408","text":"VNN 5"}', "VNN 5"),
+    "a code with a plus": (b'{"short_code":"+1408","text":"VNN 5"}', "VNN 5"),
+    "half a character": (b'{"short_code":"tel:1408","text":"VNN 5 \\ud83c"}', "VNN 5"),
+    "a NUL": (b'{"short_code":"841408","text":"VN\\u0000N 5"}', "VNN 5"),
+    "a broken byte": (b'{"short_code":"1408","text":"VNN 5 \xf0\x9f\x98"}', "VNN 5"),
+}
+
+
+@pytest.mark.parametrize("label", AS_TAKEN)
+def test_read_takes_a_text_as_the_intake_takes_it(
+    book_file: Path, monkeypatch: pytest.MonkeyPatch, label: str, capsys: Capture
+) -> None:
+    line, folded = AS_TAKEN[label]
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(line), encoding="ascii"))
+    assert main(["read", "--book", str(book_file), "--stdin"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["outcome"], answer["units"], answer["folded"]) == ("counted", 5, folded)
 
 
 STDIN = {
