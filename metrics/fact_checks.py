@@ -34,9 +34,9 @@ LIMIT $1
 FACTS_ARE_LOCKED = """
 SELECT format('table %s', fact.name) AS place, 'locked' AS expected, 'open to change' AS found
 FROM unnest(ARRAY[
-    'message', 'charge_notice', 'reversal', 'money_line', 'charge_match', 'gift', 'conflict', 'raw_callback',
-    'message_person', 'data_key', 'installation', 'book_version', 'organisation', 'campaign', 'campaign_decision',
-    'route', 'gateway_account', 'late_fact'
+    'message', 'charge_notice', 'reversal', 'money_line', 'charge_match', 'gift', 'conflict', 'conflict_callback',
+    'raw_callback', 'message_person', 'data_key', 'installation', 'book_version', 'organisation', 'campaign',
+    'campaign_decision', 'route', 'gateway_account', 'late_fact'
 ]) AS fact (name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger AS t

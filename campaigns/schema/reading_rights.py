@@ -22,6 +22,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "waiting_event": _ALL,
     "review": _ALL,
     "late_fact": _ALL,
+    "evidence_day": _ALL,
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,
@@ -44,6 +45,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "gateway_account": ("id", "code", "adapter", "carrier", "charging", "enabled", "book_version"),
     "raw_callback": ("id", "received_on", "account_id"),
     "conflict": ("account_id", "kind", "native_id", "received_at", "raw_id", "day"),
+    "conflict_callback": ("raw_id", "account_id", "received_at", "day", "bytes"),
     "quarantine": ("id", "received_at", "adapter", "account_id", "outcome", "reason", "day"),
     "installation": ("kind", "created_at"),
 }  # fmt: skip

@@ -199,6 +199,7 @@ SELECT_SETTING = "SELECT setting FROM pg_settings WHERE name = $1"
 
 async def test_every_pinned_setting_was_set_oddly_and_is_in_force_all_the_same(odd_dsn: str, tmp_path: Path) -> None:
     bare = await asyncpg.connect(odd_dsn)
+    await bare.execute("SET statement_timeout = 0")
     before = {row["name"]: row["setting"] for row in await bare.fetch("SELECT name, setting FROM pg_settings")}
     await bare.close()
     assert {each.name for each in PINNED if before[each.name] == each.value} == set(), "each is set oddly"

@@ -16,6 +16,7 @@ COLUMNS_FREE = {
     "reversal": {"flags"},
     "gift": {"state", "reversed_vnd", "charge_id"},
     "conflict": {"raw_id", "sealed", "day"},
+    "conflict_callback": {"sealed"},
     "organisation": {"name_vi", "name_en"},
     "campaign": {"name_vi", "name_en", "category", "organiser", "goal_vnd"},
     "gateway_account": {"adapter", "carrier", "charging", "networks", "enabled", "settings", "book_version"},
