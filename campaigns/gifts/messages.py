@@ -4,7 +4,7 @@ Everything here runs inside a transaction of the caller, on a connection that ow
 is sorted by unique key: two batches that carry each other's repeats would otherwise deadlock.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -152,8 +152,10 @@ async def record_messages(
     return Recorded(frozenset(found["repeated"]), frozenset(found["awaited"]))
 
 
+# A refusal that was taken back is not repeated.
 SELECT_MESSAGES = """
-SELECT message.account_id, message.native_id, message.digest, message.answer
+SELECT message.account_id, message.native_id, message.digest,
+       CASE WHEN NOT message.flags @> '{refusal_taken_back}' THEN message.answer END AS answer
 FROM message JOIN unnest($1::integer[], $2::text[]) AS t (account_id, native_id) USING (account_id, native_id)
 """
 SELECT_CHARGES = """
@@ -187,21 +189,17 @@ async def await_standbys(connection: asyncpg.Connection) -> None:
     await connection.execute(AWAIT_STANDBYS)
 
 
-# The answer too: whoever sends it again hears what he heard last.
 FLAG_CHARGED = """
-UPDATE message SET flags = flags || '{charged_not_counted}'::text[], answer = t.answer
-FROM unnest($1::integer[], $2::text[], $3::bytea[]) AS t (account_id, native_id, answer)
-WHERE message.account_id = t.account_id AND message.native_id = t.native_id AND message.reading <> 'counted'
-    AND NOT message.flags @> '{charged_not_counted}'
+UPDATE message SET flags = flags || '{charged_not_counted,refusal_taken_back}'::text[]
+WHERE (account_id, native_id) IN (SELECT * FROM unnest($1::integer[], $2::text[]))
+    AND reading <> 'counted' AND NOT flags @> '{charged_not_counted}'
 """
 
 
-async def flag_charged(connection: asyncpg.Connection, answers: Mapping[Key, bytes]) -> None:
+async def flag_charged(connection: asyncpg.Connection, keys: Iterable[Key]) -> None:
     """Flag messages that are stored as refused, and were acknowledged all the same while we could not look.
 
-    `answers`: what their senders were told, packed. A flag changes no figure.
+    From then on they are repeated as accepted. The stored answer is a fact and stays; a flag changes no figure.
     """
-    ordered = sorted(answers)
-    await connection.execute(
-        FLAG_CHARGED, [key[0] for key in ordered], [key[1] for key in ordered], [answers[key] for key in ordered]
-    )
+    ordered = sorted(keys)
+    await connection.execute(FLAG_CHARGED, [key[0] for key in ordered], [key[1] for key in ordered])

@@ -129,7 +129,7 @@ async def _classify(
                 known[shape, key] = event
     results: list[list[EventResult]] = []
     conflicts: list[ConflictRow] = []
-    contradicted: dict[Key, bytes] = {}
+    contradicted: set[Key] = set()
     for entry in batch:
         fates = []
         for row in entry.rows:
@@ -144,7 +144,8 @@ async def _classify(
             if row.digest == held.digest:
                 answer = held.answer
                 if entry.answered is not None and answer is not None and answer != entry.answered:
-                    answer = contradicted[key] = entry.answered
+                    answer = entry.answered
+                    contradicted.add(key)
                 fates.append(EventResult(Fate.DUPLICATE, answer))
             else:
                 fates.append(EventResult(Fate.CONFLICT, held.answer))

@@ -214,7 +214,7 @@ async def test_a_refusal_that_an_outage_took_back_is_flagged_by_the_replay(porta
         assert during.body != refused.body
     assert await charged(portal) == [("wrong_syntax", [])]
     await replayed(portal)
-    assert await charged(portal) == [("wrong_syntax", ["charged_not_counted"])]
+    assert await charged(portal) == [("wrong_syntax", ["charged_not_counted", "refusal_taken_back"])]
     assert (await send(portal, "m-1", text="VNN what")).body == during.body
     await require_invariants(portal.dsn)
 
