@@ -111,15 +111,13 @@ class Feed:
         self._news.set()
 
     async def read_first(self, connection: asyncpg.Connection) -> None:
-        """As `read`, at the start: figures that cannot be read are no reason to take no gifts, and are said.
+        """As `read`, at the start: figures that cannot be summed are no reason to take no gifts, and are said.
 
-        Raises what says that the database is away.
+        Raises what else the database says.
         """
         try:
             await self.read(connection)
-        except Exception as error:
-            if is_away(error):
-                raise
+        except asyncpg.DataError as error:
             log.error("totals_not_read", **describe_failure(error))
 
     async def read(self, connection: asyncpg.Connection) -> None:

@@ -13,6 +13,7 @@ from metrics.invariants import INVARIANTS
 from service.intake.entry import Entry
 from service.runtime.uuid7 import uuid7
 from tests.support.rows import NOW, Driven, digest, driven, entry, message_row
+from tests.support.tampering import PAST_THE_LOCKS
 
 EVENTS = 100
 SEALED = b"sealed" * 100_000
@@ -95,6 +96,7 @@ async def test_a_conflict_whose_callback_is_gone_is_named_and_one_of_before_is_n
         NOW.date(),
     )
     assert not [each for each in await check(connection, invariant) if each.place.startswith("conflict")]
+    await connection.execute(PAST_THE_LOCKS)
     await connection.execute("DELETE FROM conflict_callback")
     (broken,) = [each for each in await check(connection, invariant) if each.place.startswith("conflict")]
     assert (broken.expected, broken.found) == ("its callback", "none")
