@@ -49,6 +49,7 @@ TAKEN: dict[str, tuple[bytes, str]] = {
     "a time that is none": (event(text="VNN 1", operator_time="0001-01-01T00:00:00"), "VNN 1"),
     "a text of 900 KB": (event(text="VNN 1 " + "x" * 900_000), "VNN 1 " + "x" * 994),
     "the largest amount": (event(text="VNN 1", amount=10**12), "VNN 1"),
+    "an amount beyond, which is left out": (event(text="VNN 1", amount=2**53 + 1), "VNN 1"),
     "fields nobody knows": (event(text="VNN 1", __proto__={"x": 1}, constructor=None, x=[1e308]), "VNN 1"),
     "a carrier that is none": (event(text="VNN 1", carrier="'; DROP TABLE message; --"), "VNN 1"),
 }
