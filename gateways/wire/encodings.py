@@ -23,7 +23,6 @@ _HALVES = re.compile(
     "|\udced[\udca0-\udcbf][\udc80-\udcbf]"
     "|\udcc0\udc80"
 )
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 _USUAL_HIGH_BYTES = frozenset((0x00, 0x01, 0x03, 0x1E, 0x20, 0xFE, *range(0xD8, 0xE0)))
 """The high bytes of UTF-16 in a Vietnamese text: Latin, marks, punctuation, variation selectors, emoji."""
@@ -33,6 +32,11 @@ def decode_utf8(raw: bytes) -> str:
     """UTF-8, damaged or not: each byte that belongs to no character is a lone surrogate, halves are joined."""
     try:
         return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        # Halves and nothing else that is broken: a megabyte of them in 150 ms, and in 800 one by one.
+        return joined(raw.decode(UTF8, "surrogatepass"))
     except UnicodeDecodeError:
         return _HALVES.sub(_whole, raw.decode(UTF8, "surrogateescape"))
 
@@ -91,11 +95,7 @@ def utf16_order(raw: bytes) -> str | None:
 
 def joined(text: str) -> str:
     """`text` with every surrogate pair as the one character it means; lone halves stay."""
-    return _PAIR.sub(_whole_pair, text)
-
-
-def _whole_pair(pair: re.Match[str]) -> str:
-    return pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    return text.encode(UTF16_LE, "surrogatepass").decode(UTF16_LE, "surrogatepass")
 
 
 def _whole(halves: re.Match[str]) -> str:
