@@ -5,7 +5,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -97,6 +97,10 @@ class Account(Generic[Settings]):
     carrier: str
     networks: tuple[IPv4Network | IPv6Network, ...]
     settings: Settings
+
+    def lists(self, peer: IPv4Address | IPv6Address) -> bool:
+        """Whether `peer` is in one of the networks; the unspecified address, which is nobody's, is in none."""
+        return any(peer in network for network in self.networks) and not peer.is_unspecified
 
 
 class Rejected(Exception):
@@ -202,6 +206,18 @@ class Gateway(ABC, Generic[Settings]):
         return self.parse(callback, digest_key)
 
     @final
+    def is_expected(self, callback: Callback) -> bool:
+        """Whether the factors that a head alone can carry pass, and there is one of them.
+
+        For what must be decided before a body is read: whose room it takes. It opens nothing.
+        """
+        networks = self.account.networks
+        is_limited = bool(networks) and all(network.prefixlen for network in networks)
+        listed = self._is_from_listed_network(callback)
+        secret = self._is_path_secret_right(callback)
+        return listed and secret and (is_limited or bool(self.settings.path_secret))
+
+    @final
     def describe(self, callback: Callback) -> Answer | None:
         """The protocol's description (a WSDL), if `callback` asks for one; the same factors guard it.
 
@@ -239,21 +255,22 @@ class Gateway(ABC, Generic[Settings]):
         # All factors are always evaluated, so that a caller learns nothing from how long a refusal took.
         listed = self._is_from_listed_network(callback)
         secret = self._is_path_secret_right(callback)
-        refusal: Rejected | None = None
+        # No exception outlives its `except`: kept in a local it would hold this frame, and so the body, in a cycle.
+        fault: str | None = None
         try:
             self.verify(callback)
-        except (SignatureRejected, StaleAttempt) as rejected:
-            refusal = rejected
+        except SignatureRejected as rejected:
+            fault = rejected.reason
+        except StaleAttempt:
+            if listed and secret:
+                raise
         if not listed or not secret:
             raise SignatureRejected("source or path", from_listed_network=listed and bool(self.account.networks))
-        if isinstance(refusal, SignatureRejected):
-            raise SignatureRejected(refusal.reason, from_listed_network=bool(self.account.networks))
-        if refusal is not None:
-            raise refusal
+        if fault is not None:
+            raise SignatureRejected(fault, from_listed_network=bool(self.account.networks))
 
     def _is_from_listed_network(self, callback: Callback) -> bool:
-        networks = self.account.networks
-        return not networks or any(callback.peer in network for network in networks)
+        return not self.account.networks or self.account.lists(callback.peer)
 
     def _is_path_secret_right(self, callback: Callback) -> bool:
         # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gateways.gateway import SignatureRejected, StaleAttempt
+from gateways.gateway import SECRETS_MAX, SignatureRejected, StaleAttempt
 from gateways.wire.mac import hmac_sha256
 
 FRESHNESS_SECONDS = 300
@@ -22,8 +22,6 @@ SIGNATURES_MAX = 16
 SECRET_PREFIX = "whsec_"  # noqa: S105 -- the public prefix of every such secret, not a secret
 _KEY_BYTES_MIN = 24
 _KEY_BYTES_MAX = 64
-MACS_OF_A_REFUSAL = 2
-"""As many keys as an account has while it rotates; the stand-in for an account that does not exist has one."""
 _NOBODYS_KEY = bytes(_KEY_BYTES_MIN)
 _HEADER_FAMILIES = ("webhook-", "svix-")
 SIGNATURE_HEADERS = tuple(family + name for family in _HEADER_FAMILIES for name in ("id", "timestamp", "signature"))
@@ -75,8 +73,10 @@ def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[by
             is_right |= hmac.compare_digest(expected, entry)
     if not is_right:
         # A large body takes long to sign: its time must not tell how many keys there are, if there are any.
-        for _ in range(MACS_OF_A_REFUSAL - len(keys)):
-            _mac(_NOBODYS_KEY, signed)
+        for _ in range(SECRETS_MAX - len(keys)):
+            unmatched = _mac(_NOBODYS_KEY, signed)
+            for entry in entries:
+                hmac.compare_digest(unmatched, entry)
     if not is_right or not attempt_id:
         raise SignatureRejected("signature")
     if not _UNIX_SECONDS.fullmatch(timestamp):

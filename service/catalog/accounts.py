@@ -74,7 +74,7 @@ class LoadedAccount:
         own_factors = settings.factors() - {"path_secret"}
         passes: list[bool] = []
         if account.networks:
-            passes.append(any(callback.peer in network for network in account.networks))
+            passes.append(account.lists(callback.peer))
         if settings.path_secret and "path_secret" not in self.missing:
             given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
             passes.append(is_any_of(given, settings.path_secret))

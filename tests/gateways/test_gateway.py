@@ -2,15 +2,26 @@
 
 # ruff: noqa: ARG002 -- a telltale answers whatever it is given
 
+import gc
+import sys
+from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar
 
 import pytest
 
 from gateways.callback import Callback
 from gateways.events import Event
-from gateways.gateway import Account, AccountSettings, Gateway, MalformedCallback, SignatureRejected, StaleAttempt
+from gateways.gateway import (
+    Account,
+    AccountSettings,
+    Gateway,
+    MalformedCallback,
+    Rejected,
+    SignatureRejected,
+    StaleAttempt,
+)
 from gateways.outcome import Answer, FieldError, Outcome, Result
 from tests.gateways.calls import KEY, LISTED, STRANGER, request
 
@@ -106,3 +117,51 @@ def test_a_rejection_says_what_happened_in_few_words() -> None:
         Outcome.UNAUTHENTICATED,
         Outcome.STALE,
     ]
+
+
+@pytest.mark.parametrize("peer", [LISTED, STRANGER])
+@pytest.mark.parametrize("path_secret", ["right", "wrong"])
+@pytest.mark.parametrize("refusal", [None, SignatureRejected("signature"), StaleAttempt("old")], ids=repr)
+def test_whatever_was_refused_is_free_at_once(
+    refusal: Rejected | None, path_secret: str, peer: IPv4Address | IPv6Address
+) -> None:
+    telltale = Telltale(None if refusal is None else type(refusal)(refusal.reason))
+    callback = replace(RIGHT, peer=peer, path_secret=path_secret, body=bytes(1000))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(callback), sys.getrefcount(callback.body)
+        for _ in range(3):
+            # A telltale keeps what it raises; a protocol makes it anew.
+            telltale.refusal = None if refusal is None else type(refusal)(refusal.reason)
+            with suppress(Rejected):
+                telltale.open(callback, KEY)
+        telltale.refusal = None
+        assert (sys.getrefcount(callback), sys.getrefcount(callback.body)) == before
+    finally:
+        gc.enable()
+
+
+HEADS: dict[str, tuple[Callback, tuple[IPv4Network | IPv6Network, ...], bool]] = {
+    "address and path": (RIGHT, NETWORKS, True),
+    "another address": (replace(RIGHT, peer=STRANGER), NETWORKS, False),
+    "another path": (replace(RIGHT, path_secret="wrong"), NETWORKS, False),
+    "a path, and no networks": (RIGHT, (), True),
+    "nobody's address": (replace(RIGHT, peer=IPv4Address(0)), (IPv4Network("0.0.0.0/0"),), False),
+}
+
+
+@pytest.mark.parametrize("label", HEADS)
+def test_who_is_expected_is_told_by_what_a_head_carries(label: str) -> None:
+    callback, networks, is_expected = HEADS[label]
+    telltale = Telltale(networks=networks)
+    assert telltale.is_expected(callback) is is_expected
+    assert telltale.asked == []
+
+
+@pytest.mark.parametrize("networks", [(), (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))])
+def test_a_head_without_a_factor_makes_nobody_expected(networks: tuple[IPv4Network | IPv6Network, ...]) -> None:
+    telltale = Telltale()
+    telltale.account = Account("acc", "viettel", networks, AccountSettings())
+    telltale.settings = telltale.account.settings
+    assert not telltale.is_expected(request())

@@ -1,7 +1,11 @@
 """Standard Webhooks v1: vectors, the library of its authors as an oracle, and hostile headers."""
 
 import base64
+import hmac
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +13,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from gateways.gateway import SignatureRejected, StaleAttempt
+from gateways.gateway import SECRETS_MAX, SignatureRejected, StaleAttempt
+from gateways.wire import signatures
+from gateways.wire.mac import hmac_sha256
 from gateways.wire.signatures import require_signature, sign, signing_key
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -96,6 +102,29 @@ def test_every_secret_may_have_signed() -> None:
         require_signature(headers(), BODY, others, AT)
     with pytest.raises(SignatureRejected):
         require_signature(headers(), BODY, [], AT)
+
+
+@pytest.mark.parametrize("entries", [1, 3])
+@pytest.mark.parametrize("keys", range(SECRETS_MAX + 1))
+def test_a_refusal_takes_the_same_work_however_many_keys_there_are(
+    monkeypatch: pytest.MonkeyPatch, keys: int, entries: int
+) -> None:
+    done = {"macs": 0, "comparisons": 0}
+
+    def counting(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            done[name] += 1
+            return act(*arguments)
+
+        return counted
+
+    monkeypatch.setattr(signatures, "hmac_sha256", counting("macs", hmac_sha256))
+    compare = SimpleNamespace(compare_digest=counting("comparisons", hmac.compare_digest))
+    monkeypatch.setattr(signatures, "hmac", compare)
+    given = " ".join(f"v1,forged{number}" for number in range(entries))
+    with pytest.raises(SignatureRejected):
+        require_signature(headers(given), BODY, [bytes([number]) * 32 for number in range(keys)], AT)
+    assert done == {"macs": SECRETS_MAX, "comparisons": SECRETS_MAX * entries}
 
 
 def test_late_is_only_said_of_what_was_rightly_signed() -> None:
