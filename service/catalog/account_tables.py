@@ -14,6 +14,7 @@ from campaigns.book.toml_headers import toml_path
 from gateways.gateway import AccountCarrier, AccountSettings, Charging
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
+from service.runtime.addresses import network
 
 FACTORS_MIN = 2
 NETWORKS_MAX = 100
@@ -57,7 +58,7 @@ def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[
 
 def factors_of(networks: tuple[str, ...], settings: AccountSettings) -> int:
     """How many factors a caller has to pass. A network that holds every address keeps nobody out."""
-    is_listed = bool(networks) and all(ip_network(network).prefixlen > 0 for network in networks)
+    is_listed = bool(networks) and all(network(each).prefixlen > 0 for each in networks)
     return len(settings.factors()) + is_listed
 
 
@@ -127,7 +128,7 @@ class _Table:
         networks: list[str] = []
         for position, each in enumerate(written):
             try:
-                networks.append(str(ip_network(each)))
+                networks.append(str(network(each)))
             except ValueError:
                 self._refuse(("networks", position), _network_fault(each))
         return tuple(dict.fromkeys(networks))
@@ -173,7 +174,7 @@ class _Table:
 
 def _network_fault(written: str) -> str:
     try:
-        network = ip_network(written, strict=False)
+        wider = network(str(ip_network(written, strict=False)))
     except ValueError:
         return "must be a network, as in 10.1.0.0/16 or 2001:db8::/32; correct it"
-    return f"has bits set behind its prefix; write {network}, or one address without a prefix"
+    return f"has bits set behind its prefix; write {wider}, or one address without a prefix"

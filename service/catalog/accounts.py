@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +15,7 @@ from gateways.gateway import Account, AccountSettings, Gateway, Rejected, is_any
 from gateways.registry import ADAPTERS, decoy
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
 from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
+from service.runtime.addresses import network
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> Loaded
         problem, keys = "; ".join(found.missing.values()), frozenset(found.missing)
     if not problem and factors_of(row.networks, settings) < FACTORS_MIN:
         problem = "has fewer than two factors; apply it again with networks, path_secret or a secret"
-    account = Account(row.code, row.carrier, tuple(ip_network(each) for each in row.networks), settings)
+    account = Account(row.code, row.carrier, tuple(network(each) for each in row.networks), settings)
     return LoadedAccount(
         row.id,
         row.code,

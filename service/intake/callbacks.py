@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -16,8 +15,8 @@ from gateways.registry import ADAPTERS
 from service.intake.intake import Intake
 from service.intake.wire_answer import FINISH, plain_response_of, response_of
 from service.listeners.problems import problem
+from service.runtime.addresses import NOBODY, Address, Network, address
 
-Network = IPv4Network | IPv6Network
 CHUNK_BYTES = 64 * 1024
 CODE_CHARACTERS_MAX = 60
 PATH_CHARACTERS_MAX = 1_000
@@ -29,7 +28,7 @@ class TooLarge(Exception):
     """The body is larger than the adapter takes."""
 
 
-class Address(NamedTuple):
+class Target(NamedTuple):
     """Where a callback was sent: /gw/{adapter}/{account}[/{path_secret}][/dlr]."""
 
     adapter: str
@@ -38,21 +37,21 @@ class Address(NamedTuple):
     is_delivery_report: bool
 
 
-def address_of(path: str) -> Address | None:
+def target_of(path: str) -> Target | None:
     """The address a raw path names; None where it is none."""
-    return _address_of(path) if len(path) <= PATH_CHARACTERS_MAX else None
+    return _target_of(path) if len(path) <= PATH_CHARACTERS_MAX else None
 
 
 # Few addresses, many callbacks: remembered.
 @lru_cache(maxsize=4096)
-def _address_of(path: str) -> Address | None:
+def _target_of(path: str) -> Target | None:
     parts = [unquote(part) for part in path.removeprefix(PREFIX).removesuffix("/").split("/")]
     is_report = len(parts) > 2 and parts[-1] == "dlr"
     if is_report:
         parts.pop()
     if not 2 <= len(parts) <= 3 or not all(parts) or len(parts[1]) > CODE_CHARACTERS_MAX:
         return None
-    return Address(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
+    return Target(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -65,12 +64,12 @@ def handler(
 
     async def take(request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
-        address = address_of(path)
-        if address is None or address.adapter not in ADAPTERS:
+        target = target_of(path)
+        if target is None or target.adapter not in ADAPTERS:
             return _finished(
                 problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
             )
-        party = intake.resolve(address.adapter, address.code)
+        party = intake.resolve(target.adapter, target.code)
         gateway = party.gateway
         if request.method not in gateway.methods:
             return _method_not_allowed(gateway.methods)
@@ -83,8 +82,8 @@ def handler(
                 body=body,
                 peer=peer_of(request, trusted_proxies),
                 received_at=clock(),
-                path_secret=address.path_secret,
-                is_delivery_report=address.is_delivery_report,
+                path_secret=target.path_secret,
+                is_delivery_report=target.is_delivery_report,
             )
 
         if len(query) > gateway.query_bytes_max:
@@ -152,28 +151,22 @@ def _headers(request: web.BaseRequest) -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=4096)
-def _address(remote: str) -> IPv4Address | IPv6Address:
-    """A connection's address as listed networks name it. Few senders, many callbacks: remembered."""
-    peer = ip_address(remote.partition("%")[0])
-    if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
-        return peer.ipv4_mapped
-    return peer
+def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Address:
+    """The sender's address: the connection's, or behind trusted proxies the last one they saw.
 
-
-def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> IPv4Address | IPv6Address:
-    """The sender's address: the connection's, or behind trusted proxies the last one they saw."""
-    peer = _address(request.remote or "0.0.0.0")  # noqa: S104 -- no address: none is listed
+    What a trusted proxy saw and cannot be read as an address is NOBODY's, and never the proxy's own.
+    """
+    peer = address(request.remote) if request.remote else NOBODY
     if not trusted_proxies:
         return peer
     forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-    for hop in reversed([hop.strip() for hop in forwarded.split(",") if hop.strip()]):
+    for hop in reversed([hop for hop in forwarded.split(",") if hop.strip()]):
         if not any(peer in network for network in trusted_proxies):
             break
         try:
-            peer = ip_address(hop)
+            peer = address(hop)
         except ValueError:
-            break
+            return NOBODY
     return peer
 
 

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from service.runtime.addresses import Network, network
 from service.runtime.dsn import require_writer_attributes, servers_of
 from service.runtime.environment import FILE_VARIABLE, EnvironmentFileRefused, with_environment_file
 from service.runtime.refusals import Refused
@@ -56,7 +56,7 @@ class Settings(BaseModel):
     )
     secret_key: SecretStr | None = Field(None, description="any string of at least 32 characters")
     public_url: str | None = Field(None, description="how the outside reaches us, for links")
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks whose X-Forwarded-For is believed, separated by commas"
     )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
@@ -123,7 +123,7 @@ class Settings(BaseModel):
     @classmethod
     def _parse_networks(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(network(part) for part in value.split(",") if part.strip())
         return value
 
     @field_validator("database_url")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from gateways.gateway import AccountSettings
 from gateways.registry import ADAPTERS, SENDERS
 from gateways.sender import Sender
+from service.runtime.addresses import network
 from service.simulator.refused import SimulateRefused
 
 PROTOCOLS = tuple(ADAPTERS)
@@ -85,10 +86,10 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     if charging != "on_message":
         return f"it charges {charging}, and the simulator plays accounts that charge on_message"
     try:
-        networks = [ip_network(str(network)) for network in gateway.get("networks", ())]
+        networks = [network(str(each)) for each in gateway.get("networks", ())]
     except ValueError:
         return "its networks cannot be read; `portal1400 apply` says where"
-    if peers and networks and not any(peer in network for peer in peers for network in networks):
+    if peers and networks and not any(peer in each for peer in peers for each in networks):
         return "its networks do not hold this machine's loopback address; add 127.0.0.0/8 (and ::1/128) to them"
     return None
 

@@ -22,11 +22,11 @@ async def test_only_its_own_address_leads_to_an_account(hasty_portal: Portal, la
 
 
 async def test_no_address_is_remembered_that_could_fill_the_memory(hasty_portal: Portal) -> None:
-    before = callbacks._address_of.cache_info().currsize
+    before = callbacks._target_of.cache_info().currsize
     for number in range(20):
         path = f"/gw/standard/{number}{'a' * callbacks.PATH_CHARACTERS_MAX}"
         assert (await exchange(hasty_portal, request(f"GET {path} HTTP/1.1"))).statuses == (404,)
-    assert callbacks._address_of.cache_info().currsize == before
+    assert callbacks._target_of.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("label", QUERIES)

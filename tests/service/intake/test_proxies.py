@@ -17,6 +17,11 @@ CLAIMS: dict[str, tuple[str | None, str]] = {
     "the carrier behind a proxy of its own": (f"{OTHER}, {LISTED}", "accepted"),
     "a stranger that claims to be the carrier": (f"{LISTED}, {OTHER}", "unauthenticated"),
     "two trusted proxies": (f"{LISTED}, 127.0.0.9", "accepted"),
+    "a dual-stack proxy": (f"::ffff:{LISTED}", "accepted"),
+    "a dual-stack proxy behind another": (f"{LISTED}, ::ffff:127.0.0.9", "accepted"),
+    "with the port": (f"{LISTED}:51234", "accepted"),
+    "mapped, in brackets, with the port": (f"{OTHER}, [::ffff:{LISTED}]:51234", "accepted"),
+    "a stranger in another spelling": (f"{LISTED}, [::ffff:{OTHER}]:51234", "unauthenticated"),
     "no header": (None, "unauthenticated"),
     "no address": ("the carrier", "unauthenticated"),
     "an empty one": (" , ", "unauthenticated"),
@@ -32,6 +37,20 @@ async def test_a_trusted_proxy_names_the_sender(
         raw = orjson.dumps(message("m-1"))
         headers = signed(raw) | ({"x-forwarded-for": forwarded} if forwarded is not None else {})
         assert (await portal.post(raw, headers=headers)).outcome == outcome
+
+
+UNREADABLE = ("the carrier", "_hidden", f"{LISTED}, unknown", f"{LISTED}:port", "[::1", "0.0.0.0", "::")
+
+
+async def test_what_a_proxy_saw_and_nobody_can_read_is_not_the_proxy(database_dsn: str, tmp_path: Path) -> None:
+    # Both lists hold the proxy itself, in a spelling of their own.
+    listed = BOOK.replace('networks = ["127.0.0.0/8"]', 'networks = ["::ffff:127.0.0.0/104"]')
+    async with running(database_dsn, tmp_path, book=listed, trusted_proxies="::ffff:127.0.0.0/104") as portal:
+        raw = orjson.dumps(message("m-1"))
+        for forwarded in UNREADABLE:
+            reply = await portal.post(raw, headers=signed(raw) | {"x-forwarded-for": forwarded})
+            assert reply.outcome == "unauthenticated", forwarded
+        assert (await portal.post(raw, headers=signed(raw))).outcome == "accepted"
 
 
 async def test_nobody_else_is_believed(database_dsn: str, tmp_path: Path) -> None:
