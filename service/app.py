@@ -122,7 +122,8 @@ class Service:
             trusted_proxies=settings.trusted_proxies,
             body_read_seconds=settings.body_read_seconds,
         )
-        made = partial(Listener, head_read_seconds=settings.head_read_seconds)
+        limits = {"head_read_seconds": settings.head_read_seconds, "write_seconds": settings.stream_write_seconds}
+        made = partial(Listener, **limits)
         viewers = made(
             self.public_application(),
             idle_seconds=settings.idle_connection_seconds,

@@ -12,12 +12,13 @@ from aiohttp import HttpVersion11, web
 from gateways.callback import Callback
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
-from service.intake.intake import Intake
+from service.intake.bodies import LARGE_BYTES, NoRoom, Room
+from service.intake.intake import Intake, Verified
 from service.intake.wire_answer import FINISH, plain_response_of, response_of
+from service.listeners.listener import origin_form
 from service.listeners.problems import problem
 from service.runtime.addresses import NOBODY, Address, Network, address
 
-CHUNK_BYTES = 64 * 1024
 CODE_CHARACTERS_MAX = 60
 PATH_CHARACTERS_MAX = 1_000
 """Enough for every part percent-encoded; what is longer would fill the memory of addresses."""
@@ -54,7 +55,7 @@ def _target_of(path: str) -> Target | None:
     return Target(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
 
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest, Verified], Awaitable[web.StreamResponse]]
 
 
 def handler(
@@ -62,8 +63,8 @@ def handler(
 ) -> Handler:
     """What answers every path below /gw/, without the router and its middlewares: this is the hot path."""
 
-    async def take(request: web.BaseRequest) -> web.StreamResponse:
-        path, _, query = request.raw_path.partition("?")
+    async def take(request: web.BaseRequest, verified: Verified) -> web.StreamResponse:
+        path, _, query = origin_form(request.raw_path).partition("?")
         target = target_of(path)
         if target is None or target.adapter not in ADAPTERS:
             return _finished(
@@ -88,56 +89,58 @@ def handler(
 
         if len(query) > gateway.query_bytes_max:
             return plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
+        came = request.content.read_nowait() if request.content.is_eof() else None
+        if came is not None and len(came) <= LARGE_BYTES:
+            # The body came with the head, as nearly all do.
+            return response_of(request, await intake.take(party, callback(came), verified=verified))
         try:
-            if request.content.is_eof():
-                # The body came with the head, as nearly all do.
-                body = _checked(request.content.read_nowait(), gateway.body_bytes_max)
-            else:
-                await _invite(request, gateway.body_bytes_max)
-                async with asyncio.timeout(body_read_seconds):
-                    body = await _read(request, gateway.body_bytes_max)
+            with intake.bodies.room(lambda: intake.sender_of(party, callback(b""))) as room:
+                body = came if came is not None else b""
+                _require_room(len(body) or request.content_length or 0, gateway.body_bytes_max, room)
+                if came is None:
+                    await _invite(request)
+                    async with asyncio.timeout(body_read_seconds):
+                        body = await _read(request, gateway.body_bytes_max, room)
+                return response_of(
+                    request, await intake.take(party, callback(body), sender=room.asked, verified=verified)
+                )
         except TooLarge:
             response = plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
-            response.force_close()
-            return response
+        except NoRoom:
+            response = plain_response_of(intake.refuse_for_now(party, callback(b"")))
         except TimeoutError:
             intake.log_incomplete(party, "the body did not arrive in time")
             response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
-            response.force_close()
-            return response
-        return response_of(request, await intake.take(party, callback(body)))
+        response.force_close()
+        return response
 
     return take
 
 
-def _checked(body: bytes, bytes_max: int) -> bytes:
-    if len(body) > bytes_max:
+def _require_room(size: int, bytes_max: int, room: Room) -> None:
+    if size > bytes_max:
         raise TooLarge
-    return body
+    room.require(size)
 
 
-async def _invite(request: web.BaseRequest, bytes_max: int) -> None:
+async def _invite(request: web.BaseRequest) -> None:
     """Say "go on" to a sender that waits for it before its body, as hubs on .NET do; not where it is too large.
 
     aiohttp does this in its router, which callbacks do not pass. RFC 9110, section 10.1.1.
     """
-    waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11
-    if waits and (request.content_length or 0) <= bytes_max:
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The answer itself has not begun.
         request.writer.output_size = 0
 
 
-async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
-    if request.content_length is not None and request.content_length > bytes_max:
-        raise TooLarge
+async def _read(request: web.BaseRequest, bytes_max: int, room: Room) -> bytes:
     if not request.can_read_body:
         return b""
     chunks, size = [], 0
     while chunk := await request.content.readany():
         size += len(chunk)
-        if size > bytes_max:
-            raise TooLarge
+        _require_room(size, bytes_max, room)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

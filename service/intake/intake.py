@@ -4,7 +4,7 @@ Nothing is answered before it is durable, and no exception leaves without an ans
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,21 +17,25 @@ from gateways.outcome import Answer, FieldError, Outcome, Result
 from metrics.instruments import Instruments
 from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog, Party
+from service.intake.bodies import LARGE_BYTES, Bodies, Sender
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.entry import Entry, EventResult, Fate
-from service.intake.limits import LARGE_BYTES, FairTurns, InFlight
+from service.intake.limits import InFlight
 from service.intake.packing import pack_answer, unpack_answer
 from service.intake.quarantine import UNSTORABLE, Kept, Quarantine
 from service.intake.replay import Replay
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool_answers import keys_of
 from service.intake.spool_file import SpoolRefused
+from service.intake.turns import FairTurns
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
+from service.runtime.garbage import CollectionByBytes
 from service.runtime.logs import describe_failure
 
 log = structlog.get_logger("intake")
 
 Events = tuple[Event, ...]
+Verified = Callable[[], None]
 LOUD = frozenset({Outcome.CONFLICT, Outcome.UNAVAILABLE})
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
@@ -78,6 +82,7 @@ class Intake:
         self._queue_wait_seconds = queue_wait_seconds
         self._in_flight = InFlight(account_callbacks_max, account_events_max)
         self._turns = FairTurns()
+        self.bodies = Bodies(CollectionByBytes().see)
         # Bound once: a proxy would bind itself anew for every line.
         self._log = structlog.get_logger("intake").bind()
 
@@ -85,18 +90,34 @@ class Intake:
         """Who posts to this address; asked once for each callback."""
         return self._catalog.resolve(adapter, code)
 
-    async def take(self, party: Party, callback: Callback) -> Answer:
-        """One callback from bytes to answer. Counts it and writes its one log line; raises nothing."""
+    def sender_of(self, party: Party, head: Callback) -> Sender:
+        """Who posts, as far as a callback whose body is not read yet can tell."""
+        is_expected = party.gateway.is_expected(head)
+        return Sender(party.label, head.peer, is_stranger=party.account is None or not is_expected)
+
+    async def take(
+        self, party: Party, callback: Callback, *, sender: Sender | None = None, verified: Verified = lambda: None
+    ) -> Answer:
+        """One callback from bytes to answer. Counts it and writes its one log line; raises nothing.
+
+        `sender` is who sent it, where that was asked already; `verified` is called when every factor has passed.
+        """
         started = time.perf_counter()
         try:
             if len(callback.body) > LARGE_BYTES:
-                await self._turns.wait((party.label, callback.peer))
-            ending = await self._open(party, callback)
+                await self._turns.wait(sender or self.sender_of(party, callback))
+            ending = await self._open(party, callback, verified)
         except Exception as error:  # noqa: BLE001 -- the one place where a bug of ours becomes "later"
             log.error("callback_failed", account=party.label, adapter=party.adapter, **describe_failure(error))
             ending = _end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
         self._finish(party, ending, time.perf_counter() - started)
         return ending.answer
+
+    def refuse_for_now(self, party: Party, callback: Callback) -> Answer:
+        """There is no room for its body: "later", in the protocol's words."""
+        return self.refuse(
+            party, callback, Outcome.OVERLOADED if party.gateway.sender_retries else Outcome.UNAVAILABLE
+        )
 
     def refuse(self, party: Party, callback: Callback, outcome: Outcome) -> Answer:
         """An ending before the body was even read, such as too_large."""
@@ -117,7 +138,7 @@ class Intake:
             status=ending.answer.status, milliseconds=round(seconds * 1000, 2), reason=ending.reason,
         )  # fmt: skip
 
-    async def _open(self, party: Party, callback: Callback) -> Ending:
+    async def _open(self, party: Party, callback: Callback, verified: Verified) -> Ending:
         gateway, account = party.gateway, party.account
         if account is not None and not account.is_usable:
             if account.knows(callback):
@@ -136,11 +157,14 @@ class Intake:
             errors: tuple[FieldError, ...] = ()
             if isinstance(rejected, MalformedCallback):
                 errors = rejected.errors
+                if account is not None:
+                    verified()
                 if account is not None and not await self._keep_for_a_person(account, callback, rejected.reason):
                     return _end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
             return _end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
         if account is None:
             return _end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
+        verified()
         opened = Opened(account, callback, events)
         held = account.code, len(events), len(callback.body)
         if (refusal := self._in_flight.refusal(*held)) is not None:

@@ -1,54 +1,9 @@
-"""Limits of one account: what it has in hand, and its turn at the processor."""
+"""The in-flight limit of one account."""
 
-import asyncio
-from collections import deque
-from collections.abc import Hashable
 from typing import NamedTuple
 
-LARGE_BYTES = 4_096
-"""Bodies larger than this hold many events, and wait for their turn to be read."""
 ACCOUNT_BYTES_MAX = 16 * 1024 * 1024
 """What the bodies of one account may weigh that are in hand at once: four full commits."""
-
-
-class FairTurns:
-    """Large bodies are read one at a time, and the senders who wait take turns.
-
-    A hundred signed events cost some milliseconds of processor time. A flood of them on hundreds of connections,
-    read as they come, would keep the event loop from everybody else for a second at a time; so between two of them
-    everything else that is ready goes first.
-    """
-
-    def __init__(self) -> None:
-        self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
-        self._order: deque[Hashable] = deque()
-
-    async def wait(self, sender: Hashable) -> None:
-        """Wait until it is the turn of `sender`."""
-        loop = asyncio.get_running_loop()
-        if not self._order:
-            loop.call_soon(self._next)
-        if sender not in self._lines:
-            self._lines[sender] = deque()
-            self._order.append(sender)
-        turn = loop.create_future()
-        self._lines[sender].append(turn)
-        await turn
-
-    def _next(self) -> None:
-        while self._order:
-            sender = self._order.popleft()
-            line = self._lines[sender]
-            turn = line.popleft()
-            if line:
-                self._order.append(sender)
-            else:
-                del self._lines[sender]
-            if not turn.done():
-                turn.set_result(None)
-                break
-        if self._order:
-            asyncio.get_running_loop().call_soon(self._next)
 
 
 class _Held(NamedTuple):

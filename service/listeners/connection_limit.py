@@ -3,10 +3,12 @@
 import asyncio
 import resource
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import structlog
+
+from service.listeners.strangers import Connection, Strangers
 
 log = structlog.get_logger("doors")
 
@@ -14,24 +16,13 @@ RESERVED_DESCRIPTORS = 100
 """For the database, the spool, the log and the internal listener."""
 VIEWERS_SHARE = 0.75
 """Streams never take more than this share of the connections."""
+STRANGERS_SHARE = 0.75
+"""Of connections on which nothing was verified there are never more than this share while one can be closed."""
+CARRIER_SECONDS = 600.0
+"""How long a connection counts as a carrier's after a callback on it was verified."""
 QUIET_SECONDS = 10.0
 """At most one line of the log in this time says that connections are refused."""
 NO_DESCRIPTORS = "socket.accept() out of system resource"
-
-
-class Connection(Protocol):
-    """What is asked of a connection: whether it waits for a request, whether a carrier uses it, and its end."""
-
-    @property
-    def is_idle(self) -> bool:
-        """No request is in hand."""
-
-    @property
-    def is_carrier(self) -> bool:
-        """It brought a callback before."""
-
-    def force_close(self) -> None:
-        """End it."""
 
 
 def raise_descriptors() -> int:
@@ -46,10 +37,18 @@ def raise_descriptors() -> int:
 
 
 class ConnectionLimit:
-    """The bound on public connections, streams included."""
+    """The bound on public connections, streams included.
 
-    def __init__(self, connections_max: int, viewers: Callable[[], int]) -> None:
-        """`viewers` tells how many connections are streams; the others are told to `enter`."""
+    A connection is a stranger's until a callback on it was verified, and a carrier's for CARRIER_SECONDS from then
+    on. Where room must be made a stranger goes, never a carrier and never a viewer: one that is idle, or else one
+    that keeps a request of its own waiting, of the address that has the most connections, the oldest first. So a
+    flood from few addresses makes room at its own cost, and who has just come stays.
+    """
+
+    def __init__(
+        self, connections_max: int, viewers: Callable[[], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`viewers` tells how many connections are streams; the others `enter` and `leave`. `clock`: seconds."""
         descriptors = raise_descriptors()
         self.connections_max = max(
             RESERVED_DESCRIPTORS // 4, min(connections_max, descriptors - RESERVED_DESCRIPTORS)
@@ -57,6 +56,10 @@ class ConnectionLimit:
         if self.connections_max < connections_max:
             log.warning("connections_limited", connections_max=self.connections_max, file_descriptors=descriptors)
         self._viewers = viewers
+        self._clock = clock
+        self._strangers = Strangers()
+        self._carriers: dict[Connection, float] = {}
+        """When a callback was last verified on each, the longest ago first."""
         self._told_at = float("-inf")
 
     @property
@@ -64,13 +67,41 @@ class ConnectionLimit:
         """How many of the connections may be streams."""
         return int(self.connections_max * VIEWERS_SHARE)
 
-    def enter(self, new: Connection, present: Iterable[Connection], count: int) -> None:
-        """A connection was accepted, one of `count`. Beyond the bound the public's oldest idle one goes, or this."""
-        if count + self._viewers() <= self.connections_max:
+    def enter(self, new: Connection) -> None:
+        """A connection was accepted. Beyond the strangers' share one of them goes; beyond the bound that or `new`."""
+        self._strangers.add(new)
+        taken = len(self._strangers) + len(self._carriers) + self._viewers()
+        is_full = taken > self.connections_max
+        if not is_full and len(self._strangers) <= self.connections_max * STRANGERS_SHARE:
             return
-        idle = next((each for each in present if each is not new and each.is_idle and not each.is_carrier), None)
-        (idle or new).force_close()
-        self._tell("connections_full", closed="an idle one" if idle else "the new one")
+        self._forget_old_carriers()
+        closed = self._strangers.dispensable(new)
+        if closed is None and is_full:
+            closed = new
+        if closed is not None:
+            self.leave(closed)
+            closed.force_close()
+            self._tell("connections_full", closed="the new one" if closed is new else "a stranger's")
+
+    def leave(self, connection: Connection) -> None:
+        """A connection ended, or became a stream. A second time: nothing."""
+        if self._carriers.pop(connection, None) is None:
+            self._strangers.discard(connection)
+
+    def trust(self, connection: Connection) -> None:
+        """A callback on `connection` was verified."""
+        if self._carriers.pop(connection, None) is None and not self._strangers.discard(connection):
+            return
+        self._carriers[connection] = self._clock()
+
+    def _forget_old_carriers(self) -> None:
+        until = self._clock() - CARRIER_SECONDS
+        while self._carriers:
+            connection, verified_at = next(iter(self._carriers.items()))
+            if verified_at > until:
+                return
+            del self._carriers[connection]
+            self._strangers.add(connection)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say once that the system has no descriptor left: asyncio would for each waiting connection, each second."""

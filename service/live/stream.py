@@ -13,6 +13,7 @@ from campaigns.book.book import Book
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.listeners.cross_origin import READABLE_ANYWHERE
+from service.listeners.http_connection import HttpConnection
 from service.listeners.problems import problem
 from service.live.broadcast import HANDOVER_MILLISECONDS, Broadcaster
 
@@ -127,7 +128,9 @@ class _Seated(web.StreamResponse):
         """Hand the connection over."""
         transport = request.transport
         connection: RequestHandler = request.protocol
-        if transport is not None and not transport.is_closing():
+        # Nobody leaves a stream but by closing, so who has closed its direction before it began is gone.
+        is_gone = isinstance(connection, HttpConnection) and connection.is_half_closed
+        if transport is not None and not transport.is_closing() and not is_gone:
             # For aiohttp the connection is lost now; what it does not know it does not close.
             connection.transport = None
             connection.connection_lost(None)

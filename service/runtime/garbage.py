@@ -5,6 +5,9 @@ import gc
 YOUNG_OBJECTS = 50_000
 MIDDLE_ROUNDS = 50
 OLD_ROUNDS = 100
+COLLECT_BYTES = 64 * 1024 * 1024
+"""After so many bytes of large bodies everything is looked at, however few objects they were: if some fault keeps
+them in a cycle, that much stays and no more. A look takes some milliseconds."""
 
 
 def tune_garbage_collection() -> None:
@@ -16,3 +19,17 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, MIDDLE_ROUNDS, OLD_ROUNDS)
+
+
+class CollectionByBytes:
+    """Collects by weight: a cycle of ten objects may hold a megabyte, and the collector itself counts objects."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def see(self, freed_bytes: int) -> None:
+        """So many bytes of large bodies were let go."""
+        self._bytes += freed_bytes
+        if self._bytes >= COLLECT_BYTES:
+            self._bytes = 0
+            gc.collect()

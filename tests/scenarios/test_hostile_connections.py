@@ -1,13 +1,15 @@
 """Connections that dawdle, never end, send too much or too early: none holds the service, none makes it grow."""
 
 import asyncio
+import contextlib
 import resource
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from service.listeners.listener import HEAD_BYTES_MAX
+from service.listeners.http_connection import HEAD_BYTES_MAX
 from tests.support.hostile_requests import BOMB, ENCODINGS
 from tests.support.hostile_wire import END, HUB, chunked, exchange, gift, kannel, post, request, stored
 from tests.support.portal import Portal, message, running
@@ -164,6 +166,61 @@ async def test_a_request_that_breaks_off_is_never_taken_for_a_whole_one(hasty_po
     assert heard.is_closed
     assert 200 not in heard.statuses
     assert "broken off" not in await stored(hasty_portal)
+
+
+async def test_a_sender_that_closes_its_direction_behind_its_request_hears_the_answer(hasty_portal: Portal) -> None:
+    alone = await exchange(hasty_portal, post(gift("half-closed"), is_last=False), is_half_closed=True)
+    assert (alone.statuses, alone.is_closed) == ((200,), True)
+    assert b"Connection: close" in alone.content
+    several = b"".join(post(gift(f"half-closed-{number}"), is_last=False) for number in range(3))
+    heard = await exchange(hasty_portal, several, is_half_closed=True)
+    assert (heard.statuses, heard.is_closed) == ((200, 200, 200), True)
+    page = await exchange(hasty_portal, request("GET /api/v1/totals HTTP/1.1", is_last=False), is_half_closed=True)
+    assert (page.statuses, page.is_closed) == ((200,), True)
+
+
+async def test_a_whole_callback_in_front_of_half_a_one_is_answered(hasty_portal: Portal) -> None:
+    pieces = post(gift("whole"), is_last=False) + post(gift("never whole"))[:-1]
+    heard = await exchange(hasty_portal, pieces, is_half_closed=True)
+    assert (heard.statuses[:1], heard.is_closed) == ((200,), True)
+    names = await stored(hasty_portal)
+    assert "whole" in names
+    assert "never whole" not in names
+
+
+async def test_a_viewer_that_closes_its_direction_is_gone_at_once(hasty_portal: Portal) -> None:
+    heard = await exchange(hasty_portal, request("GET /api/v1/stream HTTP/1.1"), quiet_seconds=1, is_half_closed=True)
+    assert heard.is_closed
+
+
+async def test_an_answer_that_nobody_takes_is_cut_off(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path, stream_write_seconds="0.3") as portal:
+        host, port = portal.base.removeprefix("http://").split(":")
+        server = portal.service.listeners.public.server
+        assert server is not None
+        asked = request("GET /api/v1/openapi.json HTTP/1.1", is_last=False)
+        deaf = []
+        for _ in range(5):
+            quiet = socket.socket()
+            quiet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            quiet.connect((host, int(port)))
+            deaf.append(quiet)
+            quiet.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(1_000):
+                    quiet.send(asked)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for _ in range(8):
+            # Slower than the others' time, but it reads.
+            writer.write(asked)
+            assert (await reader.readuntil(END)).startswith(b"HTTP/1.1 200 OK\r\n")
+            await asyncio.sleep(0.1)
+            while len(reader._buffer) > 0:  # type: ignore[attr-defined]  # what came is thrown away
+                await reader.read(1 << 20)
+        assert {connection for connection in server.connections if not connection._waiter} == set()
+        writer.close()
+        for each in deaf:
+            each.close()
 
 
 @pytest.mark.parametrize("label", ENCODINGS)

@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from service.intake.bodies import Sender
 from service.intake.fair_queue import QUANTUM_BYTES, QUANTUM_EVENTS, FairQueue
-from service.intake.limits import FairTurns, InFlight
+from service.intake.limits import InFlight
+from service.intake.turns import FairTurns
 from tests.support.portal import BOOK, SIGNING_SECRET, Portal, Reply, message, running, signed
 from tests.support.rows import entry, message_row
 
@@ -130,13 +133,17 @@ async def test_what_comes_from_the_spool_shares_no_batch_with_what_comes_live() 
     assert (queue.events, queue.size_bytes, bool(queue)) == (0, 0, False)
 
 
+def known(label: str) -> Sender:
+    return Sender(label, IPv4Address("203.0.113.7"), is_stranger=False)
+
+
 async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> None:
     turns = FairTurns()
     order: list[str] = []
     ticks = 0
 
     async def read(sender: str) -> None:
-        await turns.wait(sender)
+        await turns.wait(known(sender))
         order.append(f"{sender}@{ticks}")
 
     async def tick() -> None:
@@ -155,15 +162,50 @@ async def test_large_bodies_take_turns_and_between_two_of_them_others_run() -> N
     assert len({each.partition("@")[2] for each in order}) == 8, "two were read in one breath"
 
 
+async def test_strangers_rest_until_their_work_was_a_tenth_and_accounts_do_not_wait_for_them() -> None:
+    turns = FairTurns()
+    began: list[float] = []
+    done = asyncio.Event()
+
+    async def stranger(number: int) -> None:
+        # Each under a name and an address of its own.
+        await turns.wait(Sender(f"name-{number}", IPv4Address(1_000 + number), is_stranger=True))
+        began.append(time.monotonic())
+        until = time.monotonic() + 0.005
+        while time.monotonic() < until:
+            pass
+        if len(began) == 5:
+            done.set()
+
+    strangers = [asyncio.create_task(stranger(number)) for number in range(5)]
+    waits: list[float] = []
+    while not done.is_set():
+        started = time.monotonic()
+        await turns.wait(known("hub"))
+        waits.append(time.monotonic() - started)
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*strangers)
+    assert began[-1] - began[0] >= 4 * 0.9 * 0.05, "four of them, and their rests"
+    assert len(waits) > 20, "an account waits for a stranger at work, never for one that rests"
+
+
+async def test_strangers_who_wait_alone_are_served_when_they_have_rested() -> None:
+    turns = FairTurns(strangers_share=0.5)
+    one, other = (Sender("nobody", IPv4Address(number), is_stranger=True) for number in (1, 2))
+    await asyncio.wait_for(turns.wait(one), 1)
+    await asyncio.wait_for(asyncio.gather(turns.wait(one), turns.wait(other), turns.wait(one)), 1)
+    await asyncio.wait_for(turns.wait(known("hub")), 1)
+
+
 async def test_a_sender_that_hung_up_costs_no_turn() -> None:
     turns = FairTurns()
-    waiting = [asyncio.create_task(turns.wait("flood")) for _ in range(5)]
+    waiting = [asyncio.create_task(turns.wait(known("flood"))) for _ in range(5)]
     await asyncio.sleep(0)
     for each in waiting[1:4]:
         each.cancel()
     await asyncio.wait_for(waiting[4], 1)
     assert waiting[0].done()
-    await asyncio.wait_for(turns.wait("other"), 1)
+    await asyncio.wait_for(turns.wait(known("other")), 1)
 
 
 Held = tuple[int, int]
