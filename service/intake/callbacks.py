@@ -137,12 +137,18 @@ async def _invite(request: web.BaseRequest) -> None:
 async def _read(request: web.BaseRequest, bytes_max: int, room: Room) -> bytes:
     if not request.can_read_body:
         return b""
-    chunks, size = [], 0
-    while chunk := await request.content.readany():
-        size += len(chunk)
-        _require_room(size, bytes_max, room)
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            _require_room(size, bytes_max, room)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    finally:
+        # A stream keeps the exception that it raised, and that this frame: what has come must not stay with them.
+        chunks.clear()
+        chunk = b""
 
 
 def _headers(request: web.BaseRequest) -> dict[str, str]:
