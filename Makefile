@@ -9,7 +9,7 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check bench capacity viewers ha torture lock
+.PHONY: help setup demo test check bench capacity viewers flood ha torture lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ capacity: setup ## measure: two workers with ten million gifts stored; a quarter
 viewers: setup ## measure: ten thousand viewers, and crowds that ask for long series, beside the intake
 	@$(BIN)/python -m tests.bench.viewers
 	@$(BIN)/python -m tests.bench.long_series
+
+flood: setup ## measure: strangers who send large bodies beside the intake
+	@$(BIN)/python -m tests.bench.flood
 
 torture: setup ## fifty seeds of faults against the real thing, judged by ids; takes about half an hour
 	@$(BIN)/python -m tests.torture --seeds 1-50

@@ -167,6 +167,7 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
         connection: (
             "_request_count",
             "_current_request",
+            "_lingering_time",
             "_waiter",
             "_messages",
             "_loop",

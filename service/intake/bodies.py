@@ -37,7 +37,11 @@ class Sender(NamedTuple):
 
 
 class NoRoom(Exception):
-    """There is no room for such a body now; it was not read, or not to its end."""
+    """There is no room for such a body now; it was not read, or not to its end. `sender` is whose it is."""
+
+    def __init__(self, sender: Sender) -> None:
+        super().__init__("no room for a body")
+        self.sender = sender
 
 
 class Bodies:
@@ -71,7 +75,7 @@ class Bodies:
         if self._held + more > BODIES_BYTES_MAX or any(
             self._held_by[each] + more > bytes_max for each, bytes_max in bounds
         ):
-            raise NoRoom
+            raise NoRoom(sender)
         self._held += more
         for each, _ in bounds:
             self._held_by[each] += more

@@ -15,6 +15,7 @@ from gateways.registry import ADAPTERS
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room
 from service.intake.intake import Intake, Verified
 from service.intake.wire_answer import FINISH, plain_response_of, response_of
+from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
 from service.listeners.problems import problem
 from service.runtime.addresses import NOBODY, Address, Network, address
@@ -106,7 +107,9 @@ def handler(
                 )
         except TooLarge:
             response = plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
-        except NoRoom:
+        except NoRoom as full:
+            if full.sender.is_stranger and isinstance(request.protocol, HttpConnection):
+                request.protocol.read_no_more(request)
             response = plain_response_of(intake.refuse_for_now(party, callback(b"")))
         except TimeoutError:
             intake.log_incomplete(party, "the body did not arrive in time")

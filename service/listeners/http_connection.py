@@ -18,6 +18,10 @@ from service.listeners.problems import problem
 
 HEAD_BYTES_MAX = 64 * 1024
 """Of a request line with its headers that comes in pieces; what one read brings (256 KiB) is looked at whole."""
+LINGER_SECONDS = 2.0
+"""How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
+DEAF_SECONDS = 0.25
+"""How long a connection stays open of whose body no more is taken in: enough for the answer to cross the world."""
 WRITE_BYTES_MIN = 64 * 1024
 """What a reader takes at least of its answer in the time it has, unless that is the rest of it."""
 
@@ -72,6 +76,7 @@ class HttpConnection(RequestHandler):
         self._head_read_seconds = head_read_seconds
         self._write_seconds = write_seconds
         self._write_timer: asyncio.TimerHandle | None = None
+        self._is_deaf = False
         self.is_half_closed = False
         """Whether the other side has said that it sends no more, and still hears what it asked for."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -174,7 +179,9 @@ class HttpConnection(RequestHandler):
     def is_stuck(self) -> bool:
         """Whether a request in hand waits for its sender: for the rest of a body, or until the answer is taken."""
         current = self._current_request
-        return not current.content.is_eof() if current is not None else self._write_timer is not None
+        if current is not None:
+            return not current.content.is_eof()
+        return self._is_deaf or self._write_timer is not None
 
     @property
     def is_between_requests(self) -> bool:
@@ -191,7 +198,22 @@ class HttpConnection(RequestHandler):
         # The other side may have closed its direction while it was sent.
         self._end_with(resp)
         self._watch_writing()
+        if self._is_deaf:
+            await asyncio.sleep(DEAF_SECONDS)
         return ended
+
+    def read_no_more(self, request: web.BaseRequest) -> None:
+        """Leave the rest of the body where it is: the answer, which must be the last one, gets a time to be read.
+
+        To take the rest in and throw it away, as is done elsewhere so that no sender loses its answer, would let
+        whoever sends large bodies have most of the processor's time without being heard.
+        """
+        self._is_deaf = True
+        self._lingering_time = 0.0
+        # What has come is let go now.
+        request.content.read_nowait()
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def _end_with(self, answer: web.StreamResponse) -> None:
         """Make `answer` the connection's last where nothing is to come behind it."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.listeners.connection_limit import ConnectionLimit
-from service.listeners.http_connection import HttpConnection, PublicServer, bad_request
+from service.listeners.http_connection import LINGER_SECONDS, HttpConnection, PublicServer, bad_request
 
 DirectHandler = Callable[[web.BaseRequest, Callable[[], None]], Awaitable[web.StreamResponse]]
 """Answers a request, and calls what it is given when it knows that a carrier sent it."""
@@ -26,8 +26,6 @@ ACCEPT_AT_ONCE = 4
 DRAIN_POLL_SECONDS = 0.02
 CUT_SECONDS = 1.0
 """What still runs when the time of a stop is over gets this long to notice."""
-LINGER_SECONDS = 2.0
-"""How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 
 
 class ListeningSocket(socket.socket):
