@@ -122,8 +122,9 @@ class Service:
             trusted_proxies=settings.trusted_proxies,
             body_read_seconds=settings.body_read_seconds,
         )
-        limits = {"head_read_seconds": settings.head_read_seconds, "write_seconds": settings.stream_write_seconds}
-        made = partial(Listener, **limits)
+        made = partial(
+            Listener, head_read_seconds=settings.head_read_seconds, write_seconds=settings.stream_write_seconds
+        )
         viewers = made(
             self.public_application(),
             idle_seconds=settings.idle_connection_seconds,

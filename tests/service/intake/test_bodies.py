@@ -129,7 +129,7 @@ async def test_a_refused_body_is_free_when_it_is_answered(beset: Portal, label: 
     sent = REFUSED[label]()
     half_closed = label == "not to its end"
     await exchange(beset, sent, is_half_closed=half_closed)
-    await beset.service.quarantine.stop()
+    await beset.service.intake.quarantine.stop()
     gc.collect()
     gc.disable()
     tracemalloc.start()
@@ -138,19 +138,19 @@ async def test_a_refused_body_is_free_when_it_is_answered(beset: Portal, label: 
         for _ in range(ROUNDS):
             heard = await exchange(beset, sent, is_half_closed=half_closed)
             assert all(400 <= status < 500 for status in heard.statuses)
-        await beset.service.quarantine.stop()
+        await beset.service.intake.quarantine.stop()
         assert tracemalloc.get_traced_memory()[0] - before < 2 * MIB
     finally:
         tracemalloc.stop()
         gc.enable()
-    assert beset.service.intake.bodies.held_bytes == 0
+    assert beset.service.intake.intake.bodies.held_bytes == 0
 
 
 async def test_strangers_who_hold_back_fill_their_own_room_and_no_other(beset: Portal) -> None:
     head = request("POST /gw/standard/nobody HTTP/1.1", LENGTH, body=bytes(MIB - 1))
     held = STRANGER_BYTES_MAX // MIB
     waiting = [asyncio.create_task(exchange(beset, head, quiet_seconds=30)) for _ in range(held)]
-    bodies = beset.service.intake.bodies
+    bodies = beset.service.intake.intake.bodies
 
     async def holds(size: int) -> bool:
         return bodies.held_bytes == size
