@@ -17,7 +17,7 @@ from service.listeners.cross_origin import READABLE_ANYWHERE
 from service.listeners.problems import problem
 
 HEAD_BYTES_MAX = 64 * 1024
-"""Of a request line with its headers that comes in pieces; what one read brings (256 KiB) is looked at whole."""
+"""Of a request line with its headers that comes in pieces; what one read brings is looked at whole."""
 LINGER_SECONDS = 2.0
 """How long the rest of a body is still taken in after its answer, so that the sender gets to read that answer."""
 DEAF_SECONDS = 0.25

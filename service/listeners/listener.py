@@ -21,6 +21,9 @@ LINE_BYTES_MAX = 16_384
 FIELD_BYTES_MAX = 8_192
 HEADERS_MAX = 100
 BACKLOG = 1024
+RECEIVE_BUFFER_BYTES = 64 * 1024
+"""What the kernel keeps of a connection before it is read (it doubles the figure, for what it needs itself), and so
+what one read brings: left to itself it grows to some megabytes for each stranger."""
 ACCEPT_AT_ONCE = 4
 """Connections taken from the queue in one go: the rest is left to the other workers, so that each has its share."""
 DRAIN_POLL_SECONDS = 0.02
@@ -164,6 +167,8 @@ def bind(host: str, port: int) -> ListeningSocket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = ListeningSocket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Every connection inherits it.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     try:
         bound.bind((host, port))
         # Two sockets may be bound to one address as long as neither listens: only now it is known to be ours.
