@@ -18,7 +18,7 @@ STEPS = (
     "live.high_water.open",
     "catalog.load",
     "housekeeping.prepare",
-    "live.feed.read",
+    "live.feed.read_first",
     "intake.writer.wait_connected",
     "listener",
 )
