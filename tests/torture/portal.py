@@ -168,6 +168,11 @@ class Portal:
                     found.append(Sample(worker, float(match[1])))
         return found
 
+    def last_said(self, count: int = 12) -> list[str]:
+        """The last lines of its log that are not about one callback: why something goes on and on."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [line for line in lines if '"event":"callback"' not in line][-count:]
+
     async def run(self, *arguments: str, database_url: str) -> subprocess.CompletedProcess[str]:
         """One command of the portal beside the service, on the database itself."""
         environ = self.environ | {"PORTAL1400_DATABASE_URL": database_url}

@@ -190,5 +190,5 @@ DAMAGES: Mapping[str, Mapping[str, Any]] = {
     "a number that is none": {"msisdn": "12"},
     "an id with a control character": {"message_id": "t\u0000"},
     "an id too long": {"message_id": "t" * 201},
-    "a time beyond measure": {"operator_time": "9999-12-31T23:59:59Z"},
+    "a short code that is none": {"short_code": "14-08"},
 }

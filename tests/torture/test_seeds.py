@@ -37,5 +37,5 @@ async def test_what_was_acknowledged_is_counted_once_whatever_happened(
     ground: tuple[Cluster, Path], seed: int
 ) -> None:
     verdict = await play(seed, ground[0], Choice(seconds=4, rate=80), ground[1])
-    assert verdict.wrong == [], verdict.line()
+    assert not verdict.wrong, "\n".join([verdict.line(), *verdict.wrong])
     assert verdict.acknowledged > 0
