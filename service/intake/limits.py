@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-ACCOUNT_BYTES_MAX = 16 * 1024 * 1024
+IN_HAND_BYTES_MAX = 16 * 1024 * 1024
 """What the bodies of one account may weigh that are in hand at once: four full commits."""
 
 
@@ -17,7 +17,7 @@ class _Held(NamedTuple):
 class InFlight:
     """The in-flight limit: what each account has in hand, in callbacks, in events and in bytes."""
 
-    def __init__(self, callbacks_max: int, events_max: int, bytes_max: int = ACCOUNT_BYTES_MAX) -> None:
+    def __init__(self, callbacks_max: int, events_max: int, bytes_max: int = IN_HAND_BYTES_MAX) -> None:
         self._max = _Held(callbacks_max, events_max, bytes_max)
         self._held: dict[str, _Held] = {}
 

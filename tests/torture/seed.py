@@ -200,8 +200,8 @@ async def _spool_emptied(rig: Rig, verdict: Verdict) -> None:
             return
         if time.monotonic() > deadline:
             verdict.wrong.append(
-                f"{int(left)} records are still in the spool {SETTLE_SECONDS:g} s after the last fault; the log ends:\n"
-                + "\n".join(rig.portal.last_said())
+                f"{int(left)} records are still in the spool {SETTLE_SECONDS:g} s after the last fault; "
+                + "\n".join(["the log ends:", *rig.portal.last_said()])
             )
             return
         if restart_at is not None and time.monotonic() > restart_at and left == 0:

@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import orjson
@@ -67,7 +68,7 @@ def test_each_has_its_share_of_the_room_and_gives_it_back(label: str) -> None:
     bodies = Bodies(freed.append)
     with ExitStack() as held:
         for number in range(200):
-            room = held.enter_context(bodies.room(lambda number=number: sender_of(number)))  # type: ignore[misc]
+            room = held.enter_context(bodies.room(partial(sender_of, number)))
             if number < bytes_max // MIB:
                 room.require(MIB)
             else:
