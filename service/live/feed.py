@@ -121,15 +121,24 @@ class Feed:
             log.error("totals_not_read", **describe_failure(error))
 
     async def read(self, connection: asyncpg.Connection) -> None:
-        """One look at the database: the book if it is newer, then the totals."""
-        self._is_read = False
+        """One look at the database: the book if it is newer, then the totals.
+
+        Raises what the database says; from then on, and not while a read goes on, the totals count as unread.
+        """
+        try:
+            await self._read(connection)
+        except BaseException:
+            self._is_read = False
+            raise
+        self._is_read = True
+
+    async def _read(self, connection: asyncpg.Connection) -> None:
         if await connection.fetchval(SELECT_VERSION) != self._book_version:
             self._book_version = await self._reload(connection)
         seen_at = time.monotonic()
         totals = await select_totals(connection)
         unallocated = await self._read_beside(connection)
         self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
-        self._is_read = True
         for snapshot in self._board.snapshots:
             figures = snapshot.totals
             self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)

@@ -16,6 +16,10 @@ INSERT INTO campaign_total (campaign_id, carrier, slot, version, lines, messages
 SELECT 1, 'viettel', slot, 1, 1, 1, 1, 9223372036854775807, 0, 0, 0, now() FROM generate_series(62, 63) AS slot
 """
 
+WAITING_READERS = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'campaign_total'::regclass AND mode = 'AccessShareLock'
+"""
+
 
 async def poisoned(dsn: str, sql: str) -> None:
     """A stored figure becomes one that no sum can hold."""
@@ -83,3 +87,18 @@ async def test_a_start_that_cannot_read_the_totals_takes_gifts_and_says_so(datab
         await counted(portal, 4)
         async with portal.http.get(portal.internal + "/readyz") as ready:
             assert "totals are not being read" not in await ready.text()
+
+
+async def test_a_read_under_way_is_not_called_unread(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path) as portal:
+        connection = await asyncpg.connect(database_dsn)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE campaign_total IN ACCESS EXCLUSIVE MODE")
+
+            async def feed_waits() -> bool:
+                return bool(await connection.fetchval(WAITING_READERS))
+
+            await eventually(feed_waits)
+            async with portal.http.get(portal.internal + "/readyz") as answer:
+                assert "totals are not being read" not in await answer.text()
+        await connection.close()
