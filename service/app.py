@@ -18,18 +18,14 @@ from service.listeners.listener import Listener
 from service.listeners.listener_group import ListenerGroup
 from service.live.assembly import make_live
 from service.operations import health
+from service.operations.assembly import make_operations
 from service.operations.database_join import DatabaseJoin
-from service.operations.day_seals import DaySeals
-from service.operations.disk_watch import DiskWatch, folders_of
-from service.operations.housekeeping import Housekeeping
 from service.operations.instruments import make_instruments
-from service.operations.invariant_watch import InvariantWatch
 from service.pages import public
 from service.postgres.database import Database
 from service.runtime import logs
 from service.runtime.clock import Clock, utc_now
 from service.runtime.keyring import Keyring
-from service.runtime.loop_stalls import LoopStalls
 from service.runtime.settings import Settings
 
 WRITER_SECONDS_MIN = 2.0
@@ -61,21 +57,15 @@ class Service:
         self.clock = clock
         self._copy = copy
         self.instruments = make_instruments()
-        self.stalls = LoopStalls()
-        self.instruments.event_loop_stall_seconds.set_function(lambda: self.stalls.longest_seconds)
         known = os.environ if environ is None else environ
         self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
         self.intake = make_intake(settings, database, keyring, self.catalog, self.instruments, clock)
         self.live = make_live(
             settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level
         )
-        self.housekeeping = Housekeeping(settings, database, keyring, clock, self.intake.commits.count)
-        self.instruments.clock_ahead.set_function(lambda: self.housekeeping.clock_ahead_seconds)
-        seals = DaySeals(settings.data_dir, keyring)
-        self.invariants = InvariantWatch(settings.invariant_seconds, database, self.instruments, clock, seals)
-        self.disks = DiskWatch(folders_of(settings), self.instruments)
+        self.operations = make_operations(settings, database, keyring, self.intake, self.instruments, clock)
         self._join = DatabaseJoin(
-            database, self.catalog, self.intake, self.live, self.housekeeping, self.invariants,
+            database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,
             kind=kind, prepare=prepare, accept_older=accept_older_database,
         )  # fmt: skip
         self.listeners = ListenerGroup()
@@ -89,21 +79,21 @@ class Service:
 
         What was started before something failed is stopped.
         """
-        intake, live = self.intake, self.live
+        intake, live, operations = self.intake, self.live, self.operations
         async with AsyncExitStack() as started:
             # In the order in which they are stopped last: what feeds a part ends before it.
             for stop in (
                 intake.data_keys.stop, intake.quarantine.stop, live.high_water.stop, live.feed.stop,
-                self.invariants.stop, self.housekeeping.stop, intake.replay.stop, self._stop_writer, self._join.stop,
-                self.disks.stop,
+                operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop, self._stop_writer,
+                self._join.stop, operations.disks.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             await self._join.start(self._copy)
             intake.replay.start()
-            await self.disks.start()
+            await operations.disks.start()
             live.connection_limit.watch(asyncio.get_running_loop())
-            started.push_async_callback(self.stalls.stop)
-            self.stalls.start()
+            started.push_async_callback(operations.stalls.stop)
+            operations.stalls.start()
             started.push_async_callback(intake.load.stop)
             if self.settings.shed_under_load:
                 intake.load.start()
@@ -159,6 +149,7 @@ class Service:
 
     def health(self) -> health.Health:
         """What the probes tell."""
-        parts = (self.intake, self.disks, self.housekeeping, self.live.feed, self.catalog, logs)
+        operations = self.operations
+        parts = (self.intake, operations.disks, operations.housekeeping, self.live.feed, self.catalog, logs)
         degraded = tuple(each for part in parts for each in part.troubles())
         return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)

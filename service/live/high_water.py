@@ -21,7 +21,7 @@ from metrics.instruments import Instruments
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable, Versions
 from service.runtime.logs import describe_failure
 from service.runtime.refusals import Refused
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("published")
 
@@ -79,7 +79,7 @@ class HighWaterMark:
 
     def start(self) -> None:
         """Begin to remember."""
-        self._task = asyncio.create_task(self._keep(), name="published")
+        self._task = repeat("published", self._save, (SAVE_SECONDS,))
 
     async def stop(self) -> None:
         """Remember what was shown last."""
@@ -126,11 +126,6 @@ class HighWaterMark:
         if mark is not None:
             self._campaigns = dict(mark.campaigns)
             self._unallocated = mark.unallocated
-
-    async def _keep(self) -> None:
-        while True:
-            await self._save()
-            await asyncio.sleep(SAVE_SECONDS)
 
     async def _save(self) -> None:
         if not self._has_risen or self._installation is None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import structlog
@@ -13,9 +14,8 @@ from campaigns.schema.partitions import drop_partitions, make_partitions
 from service.intake.writer import CommitReport
 from service.postgres.database import Database
 from service.runtime.keyring import Keyring
-from service.runtime.logs import describe_failure
 from service.runtime.settings import Settings
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("housekeeping")
 
@@ -26,6 +26,8 @@ CLOCK_DIFFERS_SECONDS = 60.0
 SELECT_CLOCK = "SELECT clock_timestamp()"
 SWEEP_SECONDS = 10.0
 """Charges and reversals that wait are looked after this often."""
+BORROW_SECONDS = 5
+"""A round that gets no connection in so long is left to the next one."""
 
 
 class Housekeeping:
@@ -51,8 +53,8 @@ class Housekeeping:
     def start(self) -> None:
         """Begin both loops."""
         self._tasks = [
-            asyncio.create_task(self._every(ROUND_SECONDS, self._days), name="days"),
-            asyncio.create_task(self._every(SWEEP_SECONDS, self.sweep), name="joining"),
+            repeat("days", partial(self._with_connection, self._days), (ROUND_SECONDS,)),
+            repeat("joining", partial(self._with_connection, self.sweep), (SWEEP_SECONDS,)),
         ]
 
     async def stop(self) -> None:
@@ -95,14 +97,9 @@ class Housekeeping:
             log.error("clocks_differ", reason=sentence)
         return min(ours, theirs)
 
-    async def _every(self, seconds: float, act: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
-        while True:
-            try:
-                async with self._database.borrow(5) as connection:
-                    await act(connection)
-            except Exception as error:  # noqa: BLE001 -- the next round tries again
-                log.warning("housekeeping_failed", **describe_failure(error))
-            await asyncio.sleep(seconds)
+    async def _with_connection(self, act: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+        async with self._database.borrow(BORROW_SECONDS) as connection:
+            await act(connection)
 
     async def _days(self, connection: asyncpg.Connection) -> None:
         await self.prepare(connection)

@@ -14,7 +14,7 @@ from service.operations.day_seals import DaySeals
 from service.operations.invariant_rounds import InvariantRounds
 from service.postgres.database import Database
 from service.runtime.logs import describe_failure
-from service.runtime.tasks import cancel_and_wait
+from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("invariants")
 
@@ -39,28 +39,23 @@ class InvariantWatch:
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._watch(), name="invariants")
+        self._task = repeat("invariants", self._watch, (self._seconds,), _not_checked)
 
     async def stop(self) -> None:
         """End."""
         await cancel_and_wait(self._task)
 
     async def _watch(self) -> None:
-        while True:
-            try:
-                # A connection of its own: the lock lives as long as it does.
-                connection = await self._database.connect("portal1400 invariants", may_take_long=True)
-                try:
-                    if await try_lock(connection, INVARIANT_LOCK):
-                        await self._check_until_gone(connection)
-                finally:
-                    # Another process checks from now on: an old figure of ours would stand beside its own.
-                    self._instruments.invariant_difference.clear()
-                    self._instruments.invariants_pass.clear()
-                    await connection.close(timeout=1)
-            except Exception as error:  # noqa: BLE001 -- the next round tries again
-                log.warning("invariants_not_checked", **describe_failure(error))
-            await asyncio.sleep(self._seconds)
+        # A connection of its own: the lock lives as long as it does.
+        connection = await self._database.connect("portal1400 invariants", may_take_long=True)
+        try:
+            if await try_lock(connection, INVARIANT_LOCK):
+                await self._check_until_gone(connection)
+        finally:
+            # Another process checks from now on: an old figure of ours would stand beside its own.
+            self._instruments.invariant_difference.clear()
+            self._instruments.invariants_pass.clear()
+            await connection.close(timeout=1)
 
     async def _check_until_gone(self, connection: asyncpg.Connection) -> None:
         """Round after round, as the one process of the cluster that checks, until `connection` is lost."""
@@ -80,3 +75,7 @@ class InvariantWatch:
             if sealed := await self._seals.add_missing(connection, rest):
                 log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
             await rest(max(0.0, next_at - loop.time()))
+
+
+def _not_checked(error: Exception, _failures: int) -> None:
+    log.warning("invariants_not_checked", **describe_failure(error))

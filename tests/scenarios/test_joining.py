@@ -122,7 +122,7 @@ async def test_what_slipped_through_is_joined_by_the_sweeper(reporting: Portal) 
             await tamper(reporting.dsn, f"UPDATE {table} SET message_ref = '{ref}' WHERE message_ref = '{other}'")
     assert (await money(reporting), await orphans(reporting)) == ((1, 100_000), (2, 200_000))
     connections = [await asyncpg.connect(reporting.dsn) for _ in range(3)]
-    await asyncio.gather(*(reporting.service.housekeeping.sweep(each) for each in connections))
+    await asyncio.gather(*(reporting.service.operations.housekeeping.sweep(each) for each in connections))
     assert (await money(reporting), await orphans(reporting)) == ((2, 160_000), (0, 0))
     await require_sound(reporting)
     assert await reporting.metric("portal1400_messages_total", campaign="vnn", carrier="viettel") == 2

@@ -91,7 +91,7 @@ async def require_sound(portal: Portal) -> None:
 async def swept(portal: Portal) -> None:
     """As the sweeper does every ten seconds."""
     connection = await asyncpg.connect(portal.dsn)
-    await portal.service.housekeeping.sweep(connection)
+    await portal.service.operations.housekeeping.sweep(connection)
     await connection.close()
 
 

@@ -48,8 +48,8 @@ def test_the_disk_of_an_own_database_is_its_keeper_s_to_watch(tmp_path: Path) ->
 
 async def test_the_service_measures_and_tells(portal: Portal) -> None:
     assert await portal.metric("portal1400_disk_free_bytes", folder="data") > 0
-    portal.service.disks._free_bytes_min = 2**62
-    await portal.service.disks.look()
+    portal.service.operations.disks._free_bytes_min = 2**62
+    await portal.service.operations.disks.look()
     async with portal.http.get(portal.internal + "/readyz") as answer:
         assert answer.status == 200
         assert "make room" in "".join((await answer.json())["degraded"])

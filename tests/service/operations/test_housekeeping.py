@@ -66,7 +66,7 @@ async def test_looking_after_the_days_makes_them_ahead_and_drops_the_old_ones(
         connection = await asyncpg.connect(portal.dsn)
         for day in range(1, 31):
             clock.now = start + timedelta(days=day)
-            await portal.service.housekeeping._days(connection)
+            await portal.service.operations.housekeeping._days(connection)
             present = sorted(await list_partitions(connection))
             today = clock.now.date()
             assert present[0] == max(start.date(), today - timedelta(days=14))
@@ -95,7 +95,7 @@ async def test_a_clock_that_is_ahead_deletes_nothing_and_is_told(database_dsn: s
         for ahead in (timedelta(days=92), timedelta(days=3650)):
             clock.now = now + ahead
             for _ in range(5):
-                await portal.service.housekeeping._days(connection)
+                await portal.service.operations.housekeeping._days(connection)
         assert await connection.fetchval("SELECT count(*) FROM raw_callback") == 1
         assert await connection.fetchval("SELECT count(*) FROM uncharged_person") == 1
         await connection.close()

@@ -176,7 +176,7 @@ async def test_nothing_is_found_broken_while_late_messages_charges_and_reversals
             assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
             checked += 1
         assert await posting >= STORIES_MIN
-        await portal.service.housekeeping.sweep(connections[0])
+        await portal.service.operations.housekeeping.sweep(connections[0])
         assert await asyncio.gather(*(each.check() for each in checkers)) == [set()] * 3
         assert checked >= CHECKS_MIN
         assert checkers[2].passes.keys() == {"minutes", "gifts"}
