@@ -94,6 +94,10 @@ class ConnectionLimit:
             return
         self._carriers[connection] = self._clock()
 
+    def is_carrier(self, connection: Connection) -> bool:
+        """Whether a callback on `connection` was verified, and that is not forgotten yet."""
+        return connection in self._carriers
+
     def _forget_old_carriers(self) -> None:
         until = self._clock() - CARRIER_SECONDS
         while self._carriers:

@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.cross_origin import READABLE_ANYWHERE
 from service.listeners.problems import problem
+from service.listeners.refusal_pace import RefusalPace
 
 HEAD_BYTES_MAX = 64 * 1024
 """Of a request line with its headers that comes in pieces; what one read brings is looked at whole."""
@@ -36,6 +37,7 @@ class PublicServer(web.Server):
         super().__init__(*arguments, **options)
         self._head_read_seconds = head_read_seconds
         self._write_seconds = write_seconds
+        self.refusal_pace = RefusalPace()
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """One more connection, within the bound."""
@@ -77,6 +79,7 @@ class HttpConnection(RequestHandler):
         self._write_seconds = write_seconds
         self._write_timer: asyncio.TimerHandle | None = None
         self._is_deaf = False
+        self._is_paced = False
         self.is_half_closed = False
         """Whether the other side has said that it sends no more, and still hears what it asked for."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -177,7 +180,11 @@ class HttpConnection(RequestHandler):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a request in hand waits for its sender: for the rest of a body, or until the answer is taken."""
+        """Whether a request in hand costs nothing but its place: it waits for the rest of its body, for its answer to
+        be taken, or for a stranger's turn to be answered.
+        """
+        if self._is_paced:
+            return True
         current = self._current_request
         if current is not None:
             return not current.content.is_eof()
@@ -225,6 +232,20 @@ class HttpConnection(RequestHandler):
         limit = self._server.connection_limit
         if limit is not None:
             limit.trust(self)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether a callback was verified on it, lately or in this very request."""
+        limit = self._server.connection_limit
+        return limit is None or limit.is_carrier(self)
+
+    async def pace(self, bytes_read: int) -> None:
+        """Before a stranger is answered: wait while strangers have had their share of the worker's time."""
+        seconds = self._server.refusal_pace.wait_seconds(bytes_read)
+        if seconds and not self._server.is_draining:
+            self._is_paced = True
+            await asyncio.sleep(seconds)
+            self._is_paced = False
 
     def handle_error(
         self,

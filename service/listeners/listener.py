@@ -116,7 +116,10 @@ class Listener(web.AppRunner):
             prefix, direct = chosen
             if not origin_form(request.raw_path).startswith(prefix):
                 return await routed(request)
-            return await direct(request, connection.trust)
+            answer = await direct(request, connection.trust)
+            if not connection.is_trusted:
+                await connection.pace(request.content.total_bytes)
+            return answer
 
         # aiohttp has no setting for the error answer: its server is made again with our connection class.
         server = PublicServer(
