@@ -7,7 +7,7 @@ import asyncpg
 from metrics.invariant import Difference
 from metrics.proofs import prove
 from service.commands.opening import opened
-from service.operations.day_seals import DaySeals
+from service.operations.day_seals import SEALED_DAYS_HOLD, DaySeals
 from service.operations.rereading import reread
 from service.runtime.settings import read_settings
 
@@ -33,7 +33,7 @@ async def run(arguments: argparse.Namespace) -> int:
                     broken += tell(name, sentence, differences)
                 count, differences = await DaySeals(settings.data_dir, ready.keyring).compare(connection)
                 sentence = f"{count} day(s) sealed on this machine hold the facts that they held"
-                broken += tell("sealed_days_hold", sentence, differences)
+                broken += tell(SEALED_DAYS_HOLD, sentence, differences)
                 if arguments.deep:
                     report = await reread(connection, ready.keyring)
                     sentence = f"{report.read} stored texts read as they were, {report.without_text} no longer held"

@@ -25,6 +25,8 @@ from service.runtime.refusals import Refused
 
 log = structlog.get_logger("days")
 
+SEALED_DAYS_HOLD = "sealed_days_hold"
+"""The invariant's name."""
 FORMAT = 1
 FILE_BYTES_MAX = 64 * 1024 * 1024
 DAYS_AT_ONCE = 7
@@ -47,6 +49,8 @@ class DaySeals:
     def __init__(self, data_dir: Path, keyring: Keyring) -> None:
         self.path = data_dir.expanduser().resolve() / "sealed-days.json"
         self._key = keyring.manifest_key
+        self._checked_last = date.min
+        self._broken: dict[date, int] = {}
 
     def read(self, installation: str) -> Days:
         """The days of `installation` that are sealed here; none where there is no file. Raises SealsUnusable."""
@@ -115,18 +119,49 @@ class DaySeals:
             return ()
         return tuple(missing[:DAYS_AT_ONCE])
 
+    async def check_next(
+        self, connection: asyncpg.Connection, rest: Callable[[float], Awaitable[None]]
+    ) -> int | None:
+        """Compare one sealed day, after the last one the next, and again from the first; None where there is none.
+
+        Returns how many kinds of facts differ in all days compared so far. Raises what the database does. A file
+        that cannot be used is told by `add_missing`.
+        """
+        try:
+            days = await asyncio.to_thread(self.read, await select_identity(connection))
+        except SealsUnusable:
+            return None
+        if not days:
+            return None
+        day = min((each for each in days if each > self._checked_last), default=min(days))
+        started = time.monotonic()
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(LIMITS)
+            differences = await _differences(connection, day, days[day])
+        self._checked_last = day
+        self._broken = {each: count for each, count in self._broken.items() if each in days and each != day}
+        if differences:
+            self._broken[day] = len(differences)
+            log.error("sealed_day_differs", day=day.isoformat(), facts=[each.place for each in differences])
+        await rest(min((time.monotonic() - started) * REST_FACTOR, REST_SECONDS_MAX))
+        return sum(self._broken.values())
+
     async def compare(self, connection: asyncpg.Connection) -> tuple[int, list[Difference]]:
         """How many days are sealed here, and which hold other facts than then. Raises SealsUnusable."""
         days = await asyncio.to_thread(self.read, await select_identity(connection))
         differences = []
         for day, sealed in days.items():
-            found = await digest_day(connection, day)
-            differences += [
-                Difference(f"day {day} (UTC), {kind}", _said(then), _said(found[kind]))
-                for kind, then in sealed.items()
-                if found[kind] != then
-            ]
+            differences += await _differences(connection, day, sealed)
         return len(days), differences[:DIFFERENCES_MAX]
+
+
+async def _differences(connection: asyncpg.Connection, day: date, sealed: dict[str, DayDigest]) -> list[Difference]:
+    found = await digest_day(connection, day)
+    return [
+        Difference(f"day {day} (UTC), {kind}", _said(then), _said(found[kind]))
+        for kind, then in sealed.items()
+        if found[kind] != then
+    ]
 
 
 def _said(digest: DayDigest) -> str:

@@ -10,7 +10,7 @@ import structlog
 
 from campaigns.schema.locks import INVARIANT_LOCK, try_lock
 from metrics.instruments import Instruments
-from service.operations.day_seals import DaySeals
+from service.operations.day_seals import SEALED_DAYS_HOLD, DaySeals
 from service.operations.invariant_rounds import InvariantRounds
 from service.postgres.database import Database
 from service.runtime.logs import describe_failure
@@ -74,6 +74,9 @@ class InvariantWatch:
             await rounds.check()
             if sealed := await self._seals.add_missing(connection, rest):
                 log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
+            differences = await self._seals.check_next(connection, rest)
+            if differences is not None:
+                self._instruments.invariant_difference.labels(SEALED_DAYS_HOLD).set(differences)
             await rest(max(0.0, next_at - loop.time()))
 
 

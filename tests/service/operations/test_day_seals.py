@@ -65,6 +65,8 @@ DONE: dict[str, tuple[str, set[str]]] = {
     "a window of long ago": ("UPDATE campaign_decision SET closes_at = closes_at + interval '1 day'", {"books"}),
 }
 
+STORED_LATE = "INSERT INTO late_fact (recorded_on, id) SELECT current_date, id FROM message WHERE native_id = 'm-4'"
+
 
 async def post(portal: Portal, event: dict[str, Any], at: datetime) -> None:
     """As a carrier posts whose clock, like the service's, says `at`."""
@@ -114,6 +116,11 @@ async def test_what_is_done_to_a_sealed_day_is_named(database_dsn: str, tmp_path
         assert await seals.compare(connection) == (len(sealed), [])
         await connection.execute("DELETE FROM late_fact")
         assert len((await seals.compare(connection))[1]) == 1
+        # The running service looks at one day in each round, and says how much differs in all it has seen.
+        found = [await seals.check_next(connection, rest) for _ in range(2 * len(sealed))]
+        assert found == [1] * len(found), "the day that differs is the first"
+        await connection.execute(STORED_LATE)
+        assert await seals.check_next(connection, rest) == 0
         await connection.close()
 
 
