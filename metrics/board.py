@@ -94,6 +94,7 @@ def encode(totals: CampaignTotals) -> Snapshot:
             "received_vnd": totals.received_vnd,
             "disbursed_vnd": totals.disbursed_vnd,
             "goal_vnd": totals.goal_vnd,
+            "reversed": dict(zip(("messages", "vnd"), totals.reversed, strict=True)),
             "by_carrier": [encode_share(share) for share in totals.by_carrier],
             "uncounted": dict(zip(UNCOUNTED_REASONS, totals.uncounted, strict=True)),
         }

@@ -59,6 +59,27 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        "reversed_equal_money_lines",
+        "what each campaign gave back is the sum of its reversals' money lines",
+        """
+        WITH line AS (
+            SELECT campaign_id, carrier, -sum(messages) AS messages, -sum(vnd) AS vnd
+            FROM money_line WHERE stage = 'pledged' AND cause ~ '^([0-9]+:)?reversal:'
+            GROUP BY campaign_id, carrier
+        ), total AS (
+            SELECT campaign_id, carrier, sum(reversed_messages) AS messages, sum(reversed_vnd) AS vnd
+            FROM campaign_total GROUP BY campaign_id, carrier
+        )
+        SELECT format('campaign %s, %s', campaign_id, carrier) AS place,
+               format('%s messages, %s VND', coalesce(line.messages, 0), coalesce(line.vnd, 0)) AS expected,
+               format('%s messages, %s VND', coalesce(total.messages, 0), coalesce(total.vnd, 0)) AS found
+        FROM line FULL JOIN total USING (campaign_id, carrier)
+        WHERE (coalesce(line.messages, 0), coalesce(line.vnd, 0))
+            <> (coalesce(total.messages, 0), coalesce(total.vnd, 0))
+        ORDER BY 1 LIMIT $1
+        """,
+    ),
+    Invariant(
         "minutes_equal_money_lines",
         "each minute of a campaign per carrier is the sum of its money lines",
         """

@@ -54,6 +54,24 @@ WHERE (coalesce(fact.wrong_syntax, 0), coalesce(fact.before_open, 0), coalesce(f
     <> (coalesce(total.wrong_syntax, 0), coalesce(total.before_open, 0), coalesce(total.after_close, 0))
 ORDER BY 1 LIMIT $1
 """
+# The first line of a reversal takes something, and an index has it; what corrects it is found by the gift.
+REVERSED_EQUAL_LINES = """
+WITH line AS (
+    SELECT campaign_id, carrier, -sum(messages) AS messages, -sum(vnd) AS vnd
+    FROM money_line WHERE stage = 'pledged' AND cause ~ '^([0-9]+:)?reversal:' AND gift_id IN (
+        SELECT gift_id FROM money_line WHERE stage = 'pledged' AND messages <> 1 AND cause ~ '^([0-9]+:)?reversal:'
+    ) GROUP BY campaign_id, carrier
+), total AS (
+    SELECT campaign_id, carrier, sum(reversed_messages) AS messages, sum(reversed_vnd) AS vnd
+    FROM campaign_total GROUP BY campaign_id, carrier
+)
+SELECT format('campaign %s, %s', campaign_id, carrier) AS place,
+       format('%s messages, %s VND', coalesce(line.messages, 0), coalesce(line.vnd, 0)) AS expected,
+       format('%s messages, %s VND', coalesce(total.messages, 0), coalesce(total.vnd, 0)) AS found
+FROM line FULL JOIN total USING (campaign_id, carrier)
+WHERE (coalesce(line.messages, 0), coalesce(line.vnd, 0)) <> (coalesce(total.messages, 0), coalesce(total.vnd, 0))
+ORDER BY 1 LIMIT $1
+"""
 UNALLOCATED_EQUAL_MESSAGES = """
 WITH fact AS (
     SELECT count(*) FILTER (WHERE reading = 'unknown_keyword') AS unknown_keyword,
@@ -119,6 +137,7 @@ ROLL_UP_CHECKS = (
         TOTALS_EQUAL_MINUTES,
     ),
     _BY_NAME["later_stages_equal_money_lines"],
+    Invariant("reversed_equal_money_lines", _BY_NAME["reversed_equal_money_lines"].sentence, REVERSED_EQUAL_LINES),
     Invariant("uncounted_equal_messages", _BY_NAME["uncounted_equal_messages"].sentence, UNCOUNTED_EQUAL_MESSAGES),
     Invariant(
         "unallocated_equal_messages", _BY_NAME["unallocated_equal_messages"].sentence, UNALLOCATED_EQUAL_MESSAGES

@@ -152,7 +152,7 @@ WITH line AS (
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::integer[], $6::integer[], $7::bigint[],
         $8::timestamptz[]
     ) AS t (gift_id, cause, campaign_id, carrier, messages, units, vnd, at)
-    RETURNING campaign_id, carrier, messages, units, vnd, at
+    RETURNING campaign_id, carrier, cause, messages, units, vnd, at
 ), minute AS (
     INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
     SELECT campaign_id, date_trunc('minute', at), carrier, $9, sum(messages), sum(units), sum(vnd)
@@ -162,14 +162,18 @@ WITH line AS (
         pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
 )
 INSERT INTO campaign_total AS old (
-    campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
+    campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd, reversed_messages, reversed_vnd,
     wrong_syntax, before_open, after_close, as_of
 )
-SELECT campaign_id, carrier, $9, 1, count(*), sum(messages), sum(units), sum(vnd), 0, 0, 0, clock_timestamp()
+SELECT campaign_id, carrier, $9, 1, count(*), sum(messages), sum(units), sum(vnd),
+       -coalesce(sum(messages) FILTER (WHERE cause ~ '^([0-9]+:)?reversal:'), 0),
+       -coalesce(sum(vnd) FILTER (WHERE cause ~ '^([0-9]+:)?reversal:'), 0), 0, 0, 0, clock_timestamp()
 FROM line GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
 ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
     version = old.version + 1, lines = old.lines + excluded.lines, messages = old.messages + excluded.messages,
     units = old.units + excluded.units, pledged_vnd = old.pledged_vnd + excluded.pledged_vnd,
+    reversed_messages = old.reversed_messages + excluded.reversed_messages,
+    reversed_vnd = old.reversed_vnd + excluded.reversed_vnd,
     as_of = greatest(old.as_of, excluded.as_of)
 """
 

@@ -25,9 +25,10 @@ SELECT c.id, c.slug, c.goal_vnd, c.applied_at, t.carrier,
        coalesce(sum(t.lines), 0)::bigint AS lines,
        coalesce(sum(t.messages), 0)::bigint AS messages, coalesce(sum(t.units), 0)::bigint AS units,
        coalesce(sum(t.pledged_vnd), 0)::bigint AS pledged_vnd,
-       coalesce(sum(t.confirmed_vnd), 0)::bigint AS confirmed_vnd,
-       coalesce(sum(t.received_vnd), 0)::bigint AS received_vnd,
-       coalesce(sum(t.disbursed_vnd), 0)::bigint AS disbursed_vnd,
+       sum(t.confirmed_vnd)::bigint AS confirmed_vnd, sum(t.received_vnd)::bigint AS received_vnd,
+       sum(t.disbursed_vnd)::bigint AS disbursed_vnd,
+       coalesce(sum(t.reversed_messages), 0)::bigint AS reversed_messages,
+       coalesce(sum(t.reversed_vnd), 0)::bigint AS reversed_vnd,
        coalesce(sum(t.wrong_syntax), 0)::bigint AS wrong_syntax,
        coalesce(sum(t.before_open), 0)::bigint AS before_open,
        coalesce(sum(t.after_close), 0)::bigint AS after_close
@@ -59,10 +60,11 @@ def _sum_up(rows: list[asyncpg.Record]) -> CampaignTotals:
         messages=sum(row["messages"] for row in rows),
         units=sum(row["units"] for row in rows),
         pledged_vnd=sum(row["pledged_vnd"] for row in rows),
-        confirmed_vnd=sum(row["confirmed_vnd"] for row in rows),
-        received_vnd=sum(row["received_vnd"] for row in rows),
-        disbursed_vnd=sum(row["disbursed_vnd"] for row in rows),
+        confirmed_vnd=_stage(rows, "confirmed_vnd"),
+        received_vnd=_stage(rows, "received_vnd"),
+        disbursed_vnd=_stage(rows, "disbursed_vnd"),
         goal_vnd=first["goal_vnd"],
+        reversed=(sum(row["reversed_messages"] for row in rows), sum(row["reversed_vnd"] for row in rows)),
         by_carrier=in_carrier_order(shares),
         uncounted=(
             sum(row["wrong_syntax"] for row in rows),
@@ -70,6 +72,12 @@ def _sum_up(rows: list[asyncpg.Record]) -> CampaignTotals:
             sum(row["after_close"] for row in rows),
         ),
     )
+
+
+def _stage(rows: list[asyncpg.Record], name: str) -> int | None:
+    """The VND of a stage; None while nothing has recorded it for this campaign."""
+    recorded = [row[name] for row in rows if row[name] is not None]
+    return sum(recorded) if recorded else None
 
 
 # Summed as numeric, which does not overflow: one of these figures sums what senders claim.

@@ -47,10 +47,13 @@ class CampaignTotals:
     messages: int
     units: int
     pledged_vnd: int
-    confirmed_vnd: int
-    received_vnd: int
-    disbursed_vnd: int
+    confirmed_vnd: int | None
+    received_vnd: int | None
+    disbursed_vnd: int | None
+    """None: this stage has no source for the campaign, which is not 0."""
     goal_vnd: int | None
+    reversed: tuple[int, int]
+    """Messages given back whole, and the VND of all reversals; the figures above are net of both."""
     by_carrier: tuple[CarrierTotals, ...]
     uncounted: tuple[int, int, int]
     """In the order of UNCOUNTED_REASONS."""

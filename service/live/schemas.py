@@ -32,6 +32,16 @@ class Uncounted(_Object):
     after_close: COUNT
 
 
+class Reversed(_Object):
+    """What was given back: `messages` and `pledged_vnd` of the totals are already net of it."""
+
+    messages: Annotated[COUNT, Field(description="messages given back whole")]
+    vnd: Annotated[VND, Field(description="of all reversals, partial ones too")]
+
+
+NO_SOURCE = "; null: this stage has no source for the campaign yet"
+
+
 class Totals(_Object):
     """A campaign's figures at one version. Equal version, equal bytes; ignore a lower one. Never add."""
 
@@ -41,10 +51,11 @@ class Totals(_Object):
     messages: COUNT
     units: COUNT
     pledged_vnd: Annotated[VND, Field(description="pledged by donors, not yet confirmed by the carriers")]
-    confirmed_vnd: Annotated[VND, Field(description="the carriers' billing figure")]
-    received_vnd: Annotated[VND, Field(description="transferred to the fund")]
-    disbursed_vnd: VND
+    confirmed_vnd: Annotated[VND | None, Field(description="the carriers' billing figure" + NO_SOURCE)]
+    received_vnd: Annotated[VND | None, Field(description="transferred to the fund" + NO_SOURCE)]
+    disbursed_vnd: Annotated[VND | None, Field(description="spent by the fund" + NO_SOURCE)]
     goal_vnd: VND | None
+    reversed: Reversed
     by_carrier: list[CarrierShare]
     uncounted: Uncounted
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from campaigns.totals.reversed import mend_reversed
 from service.catalog.catalog import Catalog
 from service.catalog.last_good import LastGood
 from service.intake.assembly import IntakeParts
@@ -67,6 +68,7 @@ class DatabaseJoin:
             await self._live.high_water.open(connection, accept_older=self._accept_older)
             await self._catalog.load(connection)
             await self._housekeeping.prepare(connection)
+            await mend_reversed(connection)
             await self._live.feed.read_first(connection)
         self._intake.writer.start()
         # Callbacks that come before it is connected would go into the spool, which is for outages.

@@ -48,6 +48,7 @@ class CampaignView:
     meaning: str
     quote: str
     uncounted: str
+    given_back: str
 
 
 def campaign_view(
@@ -80,6 +81,7 @@ def campaign_view(
         meaning=_meaning(totals, words),
         quote=_quote(totals, name, words),
         uncounted=_uncounted(totals, words),
+        given_back=_reversed(totals, words),
     )
 
 
@@ -137,7 +139,7 @@ def _every_share(totals: CampaignTotals | None) -> Iterable[CarrierTotals]:
 
 
 def _meaning(totals: CampaignTotals | None, words: Words) -> str:
-    if totals is None or totals.confirmed_vnd == 0:
+    if totals is None or totals.confirmed_vnd is None:
         return words("pledged_meaning")
     return words("pledged_confirmed", confirmed=words.money(totals.confirmed_vnd))
 
@@ -145,15 +147,26 @@ def _meaning(totals: CampaignTotals | None, words: Words) -> str:
 def _quote(totals: CampaignTotals | None, name: str, words: Words) -> str:
     if totals is None:
         return words("no_figures")
+    _, vnd = totals.reversed
+    given_back = words("quote_reversed", amount=words.money(vnd)) if vnd else ""
     return words(
-        "quote_confirmed" if totals.confirmed_vnd else "quote",
+        "quote" if totals.confirmed_vnd is None else "quote_confirmed",
         time=f"{totals.as_of.astimezone(VIETNAM):%H:%M:%S}",
         date=words.date(totals.as_of),
         messages=words.messages(totals.messages),
         amount=words.money(totals.pledged_vnd),
-        confirmed=words.money(totals.confirmed_vnd),
+        confirmed=words.stage(totals.confirmed_vnd),
+        reversed=given_back,
         campaign=name,
     )
+
+
+def _reversed(totals: CampaignTotals | None, words: Words) -> str:
+    """What was given back, in a sentence; nothing where nothing was."""
+    if totals is None or not any(totals.reversed):
+        return ""
+    messages, vnd = totals.reversed
+    return words("reversed", messages=words.messages(messages), amount=words.money(vnd))
 
 
 def _uncounted(totals: CampaignTotals | None, words: Words) -> str:

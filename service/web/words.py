@@ -39,6 +39,9 @@ SCRIPT_TEXTS = (
     "pledged_confirmed",
     "quote",
     "quote_confirmed",
+    "quote_reversed",
+    "reversed",
+    "no_figures_yet",
     "copied",
     "version",
     "chart_peak",
@@ -82,6 +85,10 @@ class Words:
     def money(self, value_vnd: int) -> str:
         """VND as this language writes it."""
         return self("money", amount=self.number(value_vnd))
+
+    def stage(self, value_vnd: int | None) -> str:
+        """The VND of a stage of money; None is a stage that nobody has recorded, and is never written as 0."""
+        return self._texts["no_figures_yet"] if value_vnd is None else self.money(value_vnd)
 
     def messages(self, count: int) -> str:
         """A number of messages with its noun."""

@@ -12,9 +12,9 @@ from metrics.board import Board, encode, encode_unallocated
 
 AT = datetime(2026, 10, 17, 13, 0, 1, 123456, tzinfo=UTC)
 TOTALS = CampaignTotals(
-    campaign="vnn", campaign_id=1, version=3, as_of=AT, messages=2, units=6, pledged_vnd=120_000, confirmed_vnd=0,
-    received_vnd=0, disbursed_vnd=0, goal_vnd=None, by_carrier=(CarrierTotals("viettel", 2, 6, 120_000),),
-    uncounted=(1, 0, 2),
+    campaign="vnn", campaign_id=1, version=3, as_of=AT, messages=2, units=6, pledged_vnd=120_000, confirmed_vnd=None,
+    received_vnd=None, disbursed_vnd=0, goal_vnd=None, reversed=(1, 40_000),
+    by_carrier=(CarrierTotals("viettel", 2, 6, 120_000),), uncounted=(1, 0, 2),
 )  # fmt: skip
 NOTHING = UnallocatedTotals(0, AT, (0, 0, 0), 0, 0)
 
@@ -23,7 +23,8 @@ def test_a_snapshot_is_the_contract_s_object_and_its_event() -> None:
     snapshot = encode(TOTALS)
     assert snapshot.body == (
         b'{"campaign":"vnn","version":3,"as_of":"2026-10-17T20:00:01.123456+07:00","messages":2,"units":6,'
-        b'"pledged_vnd":120000,"confirmed_vnd":0,"received_vnd":0,"disbursed_vnd":0,"goal_vnd":null,'
+        b'"pledged_vnd":120000,"confirmed_vnd":null,"received_vnd":null,"disbursed_vnd":0,"goal_vnd":null,'
+        b'"reversed":{"messages":1,"vnd":40000},'
         b'"by_carrier":[{"carrier":"viettel","messages":2,"units":6,"pledged_vnd":120000}],'
         b'"uncounted":{"wrong_syntax":1,"before_open":0,"after_close":2}}'
     )

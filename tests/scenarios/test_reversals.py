@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 
+from campaigns.totals.reversed import mend_reversed
 from tests.support.portal import Portal, eventually, message
 from tests.support.reports import require_sound
 
@@ -78,6 +80,20 @@ async def test_a_reversal_takes_what_its_story_says(portal: Portal, as_a_batch: 
         return [totals["messages"], totals["units"], totals["pledged_vnd"]] == expected
 
     await eventually(is_shown)
+    # What was given back stands beside totals that are net of it, and the default series sums to them.
+    totals = await portal.totals()
+    counted = [label for label, (events, *_) in STORIES.items() if GIFT in events]
+    assert totals["reversed"] == {
+        "messages": len(counted) - expected[0], "vnd": len(counted) * 100_000 - expected[2],
+    }  # fmt: skip
+    points = (await portal.get("/api/v1/campaigns/vnn/series"))["points"]
+    assert sum(point["pledged_vnd"] for point in points) == totals["pledged_vnd"]
+    # A release that did not know the figure wrote lines alone: the next start makes up for it, once.
+    await portal.fetch("UPDATE campaign_total SET reversed_messages = 0, reversed_vnd = 0")
+    connection = await asyncpg.connect(portal.dsn)
+    assert (await mend_reversed(connection), await mend_reversed(connection)) == (1, 0)
+    await connection.close()
+    await require_sound(portal)
 
 
 async def test_reversals_at_the_same_instant_never_take_more_than_the_gift(portal: Portal) -> None:

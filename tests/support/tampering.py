@@ -33,12 +33,17 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
     "a total's lines": ("UPDATE campaign_total SET lines = 0", {"totals_equal_money_lines"}, "campaign 1, viettel"),
     "a total that is gone": (
         "DELETE FROM campaign_total",
-        {"totals_equal_money_lines", "uncounted_equal_messages"},
+        {"totals_equal_money_lines", "uncounted_equal_messages", "reversed_equal_money_lines"},
         "campaign 1, viettel",
     ),
     "a confirmed figure": (
         "UPDATE campaign_total SET confirmed_vnd = 5",
         {"later_stages_equal_money_lines"},
+        "campaign 1, viettel",
+    ),
+    "a figure of what was given back": (
+        "UPDATE campaign_total SET reversed_vnd = reversed_vnd - 1 WHERE carrier = 'viettel'",
+        {"reversed_equal_money_lines"},
         "campaign 1, viettel",
     ),
     "a minute's units": (
@@ -110,6 +115,7 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
 
 OF_REPORTS = {"reported_gifts_follow_their_charges"}
 FOLDED = "gifts_follow_their_events"
+REVERSED = "reversed_equal_money_lines"
 
 # The same for gifts that count on report.
 TAMPERED_REPORTS: dict[str, tuple[str, set[str]]] = {
@@ -174,7 +180,7 @@ TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
     ),
     "a reversal's line that is gone": (
         "DELETE FROM money_line WHERE vnd = -10000",
-        {FOLDED, "no_gift_is_overdrawn", "totals_equal_money_lines", "minutes_equal_money_lines"},
+        {FOLDED, "no_gift_is_overdrawn", "totals_equal_money_lines", "minutes_equal_money_lines", REVERSED},
     ),
     "a charge's amount": (
         "UPDATE charge_notice SET amount_vnd = amount_vnd + 1 WHERE charge_id = 'c-2'",
@@ -190,7 +196,7 @@ TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
     ),
     "a line of nobody's campaign": (
         "UPDATE money_line SET campaign_id = 2 WHERE vnd = -10000",
-        {"lines_follow_their_causes", "totals_equal_money_lines", "minutes_equal_money_lines"},
+        {"lines_follow_their_causes", "totals_equal_money_lines", "minutes_equal_money_lines", REVERSED},
     ),
     "a callback as it came": (
         "DELETE FROM raw_callback WHERE id = (SELECT raw_id FROM message WHERE native_id = 'm-1')",

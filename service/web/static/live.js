@@ -3,7 +3,7 @@
 // Nothing is ever added up here.
 
 import { refreshChart } from "./chart.js";
-import { ago, messages, moment, money, number, percent, text, write } from "./words.js";
+import { ago, messages, moment, money, number, percent, stage, text, write } from "./words.js";
 
 const PULSE_MS = 15_000;
 const STALE_SECONDS = 5;
@@ -11,8 +11,9 @@ const LOST_AFTER_MS = 1_500;
 
 /**
  * @typedef {{campaign: string, version: number, as_of: string, messages: number, units: number,
- *   pledged_vnd: number, confirmed_vnd: number, received_vnd: number, disbursed_vnd: number,
- *   goal_vnd: number | null, by_carrier: {carrier: string, messages: number, pledged_vnd: number}[],
+ *   pledged_vnd: number, confirmed_vnd: number | null, received_vnd: number | null,
+ *   disbursed_vnd: number | null, goal_vnd: number | null, reversed: {messages: number, vnd: number},
+ *   by_carrier: {carrier: string, messages: number, pledged_vnd: number}[],
  *   uncounted: Record<string, number>}} Totals
  */
 
@@ -36,19 +37,22 @@ const LINES = {
   as_of: (totals) => text("as_of", moment(totals.as_of)),
   messages: (totals) => messages(totals.messages),
   meaning: (totals) =>
-    text(totals.confirmed_vnd ? "pledged_confirmed" : "pledged_meaning", { confirmed: money(totals.confirmed_vnd) }),
+    text(totals.confirmed_vnd === null ? "pledged_meaning" : "pledged_confirmed", { confirmed: stage(totals.confirmed_vnd) }),
   goal: (totals) => (totals.goal_vnd ? text("goal", { goal: money(totals.goal_vnd) }) : ""),
   goal_reached: (totals) =>
     totals.goal_vnd ? text("goal_reached", { percent: percent(totals.pledged_vnd, totals.goal_vnd) }) : "",
   uncounted: (totals) =>
     text("uncounted", Object.fromEntries(Object.entries(totals.uncounted).map(([key, n]) => [key, number(n)]))),
+  reversed: ({ reversed: { messages: count, vnd } }) =>
+    count || vnd ? text("reversed", { messages: messages(count), amount: money(vnd) }) : "",
   version: (totals) => text("version", { version: number(totals.version) }),
   quote: (totals, root) =>
-    text(totals.confirmed_vnd ? "quote_confirmed" : "quote", {
+    text(totals.confirmed_vnd === null ? "quote" : "quote_confirmed", {
       ...moment(totals.as_of),
       messages: messages(totals.messages),
       amount: money(totals.pledged_vnd),
-      confirmed: money(totals.confirmed_vnd),
+      confirmed: stage(totals.confirmed_vnd),
+      reversed: totals.reversed.vnd ? text("quote_reversed", { amount: money(totals.reversed.vnd) }) : "",
       campaign: root.dataset.name ?? "",
     }),
 };
@@ -82,6 +86,10 @@ function paint(root, totals) {
   root.dataset.version = String(totals.version);
   for (const element of root.querySelectorAll("[data-money]")) {
     write(element, money(figure(totals, element.getAttribute("data-money") ?? "")));
+  }
+  for (const element of root.querySelectorAll("[data-stage]")) {
+    const name = element.getAttribute("data-stage") ?? "";
+    write(element, stage(/** @type {Record<string, any>} */ (totals)[name]));
   }
   for (const element of root.querySelectorAll("[data-count]")) {
     write(element, number(figure(totals, element.getAttribute("data-count") ?? "")));

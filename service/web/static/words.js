@@ -25,6 +25,13 @@ export function money(vnd) {
   return text("money", { amount: number(vnd) });
 }
 
+/** The amount of a stage of money; null is one that nobody has recorded, and is never written as 0.
+ * @param {number | null} vnd
+ */
+export function stage(vnd) {
+  return vnd === null ? text("no_figures_yet") : money(vnd);
+}
+
 /** @param {number} count */
 export function messages(count) {
   return text(count === 1 ? "messages_one" : "messages_many", { count: number(count) });

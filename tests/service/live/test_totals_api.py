@@ -14,7 +14,7 @@ from tests.support.protocols import SENDERS, fetch
 
 TOTALS_KEYS = [
     "campaign", "version", "as_of", "messages", "units", "pledged_vnd", "confirmed_vnd", "received_vnd",
-    "disbursed_vnd", "goal_vnd", "by_carrier", "uncounted",
+    "disbursed_vnd", "goal_vnd", "reversed", "by_carrier", "uncounted",
 ]  # fmt: skip
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+07:00")
 
@@ -62,8 +62,9 @@ async def test_totals_of_a_campaign_without_gifts_are_zeros_of_version_0(lasting
     assert list(totals) == TOTALS_KEYS
     assert totals.pop("as_of")
     assert totals == {
-        "campaign": "old", "version": 0, "messages": 0, "units": 0, "pledged_vnd": 0, "confirmed_vnd": 0,
-        "received_vnd": 0, "disbursed_vnd": 0, "goal_vnd": None, "by_carrier": [],
+        "campaign": "old", "version": 0, "messages": 0, "units": 0, "pledged_vnd": 0, "confirmed_vnd": None,
+        "received_vnd": None, "disbursed_vnd": None, "goal_vnd": None, "reversed": {"messages": 0, "vnd": 0},
+        "by_carrier": [],
         "uncounted": {"wrong_syntax": 0, "before_open": 0, "after_close": 0},
     }  # fmt: skip
 

@@ -114,8 +114,8 @@ async def test_the_page_shows_the_boards_version_and_figures(http: ClientSession
         async with http.get(f"/c/{POOR.slug}") as response:
             body = await response.text()
         assert f'data-version="{figures["version"]}"' in body
-        for key in ("pledged_vnd", "confirmed_vnd"):
-            assert f'data-money="{key}">{VI.money(figures[key])}<' in body
+        for key in ("pledged_vnd", "confirmed_vnd", "received_vnd", "disbursed_vnd"):
+            assert f'data-stage="{key}">{VI.stage(figures[key])}<' in body
         for key in ("messages", "units"):
             assert f'data-count="{key}">{VI.number(figures[key])}<' in body
         for share in figures["by_carrier"]:
@@ -128,6 +128,21 @@ async def test_confirmed_money_changes_what_the_number_is_said_to_be(http: Clien
     page = await words_on(http, f"/c/{POOR.slug}")
     assert "Nhà mạng đã xác nhận 89.000.000 ₫." in page
     assert "chưa được nhà mạng xác nhận" not in page
+
+
+async def test_a_stage_without_a_source_is_not_zero_and_what_was_given_back_is_said(
+    http: ClientSession, site: Site
+) -> None:
+    page = await words_on(http, f"/c/{POOR.slug}")
+    assert page.count("chưa có số liệu") == 3
+    assert "hoàn trả" not in page
+    site.post(replace(totals(version=2000), disbursed_vnd=0, reversed=(2, 140_000)))
+    page = await words_on(http, f"/c/{POOR.slug}")
+    assert page.count("chưa có số liệu") == 2
+    assert "Đã hoàn trả 2 tin nhắn trọn vẹn, tổng cộng 140.000 ₫" in page
+    assert "90.000.000 ₫ (số tiền đã cam kết, đã trừ 140.000 ₫ hoàn trả, chưa được nhà mạng xác nhận)" in page
+    page = await words_on(http, f"/c/{POOR.slug}?lang=en")
+    assert "(pledged, net of ₫140,000 given back, not yet confirmed by the carriers)" in page
 
 
 async def test_the_front_page_lists_open_then_upcoming_then_closed(http: ClientSession) -> None:
