@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from campaigns.book.apply_entries import ApplyProblem, CampaignEntry, SourcePosition
 from campaigns.book.book import Decision, Route
+from campaigns.book.sentences import Sentence, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +50,33 @@ def claims_of(campaigns: Iterable[CampaignEntry]) -> Iterator[Claim]:
     """The claims that the routes of an apply file make."""
     for entry in campaigns:
         for each in entry.routes:
-            place = SourcePosition(f"{each.place.toml_path}.keywords", each.place.line)
+            place = SourcePosition(f"{each.place.toml_path}.keywords", each.place.of("keywords"))
             yield Claim(entry.slug, entry.decision, each.route, place)
 
 
-def _reason(claim: Claim, keyword: str, other: Claim, other_keyword: str) -> str | None:
+def _reason(claim: Claim, keyword: str, other: Claim, other_keyword: str) -> Sentence | None:
     code = claim.route.short_code
     if claim.slug == other.slug:
         if claim.route is other.route:
             return None
+        if keyword == other_keyword and (claim.is_stored or other.is_stored):
+            return None  # that it says another thing is judged where the campaign is: it may be a correction
         if _terms(claim.route) != _terms(other.route):
-            return (
-                f'"{keyword}" on {code} has another grammar, unit_vnd or max_units than "{other_keyword}" of this '
-                "campaign; a running keyword keeps its value: choose another keyword, or open another campaign"
-            )
-        if keyword == other_keyword and not other.is_stored and not claim.is_stored:
-            return f'"{keyword}" on {code} stands twice in this campaign; remove one'
+            return say(
+                '"{keyword}" on {code} has another grammar, unit_vnd or max_units than "{other}" of this campaign, '
+                "and one text meets both; give both the same, or choose another keyword",
+                keyword=keyword, code=code, other=other_keyword,
+            )  # fmt: skip
+        if keyword == other_keyword:
+            return say('"{keyword}" on {code} stands twice in this campaign; remove one', keyword=keyword, code=code)
         return None
     ours, theirs = claim.decision, other.decision
     if ours.opens_at < theirs.closes_at and theirs.opens_at < ours.closes_at:
-        return (
-            f'"{keyword}" on {code} meets the same texts as "{other_keyword}" of campaign {other.slug} while both '
-            "are open; choose another keyword, code or window"
-        )
+        return say(
+            '"{keyword}" on {code} meets the same texts as "{other}" of campaign {slug} while both are open; '
+            "choose another keyword, code or window",
+            keyword=keyword, code=code, other=other_keyword, slug=other.slug,
+        )  # fmt: skip
     return None
 
 

@@ -1,4 +1,4 @@
-"""Where the tables of a TOML file begin. tomllib forgets lines; a refusal has to name one."""
+"""Where the tables and keys of a TOML file stand. tomllib forgets lines; a refusal has to name one."""
 
 import re
 import tomllib
@@ -6,8 +6,10 @@ import tomllib
 Location = tuple[str | int, ...]
 """Keys and array positions from the top of the file, as in ("campaign", 2, "route", 0)."""
 
+PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 TOKEN = re.compile(
-    r'"""(?:[^\\]|\\.)*?""""{0,2}'
+    rf"(?P<key>(?m:^)[ \t]*{PART}(?:[ \t]*\.[ \t]*{PART})*[ \t]*=)"
+    r'|"""(?:[^\\]|\\.)*?""""{0,2}'
     r"|'''.*?''''{0,2}"
     r'|"(?:[^"\\\n]|\\.)*"'
     r"|'[^'\n]*'"
@@ -15,27 +17,41 @@ TOKEN = re.compile(
     r"|[\[\]{}]",
     re.DOTALL,
 )
-"""What can hide a bracket, and brackets. A multi-line string may end in up to two quotes of its own."""
+"""A key at the start of a line, what can hide a bracket, and brackets.
+
+A multi-line string may end in up to two quotes of its own.
+"""
 
 
-def header_lines(text: str) -> dict[Location, int]:
-    """The line (from 1) of every table header in `text`, which must be valid TOML with bare newlines."""
+def toml_lines(text: str) -> dict[Location, int]:
+    """The line (from 1) of every table header and key in `text`, which must be valid TOML with bare newlines.
+
+    A key within an inline table has none of its own.
+    """
     lines: dict[Location, int] = {}
     lengths: dict[Location, int] = {}
     known: dict[str, tuple[str, ...]] = {}
     at, line, counted_to, depth = 0, 1, 0, 0
+    table: Location = ()
     while (token := TOKEN.search(text, at)) is not None:
         at = token.end()
+        line += text.count("\n", counted_to, token.start())
+        counted_to = token.start()
         line_start = text.rfind("\n", 0, token.start()) + 1
-        if depth == 0 and token[0] == "[" and not text[line_start : token.start()].strip():
+        if token["key"]:
+            if depth == 0:
+                written = f"{token[0].strip()} 0"
+                if written not in known:
+                    known[written] = _keys(written)
+                lines.setdefault((*table, *known[written]), line)
+        elif depth == 0 and token[0] == "[" and not text[line_start : token.start()].strip():
             line_end = text.find("\n", at)
             at = len(text) if line_end < 0 else line_end
             header = text[token.start() : at]
             if header not in known:
                 known[header] = _keys(header)
-            line += text.count("\n", counted_to, token.start())
-            counted_to = token.start()
-            lines[_location(known[header], header.startswith("[["), lengths)] = line
+            table = _location(known[header], header.startswith("[["), lengths)
+            lines[table] = line
         elif token[0] in "[{":
             depth += 1
         elif token[0] in "]}":
@@ -44,9 +60,9 @@ def header_lines(text: str) -> dict[Location, int]:
 
 
 def line_of(location: Location, lines: dict[Location, int]) -> int | None:
-    """The line of the header whose table holds `location`, or else of the first header below it.
+    """The line of the key at `location`, or of the nearest key or header that holds it, or of the first below it.
 
-    None where there is neither (an inline table at the top of the file).
+    None where there is none of them.
     """
     for length in range(len(location), 0, -1):
         if location[:length] in lines:
@@ -66,10 +82,10 @@ def toml_path(location: Location) -> str:
     return written
 
 
-def _keys(header: str) -> tuple[str, ...]:
-    # The header alone is a TOML file of nested empty tables: its own parser undoes quotes and dots.
+def _keys(written: str) -> tuple[str, ...]:
+    # A header alone is a TOML file of nested empty tables, a key with a value too: the parser undoes quotes and dots.
     keys: list[str] = []
-    table: object = tomllib.loads(header)
+    table: object = tomllib.loads(written)
     while isinstance(table, dict) and table:
         key, table = next(iter(table.items()))
         keys.append(key)

@@ -12,7 +12,7 @@ import asyncpg
 
 from campaigns.gifts.event_rows import Key, MessageRow, RawRow, StoredEvent
 from campaigns.schema.channels import TOTALS_CHANNEL
-from campaigns.schema.locks import ACCOUNT_LOCK_SPACE
+from campaigns.schema.locks import ACCOUNT_LOCK_SPACE, BOOK_READERS
 
 LOCK_ACCOUNTS = """
 SELECT CASE WHEN wants.alone THEN pg_advisory_xact_lock($3, wants.account_id)::text
@@ -26,8 +26,9 @@ async def lock_accounts(connection: asyncpg.Connection, accounts: Collection[int
 
     A charge or reversal looks for its message only after every batch that might hold it has committed, and a
     message looks for what waits for it; so neither can miss the other. Messages do not wait for one another.
+    Whoever takes something back from the book waits for them all, and they for it.
     """
-    ordered = sorted({*accounts, *alone})
+    ordered = sorted({BOOK_READERS, *accounts, *alone})
     await connection.fetch(LOCK_ACCOUNTS, ordered, [account in alone for account in ordered], ACCOUNT_LOCK_SPACE)
 
 
@@ -100,6 +101,11 @@ WITH input AS MATERIALIZED (
     ON CONFLICT ON CONSTRAINT campaign_minute_key DO UPDATE SET
         messages = old.messages + excluded.messages, units = old.units + excluded.units,
         pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
+), met AS (
+    INSERT INTO keyword_read (campaign_id, short_code, keyword)
+    SELECT DISTINCT campaign_id, short_code, keyword FROM fresh WHERE campaign_id IS NOT NULL
+    ORDER BY campaign_id, short_code, keyword
+    ON CONFLICT ON CONSTRAINT keyword_read_once DO NOTHING
 ), unallocated AS (
     INSERT INTO unallocated_total AS old (
         slot, version, unknown_keyword, unknown_short_code, empty_text, orphan_charges, orphan_vnd, as_of
@@ -116,8 +122,18 @@ WITH input AS MATERIALIZED (
 SELECT ARRAY(SELECT id FROM input EXCEPT ALL SELECT id FROM new) AS repeated,
        ARRAY(SELECT new.id FROM new JOIN waiting_event AS w
              ON w.account_id = new.account_id AND w.message_ref = new.native_id) AS awaited,
-       (SELECT pg_notify($5, '') FROM new LIMIT 1) AS announced
+       (SELECT pg_notify($5, '') FROM new LIMIT 1) AS announced,
+       (SELECT coalesce(max(version), 0) FROM book_version WHERE takes_back) AS oldest_book
 """
+
+
+class ReadByOldBook(Exception):
+    """A message was read by a book from which something was taken back since: it is to be read again."""
+
+    def __init__(self, oldest_book: int) -> None:
+        """`oldest_book`: the oldest version by which a message may have been read."""
+        super().__init__(f"read by a book before version {oldest_book}")
+        self.oldest_book = oldest_book
 
 
 class Recorded(NamedTuple):
@@ -143,10 +159,13 @@ async def record_messages(
 
     `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
     the exceptions come back: a row each for what is new took the client a microsecond a message. A counted
-    message of an account in `on_report` makes a gift that waits for its charge, and no money.
+    message of an account in `on_report` makes a gift that waits for its charge, and no money. Raises ReadByOldBook:
+    then the transaction has to end with nothing stored.
     """
     found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report), TOTALS_CHANNEL)
     assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
+    if any(row.book_version < found["oldest_book"] for row in rows):
+        raise ReadByOldBook(found["oldest_book"])
     if not found["repeated"] and not found["awaited"]:
         return NOTHING_RARE
     return Recorded(frozenset(found["repeated"]), frozenset(found["awaited"]))

@@ -25,6 +25,9 @@ APPLY_LOCK = 0x1400_0001
 """Who changes the book."""
 ACCOUNT_LOCK_SPACE = 1400
 """First of two numbers, the second is the account: where the events of an account meet."""
+BOOK_READERS = 0
+"""Second of the two numbers, which no account has: batches share it, and who takes something back from the book has
+it alone, so that no message is stored between its look at what was read and its commit."""
 SLOT_LOCK_SPACE = 1401
 """First of two numbers, the second is the roll-up slot that a writer owns."""
 

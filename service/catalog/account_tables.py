@@ -4,21 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from campaigns.book.apply_file import ApplyFile, ApplyProblem, ApplyRefused, GatewayEntry, PreparedGateway
-from campaigns.book.apply_tables import sentence
+from campaigns.book.apply_entries import ApplyFile, ApplyProblem, ApplyRefused, GatewayEntry, PreparedGateway
+from campaigns.book.faults import Place, faults
+from campaigns.book.sentences import say
 from campaigns.book.toml_headers import toml_path
-from gateways.gateway import AccountCarrier, AccountSettings, Charging
+from gateways.gateway import AccountCarrier, AccountSettings
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
 from service.runtime.addresses import network
 
 FACTORS_MIN = 2
 NETWORKS_MAX = 100
-CHARGING_TO_COME: tuple[Charging, ...] = ("on_reply", "on_settlement")
+SupportedCharging = Literal["on_message", "on_report"]
+"""What `apply` takes of the ways in which a message becomes money."""
 
 
 class CommonKeys(BaseModel):
@@ -29,9 +31,9 @@ class CommonKeys(BaseModel):
     code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     adapter: str
     carrier: AccountCarrier
-    charging: Charging
+    charging: SupportedCharging
     networks: Annotated[list[str], Field(max_length=NETWORKS_MAX)] = []
-    enabled: bool | None = None
+    enabled: bool = True
 
 
 def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[PreparedGateway]:
@@ -47,8 +49,8 @@ def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[
         gateway = table.prepared(seal, digest_key)
         problems.extend(table.problems)
         if gateway is not None and gateway.code in prepared:
-            reason = "is the code of an earlier [[gateway]] of this file; give each its own"
-            problems.append(ApplyProblem(f"{entry.place.toml_path}.code", entry.place.line, reason))
+            reason = say("is the code of an earlier [[gateway]] of this file; give each its own")
+            problems.append(ApplyProblem(f"{entry.place.toml_path}.code", entry.place.of("code"), reason))
         elif gateway is not None:
             prepared[gateway.code] = gateway
     if problems:
@@ -83,13 +85,16 @@ class _Table:
         raw = self.entry.raw
         common = self._common({key: value for key, value in raw.items() if key in CommonKeys.model_fields})
         own = {key: value for key, value in raw.items() if key not in CommonKeys.model_fields}
-        networks = self._networks(common.networks) if common is not None else ()
+        written = raw.get("networks", [])
+        # Judged also where another of the common keys is wrong: every problem is told at once.
+        is_list = isinstance(written, list) and all(isinstance(each, str) for each in written)
+        networks = self._networks(written[:NETWORKS_MAX]) if is_list else ()
         adapter = raw.get("adapter")
         settings = self._settings(adapter, own) if isinstance(adapter, str) and adapter in ADAPTERS else None
         if common is None or settings is None or self.problems:
             return None
         if factors_of(networks, settings) < FACTORS_MIN:
-            reason = (
+            reason = say(
                 "has fewer than two factors; add networks, path_secret or what else the adapter checks "
                 "(a network of every address is no factor)"
             )
@@ -109,19 +114,20 @@ class _Table:
         try:
             common = CommonKeys.model_validate(raw)
         except ValidationError as error:
-            for each in error.errors(include_url=False, include_input=False):
-                self._refuse(each["loc"], sentence(each))
+            for place, reason in faults(error):
+                self._refuse(place, reason)
             return None
         if common.code == "unknown":
-            self._refuse(("code",), "is what metrics call accounts we do not have; choose another code")
+            self._refuse(("code",), say("is what metrics call accounts we do not have; choose another code"))
         if common.adapter not in ADAPTERS:
-            self._refuse(("adapter",), f"must be one of {', '.join(ADAPTERS)}; correct it")
-        if common.charging in CHARGING_TO_COME:
-            self._refuse(("charging",), f"{common.charging} is not yet supported; use on_message or on_report")
+            self._refuse(("adapter",), say("must be one of {expected}; correct it", expected=", ".join(ADAPTERS)))
         adapter = ADAPTERS.get(common.adapter)
         if common.charging == "on_report" and adapter is not None and not adapter.reports_charges:
             named = ", ".join(name for name, each in ADAPTERS.items() if each.reports_charges)
-            self._refuse(("charging",), f"on_report needs a protocol that reports charges ({named}); use on_message")
+            reason = say(
+                "on_report needs a protocol that reports charges ({protocols}); use on_message", protocols=named
+            )
+            self._refuse(("charging",), reason)
         return common
 
     def _networks(self, written: list[str]) -> tuple[str, ...]:
@@ -143,17 +149,13 @@ class _Table:
         try:
             return settings_of(adapter, without_references(adapter, own))
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            inner = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
-            # A list with a wrong item counts as too short as well: the item is what has to be told.
-            for told in [each for each in faults if each["loc"] not in inner]:
+            for place, reason in faults(error):
                 # A secret written alone counts as a list of one, and its place in the file has no number.
-                is_alone = bool(told["loc"]) and isinstance(own.get(str(told["loc"][0])), str)
-                place = told["loc"][:1] if is_alone else told["loc"]
-                self._refuse(place, sentence(told))
+                is_alone = bool(place) and isinstance(own.get(str(place[0])), str)
+                self._refuse(place[:1] if is_alone else place, reason)
             return None
 
-    def _require_storable(self, place: tuple[str | int, ...], value: Any) -> None:
+    def _require_storable(self, place: Place, value: Any) -> None:
         if isinstance(value, Mapping):
             for key, each in value.items():
                 self._require_storable((*place, key), each)
@@ -163,18 +165,19 @@ class _Table:
                 self._require_storable((*place, position), each)
         elif isinstance(value, str):
             if not value.isprintable():
-                self._refuse(place, "must not hold control characters; remove them")
+                self._refuse(place, say("must not hold control characters; remove them"))
         elif not isinstance(value, bool | int):
-            self._refuse(place, "must be text, a whole number, true or false; correct it")
+            self._refuse(place, say("must be text, a whole number, true or false; correct it"))
 
-    def _refuse(self, place: tuple[str | int, ...], reason: str) -> None:
+    def _refuse(self, place: Place, reason: str) -> None:
         at = self.entry.place
-        self.problems.append(ApplyProblem(toml_path((at.toml_path, *place)), at.line, reason))
+        line = at.of(str(place[0])) if place else at.line
+        self.problems.append(ApplyProblem(toml_path((at.toml_path, *place)), line, reason))
 
 
 def _network_fault(written: str) -> str:
     try:
         wider = network(str(ip_network(written, strict=False)))
     except ValueError:
-        return "must be a network, as in 10.1.0.0/16 or 2001:db8::/32; correct it"
-    return f"has bits set behind its prefix; write {wider}, or one address without a prefix"
+        return say("must be a network, as in 10.1.0.0/16 or 2001:db8::/32; correct it")
+    return say("has bits set behind its prefix; write {network}, or one address without a prefix", network=wider)

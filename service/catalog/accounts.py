@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 from pydantic import ValidationError
 
-from campaigns.book.apply_tables import sentence
+from campaigns.book.apply_entries import Charging
+from campaigns.book.faults import faults
 from gateways.callback import Callback
 from gateways.gateway import Account, AccountSettings, Gateway, Rejected, is_any_of
 from gateways.registry import ADAPTERS, decoy
@@ -26,7 +27,7 @@ class AccountRow:
     code: str
     adapter: str
     carrier: str
-    charging: str
+    charging: Charging
     networks: tuple[str, ...]
     enabled: bool
     settings: Mapping[str, Any]
@@ -44,7 +45,7 @@ class LoadedAccount:
     code: str
     adapter: str
     carrier: str
-    charging: str
+    charging: Charging
     enabled: bool
     gateway: Gateway[Any]
     problem: str | None = None
@@ -194,8 +195,7 @@ def _judge(row: AccountRow) -> Judge:
         try:
             settings_of(row.adapter, others | {name: _in_the_shape_of(others[name], value)})
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            return next((sentence(fault) for fault in faults if fault["loc"][:1] == (name,)), None)
+            return next((reason for place, reason in faults(error) if place[:1] == (name,)), None)
         return None
 
     return judge

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from campaigns.book.apply_file import ApplyRefused, book_from_file, load
+from campaigns.book.apply_entries import ApplyRefused
+from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import VIETNAM, Book
 from campaigns.book.grammar import Reading, read
 from campaigns.book.store import load_book

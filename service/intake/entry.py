@@ -54,6 +54,10 @@ class Entry:
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)
 
+    def is_read_before(self, version: int) -> bool:
+        """Whether a text in it was read by an older book than `version`."""
+        return any(isinstance(row, MessageRow) and row.book_version < version for row in self.rows)
+
     def __post_init__(self) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.queued_at = time.monotonic()

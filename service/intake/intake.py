@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from campaigns.gifts.messages import ReadByOldBook
 from gateways.callback import Callback
 from gateways.events import Event
 from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
@@ -191,6 +192,9 @@ class Intake:
             results = await self._writer.store(entry, self._queue_wait_seconds)
         except NoDataKey:
             return await self._spool(opened, "the database is away")
+        except ReadByOldBook:
+            # Something was taken back from the book this instant: the spool has it read again by the new one.
+            return await self._spool(opened, "the book has changed")
         except QueueFull:
             return await self._overloaded(opened, "queue full")
         except DatabaseDown as down:

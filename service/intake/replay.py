@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from campaigns.gifts.messages import ReadByOldBook
 from gateways.gateway import MalformedCallback
 from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount
@@ -280,7 +281,7 @@ class Replay:
             entry = await self._rows.build(account, callback, events, spooled.answer, spool.doubts_about(callback))
             entry.is_replayed = True
             await self._writer.store(entry, self._wait_seconds)
-        except (NoDataKey, QueueFull):
+        except (NoDataKey, QueueFull, ReadByOldBook):
             raise Later from None
         except DatabaseDown:
             # It says nothing of live callbacks: they find out for themselves.

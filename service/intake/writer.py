@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 
 from campaigns.gifts.event_rows import MessageRow
+from campaigns.gifts.messages import ReadByOldBook
 from campaigns.gifts.projection import MoneyLine
 from campaigns.schema.partitions import make_partitions
 from campaigns.totals.slots import take_slot
@@ -156,8 +157,8 @@ class Writer:
     async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
         """Wait until `entry` is committed.
 
-        Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable. An entry
-        that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
+        Raises QueueFull, DatabaseDown (also when it took longer than `timeout_seconds`), Unstorable, ReadByOldBook.
+        An entry that timed out while a writer had it may be stored all the same: the sender's repeat is a duplicate.
         """
         if (
             self._stopping
@@ -258,6 +259,11 @@ class Writer:
                 results, made = await store_batch(connection, slot, batch, statement_seconds=seconds_max)
                 if connection in self._unconfirmed:
                     raise DatabaseDown("stored, but its standby has not confirmed it")
+            except ReadByOldBook as old:
+                batch = self._without_stale(batch, old)
+                if not batch:
+                    return
+                continue
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
                 verdict = _verdict(error)
                 retries += 1
@@ -284,6 +290,16 @@ class Writer:
             except Exception as error:  # noqa: BLE001 -- committed and answered: counting it wrong ends nothing
                 log.error("observer_failed", **describe_failure(error))
             return
+
+    def _without_stale(self, batch: list[Entry], old: ReadByOldBook) -> list[Entry]:
+        """Tell the entries that were read by too old a book; returns the others."""
+        stale: list[Entry] = []
+        fresh: list[Entry] = []
+        for entry in batch:
+            (stale if entry.is_read_before(old.oldest_book) else fresh).append(entry)
+        log.warning("read_by_an_old_book", callbacks=len(stale), version=old.oldest_book)
+        self._fail(stale, old)
+        return fresh
 
     async def _halve(self, connection: asyncpg.Connection, slot: int, batch: list[Entry], error: Exception) -> None:
         if len(batch) == 1:

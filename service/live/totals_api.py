@@ -62,7 +62,9 @@ def routes(
 
     async def all_totals(request: web.Request) -> web.Response:
         _require_known(request, ())
-        bodies = b",".join(snapshot.body for snapshot in board.snapshots)
+        # What was withdrawn from the book is still on the board.
+        known = book().by_slug
+        bodies = b",".join(each.body for each in board.snapshots if each.totals.campaign in known)
         return _fresh(b'{"campaigns":[%b],"unallocated":%b}' % (bodies, board.unallocated), board)
 
     async def series(request: web.Request) -> web.StreamResponse:

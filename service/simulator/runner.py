@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from campaigns.book.apply_file import ApplyRefused, book_from_file, load
+from campaigns.book.apply_entries import ApplyRefused
+from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book
 from service.simulator.compare import Standing, rows, settled, standing_of
 from service.simulator.links import TIMED_PROTOCOLS, Link, Peer, links_of

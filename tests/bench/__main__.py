@@ -169,7 +169,7 @@ async def bench(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
     book = book_file(folder)
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", "--yes", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         admin = await asyncpg.connect(server.dsn)
         await admin.execute("CREATE DATABASE plain")
         plain_dsn = server.dsn.replace("/portal1400?", "/plain?").replace("postgresql://", "postgresql+asyncpg://")

@@ -91,7 +91,7 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"growth": {}}
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", "--yes", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         there = 0
         for stored in sorted({0, *chosen.stored}):
             if stored > there:

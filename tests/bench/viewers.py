@@ -156,7 +156,7 @@ async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     book = book_file(folder)
     server = await connect_embedded(data, "auto")
     try:
-        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", "--yes", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         with process([*SERVICE, "serve"], environ, folder / "intake.log") as service:
             wait_for(INTERNAL_PORT, "/startupz")
             figures = await measure(service.pid, chosen)

@@ -54,7 +54,7 @@ class Workers:
     async def start(self) -> None:
         """Apply a small book, start the workers, wait until all are ready."""
         self.command("migrate")
-        self.command("apply", str(book_file(self.folder)))
+        self.command("apply", "--yes", str(book_file(self.folder)))
         for at in range(self.count):
             port, internal = free_ports(), free_ports()
             self.bases.append(f"http://127.0.0.1:{port}")

@@ -86,7 +86,7 @@ class Rotation:
             )
         path = self.folder / "rotation.toml"
         path.write_text(CAMPAIGNS + "\n".join(tables), encoding="utf-8")
-        return await self.run("apply", str(path))
+        return await self.run("apply", "--yes", str(path))
 
     async def hang_up(self) -> None:
         """What `systemctl reload` sends; all workers have read again and are replaced afterwards."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import asyncpg
 
 from campaigns.schema.migrate import migrate
-from service.catalog.account_tables import CHARGING_TO_COME
 from tests.support.postgres import TestServer, launch, make_data
 from tests.torture.disk import SmallDisk
 from tests.torture.portal import Portal, PortalFailed
@@ -89,11 +88,10 @@ class Cluster:
 
 
 def book_text() -> str:
-    """The apply file; with the account that counts on reports where the portal knows such accounts."""
-    book = (HERE / "book.toml").read_text(encoding="utf-8")
-    if "on_report" in CHARGING_TO_COME:
-        return book
-    return book + "\n" + (HERE / "reports.toml").read_text(encoding="utf-8")
+    """The apply file, with the account that counts on reports."""
+    return (
+        (HERE / "book.toml").read_text(encoding="utf-8") + "\n" + (HERE / "reports.toml").read_text(encoding="utf-8")
+    )
 
 
 class Rig:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.book.apply_file import ApplyRefused, book_from_file, load
+from campaigns.book.apply_entries import ApplyRefused
+from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book, Grammar, Organisation
-from campaigns.book.toml_headers import header_lines
+from campaigns.book.sentences import in_vietnamese
+from campaigns.book.toml_headers import toml_lines
 
 HERE = Path(__file__).parent
 ORGANISATION = '[[organisation]]\ncode = "mttq"\nname_vi = "Mặt trận"\n'
@@ -84,68 +86,68 @@ ROWS = [
         "not a table",
     ),
     ("table in single brackets", "[[organisation]]", "[organisation]", "organisation", 1, "double brackets"),
-    ("inline instead of a table", ORGANISATION, 'organisation = ["mttq"]\n', "organisation", None, "double brackets"),
-    ("unknown key", 'slug = "vnn"', 'slug = "vnn"\nnote = "x"', "campaign[0].note", 4, "not a key"),
+    ("inline instead of a table", ORGANISATION, 'organisation = ["mttq"]\n', "organisation", 1, "double brackets"),
+    ("unknown key", 'slug = "vnn"', 'slug = "vnn"\nnote = "x"', "campaign[0].note", 6, "not a key"),
     ("missing key", 'organiser = "mttq"\n', "", "campaign[0].organiser", 4, "is missing"),
-    ("slug with capitals", '"vnn"', '"Vnn"', "campaign[0].slug", 4, "a-z, 0-9 and -"),
-    ("slug too long", '"vnn"', f'"{"v" * 81}"', "campaign[0].slug", 4, "1 to 80"),
-    ("code of another shape", 'code = "mttq"', 'code = "MTTQ"', "organisation[0].code", 1, "a-z, 0-9 and -"),
-    ("blank name", '"Vì người nghèo"', '"  "', "campaign[0].name_vi", 4, "letters"),
-    ("control in a name", '"Vì người nghèo"', '"a\\u0000b"', "campaign[0].name_vi", 4, "control"),
-    ("name too long", '"Vì người nghèo"', f'"{"x" * 301}"', "campaign[0].name_vi", 4, "300"),
-    ("unknown category", '"poverty"', '"poor"', "campaign[0].category", 4, "'storm_flood'"),
-    ("time without zone", "00+07:00\nclo", "00\nclo", "campaign[0].opens_at", 4, "time zone"),
-    ("date for a time", "2026-10-17T00:00:00+07:00", "2026-10-17", "campaign[0].opens_at", 4, "a time with a zone"),
-    ("time as text", "2026-10-17T00:00:00+07:00", '"2026-10-17T00:00:00+07:00"', "campaign[0].opens_at", 4, "a time"),
-    ("year out of range", "2027-01-01", "2127-01-01", "campaign[0].closes_at", 4, "2000 to 2100"),
-    ("window of no length", "2027-01-01", "2026-10-17", "campaign[0].closes_at", 4, "later than opens_at"),
-    ("goal of nothing", ROUTE, "goal_vnd = 0\n" + ROUTE, "campaign[0].goal_vnd", 4, "at least 1"),
-    ("goal as float", ROUTE, "goal_vnd = 5e9\n" + ROUTE, "campaign[0].goal_vnd", 4, "whole number"),
-    ("goal over 2^53", ROUTE, f"goal_vnd = {2**53 + 1}\n" + ROUTE, "campaign[0].goal_vnd", 4, "at most"),
-    ("empty decision", ROUTE, 'decision = ""\n' + ROUTE, "campaign[0].decision", 4, "empty"),
-    ("short code as number", '"1408"', "1408", "campaign[0].route[0].short_code", 11, "quotes"),
-    ("short code too short", '"1408"', '"14"', "campaign[0].route[0].short_code", 11, "3 to 6 digits"),
-    ("short code of other digits", '"1408"', '"14٠8"', "campaign[0].route[0].short_code", 11, "3 to 6 digits"),
-    ("short code with line end", '"1408"', '"1408\\n"', "campaign[0].route[0].short_code", 11, "3 to 6 digits"),
-    ("no keyword", '["VNN"]', "[]", "campaign[0].route[0].keywords", 11, "at least one"),
-    ("keyword not in a list", '["VNN"]', '"VNN"', "campaign[0].route[0].keywords", 11, "square brackets"),
-    ("keyword of punctuation", '["VNN"]', '["VNN", "..."]', "campaign[0].route[0].keywords[1]", 11, "a letter"),
-    ("keyword of digits", '["VNN"]', '["5VN"]', "campaign[0].route[0].keywords[0]", 11, "a letter"),
-    ("keyword too long", '["VNN"]', f'["{"V" * 41}"]', "campaign[0].route[0].keywords[0]", 11, "40"),
-    ("keyword twice once folded", '["VNN"]', '["VNN", "vnn."]', "campaign[0].route[0].keywords", 11, "twice"),
+    ("slug with capitals", '"vnn"', '"Vnn"', "campaign[0].slug", 5, 'did you mean "vnn"?'),
+    ("slug too long", '"vnn"', f'"{"v" * 81}"', "campaign[0].slug", 5, "1 to 80"),
+    ("code of another shape", 'code = "mttq"', 'code = "MTTQ"', "organisation[0].code", 2, 'did you mean "mttq"?'),
+    ("blank name", '"Vì người nghèo"', '"  "', "campaign[0].name_vi", 6, "letters"),
+    ("control in a name", '"Vì người nghèo"', '"a\\u0000b"', "campaign[0].name_vi", 6, "control"),
+    ("name too long", '"Vì người nghèo"', f'"{"x" * 301}"', "campaign[0].name_vi", 6, "300"),
+    ("unknown category", '"poverty"', '"poor"', "campaign[0].category", 7, "'storm_flood'"),
+    ("time without zone", "00+07:00\nclo", "00\nclo", "campaign[0].opens_at", 9, "time zone"),
+    ("date for a time", "2026-10-17T00:00:00+07:00", "2026-10-17", "campaign[0].opens_at", 9, "a time with a zone"),
+    ("time as text", "2026-10-17T00:00:00+07:00", '"2026-10-17T00:00:00+07:00"', "campaign[0].opens_at", 9, "a time"),
+    ("year out of range", "2027-01-01", "2127-01-01", "campaign[0].closes_at", 10, "2000 to 2100"),
+    ("window of no length", "2027-01-01", "2026-10-17", "campaign[0].closes_at", 10, "later than opens_at"),
+    ("goal of nothing", ROUTE, "goal_vnd = 0\n" + ROUTE, "campaign[0].goal_vnd", 11, "at least 1"),
+    ("goal as float", ROUTE, "goal_vnd = 5e9\n" + ROUTE, "campaign[0].goal_vnd", 11, "whole number"),
+    ("goal over 2^53", ROUTE, f"goal_vnd = {2**53 + 1}\n" + ROUTE, "campaign[0].goal_vnd", 11, "at most"),
+    ("empty decision", ROUTE, 'decision = ""\n' + ROUTE, "campaign[0].decision", 11, "empty"),
+    ("short code as number", '"1408"', "1408", "campaign[0].route[0].short_code", 12, "quotes"),
+    ("short code too short", '"1408"', '"14"', "campaign[0].route[0].short_code", 12, "3 to 6 digits"),
+    ("short code of other digits", '"1408"', '"14٠8"', "campaign[0].route[0].short_code", 12, "3 to 6 digits"),
+    ("short code with line end", '"1408"', '"1408\\n"', "campaign[0].route[0].short_code", 12, "3 to 6 digits"),
+    ("no keyword", '["VNN"]', "[]", "campaign[0].route[0].keywords", 13, "at least one"),
+    ("keyword not in a list", '["VNN"]', '"VNN"', "campaign[0].route[0].keywords", 13, "square brackets"),
+    ("keyword of punctuation", '["VNN"]', '["VNN", "..."]', "campaign[0].route[0].keywords[1]", 13, "a letter"),
+    ("keyword of digits", '["VNN"]', '["5VN"]', "campaign[0].route[0].keywords[0]", 13, "a letter"),
+    ("keyword too long", '["VNN"]', f'["{"V" * 41}"]', "campaign[0].route[0].keywords[0]", 13, "40"),
+    ("keyword twice once folded", '["VNN"]', '["VNN", "vnn."]', "campaign[0].route[0].keywords", 13, "twice"),
     (
         "too many keywords",
         '["VNN"]',
         str(["A" + chr(65 + n // 26) + chr(65 + n % 26) for n in range(51)]),
         "campaign[0].route[0].keywords",
-        11,
+        13,
         "more than 50",
     ),
-    ("unknown grammar", '"units"', '"unit"', "campaign[0].route[0].grammar", 11, "'thousands'"),
-    ("value as float", "20_000", "20_000.0", "campaign[0].route[0].unit_vnd", 11, "whole number"),
-    ("value as boolean", "20_000", "true", "campaign[0].route[0].unit_vnd", 11, "whole number"),
-    ("value of nothing", "20_000", "0", "campaign[0].route[0].unit_vnd", 11, "at least 1"),
+    ("unknown grammar", '"units"', '"unit"', "campaign[0].route[0].grammar", 14, "'thousands'"),
+    ("value as float", "20_000", "20_000.0", "campaign[0].route[0].unit_vnd", 15, "whole number"),
+    ("value as boolean", "20_000", "true", "campaign[0].route[0].unit_vnd", 15, "whole number"),
+    ("value of nothing", "20_000", "0", "campaign[0].route[0].unit_vnd", 15, "at least 1"),
     ("no value", "unit_vnd = 20_000\n", "", "campaign[0].route[0].unit_vnd", 11, "required in the grammar units"),
-    ("amount over 2^53", "20_000", str(2**53), "campaign[0].route[0].unit_vnd", 11, "times max_units"),
+    ("amount over 2^53", "20_000", str(2**53), "campaign[0].route[0].unit_vnd", 15, "times max_units"),
     ("no max_units", "max_units = 100\n", "", "campaign[0].route[0].max_units", 11, "required in the grammar units"),
-    ("max_units of nothing", "max_units = 100", "max_units = 0", "campaign[0].route[0].max_units", 11, "at least 1"),
+    ("max_units of nothing", "max_units = 100", "max_units = 0", "campaign[0].route[0].max_units", 16, "at least 1"),
     (
         "max_units over four digits",
         "max_units = 100",
         "max_units = 10_000",
         "campaign[0].route[0].max_units",
-        11,
+        16,
         "9999",
     ),
-    ("thousands of another value", '"units"', '"thousands"', "campaign[0].route[0].unit_vnd", 11, "1_000"),
-    ("code twice", CAMPAIGN, ORGANISATION + CAMPAIGN, "organisation[1].code", 4, "organisation[0]"),
-    ("keyword in two routes", ROUTE, ROUTE + ROUTE, "campaign[0].route[1].keywords", 17, "twice"),
+    ("thousands of another value", '"units"', '"thousands"', "campaign[0].route[0].unit_vnd", 15, "1_000"),
+    ("code twice", CAMPAIGN, ORGANISATION + CAMPAIGN, "organisation[1].code", 5, "organisation[0]"),
+    ("keyword in two routes", ROUTE, ROUTE + ROUTE, "campaign[0].route[1].keywords", 19, "twice"),
     (
         "same form with another value",
         ROUTE,
         ROUTE + ROUTE.replace("VNN", "V NN").replace("20_000", "10_000"),
         "campaign[0].route[1].keywords",
-        17,
+        19,
         "another grammar, unit_vnd or max_units",
     ),
     (
@@ -153,15 +155,15 @@ ROWS = [
         'slug = "vnn"',
         'name_en = """\\\n[[campaign]] \\\n[[campaign.route]]""""\nslug = "V"',
         "campaign[0].slug",
-        4,
-        "a-z",
+        8,
+        "small letters",
     ),
     (
         "header within an array",
         '["VNN"]',
         '[\n["VNN"]\n]',
         "campaign[0].route[0].keywords[0]",
-        11,
+        13,
         "quotes",
     ),
     (
@@ -169,7 +171,7 @@ ROWS = [
         "[[campaign.route]]",
         '# [[campaign]]\n  [[ campaign . "route" ]] # [[x]]\nnote = 1',
         "campaign[0].route[0].note",
-        12,
+        13,
         "not a key",
     ),
     (
@@ -177,7 +179,7 @@ ROWS = [
         ROUTE,
         'route = [{short_code = "1", keywords = ["A"], grammar = "fixed", unit_vnd = 1}]\n',
         "campaign[0].route[0].short_code",
-        4,
+        11,
         "3 to 6 digits",
     ),
 ]
@@ -227,7 +229,7 @@ def test_campaigns_overlap_when_some_text_would_meet_both(second: tuple[str, ...
 
     ((path, line, reason),) = refusals(content)
 
-    assert (path, line) == ("campaign[1].route[0].keywords", 24)
+    assert (path, line) == ("campaign[1].route[0].keywords", 26)
     assert "of campaign vnn while both are open" in reason
 
 
@@ -241,22 +243,28 @@ def test_every_problem_is_told_at_once() -> None:
     content = GOOD.replace('"vnn"', '"V"').replace('"1408"', "1408").replace('code = "mttq"', 'code = ""')
 
     assert [each[:2] for each in refusals(content)] == [
-        ("organisation[0].code", 1),
-        ("campaign[0].slug", 4),
-        ("campaign[0].route[0].short_code", 11),
+        ("organisation[0].code", 2),
+        ("campaign[0].slug", 5),
+        ("campaign[0].route[0].short_code", 12),
     ]
 
 
 def test_a_refusal_reads_as_a_line_for_each_problem(tmp_path: Path) -> None:
-    path = tmp_path / "book.toml"
-    path.write_text(GOOD.replace("20_000", "0").replace('"vnn"', '"V"'))
+    path = tmp_path / "b.toml"
+    path.write_text(GOOD.replace("20_000", "0").replace('"vnn"', '"v!"'))
 
     with pytest.raises(ApplyRefused) as refused:
         load(path)
 
     assert str(refused.value).splitlines() == [
-        f"{path}:4 campaign[0].slug: must be 1 to 80 of a-z, 0-9 and -; correct it",
-        f"{path}:11 campaign[0].route[0].unit_vnd: must be at least 1; correct it",
+        f"{path}:5 campaign[0].slug (campaign 1, slug): must be 1 to 80 of a-z, 0-9 and -; correct it",
+        f"{path}:15 campaign[0].route[0].unit_vnd (campaign 1, route 1, unit_vnd): must be at least 1; correct it",
+    ]
+    reason = refused.value.problems[1].reason
+    assert in_vietnamese(reason) == "phải từ 1 trở lên; hãy sửa lại"
+    assert refused.value.lines("vi") == [
+        f"{path}:5 campaign[0].slug (chiến dịch 1, slug): phải gồm 1 đến 80 ký tự a-z, 0-9 và -; hãy sửa lại",
+        f"{path}:15 campaign[0].route[0].unit_vnd (chiến dịch 1, cách nhắn 1, unit_vnd): {in_vietnamese(reason)}",
     ]
 
 
@@ -317,7 +325,7 @@ def test_gateways_are_kept_as_they_are_with_their_place() -> None:
 def test_headers_are_counted_below_their_parents() -> None:
     text = "[[a]]\n[[a.b]]\n[[a.b]]\n[[a]]\n  [[a.b]]\n[c]\n[c.'d e']\nx = '''\n[[a]]\n''''\n[e]"
 
-    assert header_lines(text) == {
+    assert toml_lines(text) == {
         ("a", 0): 1,
         ("a", 0, "b", 0): 2,
         ("a", 0, "b", 1): 3,
@@ -325,14 +333,53 @@ def test_headers_are_counted_below_their_parents() -> None:
         ("a", 1, "b", 0): 5,
         ("c",): 6,
         ("c", "d e"): 7,
+        ("c", "d e", "x"): 8,
         ("e",): 11,
     }
 
 
 def test_an_array_over_several_lines_holds_no_header() -> None:
-    assert header_lines("a = [\n[1, 2],\n[[3]],\n{ b = [\n[4]\n] },\n]\n[c]") == {("c",): 8}
+    assert toml_lines("a = [\n[1, 2],\n[[3]],\n{ b = [\n[4]\n] },\n]\n[c]") == {("a",): 1, ("c",): 8}
 
 
-@pytest.mark.parametrize("rows", [ROWS, OVERLAPS, UNREADABLE, LIMITS])
+# label, replaced in GOOD, by, line, part of the reason
+SLIPS = [
+    ("curly quotes", '"Vì người nghèo"', "“Vì người nghèo”", 6, "curly quotation marks"),
+    ("day before month", "2027-01-01T00:00:00+07:00", "28/11/2026", 10, "2026-11-28T20:07:00+07:00"),
+    ("points in a number", "20_000", "1.500.000.000", 15, "with points"),
+    ("commas in a number", "20_000", "1,500,000,000", 15, "with commas"),
+    ("midnight as 24:00", "2027-01-01T00", "2026-12-31T24", 10, "00:00 of the next day"),
+    ("thirty-first of November", "2027-01-01", "2026-11-31", 10, "its month does not have"),
+    ("keyword without quotes", '["VNN"]', "[UH]", 13, '["UH", "UNG HO"]'),
+    ("single brackets twice", CAMPAIGN, CAMPAIGN.replace("[[campaign]]", "[campaign]") * 2, 11, "[[campaign]]"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "reason"), [row[1:] for row in SLIPS], ids=[row[0] for row in SLIPS])
+def test_a_common_slip_is_told_by_its_name(old: str, new: str, line: int, reason: str) -> None:
+    assert old in GOOD
+
+    ((path, found_line, found),) = refusals(GOOD.replace(old, new, 1))
+
+    assert (path, found_line) == ("", line)
+    assert reason in found
+    assert in_vietnamese(found) not in (found, "")
+
+
+def test_a_keyword_that_every_text_would_lose_is_refused() -> None:
+    ((path, line, reason),) = refusals(GOOD.replace('"VNN"', '"HSTS gửi 1408"'))
+
+    assert (path, line) == ("campaign[0].route[0].keywords[0]", 13)
+    assert "dropped from every text" in reason
+
+
+def test_what_is_withdrawn_is_in_no_book_and_needs_no_other_key() -> None:
+    file = load((ORGANISATION + '[[campaign]]\nslug = "vnn"\nwithdrawn = true\n').encode())
+
+    assert [each.slug for each in file.withdrawn] == ["vnn"]
+    assert book_from_file(file).campaigns == ()
+
+
+@pytest.mark.parametrize("rows", [ROWS, OVERLAPS, UNREADABLE, LIMITS, SLIPS])
 def test_labels_are_unique(rows: list[tuple[object, ...]]) -> None:
     assert len({row[0] for row in rows}) == len(rows)

@@ -10,10 +10,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from campaigns.book.apply_file import ApplyRefused, PreparedGateway, book_from_file, load
+from campaigns.book.apply_entries import ApplyRefused, PreparedGateway
+from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book, Decision
 from campaigns.book.grammar import read
-from campaigns.book.store import UnknownBookVersion, apply_changes, load_book
+from campaigns.book.recording import apply_changes
+from campaigns.book.store import UnknownBookVersion, load_book
 
 HERE = Path(__file__).parent
 FILE = """[[organisation]]
@@ -63,7 +65,7 @@ GATEWAY = PreparedGateway(
     "viettel",
     "on_message",
     ("10.0.0.0/8",),
-    None,
+    True,
     {"secrets": [{"sealed": "b25l", "digest": "d1"}, {"env": "HUB"}], "carriers": {"vt": "viettel"}},
 )
 
@@ -74,7 +76,8 @@ async def apply(
     now: datetime = EARLY,
     gateways: Sequence[PreparedGateway] = (),
 ) -> list[str]:
-    return await apply_changes(connection, load(content.encode()), gateways, now=now)
+    plan = await apply_changes(connection, load(content.encode()), gateways, now=now)
+    return [str(line) for line in plan.changes.lines]
 
 
 async def refusals(
@@ -94,7 +97,7 @@ def described(book: Book) -> list[object]:
 async def test_a_file_is_stored_as_it_reads(connection: asyncpg.Connection) -> None:
     file = load(HERE / "book.toml")
 
-    lines = await apply_changes(connection, file, [], now=EARLY)
+    lines = (await apply_changes(connection, file, [], now=EARLY)).changes.lines
 
     stored, written = await load_book(connection), book_from_file(file)
     assert described(stored) == described(written)
@@ -121,45 +124,57 @@ async def test_a_file_that_says_nothing_new_changes_nothing(connection: asyncpg.
     assert await connection.fetchval("SELECT count(*) FROM campaign_total") == 0
 
 
-async def test_what_a_file_does_not_name_stays(connection: asyncpg.Connection) -> None:
+async def test_tables_that_a_file_does_not_name_stay(connection: asyncpg.Connection) -> None:
     await apply(connection, FILE)
-    silent = FILE
-    for line in (
-        'name_en = "Front"\n',
-        'name_en = "For the poor"\n',
-        'decision = "1/QD"\n',
-        "goal_vnd = 5_000_000_000\n",
-    ):
-        silent = silent.replace(line, "")
 
-    assert await apply(connection, silent[: silent.index("[[campaign.route]]")]) == []
+    assert await apply(connection, FILE[: FILE.index("[[campaign.route]]")]) == []
     assert len(await apply(connection, SECOND)) == 2
     assert [campaign.slug for campaign in (await load_book(connection)).campaigns] == ["vnn", "second"]
 
 
+async def test_within_a_table_every_key_is_what_the_file_says(connection: asyncpg.Connection) -> None:
+    await apply(connection, FILE)
+    silent = FILE.replace('name_en = "Front"\n', "").replace('name_en = "For the poor"\n', "")
+    silent = silent.replace("goal_vnd = 5_000_000_000\n", "").replace('decision = "1/QD"\n', "")
+
+    # The number of a decision, once recorded, is not forgotten.
+    assert await apply(connection, silent) == [
+        'organisation mttq: name_en "Front" -> none',
+        'campaign vnn: name_en "For the poor" -> none',
+        "campaign vnn: goal_vnd 5_000_000_000 -> none",
+    ]
+
+
+FIRST = "2026-10-17T00:00:00+07:00 to 2027-01-01T00:00:00+07:00 (decision 1/QD)"
+SECOND_WINDOW = "2026-10-17T00:00:00+07:00 to 2027-01-31T00:00:00+07:00 (decision 2/QD)"
 # label, replaced, by, line of the change
 SHOWN = [
-    ("name", "Vì người nghèo", "Vì người nghèo 2026", "campaign vnn: changed name_vi"),
-    ("goal", "5_000_000_000", "6_000_000_000", "campaign vnn: changed goal_vnd"),
-    ("category", '"poverty"', '"other"', "campaign vnn: changed category"),
-    ("organiser's name", '"Front"', '"The Front"', "organisation mttq: changed name_en"),
+    (
+        "name",
+        "Vì người nghèo",
+        "Vì người nghèo 2026",
+        'campaign vnn: name_vi "Vì người nghèo" -> "Vì người nghèo 2026"',
+    ),
+    ("goal", "5_000_000_000", "6_000_000_000", "campaign vnn: goal_vnd 5_000_000_000 -> 6_000_000_000"),
+    ("category", '"poverty"', '"other"', 'campaign vnn: category "poverty" -> "other"'),
+    ("organiser's name", '"Front"', '"The Front"', 'organisation mttq: name_en "Front" -> "The Front"'),
     (
         "keyword",
         '"DA CAM"',
         '"DA CAM", "DACAM", "DC"',
-        "campaign vnn: route 1408 DACAM | DC added (units of 20000 VND, 1 to 100)",
+        "campaign vnn: route 1408 DACAM | DC added (units of 20,000 VND, 1 to 100)",
     ),
     (
         "decision without another window",
         "1/QD",
         "1a/QD",
-        "campaign vnn: decision 2, 2026-10-17T00:00:00+07:00 to 2027-01-01T00:00:00+07:00 (decision 1a/QD)",
+        f"campaign vnn: decision 2, {FIRST} -> {FIRST}".replace("1/QD", "1a/QD").replace("1a/QD", "1/QD", 1),
     ),
     (
         "extension",
         "1/QD" + FILE[FILE.index('"\nopens_at') : FILE.index("2027")] + "2027-01-01",
         "2/QD" + FILE[FILE.index('"\nopens_at') : FILE.index("2027")] + "2027-01-31",
-        "campaign vnn: decision 2, 2026-10-17T00:00:00+07:00 to 2027-01-31T00:00:00+07:00 (decision 2/QD)",
+        f"campaign vnn: decision 2, {FIRST} -> {SECOND_WINDOW}",
     ),
 ]
 
@@ -226,7 +241,9 @@ async def test_an_older_version_reads_as_before(connection: asyncpg.Connection) 
         await load_book(connection, 3)
 
 
-# label, file, now, path, line, part of the reason; against FILE as it was stored
+READ_BY = "INSERT INTO keyword_read SELECT 1, '1408', * FROM unnest(ARRAY[$1, $2])"
+"""Some message was read by each of the two keywords of the first campaign."""
+# label, file, now, path, line, part of the reason; against FILE as it was stored, and texts read by it
 REFUSED = [
     (
         "end moves without a decision",
@@ -269,7 +286,7 @@ REFUSED = [
         FILE.replace("20_000", "10_000"),
         EARLY,
         "campaign[0].route[0].keywords",
-        "another grammar",
+        "messages were read by it",
     ),
     ("keyword changes its limit", FILE.replace("= 100", "= 99"), EARLY, "campaign[0].route[0].keywords", "max_units"),
     (
@@ -277,7 +294,7 @@ REFUSED = [
         FILE.replace('"units"', '"fixed"'),
         EARLY,
         "campaign[0].route[0].keywords",
-        "another grammar",
+        "messages were read by it",
     ),
     (
         "another form of a keyword with another value",
@@ -324,11 +341,13 @@ async def test_a_contradiction_is_refused_with_its_place(
     connection: asyncpg.Connection, content: str, now: datetime, path: str, reason: str
 ) -> None:
     await apply(connection, FILE)
+    await connection.execute(READ_BY, "VNN", "DA CAM")
 
     ((found, line, sentence),) = await refusals(connection, content, now)
 
-    header = "[[campaign.route]]" if "route[" in path else "[[campaign]]"
-    assert (found, line) == (path, content[: content.index(header)].count("\n") + 1)
+    header = content.index("[[campaign.route]]" if "route[" in path else "[[campaign]]")
+    key = content.find(f"\n{path.rpartition('.')[2]} =", header) + 1
+    assert (found, line) == (path, content[: key or header].count("\n") + 1)
     assert reason in sentence
     assert await apply(connection, FILE, now) == []
 
@@ -364,6 +383,7 @@ async def test_an_earlier_decision_does_not_come_back(connection: asyncpg.Connec
 
 async def test_every_contradiction_is_told_at_once(connection: asyncpg.Connection) -> None:
     await apply(connection, FILE)
+    await connection.execute(READ_BY, "VNN", "DA CAM")
 
     found = await refusals(
         connection, EXTENDED.replace("20_000", "10_000").replace('organiser = "mttq"', 'organiser = "q"'), OVER
@@ -398,18 +418,26 @@ async def test_a_gateway_is_changed_by_what_it_says_and_not_by_how_it_is_sealed(
     assert await apply(connection, "", gateways=[sealed_again]) == []
     assert await connection.fetchval("SELECT settings->'secrets'->0->>'sealed' FROM gateway_account") == "b25l"
     assert await apply(connection, "", gateways=[rotated]) == [
-        "gateway hub: changed networks, carriers, path_secret, secrets"
+        'gateway hub: networks ["10.0.0.0/8"] -> ["10.0.0.0/8", "192.0.2.0/24"]',
+        "gateway hub: carriers changed",
+        "gateway hub: path_secret changed",
+        "gateway hub: secrets changed",
     ]
     assert await connection.fetchval("SELECT settings->'secrets'->0->>'sealed' FROM gateway_account") == "dHdv"
     assert await connection.fetchval("SELECT count(*) FROM gateway_account") == 1
 
 
-async def test_a_stopped_gateway_stays_stopped_until_a_file_enables_it(connection: asyncpg.Connection) -> None:
+async def test_a_gateway_is_on_or_off_as_the_file_says(connection: asyncpg.Connection) -> None:
     await apply(connection, "", gateways=[GATEWAY])
 
-    assert await apply(connection, "", gateways=[replace(GATEWAY, enabled=False)]) == ["gateway hub: changed enabled"]
-    assert await apply(connection, "", gateways=[GATEWAY]) == []
-    assert await apply(connection, "", gateways=[replace(GATEWAY, enabled=True)]) == ["gateway hub: changed enabled"]
+    assert await apply(connection, "", gateways=[replace(GATEWAY, enabled=False)]) == [
+        "gateway hub: enabled true -> false",
+        "gateway hub is off: it takes no callbacks",
+    ]
+    assert await apply(connection, "", gateways=[GATEWAY]) == [
+        "gateway hub: enabled false -> true",
+        "gateway hub is on",
+    ]
 
 
 async def test_the_change_is_announced_once_and_only_if_there_is_one(

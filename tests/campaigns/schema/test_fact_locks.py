@@ -30,6 +30,10 @@ COLUMNS_FREE = {
     "book_version": set[str](),
     "campaign_decision": set[str](),
     "route": set[str](),
+    "decision_withdrawal": set[str](),
+    "route_withdrawal": set[str](),
+    "keyword_read": set[str](),
+    "applied_file": set[str](),
 }
 """Every table of facts, with the columns of it that may change: none that a figure is made of."""
 ROWS_FREE = {"message_person", "data_key"}

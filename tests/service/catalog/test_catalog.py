@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.book.apply_file import load
-from campaigns.book.store import apply_changes
+from campaigns.book.recording import apply_changes
 from metrics.instruments import UNKNOWN_ACCOUNT
 from service.catalog.account_tables import prepare_gateways
 from service.runtime.clock import utc_now
@@ -36,7 +36,7 @@ async def test_a_disabled_account_is_a_stranger_from_the_next_book_on(portal: Po
     prepared = prepare_gateways(file, seal=keyring.settings.seal, digest_key=keyring.digest_key)
     before = catalog.book.version
     async with portal.opened.database.borrow() as connection:
-        assert await apply_changes(connection, file, prepared, now=utc_now())
+        assert (await apply_changes(connection, file, prepared, now=utc_now())).changes.lines
 
     async def is_replaced() -> bool:
         return catalog.book.version > before

@@ -154,7 +154,7 @@ def test_settings_that_cannot_be_used_are_told_by_every_command(
 def test_another_secret_key_is_refused_by_whatever_opens_the_database(
     environ: pytest.MonkeyPatch, book_file: Path, capsys: Capture
 ) -> None:
-    assert main(["apply", str(book_file)]) == 0
+    assert main(["apply", "--yes", str(book_file)]) == 0
     capsys.readouterr()
     environ.setenv("PORTAL1400_SECRET_KEY", "another key, long enough to be one, known to nobody")
     for arguments in (*NEED_DATABASE, ["apply", str(book_file)]):
@@ -213,11 +213,11 @@ def test_pending_migrations_are_named_and_applied_by_migrate(
 def test_apply_prints_what_changed_and_then_that_nothing_does(
     environ: pytest.MonkeyPatch, book_file: Path, capsys: Capture
 ) -> None:
-    assert main(["apply", str(book_file)]) == 0
+    assert main(["apply", "--yes", str(book_file)]) == 0
     first = capsys.readouterr().out
     assert "vnn" in first
     assert "hub" in first
-    assert main(["apply", str(book_file)]) == 0
+    assert main(["apply", "--yes", str(book_file)]) == 0
     assert capsys.readouterr().out == "nothing changed\n"
     assert main(["check"]) == 0
     assert capsys.readouterr().out.startswith("good: PostgreSQL of DATABASE_URL; book version 1 with 2 campaign(s)")
@@ -249,7 +249,7 @@ def test_a_bad_file_is_refused_with_its_place_and_nothing_is_written(
 def test_check_tells_one_line_per_problem(environ: pytest.MonkeyPatch, book_file: Path, capsys: Capture) -> None:
     content = re.sub(r'secrets = \["whsec_[^"]+"\]', 'secrets = ["env:HUB_SECRET"]', BOOK)
     book_file.write_text(content, encoding="utf-8")
-    assert main(["apply", str(book_file)]) == 0
+    assert main(["apply", "--yes", str(book_file)]) == 0
     capsys.readouterr()
     assert main(["check"]) == 1
     assert capsys.readouterr().out == "gateway hub: HUB_SECRET is not set\n"
@@ -263,7 +263,7 @@ def test_read_answers_as_the_service_would(book_file: Path, environ: pytest.Monk
         "folded": "VNN 5", "grammar_version": 1,
     }  # fmt: skip
     assert json.loads(capsys.readouterr().out) == expected
-    assert main(["apply", str(book_file)]) == 0
+    assert main(["apply", "--yes", str(book_file)]) == 0
     capsys.readouterr()
     assert main([given[0], *given[3:]]) == 0
     assert json.loads(capsys.readouterr().out) == expected

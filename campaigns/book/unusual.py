@@ -1,0 +1,150 @@
+"""What a file may mean and seldom does: each is told, and applied only when a person says so."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, RouteEntry
+from campaigns.book.book import VIETNAM, Grammar, Route
+from campaigns.book.changes import Changes, Stored
+from campaigns.book.sentences import Sentence, say, vnd
+
+DONATION_CODES = range(1402, 1410)
+"""The short codes of portal 1400 that take gifts."""
+UNIT_VND = range(5_000, 20_001)
+"""The values of a unit that drives have had, and some below."""
+GOAL_VND = range(100_000_000, 1_000_000_000_001)
+WINDOW_MAX = timedelta(days=366)
+WINDOW_MIN = timedelta(days=1)
+AHEAD_MAX = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The window that a campaign gets, and the end that it had, if it had one."""
+
+    opens_at: datetime
+    closes_at: datetime
+    closed_at: datetime | None
+    now: datetime
+
+
+WINDOW_RULES: tuple[tuple[str, Callable[[_Window], bool], str], ...] = (
+    ("closes_at", lambda w: w.closes_at <= w.now, "has passed: nothing texted from now on would count"),
+    ("closes_at", lambda w: w.closes_at - w.opens_at > WINDOW_MAX, "lies more than a year after the opening"),
+    ("closes_at", lambda w: w.closes_at - w.opens_at < WINDOW_MIN, "lies less than a day after the opening"),
+    ("opens_at", lambda w: w.opens_at - w.now > AHEAD_MAX, "lies more than a year ahead"),
+    (
+        "closes_at",
+        lambda w: w.closes_at.astimezone(VIETNAM).strftime("%H:%M") == "23:59",
+        (
+            "is the first instant that no longer counts, so the last minute or second of the day would be lost; "
+            "write 00:00 of the next day"
+        ),
+    ),
+    (
+        "closes_at",
+        lambda w: w.closed_at is not None and w.closes_at < w.closed_at,
+        "closes the campaign earlier than was decided; once it has passed, it cannot be opened again",
+    ),
+)
+"""Key, whether it is so, and the sentence."""
+
+KEYWORD_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"[^\w ]|_"),
+        '"{keyword}" holds punctuation, which donors would have to text as it stands; several keywords are a list',
+    ),
+    (
+        re.compile(r"[0-9]$"),
+        '"{keyword}" ends in a number: a donor would take it for the number of units',
+    ),
+    (
+        re.compile(r"(?: |^)(?:N|GUI(?: ?[0-9]+)?)$"),
+        '"{keyword}" ends in N or GUI, which stand in advertisements for a number and for "send to"',
+    ),
+)
+"""By the folded keyword."""
+
+
+def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime) -> list[ApplyWarning]:
+    """What is unusual among the changes. What a file only repeats is not told again."""
+    entries = {entry.slug: entry for entry in file.campaigns}
+    found: list[ApplyWarning] = []
+    moved = {slug for slug, _ in changes.decisions}
+    for slug in dict.fromkeys([*moved, *sorted(changes.goals)]):
+        entry = entries[slug]
+        if slug in moved:
+            before = stored.book.by_slug.get(slug)
+            closed_at = before.closes_at if before else None
+            window = _Window(entry.decision.opens_at, entry.decision.closes_at, closed_at, now)
+            found += [_at(entry, key, say(text)) for key, is_so, text in WINDOW_RULES if is_so(window)]
+        goal = entry.goal_vnd
+        if slug in changes.goals and goal is not None and goal not in GOAL_VND:
+            found.append(_at(entry, "goal_vnd", say("would be {goal}; count its zeros", goal=vnd(goal))))
+    others = list(_keywords(stored, changes))
+    for slug, route, table in changes.routes:
+        if table is not None:
+            found += [_at(table, key, reason) for key, reason in _route_reasons(slug, route, others)]
+    off = {each.code for each in changes.gateways if not each.enabled}
+    for gateway in file.gateways:
+        if gateway.raw.get("code") in off:
+            reason = say("takes the gateway off: every callback of it will be refused")
+            found.append(ApplyWarning(f"{gateway.place.toml_path}.enabled", gateway.place.of("enabled"), reason))
+    return sorted(found, key=lambda each: each.line or 0)
+
+
+def _route_reasons(slug: str, route: Route, others: Iterable["_Held"]) -> Iterator[tuple[str, Sentence]]:
+    if not (route.short_code.isdecimal() and int(route.short_code) in DONATION_CODES):
+        reason = say(
+            "is none of the codes that take gifts, {first} to {last}",
+            first=DONATION_CODES[0],
+            last=DONATION_CODES[-1],
+        )
+        yield "short_code", reason
+    if route.grammar is not Grammar.THOUSANDS and route.unit_vnd not in UNIT_VND:
+        reason = say(
+            "would charge {unit} for a unit; usual are {first} to {last}",
+            unit=vnd(route.unit_vnd), first=vnd(UNIT_VND[0]), last=vnd(UNIT_VND[-1]),
+        )  # fmt: skip
+        yield "unit_vnd", reason
+    for keyword in route.keywords:
+        for pattern, text in KEYWORD_RULES:
+            if pattern.search(keyword):
+                yield "keywords", say(text, keyword=keyword)
+        for other in others:
+            if other.code != route.short_code or (other.slug, other.keyword) == (slug, keyword):
+                continue
+            longer, shorter = (
+                (keyword, other.keyword) if len(keyword) > len(other.keyword) else (other.keyword, keyword)
+            )
+            if re.fullmatch(rf"{re.escape(shorter)} ?[0-9]+ ?K?", longer):
+                yield "keywords", say(
+                    '"{longer}" is "{shorter}" with a number: who texts that number of units to "{shorter}" would '
+                    "give to the other",
+                    longer=longer, shorter=shorter,
+                )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A keyword that the book would have."""
+
+    slug: str
+    code: str
+    keyword: str
+
+
+def _keywords(stored: Stored, changes: Changes) -> Iterator[_Held]:
+    gone = set(changes.withdrawn_routes)
+    for campaign in stored.book.campaigns:
+        for route in campaign.routes:
+            if (campaign.id, route) not in gone:
+                yield from (_Held(campaign.slug, route.short_code, each) for each in route.keywords)
+    for slug, route, _ in changes.routes:
+        yield from (_Held(slug, route.short_code, each) for each in route.keywords)
+
+
+def _at(entry: CampaignEntry | RouteEntry, key: str, reason: Sentence) -> ApplyWarning:
+    return ApplyWarning(f"{entry.place.toml_path}.{key}", entry.place.of(key), reason)

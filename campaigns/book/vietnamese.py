@@ -1,0 +1,301 @@
+"""The Vietnamese form of each sentence about an apply file, by its English form.
+
+A row keeps the values of its English form: {names} in braces, keys and words of the file as they are written there.
+"""
+
+VIETNAMESE: dict[str, str] = {
+    # The file as a whole.
+    "cannot be read ({cause}); check the path and its permissions": (
+        "không đọc được ({cause}); hãy kiểm tra đường dẫn và quyền đọc tệp"
+    ),
+    "is larger than {max} bytes; split it: what a file does not name stays": (
+        "lớn hơn {max} byte; hãy chia thành nhiều tệp: điều gì tệp không nêu thì vẫn giữ nguyên"
+    ),
+    "is not UTF-8 (byte {at}); save it as UTF-8": "không phải UTF-8 (byte {at}); hãy lưu tệp theo mã UTF-8",
+    "holds a number or a nesting beyond all measure; shorten it": (
+        "có một số hoặc các ngoặc lồng nhau dài quá mức; hãy rút ngắn"
+    ),
+    "is not valid TOML: it ends too early; complete its last line": (
+        "không đúng cú pháp TOML: tệp kết thúc quá sớm; hãy viết nốt dòng cuối"
+    ),
+    "column {column}: is not valid TOML from here; correct the line": (
+        "cột {column}: từ đây không đúng cú pháp TOML; hãy sửa dòng này"
+    ),
+    'holds the curly quotation marks of a word processor; write straight ones, as in "VNN"': (
+        'có dấu ngoặc kép cong của phần mềm soạn thảo; hãy dùng dấu thẳng, như "VNN"'
+    ),
+    "holds a date in the order day, month, year; write it as in 2026-11-28T20:07:00+07:00": (
+        "có ngày viết theo thứ tự ngày, tháng, năm; hãy viết như 2026-11-28T20:07:00+07:00"
+    ),
+    "holds a number with points; write it with _ or with nothing between, as in 1_500_000_000": (
+        "có số dùng dấu chấm; hãy dùng dấu _ hoặc viết liền, như 1_500_000_000"
+    ),
+    "holds a number with commas; write it with _ or with nothing between, as in 1_500_000_000": (
+        "có số dùng dấu phẩy; hãy dùng dấu _ hoặc viết liền, như 1_500_000_000"
+    ),
+    "holds the time 24:00; write 00:00 of the next day, which is the first instant that no longer counts": (
+        "có giờ 24:00; hãy viết 00:00 của ngày hôm sau, là thời điểm đầu tiên không còn được tính"
+    ),
+    "holds a day that its month does not have; correct it": "có ngày không tồn tại trong tháng; hãy sửa lại",
+    'holds text without quotes; put each in quotes, as in keywords = ["UH", "UNG HO"]': (
+        'có chữ không đặt trong ngoặc kép; hãy đặt từng từ trong ngoặc kép, như keywords = ["UH", "UNG HO"]'
+    ),
+    "has single brackets; a header is written in double ones, as in [[campaign]]": (
+        "chỉ có ngoặc vuông đơn; tiêu đề bảng phải viết ngoặc vuông kép, như [[campaign]]"
+    ),
+    "is not a table of an apply file; use organisation, campaign or gateway": (
+        "không phải là bảng của tệp này; hãy dùng organisation, campaign hoặc gateway"
+    ),
+    "must be a list of tables; write its header in double brackets": (
+        "phải là danh sách bảng; hãy viết tiêu đề trong ngoặc vuông kép"
+    ),
+    "stands more than {max} times; split the file": "xuất hiện quá {max} lần; hãy chia tệp",
+    # What a key may hold.
+    "is missing; add it": "còn thiếu; hãy thêm vào",
+    "is not a key of this table; correct its name or remove it": (
+        "không phải là khóa của bảng này; hãy sửa tên hoặc bỏ đi"
+    ),
+    "must be text; put it in quotes": "phải là chữ; hãy đặt trong ngoặc kép",
+    "must not be empty; fill it in": "không được để trống; hãy điền vào",
+    "must not be longer than {max_length} characters; shorten it": (
+        "không được dài quá {max_length} ký tự; hãy rút ngắn"
+    ),
+    "must be a whole number; write it without quotes, point or fraction": (
+        "phải là số nguyên; hãy viết không có ngoặc kép, dấu chấm hay phần lẻ"
+    ),
+    "must be at least {ge}; correct it": "phải từ {ge} trở lên; hãy sửa lại",
+    "must be at most {le}; correct it": "không được vượt quá {le}; hãy sửa lại",
+    "must be one of {expected}; correct it": "phải là một trong các giá trị {expected}; hãy sửa lại",
+    "must be a time with a zone, as in 2026-10-17T00:00:00+07:00": (
+        "phải là thời điểm có múi giờ, như 2026-10-17T00:00:00+07:00"
+    ),
+    "needs a time zone, as in 2026-10-17T00:00:00+07:00": "thiếu múi giờ; hãy viết như 2026-10-17T00:00:00+07:00",
+    "must be a list; put it in square brackets": "phải là danh sách; hãy đặt trong ngoặc vuông",
+    "must not be empty; add at least one": "không được để trống; hãy thêm ít nhất một",
+    "holds more than {max_length}; split it": "có quá {max_length} mục; hãy chia ra",
+    "must be true or false, without quotes": "phải là true hoặc false, không có ngoặc kép",
+    "must be a table of keys and values": "phải là bảng gồm các khóa và giá trị",
+    "must look like {pattern}; correct it": "phải có dạng {pattern}; hãy sửa lại",
+    "must be 1 to 60 of a-z, 0-9 and -; correct it": "phải gồm 1 đến 60 ký tự a-z, 0-9 và -; hãy sửa lại",
+    "must be 1 to 80 of a-z, 0-9 and -; correct it": "phải gồm 1 đến 80 ký tự a-z, 0-9 và -; hãy sửa lại",
+    'must be written in small letters; did you mean "{code}"?': (
+        'phải viết bằng chữ thường; có phải ý bạn là "{code}"?'
+    ),
+    "must be 3 to 6 digits; correct it": "phải gồm 3 đến 6 chữ số; hãy sửa lại",
+    "must hold letters and no control characters; correct it": (
+        "phải có chữ và không có ký tự điều khiển; hãy sửa lại"
+    ),
+    "must lie in the years {first} to {last}; correct it": "phải nằm trong các năm {first} đến {last}; hãy sửa lại",
+    "must begin with a letter once folded; donors could not text it": (
+        "phải bắt đầu bằng chữ cái sau khi bỏ dấu; nếu không, người ủng hộ không nhắn được"
+    ),
+    "holds a keyword twice, once folded; remove one of them": (
+        "có một từ khóa lặp lại hai lần sau khi bỏ dấu; hãy bỏ bớt một"
+    ),
+    "must be later than opens_at; it is the first instant not counted": (
+        "phải muộn hơn opens_at; đây là thời điểm đầu tiên không còn được tính"
+    ),
+    "is required in the grammar {grammar}; add it": "là bắt buộc với cú pháp {grammar}; hãy thêm vào",
+    "is required in the grammar {grammar}; add it, 1 to {max}": (
+        "là bắt buộc với cú pháp {grammar}; hãy thêm vào, từ 1 đến {max}"
+    ),
+    "must be 1_000 in the grammar thousands; correct it or leave it out": (
+        "phải là 1_000 với cú pháp thousands; hãy sửa lại hoặc bỏ đi"
+    ),
+    "must be 1 to {max} in the grammar {grammar}; correct it": (
+        "phải từ 1 đến {max} với cú pháp {grammar}; hãy sửa lại"
+    ),
+    "times max_units is over {max} VND; lower one of them": (
+        "nhân với max_units vượt quá {max} đồng; hãy giảm một trong hai"
+    ),
+    "ends in GUI and its own code, which is dropped from every text; name the keyword alone": (
+        "kết thúc bằng GUI và đầu số của chính nó, phần này bị bỏ khỏi mọi tin nhắn; chỉ ghi từ khóa"
+    ),
+    "is the same as in {earlier}; give each its own, or join the two tables": (
+        "trùng với {earlier}; hãy đặt riêng cho mỗi bảng hoặc gộp hai bảng"
+    ),
+    # What contradicts the stored book, or another table.
+    "is no organisation of this file or the database; add an [[organisation]] with this code": (
+        "không phải là tổ chức nào trong tệp này hay cơ sở dữ liệu; hãy thêm một [[organisation]] có mã này"
+    ),
+    'is no organisation of this file or the database; did you mean "{code}"?': (
+        'không phải là tổ chức nào trong tệp này hay cơ sở dữ liệu; có phải ý bạn là "{code}"?'
+    ),
+    "is missing; add at least one [[campaign.route]]": "còn thiếu; hãy thêm ít nhất một [[campaign.route]]",
+    '"{keyword}" on {code} has another grammar, unit_vnd or max_units than "{other}" of this campaign, and one text '
+    "meets both; give both the same, or choose another keyword": (
+        '"{keyword}" ở đầu số {code} có grammar, unit_vnd hoặc max_units khác với "{other}" của cùng chiến dịch, mà '
+        "một tin nhắn khớp với cả hai; hãy ghi giống nhau, hoặc chọn từ khóa khác"
+    ),
+    '"{keyword}" on {code} stands twice in this campaign; remove one': (
+        '"{keyword}" ở đầu số {code} có hai lần trong chiến dịch này; hãy bỏ bớt một'
+    ),
+    '"{keyword}" on {code} meets the same texts as "{other}" of campaign {slug} while both are open; choose another '
+    "keyword, code or window": (
+        '"{keyword}" ở đầu số {code} khớp cùng tin nhắn với "{other}" của chiến dịch {slug} khi cả hai đang mở; hãy '
+        "chọn từ khóa, đầu số hoặc thời gian khác"
+    ),
+    '"{keyword}" on {code} keeps its grammar, unit_vnd and max_units: messages were read by it; write {terms}, or '
+    "choose another keyword": (
+        '"{keyword}" ở đầu số {code} phải giữ grammar, unit_vnd và max_units cũ vì đã có tin nhắn theo từ khóa này; '
+        "hãy ghi {terms}, hoặc chọn từ khóa khác"
+    ),
+    'is too late: messages were read by "{keyword}" on {code}; close the campaign by another decision': (
+        'đã quá muộn: đã có tin nhắn theo "{keyword}" ở đầu số {code}; hãy đóng chiến dịch bằng một quyết định khác'
+    ),
+    "is too late: messages were read by this campaign; close it by another decision": (
+        "đã quá muộn: chiến dịch này đã có tin nhắn; hãy đóng chiến dịch bằng một quyết định khác"
+    ),
+    "leaves the campaign without a keyword; withdraw the campaign itself, or name another": (
+        "làm chiến dịch không còn từ khóa nào; hãy rút cả chiến dịch, hoặc nêu từ khóa khác"
+    ),
+    "changes after messages were read by this campaign: name the decision that orders it, or keep {goal}": (
+        "thay đổi khi chiến dịch đã có tin nhắn: hãy nêu quyết định cho phép, hoặc giữ {goal}"
+    ),
+    "is missing: another window needs another decision; add it, or keep {window}": (
+        "còn thiếu: đổi thời gian cần một quyết định khác; hãy thêm vào, hoặc giữ {window}"
+    ),
+    "was already recorded with its window; name the new decision, or keep the newest: {window}": (
+        "đã được ghi nhận cùng thời gian của nó; hãy nêu quyết định mới, hoặc giữ quyết định mới nhất: {window}"
+    ),
+    "cannot move: {time} has passed; write that time, or open another campaign": (
+        "không dời được: {time} đã qua; hãy ghi đúng thời điểm đó, hoặc mở chiến dịch khác"
+    ),
+    "cannot move from {time} into the past; choose a time to come": (
+        "không dời được từ {time} về quá khứ; hãy chọn thời điểm sắp tới"
+    ),
+    # Gateway accounts.
+    "is the code of an earlier [[gateway]] of this file; give each its own": (
+        "là mã của một [[gateway]] phía trên trong tệp này; hãy đặt mã riêng cho mỗi cổng"
+    ),
+    "has fewer than two factors; add networks, path_secret or what else the adapter checks (a network of every "
+    "address is no factor)": (
+        "có ít hơn hai yếu tố xác thực; hãy thêm networks, path_secret hoặc điều khác mà adapter kiểm tra (mạng gồm "
+        "mọi địa chỉ không phải là yếu tố)"
+    ),
+    "is what metrics call accounts we do not have; choose another code": (
+        "là tên dành cho tài khoản không có thật trong số liệu giám sát; hãy chọn mã khác"
+    ),
+    "on_report needs a protocol that reports charges ({protocols}); use on_message": (
+        "on_report cần giao thức có báo cáo thu tiền ({protocols}); hãy dùng on_message"
+    ),
+    "must not hold control characters; remove them": "không được có ký tự điều khiển; hãy bỏ đi",
+    "must be text, a whole number, true or false; correct it": (
+        "phải là chữ, số nguyên, true hoặc false; hãy sửa lại"
+    ),
+    "must be a network, as in 10.1.0.0/16 or 2001:db8::/32; correct it": (
+        "phải là dải mạng, như 10.1.0.0/16 hoặc 2001:db8::/32; hãy sửa lại"
+    ),
+    "has bits set behind its prefix; write {network}, or one address without a prefix": (
+        "có bit nằm sau tiền tố; hãy viết {network}, hoặc một địa chỉ không có tiền tố"
+    ),
+    # What protocols say of their own settings.
+    "dlr, . and .. mean something else in an address: choose another": (
+        "dlr, . và .. có nghĩa khác trong địa chỉ: hãy chọn giá trị khác"
+    ),
+    "two names differ only by case and mean different carriers": (
+        "hai tên chỉ khác nhau ở chữ hoa, chữ thường mà chỉ hai nhà mạng khác nhau"
+    ),
+    "user and password go together": "user và password phải đi cùng nhau",
+    'refuse_value is required with style = "reply": it is what makes the hub refund': (
+        'refuse_value là bắt buộc khi style = "reply": nhờ nó mà tổng đài hoàn tiền'
+    ),
+    "refuse_value must be neither the success value nor -1, which hubs only file": (
+        "refuse_value không được là giá trị thành công, cũng không được là -1, vì tổng đài chỉ lưu lại giá trị đó"
+    ),
+    # What changes.
+    "none": "không có",
+    "decision {number}": "quyết định {number}",
+    "no decision named": "không nêu quyết định",
+    "{opens_at} to {closes_at} ({by})": "{opens_at} đến {closes_at} ({by})",
+    "{grammar} of {unit}": "{grammar}, mỗi suất {unit}",
+    "{grammar} of {unit}, 1 to {max}": "{grammar}, mỗi suất {unit}, 1 đến {max}",
+    "{key} {old} -> {new}": "{key} {old} -> {new}",
+    "{key} changed": "{key} thay đổi",
+    "organisation {code}: added": "tổ chức {code}: thêm mới",
+    "organisation {code}: {change}": "tổ chức {code}: {change}",
+    "campaign {slug}: added, {window}": "chiến dịch {slug}: thêm mới, {window}",
+    "campaign {slug}: withdrawn, {window}": "chiến dịch {slug}: rút lại, {window}",
+    "campaign {slug}: {change}": "chiến dịch {slug}: {change}",
+    "campaign {slug}: corrected, {old} -> {new}": "chiến dịch {slug}: sửa lại, {old} -> {new}",
+    "campaign {slug}: decision {number}, {old} -> {new}": (
+        "chiến dịch {slug}: quyết định thứ {number}, {old} -> {new}"
+    ),
+    "campaign {slug}: route {code} {keyword} added ({value})": (
+        "chiến dịch {slug}: thêm đầu số {code} từ khóa {keyword} ({value})"
+    ),
+    "campaign {slug}: route {code} {keyword} withdrawn ({value})": (
+        "chiến dịch {slug}: rút lại đầu số {code} từ khóa {keyword} ({value})"
+    ),
+    "campaign {slug}: route {code} {keyword} corrected, {old} -> {new}": (
+        "chiến dịch {slug}: sửa lại đầu số {code} từ khóa {keyword}, {old} -> {new}"
+    ),
+    "gateway {code}: added (adapter {adapter}, carrier {carrier})": (
+        "cổng {code}: thêm mới (adapter {adapter}, carrier {carrier})"
+    ),
+    "gateway {code}: {change}": "cổng {code}: {change}",
+    "gateway {code} is on": "cổng {code} đang bật",
+    "gateway {code} is off: it takes no callbacks": "cổng {code} đang tắt: không nhận tin nào",
+    "nothing changed": "không có gì thay đổi",
+    "nothing would change": "sẽ không có gì thay đổi",
+    # What donors are told, and what stays.
+    "Donors are told:": "Người ủng hộ được thông báo:",
+    "Donors would be told:": "Người ủng hộ sẽ được thông báo:",
+    "{slug}: {name}": "{slug}: {name}",
+    "  texts count from {first} to {last} inclusive, Vietnam time": (
+        "  tin nhắn được tính từ {first} đến hết {last}, giờ Việt Nam"
+    ),
+    "  goal: {goal}": "  mục tiêu: {goal}",
+    '  "{text}" to {code} gives {amount}': '  soạn "{text}" gửi {code}: ủng hộ {amount}',
+    '  "{written}" in the file is texted as {keyword}': '  "{written}" trong tệp được nhắn là {keyword}',
+    "{slug}: no longer shown anywhere; its keywords are free": (
+        "{slug}: không còn hiển thị ở đâu; các từ khóa được giải phóng"
+    ),
+    "stays: campaign {slug}": "giữ nguyên: chiến dịch {slug}",
+    'stays: keyword "{keyword}" on {code} of campaign {slug}; withdrawn = true takes it away': (
+        'giữ nguyên: từ khóa "{keyword}" ở đầu số {code} của chiến dịch {slug}; withdrawn = true sẽ rút từ khóa này'
+    ),
+    "stays: gateway {code}, on": "giữ nguyên: cổng {code}, đang bật",
+    "stays: gateway {code}, off": "giữ nguyên: cổng {code}, đang tắt",
+    # What is unusual.
+    "line {line} {place}": "dòng {line} {place}",
+    "unusual: {place}: {reason}": "bất thường: {place}: {reason}",
+    "has passed: nothing texted from now on would count": "đã qua: tin nhắn từ bây giờ sẽ không được tính",
+    "lies more than a year after the opening": "cách lúc mở hơn một năm",
+    "lies less than a day after the opening": "cách lúc mở chưa đầy một ngày",
+    "lies more than a year ahead": "còn hơn một năm nữa mới tới",
+    "is the first instant that no longer counts, so the last minute or second of the day would be lost; write 00:00 "
+    "of the next day": (
+        "là thời điểm đầu tiên không còn được tính, nên phút hoặc giây cuối của ngày sẽ bị mất; hãy viết 00:00 của "
+        "ngày hôm sau"
+    ),
+    "closes the campaign earlier than was decided; once it has passed, it cannot be opened again": (
+        "đóng chiến dịch sớm hơn quyết định; sau thời điểm này không thể mở lại"
+    ),
+    '"{keyword}" holds punctuation, which donors would have to text as it stands; several keywords are a list': (
+        '"{keyword}" có dấu câu, người ủng hộ phải nhắn y như vậy; nhiều từ khóa thì viết thành danh sách'
+    ),
+    '"{keyword}" ends in a number: a donor would take it for the number of units': (
+        '"{keyword}" kết thúc bằng số: người ủng hộ sẽ hiểu là số suất ủng hộ'
+    ),
+    '"{keyword}" ends in N or GUI, which stand in advertisements for a number and for "send to"': (
+        '"{keyword}" kết thúc bằng N hoặc GUI, mà trong lời kêu gọi đó là chỗ ghi số suất và chữ "gửi"'
+    ),
+    "would be {goal}; count its zeros": "sẽ là {goal}; hãy đếm lại các số 0",
+    "is none of the codes that take gifts, {first} to {last}": (
+        "không thuộc các đầu số nhận ủng hộ, {first} đến {last}"
+    ),
+    "would charge {unit} for a unit; usual are {first} to {last}": (
+        "sẽ thu {unit} mỗi suất; thông thường từ {first} đến {last}"
+    ),
+    '"{longer}" is "{shorter}" with a number: who texts that number of units to "{shorter}" would give to the '
+    "other": (
+        '"{longer}" là "{shorter}" kèm một số: ai nhắn số suất đó cho "{shorter}" sẽ ủng hộ nhầm sang từ khóa kia'
+    ),
+    "takes the gateway off: every callback of it will be refused": ("tắt cổng này: mọi tin từ cổng sẽ bị từ chối"),
+    "Apply it as it is? [y/N] ": "Áp dụng nguyên như vậy? [c/K] ",
+    "nothing was applied": "chưa áp dụng gì",
+    "nothing was applied: say --yes if what is unusual is meant": (
+        "chưa áp dụng gì: hãy thêm --yes nếu những điều bất thường là đúng ý"
+    ),
+}

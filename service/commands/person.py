@@ -1,0 +1,33 @@
+"""Who sits before a command: their language, and their account of the operating system."""
+
+import argparse
+import getpass
+import os
+from collections.abc import Mapping
+from typing import get_args
+
+from campaigns.book.apply_entries import Language
+
+LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+"""What tells the language of messages: the first that is set decides (POSIX, environment variables, 8.2)."""
+
+
+def add_language(parser: argparse.ArgumentParser) -> None:
+    """The option --lang."""
+    parser.add_argument("--lang", choices=get_args(Language), help="of the sentences; else as LC_ALL or LANG says")
+
+
+def language_of(asked: Language | None, environ: Mapping[str, str] = os.environ) -> Language:
+    """The language asked for, else that of the environment: Vietnamese where it begins with vi, English otherwise."""
+    if asked is not None:
+        return asked
+    told = next((environ[name] for name in LANGUAGE_VARIABLES if environ.get(name)), "")
+    return "vi" if told.lower().startswith("vi") else "en"
+
+
+def os_user() -> str:
+    """The account's name; its number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return str(os.getuid())

@@ -1,0 +1,105 @@
+"""A campaign is withdrawn while the service runs, and while a gift to it is on its way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from campaigns.book.apply_entries import ApplyRefused
+from campaigns.book.apply_file import load
+from campaigns.book.recording import apply_changes
+from campaigns.gifts.messages import lock_accounts, record_messages
+from campaigns.schema.partitions import make_partitions
+from service.commands.apply import apply_file
+from tests.support.portal import Portal, eventually, message
+from tests.support.rows import NOW, message_row
+
+GONE = '[[campaign]]\nslug = "vnn"\nwithdrawn = true\n'
+SELECT_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = $1"
+
+
+def waits(connection: asyncpg.Connection) -> Callable[[], Awaitable[bool]]:
+    async def somebody() -> bool:
+        oid = await connection.fetchval("SELECT oid FROM pg_database WHERE datname = current_database()")
+        return bool(await connection.fetchval(SELECT_WAITING, oid))
+
+    return somebody
+
+
+async def test_a_withdrawn_campaign_is_nowhere_any_more(portal: Portal, tmp_path: Path) -> None:
+    file = tmp_path / "gone.toml"
+    file.write_text(GONE, encoding="utf-8")
+    await apply_file(portal.opened, file)
+
+    async def is_unknown() -> bool:
+        async with portal.http.get(f"{portal.base}/api/v1/campaigns/vnn") as answer:
+            return answer.status == 404
+
+    await eventually(is_unknown, 2.0)
+    for path in (
+        "/api/v1/campaigns/vnn/totals",
+        "/api/v1/campaigns/vnn/series",
+        "/api/v1/stream?campaign=vnn",
+        "/c/vnn",
+    ):
+        async with portal.http.get(portal.base + path) as answer:
+            assert answer.status == 404, path
+    for path in ("/api/v1/campaigns", "/api/v1/totals", "/"):
+        async with portal.http.get(portal.base + path) as answer:
+            assert "vnn" not in await answer.text(), path
+    assert (await portal.post(message("late"))).outcome == "unallocated"
+
+
+async def test_a_gift_sent_while_its_campaign_is_withdrawn_is_read_again(portal: Portal) -> None:
+    connection = await asyncpg.connect(portal.dsn)
+    watcher = await asyncpg.connect(portal.dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    await apply_changes(connection, load(GONE.encode()), [], now=datetime.now(UTC))
+    # The service knows nothing yet: it reads the gift by the campaign, and cannot store it.
+    sent = asyncio.create_task(portal.post(message("between")))
+    await eventually(waits(watcher))
+    await transaction.commit()
+
+    assert (await sent).status == 200
+
+    async def is_stored() -> bool:
+        return bool(await watcher.fetchval("SELECT count(*) FROM message"))
+
+    await eventually(is_stored, 90.0)
+    row = await watcher.fetchrow("SELECT reading, campaign_id, book_version FROM message")
+    assert row is not None
+    assert tuple(row) == ("unknown_short_code", None, 2)
+    assert await watcher.fetchval("SELECT count(*) FROM money_line") == 0
+    await connection.close()
+    await watcher.close()
+
+
+async def test_a_gift_that_is_being_stored_keeps_its_campaign(
+    connection: asyncpg.Connection, database_dsn: str
+) -> None:
+    await make_partitions(connection, NOW.date(), days=1)
+    content = (
+        '[[organisation]]\ncode = "o"\nname_vi = "O"\n[[campaign]]\nslug = "vnn"\nname_vi = "V"\ncategory = "other"\n'
+        'organiser = "o"\nopens_at = 2026-01-01T00:00:00+07:00\ncloses_at = 2027-01-01T00:00:00+07:00\n'
+        '[[campaign.route]]\nshort_code = "1408"\nkeywords = ["VNN"]\ngrammar = "fixed"\nunit_vnd = 20_000\n'
+    )
+    await apply_changes(connection, load(content.encode()), [], now=NOW)
+    writer = await asyncpg.connect(database_dsn)
+    applier = await asyncpg.connect(database_dsn)
+    transaction = writer.transaction()
+    await transaction.start()
+    await lock_accounts(writer, [1], [])
+    await record_messages(writer, [message_row("m-1")], [], 1)
+    applying = asyncio.create_task(apply_changes(applier, load(GONE.encode()), [], now=NOW))
+    await eventually(waits(connection))
+    await transaction.commit()
+
+    with pytest.raises(ApplyRefused, match="messages were read by this campaign"):
+        await applying
+
+    await writer.close()
+    await applier.close()
