@@ -67,9 +67,9 @@ class Changes:
     """The slugs of campaigns with another goal."""
 
     @property
-    def takes_back(self) -> bool:
-        """Whether something leaves the book, so that nothing may be read by it any more."""
-        return bool(self.withdrawn_decisions or self.withdrawn_routes)
+    def taken_back(self) -> frozenset[int]:
+        """The campaigns of which something leaves the book, so that nothing may be read by it any more."""
+        return frozenset(each for each, _ in (*self.withdrawn_decisions, *self.withdrawn_routes))
 
 
 def organisation_changes(file: ApplyFile, book: Book, changes: Changes) -> None:

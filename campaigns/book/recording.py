@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import asyncpg
@@ -19,6 +19,12 @@ NOTIFY_BOOK = "SELECT pg_notify($1, $2), pg_notify($3, '')"
 # While this waits, every batch that comes after it waits too: the longest that carriers may notice of it.
 LIMIT_WAIT = "SET LOCAL lock_timeout = '2s'"
 LOCK_INTAKE = "SELECT pg_advisory_xact_lock($1, $2)"
+# Beside keyword_read: what the release before stored while it was being replaced. Only reads: a row that this
+# transaction wrote would hold up the batches for which it is about to wait.
+SELECT_READ_BEFORE = """
+SELECT DISTINCT campaign_id, short_code, keyword FROM message
+WHERE campaign_id = ANY($1::integer[]) AND keyword IS NOT NULL
+"""
 UNLIMIT_WAIT = "SET LOCAL lock_timeout = 0"
 
 
@@ -54,10 +60,15 @@ async def apply_changes(
         stored = await load_stored(connection)
         plan = plan_of(file, gateways, stored, now)
         accept(plan)
-        if plan.changes.takes_back:
+        if plan.changes.taken_back:
+            # Messages of long ago are looked for before the intake pauses: that may take a while.
+            asked = sorted(plan.changes.taken_back & stored.has_messages)
+            before = await connection.fetch(SELECT_READ_BEFORE, asked) if asked else []
             # Messages that are being stored are waited for, and then seen; those that come later find a newer book.
             await _pause_intake(connection)
-            plan = plan_of(file, gateways, await load_stored(connection), now)
+            newest = await load_stored(connection)
+            read = newest.read.union((row["campaign_id"], row["short_code"], row["keyword"]) for row in before)
+            plan = plan_of(file, gateways, replace(newest, read=read), now)
         if plan.changes.lines:
             await _write(connection, file, stored.book.version + 1, who, plan)
             await connection.execute(NOTIFY_BOOK, BOOK_CHANNEL, str(stored.book.version + 1), TOTALS_CHANNEL)
@@ -143,7 +154,7 @@ async def _write(connection: asyncpg.Connection, file: ApplyFile, version: int, 
     changes = plan.changes
     lines = [str(line) for line in changes.lines]
     await connection.execute(
-        INSERT_VERSION, version, file.sha256, lines, changes.takes_back, who.os_user, who.name
+        INSERT_VERSION, version, file.sha256, lines, bool(changes.taken_back), who.os_user, who.name
     )  # fmt: skip
     await connection.execute(INSERT_FILE, file.sha256, plan.kept_file)
     for organisation in changes.organisations:

@@ -116,15 +116,18 @@ def _route_reasons(slug: str, route: Route, others: Iterable["_Held"]) -> Iterat
         for other in others:
             if other.code != route.short_code or (other.slug, other.keyword) == (slug, keyword):
                 continue
-            longer, shorter = (
-                (keyword, other.keyword) if len(keyword) > len(other.keyword) else (other.keyword, keyword)
-            )
-            if re.fullmatch(rf"{re.escape(shorter)} ?[0-9]+ ?K?", longer):
+            longer, shorter = sorted((keyword, other.keyword), key=_length, reverse=True)
+            # Every blank of a keyword may be left out of a text.
+            if re.fullmatch(rf"{re.escape(shorter.replace(' ', ''))}[0-9]+K?", longer.replace(" ", "")):
                 yield "keywords", say(
                     '"{longer}" is "{shorter}" with a number: who texts that number of units to "{shorter}" would '
                     "give to the other",
                     longer=longer, shorter=shorter,
                 )  # fmt: skip
+
+
+def _length(keyword: str) -> int:
+    return len(keyword.replace(" ", ""))
 
 
 @dataclass(frozen=True, slots=True)

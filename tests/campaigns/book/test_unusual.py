@@ -1,0 +1,143 @@
+"""What a file may mean and seldom does is told, at the line of its key, before anything is written."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from campaigns.book.apply_file import book_from_file, load
+from campaigns.book.book import Book
+from campaigns.book.changes import Stored
+from campaigns.book.plan import Plan, plan_of
+from campaigns.book.sentences import in_vietnamese
+
+FILE = """[[organisation]]
+code = "mttq"
+name_vi = "Mặt trận"
+
+[[campaign]]
+slug = "vnn"
+name_vi = "Vì người nghèo"
+category = "poverty"
+organiser = "mttq"
+decision = "1/QD"
+opens_at = 2026-10-17T00:00:00+07:00
+closes_at = 2027-01-01T00:00:00+07:00
+goal_vnd = 5_000_000_000
+
+[[campaign.route]]
+short_code = "1408"
+keywords = ["Đa Cam"]
+grammar = "units"
+unit_vnd = 20_000
+max_units = 100
+"""
+ANOTHER = """
+[[campaign.route]]
+short_code = "1408"
+keywords = ["DA CAM 5"]
+grammar = "fixed"
+unit_vnd = 20_000
+"""
+EARLY = datetime(2026, 9, 1, tzinfo=UTC)
+RUNNING = datetime(2026, 11, 1, tzinfo=UTC)
+EMPTY = Stored(Book(0, [], []), {}, {}, frozenset(), frozenset())
+
+
+def plan(content: str, stored: Stored = EMPTY, now: datetime = EARLY) -> Plan:
+    return plan_of(load(content.encode()), [], stored, now)
+
+
+def stored(content: str) -> Stored:
+    return Stored(book_from_file(load(content.encode())), {}, {}, frozenset(), frozenset())
+
+
+# label, replaced in FILE, by, the key that is told, part of the reason
+UNUSUAL = [
+    ("short code", '"1408"', '"1490"', "short_code", "1402 to 1409"),
+    ("price too high", "20_000", "2_000_000", "unit_vnd", "2,000,000 VND"),
+    ("price too low", "20_000", "2_000", "unit_vnd", "2,000 VND"),
+    ("goal without its zeros", "5_000_000_000", "5_000_000", "goal_vnd", "5,000,000 VND"),
+    ("goal with too many zeros", "5_000_000_000", "5_000_000_000_000", "goal_vnd", "5,000,000,000,000 VND"),
+    ("window of years", "2027-01-01", "2062-01-01", "closes_at", "more than a year after"),
+    ("window of hours", "2027-01-01T00", "2026-10-17T05", "closes_at", "less than a day"),
+    ("last second of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:59", "closes_at", "00:00 of the next day"),
+    ("last minute of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:00", "closes_at", "00:00 of the next day"),
+    ("several keywords in one", '"Đa Cam"', '"BÃO, UH, ỦNG HỘ"', "keywords", "punctuation"),
+    ("keyword with a number", '"Đa Cam"', '"BAO12"', "keywords", "ends in a number"),
+    ("keyword with the n of advertisements", '"Đa Cam"', '"VNN n"', "keywords", "ends in N or GUI"),
+    ("keyword with send to", '"Đa Cam"', '"HSTS gửi 1407"', "keywords", "ends in N or GUI"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "reason"), [row[1:] for row in UNUSUAL], ids=[row[0] for row in UNUSUAL]
+)
+def test_what_is_unusual_is_told_at_its_key(old: str, new: str, key: str, reason: str) -> None:
+    assert old in FILE
+    content = FILE.replace(old, new, 1)
+
+    told = plan(content).warnings
+
+    lines = content.splitlines()
+    assert {lines[(each.line or 0) - 1].partition(" = ")[0] for each in told} == {key}
+    assert any(reason in each.reason for each in told)
+    assert all(in_vietnamese(each.reason) != each.reason for each in told)
+
+
+def test_what_is_usual_and_what_is_only_repeated_is_not_told() -> None:
+    assert plan(FILE).warnings == ()
+    odd = FILE.replace("20_000", "2_000_000").replace("2027-01-01", "2062-01-01")
+    again = plan(odd, stored(odd))
+    assert (again.warnings, again.told, again.changes.lines) == ((), (), [])
+
+
+def test_a_window_that_has_passed_or_lies_years_ahead_is_told() -> None:
+    for now, key in ((datetime(2027, 2, 1, tzinfo=UTC), "closes_at"), (datetime(2025, 2, 1, tzinfo=UTC), "opens_at")):
+        (told,) = plan(FILE, now=now).warnings
+        assert told.toml_path == f"campaign[0].{key}"
+
+
+def test_an_early_close_is_told_and_an_extension_is_not() -> None:
+    other = FILE.replace("1/QD", "2/QD")
+    (told,) = plan(other.replace("2027-01-01", "2026-12-01"), stored(FILE), RUNNING).warnings
+    assert "earlier than was decided" in told.reason
+    assert plan(other.replace("2027-01-01", "2027-02-01"), stored(FILE), RUNNING).warnings == ()
+
+
+def test_a_keyword_that_is_another_with_a_number_is_told_whoever_came_first() -> None:
+    second = FILE[FILE.index("[[campaign]]") :].replace('"vnn"', '"two"').replace('"Đa Cam"', '"DACAM 5"')
+    plans = plan(FILE + ANOTHER), plan(FILE + second.replace("DACAM 5", "DA CAM 5")), plan(FILE + second)
+    for each in plans:
+        assert any("with a number: who texts" in told.reason for told in each.warnings)
+    longer_first = stored(FILE.replace('"Đa Cam"', '"DA CAM 5"'))
+    shorter = FILE.replace('"vnn"', '"two"').replace("1/QD", "2/QD")
+    assert any("with a number: who texts" in told.reason for told in plan(shorter, longer_first).warnings)
+
+
+def test_donors_are_told_in_words_and_figures() -> None:
+    told = plan(FILE).told
+
+    assert told == (
+        "vnn: Vì người nghèo",
+        "  texts count from 00:00:00 17/10/2026 to 23:59:59 31/12/2026 inclusive, Vietnam time",
+        "  goal: 5,000,000,000 VND",
+        '  "DA CAM" to 1408 gives 20,000 VND',
+        '  "DA CAM 5" to 1408 gives 100,000 VND',
+        '  "DA CAM 100" to 1408 gives 2,000,000 VND',
+        '  "Đa Cam" in the file is texted as DA CAM',
+    )
+    assert in_vietnamese(told[3]) == '  soạn "DA CAM" gửi 1408: ủng hộ 20.000 đồng'
+    assert in_vietnamese(told[2]) == "  mục tiêu: 5.000.000.000 đồng"
+
+
+def test_what_the_file_does_not_name_stays_and_is_said() -> None:
+    two = FILE.replace('["Đa Cam"]', '["VNN", "VNN N"]')
+
+    assert plan(two.replace(', "VNN N"', ""), stored(two)).stays == (
+        'stays: keyword "VNN N" on 1408 of campaign vnn; withdrawn = true takes it away',
+    )
+    assert plan(FILE[: FILE.index("[[campaign]]")], stored(two)).stays == ("stays: campaign vnn",)
+
+
+def test_labels_are_unique() -> None:
+    assert len({row[0] for row in UNUSUAL}) == len(UNUSUAL)
