@@ -1,17 +1,14 @@
 """Commands: what they print, their exit codes, and a sentence for everything that stands in their way."""
 
 import json
-import logging
 import re
 import socket
-from collections.abc import Iterator
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import asyncpg
 import orjson
 import pytest
-import structlog
 
 from service.cli import main
 from service.commands.apply import apply_file
@@ -19,24 +16,7 @@ from service.runtime.keyring import Keyring
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 from tests.support.postgres import TestServer
 
-LIBRARIES = {name: logging.getLogger(name) for name in ("aiohttp", "asyncio")}
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def environ(database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The environment of a command on a fresh database."""
-    monkeypatch.setenv("PORTAL1400_DATABASE_URL", database_dsn)
-    monkeypatch.setenv("PORTAL1400_SECRET_KEY", SECRET_KEY)
-    monkeypatch.setenv("PORTAL1400_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("PORTAL1400_LISTEN", "127.0.0.1:0")
-    monkeypatch.setenv("PORTAL1400_INTERNAL_LISTEN", "127.0.0.1:0")
-    before = {name: (list(logger.handlers), logger.propagate) for name, logger in LIBRARIES.items()}
-    yield monkeypatch
-    # `serve` sets up logging for its process, which here is the tests' own.
-    structlog.reset_defaults()
-    for name, logger in LIBRARIES.items():
-        logger.handlers[:], logger.propagate = before[name]
 
 
 @pytest.fixture
