@@ -15,7 +15,7 @@ from tests.support.postgres import TestServer, start_server
 
 __all__ = ["hasty_portal", "lasting_portal", "portal"]
 
-PEER_MARKERS = ("browser", "prometheus", "kannel")
+PEER_MARKERS = ("browser", "prometheus", "kannel", "pgbouncer")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,47 +1,130 @@
-"""portal1400 check: validates settings, database, book and accounts; one line per problem."""
+"""portal1400 check: asks settings, database, book, accounts and the workers that run; one line per problem."""
 
 import argparse
+import json
+from dataclasses import dataclass, field
+
+import asyncpg
 
 from campaigns.book.store import load_book
+from campaigns.schema.migrate import pending
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
-from service.commands.running import wanting
+from service.commands.running import Running, running_workers
+from service.postgres.database import Database
 from service.postgres.failover import unconfirmed
+from service.postgres.inspection import inspect
 from service.runtime.environment import process_environment
-from service.runtime.settings import read_settings
+from service.runtime.keyring import Keyring
+from service.runtime.refusals import Refused
+from service.runtime.settings import Settings, read_settings
+from service.runtime.supervisor import WORKERS_MAX
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """The command takes no arguments."""
+@dataclass
+class Report:
+    """What was found. `problems` make the exit code 1; `warnings` are no reason to hold a restart back."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    database: str | None = None
+    book_version: int = 0
+    campaigns: int = 0
+    accounts: int = 0
+    workers: int = 0
+    pending_migrations: list[str] = field(default_factory=list)
 
 
-async def run(_arguments: argparse.Namespace) -> int:
-    """Print every problem; 1 when there is one. What cannot even be opened is refused by name before."""
-    settings = read_settings()
-    problems: list[str] = []
-    async with opened(settings, may_migrate=False) as ready:
-        if ready.kind != "live":
-            problems.append("database: it was made by `portal1400 demo`; serve refuses it")
-        async with ready.database.borrow() as connection:
-            warning = await unconfirmed(ready.database.servers, connection)
-            book = await load_book(connection)
-            accounts = load_accounts(
-                await load_account_rows(connection), ready.keyring.settings.unseal, process_environment()
-            )
-        problems.extend(accounts.problems)
-        if book.campaigns and not any(account.enabled for account in accounts.by_code.values()):
-            problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
-    if warning is not None:
-        # No problem of ours, and no reason to hold a restart back: with its standbys away a primary goes on alone.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        choices=range(1, WORKERS_MAX + 1),
+        help="how many workers of this machine the connections must suffice for (default: those that run, else 1)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Print every problem; 1 when there is one. What cannot even be opened is refused by name."""
+    report = Report()
+    try:
+        await _look(read_settings(), arguments.workers, report)
+    except Refused as refused:
+        if not arguments.json:
+            raise
+        report.problems.extend(refused.problems)
+    if arguments.json:
+        print(json.dumps({"good": not report.problems} | vars(report), ensure_ascii=False))
+        return 1 if report.problems else 0
+    for warning in report.warnings:
         print(f"warning: {warning}")
-    for each in (*accounts.warnings, *await wanting(settings)):
-        print(f"warning: {each}")
-    for problem in problems:
+    for problem in report.problems:
         print(problem)
-    if problems:
+    if report.problems:
         return 1
+    ran = f", {report.workers} running worker(s)" if report.workers else ""
     print(
-        f"good: {ready.database.description}; book version {book.version} with {len(book.campaigns)} campaign(s), "
-        f"{len(accounts.by_code)} account(s)"
+        f"good: {report.database}; book version {report.book_version} with {report.campaigns} campaign(s), "
+        f"{report.accounts} account(s){ran}"
     )
     return 0
+
+
+async def _look(settings: Settings, workers: int | None, report: Report) -> None:
+    running = await running_workers(settings)
+    report.workers = len(running)
+    async with opened(settings, may_migrate=False, may_be_behind=settings.migrate_on_start) as ready:
+        report.database = ready.database.description
+        if ready.kind != "live":
+            report.problems.append("database: it was made by `portal1400 demo`; serve refuses it")
+        found = await inspect(ready.database, workers or len(running) or 1, settings.writers)
+        report.problems.extend(found.problems)
+        report.warnings.extend(found.warnings)
+        await _look_inside(ready.database, ready.keyring, report)
+    hear(running, report)
+
+
+async def _look_inside(database: Database, keyring: Keyring, report: Report) -> None:
+    async with database.borrow() as connection:
+        if (warning := await unconfirmed(database.servers, connection)) is not None:
+            # No problem of ours, and no reason to hold a restart back: without its standbys a primary goes on alone.
+            report.warnings.append(warning)
+        report.pending_migrations = [migration.name for migration in await pending(connection)]
+        if report.pending_migrations:
+            report.warnings.append(
+                f"database: {len(report.pending_migrations)} migration(s) are pending, first "
+                f"{report.pending_migrations[0]}: `serve`, `apply` or `migrate`, whichever comes first, applies "
+                "them; book and accounts were not looked at"
+            )
+            return
+        await _look_at_book(connection, keyring, report)
+
+
+async def _look_at_book(connection: asyncpg.Connection, keyring: Keyring, report: Report) -> None:
+    book = await load_book(connection)
+    accounts = load_accounts(await load_account_rows(connection), keyring.settings.unseal, process_environment())
+    report.book_version, report.campaigns = book.version, len(book.campaigns)
+    report.accounts = len(accounts.by_code)
+    report.problems.extend(accounts.problems)
+    report.warnings.extend(accounts.warnings)
+    if book.campaigns and not any(account.enabled for account in accounts.by_code.values()):
+        report.problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
+
+
+def hear(running: list[Running], report: Report) -> None:
+    """What the workers say of themselves. A secret of a file that they have not read is seen by them alone."""
+    for worker in running:
+        who = f"running worker {worker.index}"
+        if worker.is_silent:
+            report.problems.append(f"{who}: it listens and does not answer; it hangs, or is being replaced")
+            continue
+        if not worker.is_ready:
+            report.problems.append(f"{who}: it does not take callbacks")
+        if 0 < worker.book_version < report.book_version:
+            report.problems.append(
+                f"{who}: it reads by book version {worker.book_version}, and the database has {report.book_version}"
+            )
+        report.warnings.extend(f"{who}: {each}" for each in worker.degraded)

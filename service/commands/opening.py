@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from campaigns.schema.migrate import MigrationRefused, migrate, pending
 from service.catalog.last_good import LastGood, find_last_good
+from service.postgres.connect_errors import known_cause
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
 from service.runtime.keyring import Keyring
 from service.runtime.refusals import Refused
@@ -36,17 +37,21 @@ async def opened(
     may_migrate: bool = True,
     embedded_only: bool = False,
     may_be_away: bool = False,
+    may_be_behind: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Opened]:
     """Open the database for one command. Raises Refused with every reason in a sentence, also for an error of the
     database while the command works.
 
-    With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR.
+    With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR; with
+    `may_be_behind`, migrations that are pending are none, and nothing is written to such a database.
     """
     keyring = Keyring(settings.require_secret_key())
     async with await Database.open(settings, embedded_only=embedded_only, progress=progress) as database:
 
         async def prepare() -> str:
+            if may_be_behind and not may_migrate:
+                return await _as_it_is(database, keyring, kind)
             return await _prepared(database, keyring, kind, may_migrate, progress)
 
         try:
@@ -84,10 +89,25 @@ async def _prepared(
         raise refusal_of(error) from None
 
 
+async def _as_it_is(database: Database, keyring: Keyring, kind: str) -> str:
+    """Opens the database and asks its kind and key, where it has them. Writes nothing."""
+    try:
+        await database.open_pool()
+        async with database.borrow() as connection:
+            await pending(connection)
+            return await keyring.find_kind(connection) or kind
+    except MigrationRefused as refused:
+        raise CommandRefused(str(refused)) from None
+    except DATABASE_ERRORS as error:
+        raise refusal_of(error) from None
+
+
 def refusal_of(error: Exception) -> Exception:
     """What a command says of an error of the database; the error itself when it is one of a file or of our output."""
     if isinstance(error, BrokenPipeError) or getattr(error, "filename", None) is not None:
         return error
+    if (sentence := known_cause(error)) is not None:
+        return CommandRefused(sentence)
     kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
     return kind_of_refusal(f"the database answered with {type(error).__name__}: see its log")
 

@@ -1,8 +1,8 @@
-"""What the workers that run on this machine lack, asked from their internal listeners: for `apply` and `check`."""
+"""What the workers that run on this machine say of themselves, asked at their internal listeners."""
 
 import asyncio
 import time
-from typing import Any
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -16,36 +16,61 @@ PAUSE_SECONDS = 0.1
 EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- what is asked for there is ourselves
 
 
-async def wanting(settings: Settings, book_version: int = 0) -> list[str]:
-    """A sentence for each thing that a running worker's accounts lack. Waits until they read by `book_version`.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A worker that listens at its internal address."""
 
-    Nothing where no worker runs: at the internal address, and at the ports after it, nobody answers.
-    """
-    sentences: list[str] = []
-    deadline = time.monotonic() + LOAD_SECONDS
+    index: int
+    is_ready: bool
+    degraded: tuple[str, ...] = ()
+    book_version: int = 0
+    is_silent: bool = False
+    """It listens, and answered nothing in ASK_SECONDS."""
+
+
+async def running_workers(settings: Settings) -> list[Running]:
+    """Every worker of this machine: at the internal address, and at the ports after it, until nobody listens."""
+    workers: list[Running] = []
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)) as http:
         for index in range(WORKERS_MAX):
-            state = await _state(http, settings, index)
-            while state and state.get("book_version", 0) < book_version and time.monotonic() < deadline:
-                await asyncio.sleep(PAUSE_SECONDS)
-                state = await _state(http, settings, index)
-            if not state:
+            worker = await _ask(http, settings, index)
+            if worker is None:
                 break
-            accounts = [each for each in state.get("degraded", ()) if str(each).startswith("gateway ")]
-            sentences += [f"running worker {index}: {each}" for each in accounts]
-    return sentences
+            workers.append(worker)
+    return workers
 
 
-async def _state(http: aiohttp.ClientSession, settings: Settings, index: int) -> dict[str, Any]:
-    """What a worker says of itself; empty where none answers."""
+async def wanting(settings: Settings, book_version: int) -> list[str]:
+    """A sentence for each thing that a running worker's accounts lack. Waits until all read by `book_version`."""
+    deadline = time.monotonic() + LOAD_SECONDS
+    workers = await running_workers(settings)
+    while any(each.is_ready and each.book_version < book_version for each in workers) and time.monotonic() < deadline:
+        await asyncio.sleep(PAUSE_SECONDS)
+        workers = await running_workers(settings)
+    return [
+        f"running worker {worker.index}: {each}"
+        for worker in workers
+        for each in worker.degraded
+        if each.startswith("gateway ")
+    ]
+
+
+async def _ask(http: aiohttp.ClientSession, settings: Settings, index: int) -> Running | None:
+    """What a worker says of itself; None where nobody listens, or somebody who is no worker of ours."""
     address = settings.internal_listen
     if not address.port or address.port + index > 65535:
-        return {}
+        return None
     host = EVERY_INTERFACE.get(address.host, address.host)
     asked = address.model_copy(update={"host": host, "port": address.port + index})
     try:
         async with http.get(f"http://{asked}/readyz") as answer:
             state = await answer.json()
+            is_ready = answer.status == 200
+    except (aiohttp.ServerDisconnectedError, TimeoutError):
+        return Running(index, is_ready=False, is_silent=True)
     except (aiohttp.ClientError, OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) and "book_version" in state else {}
+        return None
+    if not isinstance(state, dict) or "book_version" not in state:
+        return None
+    degraded = tuple(str(each) for each in state.get("degraded", ()))
+    return Running(index, is_ready, degraded, int(state["book_version"]))

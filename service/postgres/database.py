@@ -7,6 +7,7 @@ from typing import cast
 
 import asyncpg
 
+from service.postgres.connect_errors import why_not
 from service.postgres.embedded.handle import OWN_OPTIONS, EmbeddedHandle, connect_embedded
 from service.postgres.failover import PrimaryConnector
 from service.postgres.session import SessionDiffers, require_in_force, server_settings
@@ -135,8 +136,7 @@ class Database:
         except (*DATABASE_ERRORS, ValueError, OverflowError) as error:
             refused = DatabaseAway if is_away(error) else DatabaseRefused
             raise refused(
-                f"cannot connect to {self.description} ({type(error).__name__}): check that it runs and that "
-                "PORTAL1400_DATABASE_URL names the right host, database, user and password"
+                f"cannot connect to {self.description} ({type(error).__name__}): {why_not(error, self.dsn)}"
             ) from None
         try:
             await require_usable(connection)

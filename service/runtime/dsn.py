@@ -1,5 +1,6 @@
 """What a DSN names: the servers, and whether one that takes writes is asked for."""
 
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -7,6 +8,46 @@ from asyncpg.connect_utils import SessionAttribute
 
 WRITABLE = SessionAttribute.read_write
 DEFAULT_PORT = 5432
+UNDERSTOOD = frozenset({
+    "host", "port", "dbname", "database", "user", "password", "passfile", "service",
+    "sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation",
+    "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname", "gsslib",
+})  # fmt: skip
+"""Parameters that asyncpg takes for itself. Any other goes to the server, as a setting of the session."""
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+FOREIGN = {
+    "connect_timeout": "connections are given 5 s",
+    "keepalives": "always on",
+    "keepalives_idle": "always 10 s",
+    "keepalives_interval": "always 10 s",
+    "keepalives_count": "always 3",
+    "tcp_user_timeout": "keep-alives find a dead connection",
+    "channel_binding": "this client has none; sslmode=verify-full with sslrootcert tells the right server",
+    "gssencmode": "this client encrypts by TLS only",
+    "gssdelegation": "this client delegates nothing",
+    "require_auth": "the server's pg_hba.conf decides",
+    "requirepeer": "the folder of the socket decides",
+    "hostaddr": "name the address as the host",
+    "load_balance_hosts": "the server that takes writes is used",
+    "min_protocol_version": "there is one",
+    "max_protocol_version": "there is one",
+    "sslsni": "always on",
+    "sslcompression": "always off",
+    "sslcertmode": "a certificate is sent where sslcert names one",
+    "sslcrldir": "name a file by sslcrl",
+    "ssl": "it is called sslmode",
+    "sslaccept": "it is called sslmode",
+    "fallback_application_name": "it is portal1400",
+    "client_encoding": "always UTF8",
+    "schema": "a schema is named by search_path",
+    "currentSchema": "a schema is named by search_path",
+    "pgbouncer": "connect to the server itself",
+    "prepareThreshold": "connect to the server itself",
+    "connection_limit": "PORTAL1400_WRITERS and the number of workers decide",
+    "pool_timeout": "it keeps connections of its own",
+    "pool_max_conns": "it keeps connections of its own",
+}
+"""Parameters of libpq and of other clients that the server would refuse, each with why it is not needed."""
 
 
 class Server(NamedTuple):
@@ -42,6 +83,28 @@ def require_writer_attributes(dsn: str) -> None:
     wanted = parse_qs(parts_of(dsn).query).get("target_session_attrs", [WRITABLE.value])[-1]
     if wanted not in (WRITABLE.value, SessionAttribute.primary.value):
         raise ValueError(f"leave target_session_attrs out, or set it to {WRITABLE.value}: the service writes")
+
+
+def require_known_parameters(dsn: str) -> None:
+    """Refuse parameters that are another client's; the sentence names each of them. Raises ValueError."""
+    try:
+        given = parse_qs(parts_of(dsn).query, strict_parsing=True, keep_blank_values=True)
+    except ValueError:
+        raise ValueError("want its parameters as NAME=VALUE, separated by &") from None
+    if foreign := [f"{name} ({FOREIGN[name]})" for name in given if name in FOREIGN]:
+        raise ValueError(f"leave out what this client does not take: {', '.join(foreign)}")
+
+
+def missing_files(dsn: str) -> list[str]:
+    """The files that a DSN names and that are not there, each as NAME=PATH."""
+    query = parse_qs(parts_of(dsn).query)
+    named = [(name, query[name][-1]) for name in FILES if name in query]
+    return [f"{name}={path}" for name, path in named if not Path(path).expanduser().exists()]
+
+
+def session_settings_of(dsn: str) -> list[str]:
+    """The names of parameters that go to the server as settings of the session."""
+    return [name for name in parse_qs(parts_of(dsn).query) if name not in UNDERSTOOD]
 
 
 def parts_of(dsn: str) -> SplitResult:

@@ -58,6 +58,7 @@ SELECT_DATA_KEY = "SELECT wrapped FROM data_key WHERE day = $1"
 INSERT_INSTALLATION = """
 INSERT INTO installation (kind, key_check) VALUES ($1, $2) ON CONFLICT (only_row) DO NOTHING
 """
+SELECT_INSTALLATION_EXISTS = "SELECT to_regclass('installation') IS NOT NULL"
 SELECT_INSTALLATION = "SELECT kind, key_check FROM installation"
 
 
@@ -115,6 +116,16 @@ class Keyring:
         await connection.execute(INSERT_INSTALLATION, kind, self.key_check)
         row = await connection.fetchrow(SELECT_INSTALLATION)
         assert row is not None  # noqa: S101 -- inserted above and never deleted
+        self.require_own(bytes(row["key_check"]))
+        return str(row["kind"])
+
+    async def find_kind(self, connection: asyncpg.Connection) -> str | None:
+        """The database's kind, or None where nobody has marked it yet. Writes nothing. Raises WrongSecretKey."""
+        if not await connection.fetchval(SELECT_INSTALLATION_EXISTS):
+            return None
+        row = await connection.fetchrow(SELECT_INSTALLATION)
+        if row is None:
+            return None
         self.require_own(bytes(row["key_check"]))
         return str(row["kind"])
 

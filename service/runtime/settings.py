@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from service.runtime.addresses import Network, network
-from service.runtime.dsn import require_writer_attributes, servers_of
+from service.runtime.dsn import require_known_parameters, require_writer_attributes, servers_of
 from service.runtime.environment import FILE_VARIABLE, EnvironmentFileRefused, with_environment_file
 from service.runtime.refusals import Refused
 
@@ -134,6 +134,7 @@ class Settings(BaseModel):
         if value is not None:
             servers_of(value.get_secret_value())
             require_writer_attributes(value.get_secret_value())
+            require_known_parameters(value.get_secret_value())
         return value
 
     @field_validator("public_url")

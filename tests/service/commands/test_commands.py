@@ -77,7 +77,7 @@ def test_an_unreachable_database_is_a_sentence(environ: pytest.MonkeyPatch, url:
         assert main(arguments) == 1
         said = capsys.readouterr().err
         assert said.startswith("portal1400: cannot connect to PostgreSQL of DATABASE_URL"), arguments
-        assert "check that it runs and that PORTAL1400_DATABASE_URL names the right host" in said
+        assert ("`sslmode` parameter must be one of" if "perhaps" in url else "names the right host") in said
         assert "hunter2" not in said
         assert "Traceback" not in said
 
@@ -185,6 +185,10 @@ def test_pending_migrations_are_named_and_applied_by_migrate(
         assert main(arguments) == 1
         said = capsys.readouterr().err
         assert re.search(r"pending, first 0001_\S+: run `portal1400 migrate`", said), arguments
+    environ.setenv("PORTAL1400_MIGRATE_ON_START", "true")
+    assert main(["check"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"warning: database: \d+ migration\(s\) are pending, first 0001_\S+: `serve`, `apply`", said)
     assert main(["migrate"]) == 0
     assert "the schema is up to date" in capsys.readouterr().out
     assert main(["verify"]) == 0
