@@ -9,27 +9,27 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check bench capacity viewers flood ha torture lock
+.PHONY: help setup install switch demo test check bench capacity viewers flood ha torture lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-.bootstrap/.done: bootstrap.lock
-	@echo "setup: fetching the installer"
-	@rm -rf .bootstrap && mkdir -p .bootstrap
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore \
-		--target .bootstrap --require-hashes -r bootstrap.lock
-	@touch $@
+.bootstrap/.done: bootstrap.lock deploy/environment.py
+	@$(PYTHON) deploy/environment.py installer
 
-.venv/.done: .bootstrap/.done requirements-dev.lock pyproject.toml
-	@echo "setup: making .venv from requirements-dev.lock"
-	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --compile-bytecode --python $(BIN)/python \
-		--require-hashes requirements-dev.lock
-	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
+.venv/.done: bootstrap.lock requirements-dev.lock pyproject.toml deploy/environment.py
+	@$(PYTHON) deploy/environment.py setup
 
 setup: .venv/.done ## make .venv with everything the other targets need
+
+# Where `make install` puts releases, and which of them `make switch` turns to.
+PREFIX ?= /opt/portal1400
+
+install: ## a release under PREFIX (/opt/portal1400), without developers' tools; PREFIX/current names it from then on
+	@$(PYTHON) deploy/environment.py install $(PREFIX)
+
+switch: ## let PREFIX/current name RELEASE, as `make install` made it
+	@$(PYTHON) deploy/environment.py switch $(PREFIX) $(RELEASE)
 
 demo: setup ## a portal with simulated carriers; prints the addresses to open
 	@exec $(BIN)/portal1400 demo

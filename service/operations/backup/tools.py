@@ -199,6 +199,7 @@ def _kill(process: Process) -> None:
 
 
 def last_line(said: bytes) -> str:
-    """What a tool said last, for people."""
-    lines = said.decode("utf-8", "replace").strip().splitlines()
+    """What a tool said last of the cause, for people: behind it pg_dump repeats the command that failed."""
+    lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in lines if "detail: Command was: " not in line] or lines
     return lines[-1] if lines else "it was killed"

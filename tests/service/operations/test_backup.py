@@ -25,7 +25,15 @@ from service.commands.backup import chosen_file
 from service.live.high_water_file import HighWaterFile, Versions
 from service.operations.backup.manifest import Manifest, beside, measure, read_manifest
 from service.operations.backup.restore import SELECT_MAJOR
-from service.operations.backup.tools import ToolFailed, choose_tools, dump, environment, restore, without_password
+from service.operations.backup.tools import (
+    ToolFailed,
+    choose_tools,
+    dump,
+    environment,
+    last_line,
+    restore,
+    without_password,
+)
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.postgres.session import tool_options
 from service.runtime.files import write_durably
@@ -489,3 +497,12 @@ def test_the_dump_is_one_that_postgresql_itself_understands(made: Path) -> None:
     listed = subprocess.run([tool, "--list", made], check=True, capture_output=True, text=True).stdout
     assert "TABLE DATA public money_line" in listed
     assert isinstance(read_manifest(made, KEYRING), Manifest)
+
+
+def test_a_failed_tool_s_cause_is_told_and_not_its_command() -> None:
+    said = b"""pg_dump: error: Dumping the contents of table "message" failed: PQgetResult() failed.
+pg_dump: detail: Error message from server: ERROR:  could not read block 7
+pg_dump: detail: Command was: COPY public.message (id) TO stdout;
+"""
+    assert last_line(said) == "pg_dump: detail: Error message from server: ERROR:  could not read block 7"
+    assert last_line(b"") == "it was killed"
