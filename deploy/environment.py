@@ -203,7 +203,7 @@ def require_runnable(release: Path) -> None:
     command = release / "bin" / "portal1400"
     try:
         subprocess.run(
-            command,
+            [str(command), "--version"],
             check=True,
             cwd="/",
             env={},
