@@ -128,11 +128,6 @@ class Database:
             ) from None
         except SessionDiffers as differs:
             raise DatabaseRefused(str(differs)) from None
-        except asyncpg.ProtocolViolationError:
-            raise DatabaseRefused(
-                f"{self.description} refuses the settings that a session is started with: a pooler stands in "
-                "between; let PORTAL1400_DATABASE_URL name PostgreSQL itself"
-            ) from None
         except (*DATABASE_ERRORS, ValueError, OverflowError) as error:
             refused = DatabaseAway if is_away(error) else DatabaseRefused
             raise refused(

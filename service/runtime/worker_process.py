@@ -81,7 +81,7 @@ class Worker:
         cls, index: int, options: Sequence[str], given: Mapping[str, int], descriptors: Sequence[int], report: int
     ) -> "Worker":
         """A new process; `given` are its options with numbers, `descriptors` what it inherits beside `report`."""
-        command = [sys.executable, "-P", "-m", "service", "worker", *options]
+        command = [str(python_now()), "-P", "-m", "service", "worker", *options]
         command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
         process = subprocess.Popen(
             [*command, "--report", str(report)], stdin=subprocess.DEVNULL, pass_fds=[*descriptors, report]
@@ -150,6 +150,22 @@ class Worker:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
+
+
+def python_now(executable: Path | None = None) -> Path:
+    """The Python that a worker is started with: of the release that `current` names now, where we are a release.
+
+    `make install` makes PREFIX/releases/NAME and PREFIX/current. A supervisor outlives its release in an upgrade:
+    its next workers are of the one that the link names by then. `executable`: of the supervisor, by default its own.
+    """
+    own = Path(sys.executable) if executable is None else executable
+    name = own.parent.parent
+    current = name.parent.parent / "current"
+    if name.parent.name != "releases" or not current.is_symlink():
+        return own
+    # Resolved now, so that what the worker loads later is of the same release.
+    chosen = current.resolve() / "bin" / own.name
+    return chosen if chosen.exists() else own
 
 
 def _state_of(pid: int) -> tuple[str, int]:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from service.postgres.session import server_settings
 from tests.support.ports import free_ports
 from tests.support.postgres import TestServer
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-IGNORED = (
-    "extra_float_digits,search_path,synchronous_commit,statement_timeout,lock_timeout,jit,tcp_keepalives_idle,"
-    "idle_in_transaction_session_timeout,tcp_keepalives_interval,tcp_keepalives_count"
-)
+IGNORED = ",".join(("extra_float_digits", *server_settings("", 1.0, 1.0)))
+"""Everything that a session of ours asks for at its start."""
 needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "portal1400.service"
-COMMAND = "/opt/portal1400/.venv/bin/portal1400"
+COMMAND = "/opt/portal1400/current/bin/portal1400"
 EXPOSURE_MAX = 4.0
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (apt: systemd)"

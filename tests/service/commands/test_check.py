@@ -63,7 +63,7 @@ NAMED = {
 @pytest.mark.parametrize(
     ("mode", "ignored", "code", "sentence"),
     [
-        ("transaction", None, 1, "gives each transaction another connection"),
+        ("transaction", None, 1, "a pooler that ignores what a client asks for"),
         ("transaction", "extra_float_digits", 1, "refuses settings of a session"),
         ("session", None, 1, "a pooler that ignores what a client asks for"),
     ],

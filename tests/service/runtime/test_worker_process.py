@@ -1,8 +1,10 @@
 """When a silent worker hangs, and when it is only loaded, or everybody was suspended."""
 
+from pathlib import Path
+
 import pytest
 
-from service.runtime.worker_process import BUSY_SECONDS_MAX, HEARTBEAT_SECONDS, IDLE_SECONDS_MAX, Silence
+from service.runtime.worker_process import BUSY_SECONDS_MAX, HEARTBEAT_SECONDS, IDLE_SECONDS_MAX, Silence, python_now
 
 IDLE = round(IDLE_SECONDS_MAX / HEARTBEAT_SECONDS)
 BUSY = round(BUSY_SECONDS_MAX / HEARTBEAT_SECONDS)
@@ -46,3 +48,19 @@ def test_a_worker_that_is_not_ready_has_more_time() -> None:
     assert not silence.is_too_long(is_ready=False)
     silence.lasts(HEARTBEAT_SECONDS, "S", 7)
     assert silence.is_too_long(is_ready=False)
+
+
+def test_the_next_worker_is_of_the_release_that_the_link_names_now(tmp_path: Path) -> None:
+    pythons = {name: tmp_path / "releases" / name / "bin" / "python" for name in ("1", "2")}
+    for python in pythons.values():
+        python.parent.mkdir(parents=True)
+        python.touch()
+    assert python_now(pythons["1"]) == pythons["1"]
+    link = tmp_path / "current"
+    for name in ("1", "2", "1"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"releases/{name}")
+        assert python_now(pythons["1"]) == pythons[name]
+    link.unlink()
+    link.symlink_to("releases/removed")
+    assert python_now(pythons["2"]) == pythons["2"]
