@@ -19,7 +19,11 @@ from service.listeners.shedding import SURFACES
 from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
 
 RULES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
-RULE_TESTS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules_test.yml").read_text(encoding="utf-8"))
+RULE_TESTS: list[dict[str, Any]] = [
+    test
+    for path in sorted((ROOT / "deploy/prometheus").glob("rules_*test.yml"))
+    for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
+]
 ALERTS_PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
 
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
@@ -184,7 +188,7 @@ def test_the_page_has_no_section_of_an_alert_that_is_gone() -> None:
 def test_every_alert_is_seen_to_fire_and_to_stay_silent(name: str) -> None:
     cases = [
         case["exp_alerts"]
-        for test in RULE_TESTS["tests"]
+        for test in RULE_TESTS
         for case in test.get("alert_rule_test", [])
         if case["alertname"] == name
     ]

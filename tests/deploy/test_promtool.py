@@ -44,7 +44,8 @@ def test_the_rules_are_valid() -> None:
 
 @pytest.mark.slow
 def test_the_unit_tests_of_the_rules_pass() -> None:
-    promtool("test", "rules", "rules_test.yml")
+    files = sorted(path.name for path in PROMETHEUS.glob("rules_*test.yml"))
+    assert promtool("test", "rules", *files).count("SUCCESS") == len(files) == 2
 
 
 @pytest.fixture
