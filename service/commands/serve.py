@@ -8,18 +8,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import structlog
 
-from service.app import Service
-from service.commands.opening import CommandRefused, opened, require_live
-from service.commands.starting import Rereading, start_serving, unless_stopped
 from service.listeners.listener import bind
-from service.runtime import garbage as collector
 from service.runtime import logs
+from service.runtime.refusals import Refused
 from service.runtime.service_manager import ServiceManager
 from service.runtime.settings import HostPort, Settings, read_settings
 from service.runtime.supervisor import WORKERS_MAX, Supervisor
@@ -58,6 +54,9 @@ async def run(arguments: argparse.Namespace) -> int:
     if arguments.workers is not None:
         options = [ACCEPT_OLDER] if arguments.accept_older_database else []
         return await supervise(settings, arguments.workers, options, manager)
+    # A supervisor serves nothing itself: it starts sooner, and stays smaller, without the modules of a worker.
+    from service.commands.serving import serve_on
+
     stopping = asyncio.Event()
     stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, also=manager.stopping)
     # In front of a terminal it is an end like the others: the terminal was closed.
@@ -90,70 +89,17 @@ async def _sign(manager: ServiceManager) -> None:
     manager.alive()
 
 
-async def serve_on(
-    settings: Settings,
-    public: socket.socket,
-    inside: socket.socket,
-    stopping: asyncio.Event,
-    *,
-    accept_older_database: bool = False,
-    worker: int | None = None,
-    restarts: Mapping[str, int] = MappingProxyType({}),
-    rereads_at_hangup: bool = False,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve two bound sockets until `stopping`, then drain.
-
-    With `rereads_at_hangup` SIGHUP has the secrets of accounts looked up again, and nothing else happens. `ready` is
-    called when callbacks can be taken. `worker` is the process's number among several, `restarts` how
-    often its forerunners ended, by reason. Raises CommandRefused with every reason in a sentence.
-    """
-    logs.configure(settings.log_format, worker=worker)
-    # Several would say the same.
-    progress = None if worker else _tell
-    opening = opened(settings, may_migrate=settings.migrate_on_start, may_be_away=True, progress=progress)
-    async with AsyncExitStack() as stack:
-
-        async def start() -> Service:
-            found = await stack.enter_async_context(opening)
-            require_live(found)
-            service = await start_serving(
-                settings, found, public, inside, accept_older_database=accept_older_database
-            )
-            log.info(
-                "serving",
-                database=found.database.description,
-                public="{}:{}".format(*public.getsockname()[:2]),
-                internal="{}:{}".format(*inside.getsockname()[:2]),
-            )
-            return service
-
-        service = await unless_stopped(stopping, start())
-        if service is not None:
-            service.instruments.count_restarts(restarts)
-            collector.tune_garbage_collection()
-            rereading = Rereading(service.catalog) if rereads_at_hangup else None
-            ready()
-            try:
-                await stopping.wait()
-            finally:
-                await service.stop(settings.drain_seconds)
-            if rereading is not None:
-                await rereading.stop()
-    log.info("stopped")
-
-
 async def supervise(settings: Settings, workers: int, options: Sequence[str], manager: ServiceManager) -> int:
     """Keep `workers` processes serving until SIGTERM or SIGINT; SIGHUP replaces them one after the other.
 
     `options` are handed to each worker; `manager` is told how we are.
     """
     if not 1 <= workers <= WORKERS_MAX:
-        raise CommandRefused([f"--workers {workers}: want 1 to {WORKERS_MAX} worker processes"])
+        raise Refused([f"--workers {workers}: want 1 to {WORKERS_MAX} worker processes"])
     settings.require_secret_key()
     base = settings.internal_listen
     if base.port and base.port + workers - 1 > 65535:
-        raise CommandRefused(
+        raise Refused(
             [f"PORTAL1400_INTERNAL_LISTEN={base}: {workers} workers need as many ports from it on; set a lower one"]
         )
     logs.configure(settings.log_format)
@@ -171,7 +117,7 @@ async def supervise(settings: Settings, workers: int, options: Sequence[str], ma
             loop.add_signal_handler(number, supervisor.stop)
         loop.add_signal_handler(signal.SIGHUP, supervisor.roll)
         if refused := await supervisor.run():
-            raise CommandRefused(refused)
+            raise Refused(refused)
     log.info("all_workers_stopped")
     return 0
 
@@ -192,12 +138,12 @@ def stop_at_signals(
 def bound(name: str, address: HostPort) -> socket.socket:
     """A bound socket. Whoever comes during the start waits in its queue.
 
-    Raises CommandRefused with the setting's name when the address is taken.
+    Raises Refused with the setting's name when the address is taken.
     """
     try:
         return bind(address.host, address.port)
     except OSError as error:
-        raise CommandRefused(
+        raise Refused(
             [f"{name}={address} cannot be used ({error.strerror}): stop what listens there or set another address"]
         ) from None
 
@@ -207,11 +153,7 @@ async def _bound_patiently(name: str, address: HostPort) -> socket.socket:
     while True:
         try:
             return bound(name, address)
-        except CommandRefused:
+        except Refused:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(BIND_PAUSE_SECONDS)
-
-
-def _tell(sentence: str) -> None:
-    print(f"portal1400: {sentence}", file=sys.stderr, flush=True)

@@ -9,7 +9,8 @@ import signal
 
 import orjson
 
-from service.commands.serve import ACCEPT_OLDER, serve_on, stop_at_signals
+from service.commands.serve import ACCEPT_OLDER, stop_at_signals
+from service.commands.serving import serve_on
 from service.listeners.listener import ListeningSocket
 from service.runtime.refusals import Refused
 from service.runtime.settings import read_settings

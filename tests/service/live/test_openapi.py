@@ -8,7 +8,7 @@ from importlib import resources
 from openapi_spec_validator import validate
 
 from service.live import schemas
-from service.live.openapi import ADDRESSES, document
+from service.live.openapi_document import ADDRESSES, document
 from tests.support.portal import Portal, eventually, message
 
 
