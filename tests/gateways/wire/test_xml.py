@@ -85,8 +85,10 @@ def test_a_text_is_read_and_a_repair_is_told(label: str) -> None:
 
 
 def test_bounds_are_inclusive() -> None:
-    require_xml(b"<a>" * 16 + b"</a>" * 16)
-    require_xml(b"<a>" + b"<b/>" * 199 + b"</a>")
+    deepest, _ = require_xml(b"<a>" * 16 + b"</a>" * 16)
+    assert len(list(deepest.iter())) == 16
+    most, _ = require_xml(b"<a>" + b"<b/>" * 199 + b"</a>")
+    assert len(most) == 199
 
 
 def test_a_local_name_is_without_namespace() -> None:
