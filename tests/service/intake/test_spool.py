@@ -252,7 +252,9 @@ async def test_a_restart_with_the_database_away_serves_from_the_last_good_copy(
                 assert (await portal.post(message("m-2"))).status == 200
                 assert (await portal.post(message("m-3"), headers={"content-type": "application/json"})).status == 401
                 status, degraded = await readiness(portal)
-                assert (status, len(degraded)) == (200, 3)
+                assert status == 200
+                for reason in ("no writer is connected", "wait in the spool", "totals are not being read"):
+                    assert any(reason in each for each in degraded), (reason, degraded)
                 assert await portal.metric("portal1400_spool_records") == 2
                 page = await fetch(portal, "GET", "/")
                 assert page.status == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncGenerator
 
 import orjson
@@ -10,7 +11,6 @@ import pytest
 from campaigns.totals.rollups import Series
 from service.listeners import large_answer
 from service.live.series import LONG, Question
-from service.runtime.loop_stalls import LoopStalls
 from tests.support.portal import Portal
 from tests.support.protocols import fetch
 
@@ -23,8 +23,8 @@ FILL = """
 MINUTES = 8_000
 CLIENTS = 40
 PATH = "/api/v1/campaigns/vnn/series?bucket=minute"
-STALL_SECONDS_MAX = 0.5
-"""Encoded for each client in a row it would be seconds; in slices it is milliseconds, on a busy machine tens."""
+WORK_SECONDS_MAX = 0.5
+"""Encoded for each client in a row it would be seconds of the loop's own work; in slices it is milliseconds."""
 
 
 @pytest.fixture
@@ -61,19 +61,21 @@ async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(filled: Portal
             yield piece
 
     cache._read_pieces = counted
-    stalls = LoopStalls()
-    stalls.start()
-    try:
-        answers = await asyncio.gather(*(taken(filled) for _ in range(CLIENTS)))
-    finally:
-        await stalls.stop()
+    asked = asyncio.gather(*(taken(filled) for _ in range(CLIENTS)))
+    longest = 0.0
+    while not asked.done():
+        # The processor's time: for how long a busy machine lets the loop wait, says nothing of it.
+        before = time.thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, time.thread_time() - before)
+    answers = await asked
     assert readings == 1
     assert pieces > 50
     bodies = {answer.partition(b"\r\n\r\n")[2] for answer in answers}
     assert len(bodies) == 1
     points = orjson.loads(bodies.pop())["points"]
     assert (len(points), len(points[-1]["by_carrier"]), points[0]["units"]) == (MINUTES, 6, 12)
-    assert stalls.longest_seconds < STALL_SECONDS_MAX
+    assert longest < WORK_SECONDS_MAX
 
 
 async def test_more_than_are_borne_are_told_when_to_come_again(filled: Portal) -> None:
