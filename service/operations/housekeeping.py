@@ -13,6 +13,7 @@ from campaigns.gifts.sweeping import give_up, sweep
 from campaigns.schema.partitions import drop_partitions, make_partitions
 from service.intake.writer import CommitReport
 from service.postgres.database import Database
+from service.postgres.session import end_stalled
 from service.runtime.keyring import Keyring
 from service.runtime.settings import Settings
 from service.runtime.tasks import cancel_and_wait, repeat
@@ -54,7 +55,7 @@ class Housekeeping:
         """Begin both loops."""
         self._tasks = [
             repeat("days", partial(self._with_connection, self._days), (ROUND_SECONDS,)),
-            repeat("joining", partial(self._with_connection, self.sweep), (SWEEP_SECONDS,)),
+            repeat("joining", partial(self._with_connection, self._joining), (SWEEP_SECONDS,)),
         ]
 
     async def stop(self) -> None:
@@ -105,6 +106,12 @@ class Housekeeping:
         await self.prepare(connection)
         await self.clear(connection)
         await give_up(connection, await self._earlier_clock(connection))
+
+    async def _joining(self, connection: asyncpg.Connection) -> None:
+        # First: what they hold is what joining, and whoever stores a gift, waits for.
+        if ended := await end_stalled(connection, self._settings.statement_seconds):
+            log.warning("stalled_sessions_ended", count=ended)
+        await self.sweep(connection)
 
     async def sweep(self, connection: asyncpg.Connection) -> None:
         """Join charges and reversals that were not joined as they came."""

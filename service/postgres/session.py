@@ -51,6 +51,13 @@ KEEPALIVE_SECONDS = 10
 KNOWS_TRANSACTION_TIMEOUT = 17
 """The first major with a limit for whole transactions: nothing older lets a client name it at the start."""
 SET_NO_TRANSACTION_TIMEOUT = "SET transaction_timeout = 0"
+LIMITED = ("portal1400", "portal1400 writer", "portal1400 reader", "portal1400 feed")
+"""Applications whose transactions may not wait for us longer than a statement may take."""
+END_STALLED = """
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = ANY ($1::text[])
+  AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => $2)
+"""
 SELECT_SETTINGS = "SELECT lower(name) AS name, setting FROM pg_settings WHERE lower(name) = ANY($1::text[])"
 
 
@@ -98,3 +105,16 @@ async def require_in_force(connection: asyncpg.Connection, asked: Mapping[str, s
                 "stands in between, or a superuser set it; let PORTAL1400_DATABASE_URL name PostgreSQL itself, and "
                 "look at ALTER ROLE ... SET and ALTER DATABASE ... SET"
             )
+
+
+async def end_stalled(connection: asyncpg.Connection, seconds: float) -> int:
+    """End the sessions of ours that were cut off in the middle of a statement; returns how many.
+
+    A driver prepares a statement, waits for the answer, and only then binds and executes it. A network that goes
+    silent in between leaves the server waiting for the rest with every lock of the transaction: to it that is no
+    idle transaction, and the limit of a statement does not act while it reads. Keepalives notice a machine that is
+    gone, but only after 40 s, and what stands on the way may answer them. Who has waited for `seconds` is ended.
+
+    Raises what the database raises.
+    """
+    return int(await connection.fetchval(END_STALLED, LIMITED, seconds))
