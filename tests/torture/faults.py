@@ -3,6 +3,9 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import aiohttp
 
 from tests.torture.clock import SeedClock
 from tests.torture.plan import Fault, Name
@@ -11,6 +14,9 @@ from tests.torture.proxy import Mode
 from tests.torture.rig import Rig
 
 Act = Callable[[Rig, Fault], Awaitable[None]]
+STRANGERS = 16
+"""Connections of a flood."""
+A_MEBIBYTE = bytes(1024 * 1024)
 
 
 async def play(rig: Rig, faults: Sequence[Fault], clock: SeedClock) -> None:
@@ -101,6 +107,61 @@ async def _roll(rig: Rig, _fault: Fault) -> None:
     rig.portal.kill([rig.portal.supervisor], signal.SIGHUP)
 
 
+async def _hang_worker(rig: Rig, fault: Fault) -> None:
+    pids = rig.portal.worker_pids
+    if not pids:
+        return
+    hung = pids[fault.number % len(pids)]
+    send([hung], signal.SIGSTOP)
+    try:
+        await asyncio.sleep(fault.seconds)
+    finally:
+        # Where its supervisor was killed meanwhile nobody replaced it, and it holds the address of the next one.
+        send([hung], signal.SIGCONT)
+
+
+async def _reread_secrets(rig: Rig, _fault: Fault) -> None:
+    supervisor = rig.portal.supervisor
+    rig.portal.kill([pid for pid in rig.portal.worker_pids if pid != supervisor], signal.SIGHUP)
+
+
+async def _strangers(rig: Rig, fault: Fault) -> None:
+    async def post(http: aiohttp.ClientSession, number: int) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with http.post(f"{rig.portal.target}/gw/standard/stranger-{number}", data=A_MEBIBYTE) as answer:
+                    await answer.read()
+            await asyncio.sleep(0.01)
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        posting = [asyncio.create_task(post(http, number)) for number in range(STRANGERS)]
+        await _for_a_while(posting, fault.seconds)
+
+
+async def _unread_answers(rig: Rig, fault: Fault) -> None:
+    async def ask() -> None:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", rig.portal.port, limit=1024)
+            try:
+                while True:
+                    writer.write(b"GET /api/v1/totals HTTP/1.1\r\nHost: portal\r\n\r\n" * 50)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            finally:
+                writer.transport.abort()
+
+    await _for_a_while([asyncio.create_task(ask()) for _ in range(STRANGERS)], fault.seconds)
+
+
+async def _for_a_while(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _disk_full(rig: Rig, fault: Fault) -> None:
     async with rig.serving:
         await asyncio.to_thread(rig.disk.fill)
@@ -135,4 +196,8 @@ ACTS: dict[Name, Act] = {
     Name.ROLL: _roll,
     Name.DISK_FULL: _disk_full,
     Name.POWER_CUT: _power_cut,
+    Name.HANG_WORKER: _hang_worker,
+    Name.REREAD_SECRETS: _reread_secrets,
+    Name.STRANGERS: _strangers,
+    Name.UNREAD_ANSWERS: _unread_answers,
 }

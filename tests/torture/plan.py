@@ -31,6 +31,10 @@ class Name(StrEnum):
     ROLL = "roll"
     DISK_FULL = "disk-full"
     POWER_CUT = "power-cut"
+    HANG_WORKER = "hang-worker"
+    REREAD_SECRETS = "reread-secrets"
+    STRANGERS = "strangers"
+    UNREAD_ANSWERS = "unread-answers"
 
 
 SENTENCES: dict[Name, str] = {
@@ -52,6 +56,10 @@ SENTENCES: dict[Name, str] = {
     Name.ROLL: "SIGHUP of the supervisor: workers are replaced one by one",
     Name.DISK_FULL: "the disk of the spool has no block left",
     Name.POWER_CUT: "the disk of the spool loses its power and the service dies; what was not synced is gone",
+    Name.HANG_WORKER: "SIGSTOP of one worker, which the supervisor has to replace",
+    Name.REREAD_SECRETS: "SIGHUP of every worker: accounts are made anew under load",
+    Name.STRANGERS: "strangers send bodies of 1 MiB to accounts that do not exist",
+    Name.UNREAD_ANSWERS: "senders ask and ask on many connections and read no answer",
 }
 
 
@@ -67,7 +75,9 @@ class Fault:
     def line(self) -> str:
         """One row of the printed table."""
         lasting = f"for {self.seconds:.1f} s" if self.seconds else ""
-        detail = {Name.LATENCY: f"{self.number} ms", Name.KILL_WORKER: f"worker {self.number}"}.get(self.name, "")
+        worker = f"worker {self.number}"
+        details = {Name.LATENCY: f"{self.number} ms", Name.KILL_WORKER: worker, Name.HANG_WORKER: worker}
+        detail = details.get(self.name, "")
         return f"{self.at:6.1f} s  {self.name:16} {lasting:10} {detail:9} {SENTENCES[self.name]}"
 
 
@@ -106,7 +116,7 @@ def _resets_of_a_slow_way(chance: random.Random, at: float) -> list[Fault]:
 
 DATABASE_ACTS: Sequence[Act] = (
     _inside_an_outage(Name.POWER_CUT),
-    _lasting(Name.FREEZE_POSTGRES, 0.5, 4.0),
+    _lasting(Name.FREEZE_POSTGRES, 0.5, 5.0),
     _inside_an_outage(Name.DISK_FULL),
     _lasting(Name.KILL_POSTGRES, 0.0, 3.0),
     _lasting(Name.SILENT_UP, 0.5, 4.0),
@@ -131,9 +141,15 @@ PROCESS_FAULTS: Sequence[tuple[Name, int]] = (
     (Name.KILL_SUPERVISOR, 2),
     (Name.RESTART, 2),
     (Name.ROLL, 2),
+    (Name.HANG_WORKER, 3),
+    (Name.REREAD_SECRETS, 2),
+    (Name.STRANGERS, 3),
+    (Name.UNREAD_ANSWERS, 3),
 )
+PROCESS_SECONDS = {Name.HANG_WORKER: 8.0, Name.STRANGERS: 2.0, Name.UNREAD_ANSWERS: 3.0}
+"""What those last that last: a worker that hangs is replaced after 5 s, one that nobody replaces is woken again."""
 ON_THE_DISK = frozenset({Name.DISK_FULL, Name.POWER_CUT})
-OF_A_SUPERVISOR = frozenset({Name.KILL_SUPERVISOR, Name.ROLL})
+OF_A_SUPERVISOR = frozenset({Name.KILL_SUPERVISOR, Name.ROLL, Name.HANG_WORKER, Name.REREAD_SECRETS})
 QUIET_AT_END_SECONDS = 1.0
 
 
@@ -151,7 +167,8 @@ def plan(seed: int, seconds: float) -> list[Fault]:
     at = chance.uniform(1.5, 4.0)
     names, weights = [name for name, _ in PROCESS_FAULTS], [weight for _, weight in PROCESS_FAULTS]
     while at < seconds - QUIET_AT_END_SECONDS:
-        faults.append(Fault(at, chance.choices(names, weights)[0], 0.0, chance.randrange(2)))
+        name = chance.choices(names, weights)[0]
+        faults.append(Fault(at, name, PROCESS_SECONDS.get(name, 0.0), chance.randrange(2)))
         at += chance.uniform(3.0, 6.0)
     return sorted(faults, key=lambda each: each.at)
 

@@ -89,6 +89,11 @@ class Portal:
         """Every living process of it, also workers whose supervisor was killed."""
         return with_environment(f"PORTAL1400_DATA_DIR={self.environ['PORTAL1400_DATA_DIR']}")
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether a worker that was replaced still lives: it holds its spool and tells nobody what is in it."""
+        return len(self.all_pids) > self._workers + 1
+
     def start(self) -> None:
         """Bring it up and keep it up."""
         self._is_wanted = True

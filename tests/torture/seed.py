@@ -196,7 +196,7 @@ async def _spool_emptied(rig: Rig, verdict: Verdict) -> None:
             left = sum(sample.value for sample in await rig.portal.metric(SPOOLED))
         except PortalFailed:
             left = -1
-        if left == 0 and not _unclaimed(rig):
+        if left == 0 and not rig.portal.is_draining and not _unclaimed(rig):
             return
         if time.monotonic() > deadline:
             verdict.wrong.append(
@@ -204,7 +204,7 @@ async def _spool_emptied(rig: Rig, verdict: Verdict) -> None:
                 + "\n".join(["the log ends:", *rig.portal.last_said()])
             )
             return
-        if restart_at is not None and time.monotonic() > restart_at and left == 0:
+        if restart_at is not None and time.monotonic() > restart_at and left == 0 and not rig.portal.is_draining:
             restart_at = None
             await rig.portal.restart()
         await asyncio.sleep(LOOK_SECONDS)

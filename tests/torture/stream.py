@@ -21,6 +21,8 @@ BATCH_SHARE = 0.12
 BATCH_MAX = 12
 DUPLICATES, CONFLICTS, REVERSALS, MALFORMED, BROKEN_OFF = 0.06, 0.02, 0.04, 0.01, 0.01
 """Shares of all messages; the rest is ordinary."""
+FLOODED_CONFLICTS = 0.6
+"""The same share in an account that floods with conflicts, which one has in some third of the seeds."""
 CLOCKS: Mapping[timedelta, int] = {
     timedelta(0): 90,
     timedelta(minutes=20): 4,
@@ -55,6 +57,8 @@ class Stream:
         self._book = book
         self.clerk = Clerk(book, links)
         self._rate, self._seconds = rate, seconds
+        # Chance of its own: the other callbacks of the seed stay what they are.
+        self._flooding = random.Random(f"flood {seed}").choice(("", "", "", "", "hub", "viettel"))
         self._count = 0
         # Whole days before now, so that the texts' times are the same in a repetition on the same day.
         self._today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
@@ -106,10 +110,11 @@ class Stream:
             if account == "reports":
                 about += self._charges(event)
             drawn = chance.random()
+            conflicts = FLOODED_CONFLICTS if account == self._flooding else CONFLICTS
             # A gift whose content is in doubt is not reversed: what is left would be in doubt too.
-            if drawn < CONFLICTS:
+            if drawn < conflicts:
                 about.append(self._other_content(account, event))
-            elif drawn < CONFLICTS + REVERSALS and is_counted(event):
+            elif drawn < conflicts + REVERSALS and is_counted(event):
                 about += self._reversals(event, is_reported=account == "reports")
             for each in about:
                 yield Delivery(0, self._near(due), account, (each,))
