@@ -85,7 +85,7 @@ async def test_every_statement_is_understood_by_the_database(connection: asyncpg
 
 
 def test_every_document_the_readme_names_is_there() -> None:
-    for document in ("README.md", "CONTRIBUTING.md", *map(str, (ROOT / "docs").glob("*.md"))):
+    for document in ("README.md", "CONTRIBUTING.md", *map(str, (ROOT / "docs").rglob("*.md"))):
         source = ROOT / document
         for target in re.findall(r"\]\(([^)#]+)", source.read_text(encoding="utf-8")):
             if "://" not in target:
