@@ -103,7 +103,7 @@ WITH input AS MATERIALIZED (
         pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
 ), met AS (
     INSERT INTO keyword_read (campaign_id, short_code, keyword)
-    SELECT DISTINCT campaign_id, short_code, keyword FROM fresh WHERE campaign_id IS NOT NULL
+    SELECT DISTINCT campaign_id, short_code, keyword FROM fresh WHERE campaign_id IS NOT NULL AND keyword IS NOT NULL
     ORDER BY campaign_id, short_code, keyword
     ON CONFLICT ON CONSTRAINT keyword_read_once DO NOTHING
 ), unallocated AS (

@@ -106,7 +106,7 @@ async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     book = book_file(folder, FLOOD_BOOK)
     server = await connect_embedded(folder / "data", "auto")
     try:
-        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", "--yes", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         with process([*SERVICE, "serve"], environ, folder / "serve.log"):
             wait_for(port + 1, "/startupz")
             return await measure(port, port + 1, server.dsn, chosen)

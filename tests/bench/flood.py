@@ -126,7 +126,7 @@ async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     environ = environ_for(data, port, internal)
     server = await connect_embedded(data, "auto")
     try:
-        arguments = [*SERVICE, "apply", str(book_file(folder))]
+        arguments = [*SERVICE, "apply", "--yes", str(book_file(folder))]
         subprocess.run(arguments, env=environ, check=True, stdout=subprocess.DEVNULL)
         with process([*SERVICE, "serve"], environ, folder / "intake.log") as service:
             wait_for(internal, "/startupz")

@@ -94,7 +94,7 @@ async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     server = await connect_embedded(data, "auto")
     try:
         book = book_file(folder)
-        subprocess.run([*SERVICE, "apply", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*SERVICE, "apply", "--yes", str(book)], env=environ, check=True, stdout=subprocess.DEVNULL)
         admin = await asyncpg.connect(server.dsn)
         await admin.execute(FILL, MINUTES, list(CARRIERS[:6]))
         await admin.execute("VACUUM ANALYZE campaign_minute")

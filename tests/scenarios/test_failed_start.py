@@ -17,7 +17,7 @@ from tests.support.portal import SECRET_KEY, eventually
 STEPS = (
     "live.high_water.open",
     "catalog.load",
-    "housekeeping.prepare",
+    "operations.housekeeping.prepare",
     "live.feed.read_first",
     "intake.writer.wait_connected",
     "listener",

@@ -319,8 +319,8 @@ async def test_check_warns_when_a_failover_could_lose_what_was_acknowledged(
     capsys.readouterr()
     for synchronous, begins in ((True, "good: "), (False, "warning: database: DATABASE_URL names several")):
         await wait_for_standby(pair.primary, synchronous=synchronous)
-        assert await check_command.run(argparse.Namespace()) == 0
+        assert await check_command.run(argparse.Namespace(workers=1, json=False)) == 0
         assert capsys.readouterr().out.startswith(begins)
     monkeypatch.setenv("PORTAL1400_DATABASE_URL", pair.primary.dsn("portal"))
-    assert await check_command.run(argparse.Namespace()) == 0
+    assert await check_command.run(argparse.Namespace(workers=1, json=False)) == 0
     assert capsys.readouterr().out.startswith("good: "), "a server of one's own has nobody to fail over to"

@@ -141,7 +141,7 @@ def installation() -> Iterator[Installation]:
     folder.chmod(0o755)
     made = Installation(folder)
     try:
-        applied = made.command("apply", str(book_file(folder)))
+        applied = made.command("apply", "--yes", str(book_file(folder)))
         assert applied.returncode == 0, applied.stderr
         yield made
     finally:

@@ -152,7 +152,7 @@ async def make_template(cluster: Cluster, folder: Path) -> None:
     file = folder / "book.toml"
     file.write_text(book_text(), encoding="utf-8")
     portal = Portal(folder, folder / "apply", "", 1)
-    applied = await portal.run("apply", str(file), database_url=cluster.dsn(TEMPLATE))
+    applied = await portal.run("apply", "--yes", str(file), database_url=cluster.dsn(TEMPLATE))
     if applied.returncode:
         raise PortalFailed(f"the torture's book is refused:\n{applied.stderr}")
 
