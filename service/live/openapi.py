@@ -28,7 +28,7 @@ PAGE_HEADERS = {
 
 def _encoded(public_url: str | None) -> bytes:
     """The document's bytes. Its module and the library behind it are read here: a start that waits for them is longer
-    by a fifth, and most processes are never asked for the document.
+    by a tenth, and most processes are never asked for the document.
     """
     from service.live.openapi_document import document
 
