@@ -167,6 +167,11 @@ class Instruments:
             "portal1400_invariants_pass_timestamp_seconds",
             "When the last check in turn over everything ended, unix seconds", ["subject"], registry=registry,
         )  # fmt: skip
+        self.last_backup = Gauge(
+            "portal1400_last_backup_timestamp_seconds",
+            "When this machine last made a backup, or passed a drill of one, unix seconds; 0: not known", ["act"],
+            registry=registry,
+        )  # fmt: skip
         self.published_ahead = Gauge(
             "portal1400_published_ahead_of_database",
             "Campaigns of which the database holds less than was published; must be 0",

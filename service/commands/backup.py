@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import json
 import os
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from service.commands.opening import CommandRefused
+from service.operations.backup import times
 from service.operations.backup.manifest import FORMAT, BackupRefused, Manifest, beside, collect, measure
 from service.operations.backup.tools import choose_tools, dump
 from service.postgres.database import DATABASE_ERRORS, Database
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(),
         help="file to make, or the folder for one named by the time (default: this folder)",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -54,9 +58,34 @@ async def run(arguments: argparse.Namespace) -> int:
         raise CommandRefused(
             [f"no backup was made ({reason}): see that {file.parent} can be written and that the database runs"]
         ) from None
+    record(settings, "backup")
+    if arguments.json:
+        print(json.dumps(described(file, manifest)))
+        return 0
     print(f"{file}: {manifest.dump_bytes} bytes, SHA-256 {manifest.dump_sha256}")
     print(f"{beside(file)}: its figures, {summary(manifest)}")
     return 0
+
+
+def record(settings: Settings, act: times.Act) -> None:
+    """Remember the act for the metrics; that it cannot be remembered is told, and is no failure of the act."""
+    try:
+        times.record(settings.data_dir, act)
+    except OSError as error:
+        print(f"portal1400: the time of this {act} is not in the metrics ({error.strerror})", file=sys.stderr)
+
+
+def described(file: Path, manifest: Manifest) -> dict[str, object]:
+    """A backup in the keys of `--json`."""
+    return {
+        "file": str(file),
+        "made_at": manifest.made_at.isoformat(),
+        "bytes": manifest.dump_bytes,
+        "sha256": manifest.dump_sha256,
+        "campaigns": len(manifest.figures.campaigns),
+        "messages": manifest.figures.rows["message"],
+        "pledged_vnd": sum(each["pledged_vnd"] for each in manifest.figures.campaigns.values()),
+    }
 
 
 def chosen_file(given: Path, now: datetime) -> Path:

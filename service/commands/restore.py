@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import asyncpg
 
 from campaigns.totals.rollups import select_totals, select_unallocated
-from service.commands.backup import summary
+from service.commands.backup import described, record, summary
 from service.commands.opening import CommandRefused
 from service.live import high_water as published
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "configured database is not touched",
     )
     parser.add_argument("--deep", action="store_true", help="also open and read every stored text again")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -68,6 +71,12 @@ async def run(arguments: argparse.Namespace) -> int:
         raise CommandRefused(
             [f"the restore failed: the database went away ({reason}); make a new database before you try again"]
         ) from None
+    if arguments.drill:
+        record(settings, "drill")
+    if arguments.json:
+        said = described(file, manifest) | dataclasses.asdict(proof) | {"drill": arguments.drill}
+        print(json.dumps(said | {"seconds": round(time.monotonic() - begun, 1)}))
+        return 0
     _tell_proof(manifest, proof, time.monotonic() - begun, is_drill=arguments.drill)
     return 0
 

@@ -1,9 +1,11 @@
 """The parts that look after a running worker, made for one worker: days and joining, the invariants, its disks."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from metrics.instruments import Instruments
 from service.intake.assembly import IntakeParts
+from service.operations.backup import times
 from service.operations.day_seals import DaySeals
 from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
@@ -39,6 +41,8 @@ def make_operations(
     stalls = LoopStalls()
     instruments.clock_ahead.set_function(lambda: housekeeping.clock_ahead_seconds)
     instruments.event_loop_stall_seconds.set_function(lambda: stalls.longest_seconds)
+    for act in times.ACTS:
+        instruments.last_backup.labels(act).set_function(partial(times.last, settings.data_dir, act))
     return OperationsParts(
         housekeeping=housekeeping,
         invariants=InvariantWatch(settings.invariant_seconds, database, instruments, clock, seals),

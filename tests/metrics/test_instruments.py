@@ -39,6 +39,7 @@ FAMILIES = {
     "portal1400_conflict_callbacks_left_out": "counter",
     "portal1400_invariant_difference": "gauge",
     "portal1400_invariants_pass_timestamp_seconds": "gauge",
+    "portal1400_last_backup_timestamp_seconds": "gauge",
     "portal1400_published_ahead_of_database": "gauge",
     "portal1400_log_lines_lost": "counter",
     "portal1400_event_loop_stall_seconds": "gauge",

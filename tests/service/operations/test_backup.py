@@ -4,12 +4,14 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from service.commands.backup import chosen_file
 from service.live.high_water_file import HighWaterFile, Versions
 from service.operations.backup.manifest import Manifest, beside, measure, read_manifest
 from service.operations.backup.restore import SELECT_MAJOR
+from service.operations.backup.times import last
 from service.operations.backup.tools import (
     ToolFailed,
     choose_tools,
@@ -110,12 +113,14 @@ async def give(portal: Portal, *ids: str) -> None:
 async def made(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of three gifts and a message without a campaign; the dump's path."""
     folder = tmp_path_factory.mktemp("made")
-    async with cloned_database(server) as dsn:
-        async with running(dsn, folder) as portal:
-            await give(portal, "a", "b", "c")
-            await portal.post(message("d", "NOBODY KNOWS"))
-        ended = await command(dsn, folder, "backup", folder / "made.dump")
+    async with cloned_database(server) as dsn, running(dsn, folder) as portal:
+        await give(portal, "a", "b", "c")
+        await portal.post(message("d", "NOBODY KNOWS"))
+        ended = await command(dsn, folder, "backup", "--json", folder / "made.dump")
         assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["messages"] == 4
+        assert await portal.metric("portal1400_last_backup_timestamp_seconds", act="backup") > time.time() - 60
+        assert await portal.metric("portal1400_last_backup_timestamp_seconds", act="drill") == 0
     return folder / "made.dump"
 
 
@@ -384,7 +389,7 @@ async def test_a_drill_proves_a_backup_without_touching_the_configured_database(
     with short_folder() as folder:
         nowhere = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
         process = await asyncio.create_subprocess_exec(
-            *(*SERVICE, "restore", "--drill", "--deep", made),
+            *(*SERVICE, "restore", "--drill", "--deep", "--json", made),
             cwd=ROOT,
             env=environ(nowhere, folder / "data") | {"TMPDIR": str(folder)},
             stdout=asyncio.subprocess.PIPE,
@@ -392,10 +397,11 @@ async def test_a_drill_proves_a_backup_without_touching_the_configured_database(
         )
         out, err = (said.decode() for said in await asyncio.wait_for(process.communicate(), 180))
         assert process.returncode == 0, err
-        assert "3 of them counted, 300000 VND pledged" in out
-        assert "4 stored texts read as they were" in out
-        assert re.search(r"^drill passed in \d+\.\d s, nothing is left of it$", out, re.MULTILINE)
-        assert list(folder.iterdir()) == []
+        said = json.loads(out)
+        assert (said["drill"], said["pledged_vnd"], said["texts_read"]) == (True, 300000, 4)
+        assert [each.name for each in folder.iterdir()] == ["data"]
+        assert [each.name for each in (folder / "data").iterdir()] == ["last-drill"]
+        assert time.time() - last(folder / "data", "drill") < 180
 
 
 @pytest.mark.slow
