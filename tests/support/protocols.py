@@ -93,3 +93,12 @@ SENDERS = {
     "kannel": Sender("vina", "kannel", "vinaphone", get_kannel),
     "vn_soap_mo": Sender("soap", "vn_soap_mo", "mobifone", post_soap, 200, 401),
 }
+
+
+ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
+    "standard": ("secrets = {secrets}", "secrets"),
+    "kannel": ("path_secret = {secrets}", "path_secret"),
+    "jasmin": ("path_secret = {secrets}", "path_secret"),
+    "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
+}
+"""What an account of each protocol writes beside the common keys, the secrets going in; and under which key."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gateways.registry import ADAPTERS
 from service.intake.spool_claim import claim_own
 from service.runtime.refusals import Refused
 from service.runtime.tasks import cancel_and_wait
@@ -25,10 +24,6 @@ def bytes_in(folder: Path) -> bytes:
     """Everything the service keeps in `folder`."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "book.toml")
     return b"".join(path.read_bytes() for path in files)
-
-
-def test_every_adapter_has_its_rows() -> None:
-    assert {each.adapter for each in SENDERS.values()} == set(ADAPTERS)
 
 
 async def readiness(portal: Portal) -> tuple[int, list[str]]:

@@ -1,0 +1,132 @@
+"""Every protocol we speak, over one running service: repeats, conflicts, strangers, and the database away.
+
+Each is played by its own sender; a protocol needs no more here than its row in ACCOUNT_KEYS.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from gateways.registry import ADAPTERS, SENDERS
+from gateways.sender import Reply, Sender, Sms, Verdict
+from gateways.wire.signatures import new_secret
+from tests.support.away import database_away, fill_disk, free_disk, replayed, require_invariants
+from tests.support.portal import BOOK, Portal, running
+from tests.support.protocols import ACCOUNT_KEYS
+
+SECRETS = {name: new_secret() if name == "standard" else f"a-{name}-secret" for name in ADAPTERS}
+TABLE = '[[gateway]]\ncode = "{code}"\nadapter = "{name}"\ncarrier = "viettel"\ncharging = "on_message"\n'
+AT_ONCE = 8
+
+
+def book() -> str:
+    """The usual campaigns, and an account of every protocol."""
+    tables = []
+    for name in ADAPTERS:
+        own, _ = ACCOUNT_KEYS[name]
+        common = TABLE.format(code=code_of(name), name=name)
+        tables.append(common + 'networks = ["127.0.0.0/8"]\n' + own.format(secrets=f'["{SECRETS[name]}"]') + "\n")
+    return BOOK[: BOOK.index("[[gateway]]")] + "\n".join(tables)
+
+
+def code_of(name: str) -> str:
+    """The account of a protocol."""
+    return name.replace("_", "-")
+
+
+def speaker(name: str, secret: str) -> Sender[Any]:
+    """Who posts over the account of a protocol, with this secret."""
+    table, key = ACCOUNT_KEYS[name]
+    others = dict(line.split(" = ", 1) for line in table.splitlines() if not line.startswith(f"{key} "))
+    own: dict[str, Any] = {other: value.strip('"') for other, value in others.items()} | {key: [secret]}
+    return SENDERS[name](code_of(name), ADAPTERS[name].settings_model.model_validate(own))
+
+
+def sms(native_id: str, text: str = "VNN 5") -> Sms:
+    """A donor's message, sent now."""
+    at = datetime.now(UTC).replace(microsecond=0)
+    return Sms(0, native_id, "84950000001", "1408", text, "VNN", "viettel", None, at)
+
+
+@pytest.fixture
+async def spoken(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    async with running(database_dsn, tmp_path, book=book()) as portal:
+        yield portal
+
+
+async def post(portal: Portal, sender: Sender[Any], message: Sms) -> Reply:
+    asked = sender.request([message], datetime.now(UTC))
+    url = URL(portal.base + asked.address, encoded=True)
+    async with portal.http.request(asked.method, url, headers=asked.headers, data=asked.body) as answer:
+        return Reply(answer.status, answer.content_type, await answer.read())
+
+
+async def stored(portal: Portal) -> dict[str, list[int | None]]:
+    """The money of the messages of each account."""
+    rows = await portal.fetch(
+        "SELECT a.code, m.amount_vnd FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id"
+    )
+    return {code_of(name): [row["amount_vnd"] for row in rows if row["code"] == code_of(name)] for name in ADAPTERS}
+
+
+async def together(portal: Portal, posts: Sequence[tuple[str, Sms]]) -> dict[str, list[tuple[Reply, Verdict]]]:
+    """Post all at once, each over its protocol; what each was answered."""
+    senders = {name: speaker(name, SECRETS[name]) for name in ADAPTERS}
+    replies = await asyncio.gather(*(post(portal, senders[name], message) for name, message in posts))
+    told: dict[str, list[tuple[Reply, Verdict]]] = {name: [] for name in ADAPTERS}
+    for (name, message), reply in zip(posts, replies, strict=True):
+        told[name].append((reply, senders[name].judge([message], reply)))
+    return told
+
+
+async def test_a_gift_is_counted_once_whatever_its_sender_repeats(spoken: Portal) -> None:
+    first = {name: sms("77000000001") for name in ADAPTERS}
+    at_once = await together(spoken, [(name, first[name]) for name in ADAPTERS for _ in range(AT_ONCE)])
+    for name, told in at_once.items():
+        assert {verdict for _, verdict in told} == {Verdict.TAKEN}, name
+        assert len({(reply.status, reply.body) for reply, _ in told}) == 1, name
+    again = await together(spoken, list(first.items()))
+    assert {name: told[0][0] for name, told in again.items()} == {name: told[0][0] for name, told in at_once.items()}
+
+    changed = {name: replace(message, text="VNN 6") for name, message in first.items()}
+    for name, told in (await together(spoken, list(changed.items()))).items():
+        is_told = SENDERS[name].tells_conflicts
+        assert told[0][1] is (Verdict.CONFLICT if is_told else Verdict.TAKEN), name
+        assert is_told or told[0][0] == at_once[name][0][0], name
+    assert await stored(spoken) == {code_of(name): [100_000] for name in ADAPTERS}
+    assert len(await spoken.fetch("SELECT FROM conflict")) == len(ADAPTERS)
+
+    for name in ADAPTERS:
+        wrong = speaker(name, new_secret() if name == "standard" else "another-secret")
+        assert wrong.judge([first[name]], await post(spoken, wrong, first[name])) is Verdict.REFUSED, name
+    await require_invariants(spoken.dsn)
+
+
+async def test_what_is_taken_while_the_database_is_away_is_counted_afterwards(spoken: Portal) -> None:
+    messages = {name: sms("77000000002") for name in ADAPTERS}
+    before = await together(spoken, [(name, sms("77000000003")) for name in ADAPTERS])
+    async with database_away(spoken):
+        during = await together(spoken, [(name, messages[name]) for name in ADAPTERS for _ in range(2)])
+        fill_disk(spoken)
+        for name in ADAPTERS:
+            for number in range(40):
+                # The last page has room for a few; they are counted, too.
+                (refused,) = (await together(spoken, [(name, sms(f"7700000{number:02}99", "xin chao"))]))[name]
+                if refused[1] is not Verdict.TAKEN:
+                    break
+            assert refused[1] is Verdict.LATER, name
+        free_disk(spoken)
+    for name, told in during.items():
+        assert {verdict for _, verdict in told} == {before[name][0][1]} == {Verdict.TAKEN}, name
+    await replayed(spoken)
+    counted = {code: [amount for amount in each if amount] for code, each in (await stored(spoken)).items()}
+    assert counted == {code_of(name): [100_000, 100_000] for name in ADAPTERS}
+    again = await together(spoken, list(messages.items()))
+    assert {name: told[0][0] for name, told in again.items()} == {name: told[0][0] for name, told in during.items()}
+    await require_invariants(spoken.dsn)
