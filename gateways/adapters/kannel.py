@@ -1,18 +1,25 @@
 """`kannel`: the sms-service of a Kannel gateway that fetches our address for each message.
 
 Settings: `path_secret` (Kannel carries no credentials of its own: with the network list it makes the two
-factors), `carriers` (Kannel's `smsc-id` to carrier). Callback: GET. What its operator configures:
+factors), `carriers` (Kannel's `smsc-id` to carrier). Callback: GET, or POST up to 64 KiB. What its operator configures:
 
     get-url = "https://HOST/gw/kannel/ACCOUNT/SECRET?id=%I&from=%p&to=%P&smsc=%i&ts=%T&coding=%c&charset=%C&text=%b&udh=%u&bill=%B&meta=%D"
+    or post-url = "https://HOST/gw/kannel/ACCOUNT/SECRET?id=%I&ts=%T", send-sender = yes
     omit-empty = true, catch-all = yes, max-messages = 0, concatenation = true; in group smsbox: http-request-retry = 360
 
-Delivery reports of charged messages come to `.../dlr?ref=<charge reference>&d=%d&fid=%F&ts=%T`. Limits:
-Kannel sends the body of an answer to the donor as an SMS, so every answer is an empty text/plain; it tries
+With `post-url` the text is the body, its charset stands in Content-Type, and what the query leaves out is read from
+the `X-Kannel-` headers; only the id has none, and the sender's number is there with `send-sender`.
+
+Delivery reports of charged messages come to `.../dlr?ref=<charge reference>&msg=<id of the message>&d=%d&ts=%T`; one
+that names no message is malformed, for it could never be joined with a gift.
+
+Limits: Kannel sends the body of an answer to the donor as an SMS, so every answer is an empty text/plain; it tries
 again only where `http-request-retry` says so.
 
 Source: Kannel user guide 1.4.5, "SMS services" and "Delivery reports"; behaviour seen with Kannel 1.4.5.
 """  # noqa: E501 -- the address is to be copied as one line
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
@@ -28,8 +35,19 @@ from gateways.wire.digest import keyed_digest
 _MESSAGE_FIELDS = {b"id": True, b"from": True, b"to": True, b"text": True} | dict.fromkeys(
     (b"smsc", b"ts", b"coding", b"charset"), False
 )
-_REPORT_FIELDS = {b"ref": True, b"d": True, b"ts": False}
+_POSTED_FIELDS = {name: is_required for name, is_required in _MESSAGE_FIELDS.items() if name != b"text"}
+_REPORT_FIELDS = {b"ref": True, b"d": True, b"msg": True, b"ts": False}
 """Which parameters are read, and whether a callback is nothing without them."""
+
+_HEADERS = {
+    "from": "x-kannel-from",
+    "to": "x-kannel-to",
+    "smsc": "x-kannel-smsc",
+    "coding": "x-kannel-coding",
+}
+"""Where a POST says what its query does not; the time and the charset are written otherwise there."""
+_TIME_HEADER = "x-kannel-time"
+_CHARSET_PARAMETER = re.compile(r""";\s*charset\s*=\s*"?([A-Za-z0-9._:-]{1,60})""", re.IGNORECASE)
 
 # Names of one encoding differ by hyphens and case over Kannel's versions.
 _CHARSETS = {
@@ -81,8 +99,9 @@ class Kannel(Gateway[KannelSettings]):
 
     name: ClassVar[str] = "kannel"
     settings_model: ClassVar[type[AccountSettings]] = KannelSettings
-    methods: ClassVar[frozenset[str]] = frozenset({"GET"})
-    # It reports charges, but by a reference of its own that names no message: `reports_charges` stays False.
+    methods: ClassVar[frozenset[str]] = frozenset({"GET", "POST"})
+    kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, *_HEADERS.values(), _TIME_HEADER)
+    reports_charges: ClassVar[bool] = True
     tells_message_time: ClassVar[bool] = True
 
     def verify(self, callback: Callback) -> None:
@@ -92,6 +111,8 @@ class Kannel(Gateway[KannelSettings]):
         """One message, or one report about a charge."""
         if callback.is_delivery_report:
             return (_report(*_values(callback.query, _REPORT_FIELDS), digest_key),)
+        if callback.method == "POST":
+            return (self._message(*_posted(callback), digest_key),)
         return (self._message(*_values(callback.query, _MESSAGE_FIELDS), digest_key),)
 
     def respond(self, result: Result) -> Answer:
@@ -127,6 +148,7 @@ class Kannel(Gateway[KannelSettings]):
 
 def _report(values: Mapping[str, bytes], flags: list[str], digest_key: bytes) -> Charge:
     charge_id = fields.require_short_field("query.ref", _required(values, "ref"))
+    message_ref = _required(values, "msg")
     level = _required(values, "d")
     # int() takes digits of every script; only 0-9 are meant.
     bits = int(level) if level.isascii() and level.isdigit() and len(level) <= 2 else 0
@@ -137,10 +159,11 @@ def _report(values: Mapping[str, bytes], flags: list[str], digest_key: bytes) ->
     occurred_at, _ = _time(values, flags)
     return Charge(
         native_id=f"{charge_id}:{bits}",
-        digest=keyed_digest(digest_key, "charge", bits),
+        digest=keyed_digest(digest_key, "charge", bits, message_ref),
         charge_id=charge_id,
         status=status,
         amount_vnd=None,
+        message_ref=message_ref,
         occurred_at=occurred_at,
         reason=reason,
         flags=tuple(dict.fromkeys(flags)),
@@ -190,6 +213,27 @@ def _values(query: str, known: Mapping[bytes, bool]) -> tuple[dict[str, bytes], 
     for field in twice:
         del values[field]
     return values, [fields.FIELD_LEFT_OUT] if twice else []
+
+
+def _posted(callback: Callback) -> tuple[dict[str, bytes], list[str]]:
+    """The same of a POST: what its query leaves out is taken from its headers, and the text is its body."""
+    fields.require_plain_body(callback.headers)
+    values, flags = _values(callback.query, _POSTED_FIELDS)
+    for name, header in _HEADERS.items():
+        if not values.get(name) and header in callback.headers:
+            values[name] = callback.headers[header].encode("utf-8", "surrogateescape")
+    if not values.get("ts") and _TIME_HEADER in callback.headers:
+        # "2026-11-29 01:46:39", in UTC.
+        at = fields.optional(
+            fields.require_time, f"headers.{_TIME_HEADER}", f"{callback.headers[_TIME_HEADER]}Z", flags
+        )
+        if at is not None:
+            values["ts"] = str(int(at.timestamp())).encode()
+    charset = _CHARSET_PARAMETER.search(callback.headers.get("content-type", ""))
+    if not values.get("charset") and charset:
+        values["charset"] = charset[1].encode()
+    values["text"] = callback.body
+    return values, flags
 
 
 def _required(values: Mapping[str, bytes], field: str) -> str:

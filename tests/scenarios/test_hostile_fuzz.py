@@ -33,7 +33,7 @@ def sound() -> list[bytes]:
             CANARY_GIFT, "Transfer-Encoding: chunked", wire=chunked(CANARY_GIFT[:50], CANARY_GIFT[50:]), is_last=False
         ),
         request(f"GET {CANARY_ASKED} HTTP/1.1", is_last=False),
-        request(f"GET /gw/kannel/vina/{PATH_SECRET}/dlr?ref=fuzz&d=1 HTTP/1.1", is_last=False),
+        request(f"GET /gw/kannel/vina/{PATH_SECRET}/dlr?ref=fuzz&msg=fuzz&d=1 HTTP/1.1", is_last=False),
         request(*TO_SOAP, f"Content-Length: {len(CANARY_CALL)}", body=CANARY_CALL, is_last=False),
         request("GET /gw/vn_soap_mo/soap?wsdl HTTP/1.1", is_last=False),
         request("GET /api/v1/totals HTTP/1.1", is_last=False),

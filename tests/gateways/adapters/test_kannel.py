@@ -29,7 +29,7 @@ def fetched(query: str, **more: Any) -> Callback:
 class TestKannel(AdapterContract):
     adapter = "kannel"
     settings: ClassVar[dict[str, Any]] = SETTINGS
-    methods = frozenset({"GET"})
+    methods = frozenset({"GET", "POST"})
     fuzzed = "query"
     answers: ClassVar[dict[Outcome, Answer]] = {
         Outcome.ACCEPTED: OK,
@@ -54,11 +54,39 @@ class TestKannel(AdapterContract):
         return fetched(content.decode("utf-8", "surrogateescape"))
 
     def others(self) -> Iterator[Callback]:
-        yield fetched("ref=gift-1&d=1&fid=abc&ts=1795249803", is_delivery_report=True)
+        yield fetched("ref=gift-1&msg=7c1f&d=1&fid=abc&ts=1795249803", is_delivery_report=True)
 
     def flipped(self) -> Iterator[Callback]:
         for secret in flipped_bits(SECRET):
             yield replace(self.callback(), path_secret=secret)
+
+
+def sent(headers: dict[str, str], sms: Sms = PLAIN) -> Callback:
+    """What smsbox posts to a `post-url`."""
+    told = {"x-kannel-from": sms.msisdn, "x-kannel-to": sms.short_code, "x-kannel-smsc": "vnp1"} | headers
+    return request(
+        query="" if sms.id is None else f"id={quote_plus(sms.id)}",
+        headers={"content-type": 'text/plain; charset="UTF-8"'}
+        | {name: value for name, value in told.items() if value is not None},
+        body=(sms.text or "").encode(),
+        path_secret=SECRET,
+    )
+
+
+class TestKannelPosting(TestKannel):
+    """By `post-url`: the text is the body, which is always there."""
+
+    mutations = 2_000
+
+    def callback(self, sms: Sms = PLAIN) -> Callback:
+        return sent({"x-kannel-time": "2026-11-21 08:30:00", "x-kannel-coding": "0"}, sms)
+
+    def with_content(self, content: bytes) -> Callback:
+        return replace(self.callback(), query=content.decode("utf-8", "surrogateescape"))
+
+    @pytest.mark.parametrize("missing", ["id", "msisdn", "short_code"])
+    def test_a_required_field_is_required(self, gateway: Gateway[Any], missing: str) -> None:
+        super().test_a_required_field_is_required(gateway, missing)
 
 
 @pytest.fixture
@@ -193,9 +221,44 @@ def test_an_optional_field_that_cannot_be_read_does_not_cost_the_gift(ours: Gate
 
 
 def test_a_report_without_a_time_that_can_be_read_is_a_report(ours: Gateway[Any]) -> None:
-    (event,) = ours.open(fetched("ref=gift-1&d=1&ts=soon", is_delivery_report=True), KEY)
+    (event,) = ours.open(fetched("ref=gift-1&msg=7c1f&d=1&ts=soon", is_delivery_report=True), KEY)
     assert isinstance(event, Charge)
     assert (event.status, event.occurred_at, event.flags) == (ChargeStatus.SUCCEEDED, None, ("field_left_out",))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "meant"),
+    [
+        ('text/plain; charset="UTF-8"', b"VNN+5 & UH=1", "VNN+5 & UH=1"),
+        ('text/plain; charset="UTF-16BE"', b"\x1e\xe7\x00n\x00g\x00 \x005", "ủng 5"),
+        ("text/plain; charset=utf-8", "ủng hộ".encode(), "ủng hộ"),
+        ("application/octet-stream", b"VNN \xe9", "VNN é"),
+        ("", b"", ""),
+    ],
+)
+def test_a_posted_text_is_the_body_as_it_is(ours: Gateway[Any], content_type: str, body: bytes, meant: str) -> None:
+    headers = {"content-type": content_type, "x-kannel-coding": "2"} if "16" in content_type else {}
+    (event,) = ours.open(replace(sent({"content-type": content_type} | headers), body=body), KEY)
+    assert isinstance(event, Message)
+    assert (event.text, event.carrier, event.flags) == (meant, "vinaphone", ())
+
+
+def test_what_the_query_of_a_post_says_goes_before_its_headers(ours: Gateway[Any]) -> None:
+    both = sent({"x-kannel-time": "2026-11-21 08:30:00"})
+    (by_header,) = ours.open(both, KEY)
+    (by_query,) = ours.open(replace(both, query=f"{both.query}&ts=1795249801&smsc=vms1&to=1407"), KEY)
+    assert isinstance(by_header, Message)
+    assert isinstance(by_query, Message)
+    assert (by_header.short_code, by_header.message_at) == ("1408", datetime(2026, 11, 21, 8, 30, tzinfo=UTC))
+    assert (by_query.short_code, by_query.carrier) == ("1407", "unknown")
+    assert by_query.message_at == datetime(2026, 11, 21, 8, 30, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("unreadable", ["soon", "0001-01-01 00:00:00", "2026-11-21 08:30:00+07:00"])
+def test_a_time_in_a_header_that_cannot_be_read_does_not_cost_the_gift(ours: Gateway[Any], unreadable: str) -> None:
+    (event,) = ours.open(sent({"x-kannel-time": unreadable}), KEY)
+    assert isinstance(event, Message)
+    assert (event.message_at, event.flags) == (None, ("field_left_out",))
 
 
 REPORTS = {
@@ -213,7 +276,7 @@ REPORTS = {
 @pytest.mark.parametrize("bits", REPORTS)
 def test_a_delivery_report_is_a_notice_about_a_charge(ours: Gateway[Any], bits: int) -> None:
     status, reason = REPORTS[bits]
-    query = f"ref=gift-1&d={bits}&fid=abc&ts=1795249803"
+    query = f"ref=gift-1&msg=7c1f&d={bits}&fid=abc&ts=1795249803"
     (event,) = ours.open(fetched(query, is_delivery_report=True), KEY)
     assert isinstance(event, Charge)
     assert event == Charge(
@@ -222,6 +285,7 @@ def test_a_delivery_report_is_a_notice_about_a_charge(ours: Gateway[Any], bits: 
         charge_id="gift-1",
         status=status,
         amount_vnd=None,
+        message_ref="7c1f",
         occurred_at=datetime(2026, 11, 21, 8, 30, 3, tzinfo=UTC),
         reason=reason,
     )
@@ -230,7 +294,20 @@ def test_a_delivery_report_is_a_notice_about_a_charge(ours: Gateway[Any], bits: 
 
 
 @pytest.mark.parametrize(
-    "query", ["d=1", "ref=&d=1", "ref=a", "ref=a&d=", "ref=a&d=0", "ref=a&d=32", "ref=a&d=١", "ref=a&d=-1"]
+    "query",
+    [
+        "d=1&msg=7",
+        "ref=&d=1&msg=7",
+        "ref=a&d=1",
+        "ref=a&d=1&msg=",
+        "ref=a&d=1&msg=7&msg=8",
+        "ref=a&msg=7",
+        "ref=a&msg=7&d=",
+        "ref=a&msg=7&d=0",
+        "ref=a&msg=7&d=32",
+        "ref=a&msg=7&d=١",
+        "ref=a&msg=7&d=-1",
+    ],
 )
 def test_a_report_that_says_nothing_is_malformed(ours: Gateway[Any], query: str) -> None:
     with pytest.raises(MalformedCallback):

@@ -41,6 +41,11 @@ ARRIVAL_SECONDS = 15
 PAGE = (Path(__file__).parents[3] / "docs" / "carriers" / "kannel.md").read_text(encoding="utf-8")
 SERVICE = PAGE[PAGE.index("group = sms-service") :].partition("```")[0]
 """What carriers' engineers are told to configure, to the letter."""
+POSTED = PAGE[PAGE.index("post-url = ") :].partition("```")[0]
+WAYS = {
+    "get-url": SERVICE,
+    "post-url": "".join(line for line in SERVICE.splitlines(True) if not line.startswith("get-url")) + POSTED,
+}
 
 CONFIGURATION = """
 group = core
@@ -79,12 +84,14 @@ class Site:
     port: int = 0
     refusals: int = 0
     queries: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     arrived: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
 
     async def handle(self, request: web.Request) -> web.Response:
         # The path as it came: other views of an address decode and encode it again.
         query = request.raw_path.partition("?")[2]
         self.queries.append(query)
+        self.methods.append(request.method)
         callback = Callback(
             method=request.method,
             query=query,
@@ -155,12 +162,13 @@ async def wait_for_port(port: int) -> None:
 
 
 @pytest.fixture
-async def kannel(tmp_path: Path) -> AsyncIterator[Kannel]:
-    """bearerbox and smsbox on free loopback ports, fetching from a server of this test."""
+async def kannel(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Kannel]:
+    """bearerbox and smsbox on free loopback ports, fetching from a server of this test, or posting to it."""
+    service = WAYS[getattr(request, "param", "get-url")]
     settings = {"path_secret": SECRET, "carriers": {"vnp1": "vinaphone"}}
     site = Site(gateway("kannel", settings, carrier="from_message"))
     application = web.Application()
-    application.router.add_get("/gw/kannel/acc/{secret}", site.handle)
+    application.router.add_route("*", "/gw/kannel/acc/{secret}", site.handle)
     runner = web.AppRunner(application)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
@@ -168,7 +176,7 @@ async def kannel(tmp_path: Path) -> AsyncIterator[Kannel]:
     site.port = runner.addresses[0][1]
     ports = {"admin": free_ports(), "boxes": free_ports(), "centre": free_ports()}
     configuration = tmp_path / "kannel.conf"
-    told = SERVICE.replace("https://PORTAL/", f"http://127.0.0.1:{site.port}/")
+    told = service.replace("https://PORTAL/", f"http://127.0.0.1:{site.port}/")
     told = told.replace("/ACCOUNT/SECRET?", f"/acc/{SECRET}?")
     configuration.write_text(CONFIGURATION.format(**ports, service=told))
     started: list[asyncio.subprocess.Process] = []
@@ -189,6 +197,7 @@ async def kannel(tmp_path: Path) -> AsyncIterator[Kannel]:
         await runner.cleanup()
 
 
+@pytest.mark.parametrize("kannel", WAYS, indirect=True)
 async def test_what_a_donor_texts_arrives_as_it_was_texted(kannel: Kannel) -> None:
     seen: dict[str, Message] = {}
     vietnamese = "ủng hộ 5 & đồng bào + 1"
@@ -207,6 +216,9 @@ async def test_what_a_donor_texts_arrives_as_it_was_texted(kannel: Kannel) -> No
         assert message.flags == ()
         assert message.message_at is not None
         assert abs((datetime.now(UTC) - message.message_at).total_seconds()) < 120
+    assert set(kannel.site.methods) == {
+        "GET" if "post-url" not in (kannel.folder / "kannel.conf").read_text() else "POST"
+    }
     # Each message was fetched once: an empty text/plain with 200 satisfies Kannel.
     assert len({message.native_id for message in seen.values()}) == len(kannel.site.queries) == 3
 

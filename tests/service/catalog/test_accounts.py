@@ -136,9 +136,12 @@ def test_counting_on_report_needs_reports_that_name_a_message() -> None:
     assert prepared.charging == "on_report"
 
     assert [each.adapter for each in prepare(KANNEL)] == ["kannel"]
-    ((path, line, sentence),) = refusals(KANNEL.replace("on_message", "on_report"))
+    own, _ = ACCOUNT_KEYS["vn_soap_mo"]
+    hub = TABLE.replace("standard", "vn_soap_mo").replace(f'secrets = ["{SECRET}"]', own.format(secrets='["word"]'))
+    assert [each.adapter for each in prepare(hub)] == ["vn_soap_mo"]
+    ((path, line, sentence),) = refusals(hub.replace("on_message", "on_report"))
     assert (path, line) == ("gateway[0].charging", 6)
-    assert "reports charges (standard, " in sentence
+    assert "reports charges (standard, kannel, " in sentence
 
 
 @pytest.mark.parametrize(("old", "new", "path", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
