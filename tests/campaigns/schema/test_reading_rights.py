@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import date
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,6 +16,7 @@ from service.commands import grant_read
 from service.commands.opening import CommandRefused
 from tests.support.portal import Portal, message
 
+ROOT = Path(__file__).parents[3]
 SELECT_RELATIONS = """
 SELECT relname::text AS name FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') AND NOT relispartition
@@ -51,6 +54,26 @@ async def test_the_role_reads_what_stands_in_the_table_and_nothing_else(
             may = not allowed or row["name"] in allowed
             assert await goes(connection, f'SELECT "{row["name"]}" FROM {relation}') == may, (relation, row["name"])
         assert not await connection.fetchval("SELECT has_table_privilege($1, 'INSERT, UPDATE, DELETE')", relation)
+
+
+async def test_an_auditor_may_ask_what_the_docs_ask(portal: Portal) -> None:
+    page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    table = page[page.index("## For auditors") :]
+    queries = {query.replace("\\|", "|"): 0 for query in re.findall(r"`(SELECT [^`]+)`", table)}
+    assert len(queries) >= 8
+    assert (await portal.post(message("m-1"))).status == 200
+    connection = await portal.opened.database.connect("auditor")
+    await connection.execute("CREATE ROLE asking LOGIN")
+    try:
+        await grant_reading(connection, "asking")
+        await connection.execute("SET ROLE asking")
+        for query in queries:
+            rows = await connection.fetch(query.replace("slug = '...'", "slug = 'vnn'"))
+            queries[query] = len(rows)
+        assert queries[next(query for query in queries if "sum(vnd)" in query)] == 1
+    finally:
+        await connection.execute("RESET ROLE; DROP OWNED BY asking; DROP ROLE asking")
+        await connection.close()
 
 
 async def goes(connection: asyncpg.Connection, sql: str) -> bool:
