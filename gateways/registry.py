@@ -6,18 +6,21 @@ from typing import Any, Final
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.standard.adapter import Standard
+from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
 from gateways.sender import Sender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.standard import StandardSender
+from gateways.senders.vn_http_get import VnHttpGetSender
 from gateways.senders.vn_soap_mo import VnSoapMoSender
 
 _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (Standard, StandardSender),
     (Kannel, KannelSender),
     (Jasmin, JasminSender),
+    (VnHttpGet, VnHttpGetSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

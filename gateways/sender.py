@@ -100,6 +100,11 @@ class Sender(ABC, Generic[Settings]):
     def __init__(self, account: str, settings: Settings) -> None:
         self.account, self.settings = account, settings
 
+    @property
+    def names_carriers(self) -> bool:
+        """Whether its callbacks say who charged the donor; else the account's `carrier` is all there is."""
+        return True
+
     @abstractmethod
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """The callback that carries `messages` (more than one only up to `batch_max`)."""

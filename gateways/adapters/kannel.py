@@ -31,6 +31,7 @@ from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
+from gateways.wire.form import query_bytes
 
 _MESSAGE_FIELDS = {b"id": True, b"from": True, b"to": True, b"text": True} | dict.fromkeys(
     (b"smsc", b"ts", b"coding", b"charset"), False
@@ -200,7 +201,7 @@ def _values(query: str, known: Mapping[bytes, bool]) -> tuple[dict[str, bytes], 
     """
     values: dict[str, bytes] = {}
     twice: set[str] = set()
-    for pair in query.encode("utf-8", "surrogatepass").split(b"&"):
+    for pair in query_bytes(query).split(b"&"):
         name, _, value = pair.partition(b"=")
         if name not in known:
             continue

@@ -1,4 +1,7 @@
-"""The keyed digest over an event's content, by which a repeat is told from a conflict. It never changes."""
+"""Keyed digests: over an event's content, by which a repeat is told from a conflict; and in place of an id.
+
+They never change.
+"""
 
 from datetime import UTC, datetime
 
@@ -19,6 +22,15 @@ def keyed_digest(key: bytes, kind: str, *fields: str | int | datetime | None) ->
         for field in (kind, *fields)
     ]
     return hmac_sha256(key, ",".join(canonical).encode("utf-8", "surrogatepass"))
+
+
+def derived_id(key: bytes, account: str, *fields: str | datetime) -> str:
+    """The id of a message whose protocol has none: `d:` and a keyed digest over what tells it from others.
+
+    `fields`: number, short code, the carrier's time (where there is none, ours of receipt: such an id never makes one
+    of two gifts, nor of a repeat), and the text. It never changes.
+    """
+    return "d:" + keyed_digest(key, "derived id", account, *fields).hex()
 
 
 def _canonical(field: str | int | datetime) -> str:

@@ -53,6 +53,16 @@ def decode_or_latin(raw: bytes) -> str:
         return decode_utf8(raw) if _MULTIBYTE.search(raw) else raw.decode("latin-1")
 
 
+def decode_or_vietnamese(raw: bytes) -> str:
+    """The same for senders of Vietnam: UTF-8, damaged or not, else Windows-1258, else Latin-1."""
+    if _MULTIBYTE.search(raw):
+        return decode_utf8(raw)
+    try:
+        return raw.decode() if raw.isascii() else raw.decode("cp1258")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def decode_unnamed(raw: bytes) -> str:
     """A text of which nobody said in what it is written: UTF-16 where it can be nothing else, UTF-8, Latin-1."""
     order = utf16_order(raw)

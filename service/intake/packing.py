@@ -1,5 +1,6 @@
 """Callbacks and answers as stored records."""
 
+import re
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
@@ -9,12 +10,14 @@ from gateways.callback import Callback
 from gateways.outcome import Answer
 from gateways.registry import KEPT_HEADERS
 
+_STRAY_BYTE = re.compile(r"[\udc80-\udcff]")
+
 
 def pack_callback(callback: Callback) -> bytes:
     """A callback as one record: a JSON line about it, then its body. Credentials are not kept."""
     about = {
         "method": callback.method,
-        "query": _writable(callback.query),
+        "query": _percent_encoded(callback.query),
         "headers": {name: _writable(callback.headers[name]) for name in KEPT_HEADERS if name in callback.headers},
         "received_at": callback.received_at,
         "delivery_report": callback.is_delivery_report,
@@ -35,6 +38,13 @@ def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address) -> Callback:
         received_at=datetime.fromisoformat(about["received_at"]),
         is_delivery_report=about["delivery_report"],
     )
+
+
+def _percent_encoded(query: str) -> str:
+    """`query` with the bytes in another encoding, which arrive as lone surrogates, as `%XX`: they mean the same."""
+    if query.isascii():
+        return query
+    return _writable(_STRAY_BYTE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", query))
 
 
 def _writable(value: str) -> str:

@@ -107,7 +107,9 @@ def _link(gateway: Mapping[str, Any], environment: Mapping[str, str]) -> Link:
         raise SimulateRefused(
             f"account {account}: its keys are not what {protocol} takes; `portal1400 apply` says which"
         ) from None
-    return Link(account, protocol, _carriers(str(gateway.get("carrier")), protocol, settings), settings)
+    names_carriers = SENDERS[protocol](account, settings).names_carriers
+    carriers = _carriers(str(gateway.get("carrier")), protocol, settings, names_carriers)
+    return Link(account, protocol, carriers, settings)
 
 
 def _resolved(value: object, account: str, environment: Mapping[str, str]) -> object:
@@ -126,9 +128,13 @@ def _resolved(value: object, account: str, environment: Mapping[str, str]) -> ob
     return environment[name]
 
 
-def _carriers(carrier: str, protocol: str, settings: AccountSettings) -> Mapping[str, str | None]:
+def _carriers(
+    carrier: str, protocol: str, settings: AccountSettings, names_carriers: bool
+) -> Mapping[str, str | None]:
     if carrier != "from_message":
         return {carrier: None}
+    if not names_carriers:
+        return {"unknown": None}
     listed = {means: said for said, means in settings.carriers.items()}
     # A word that the account gives another meaning no longer means what the protocol would mean by it.
     taken = {said.casefold() for said in settings.carriers}

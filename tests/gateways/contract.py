@@ -312,7 +312,7 @@ class AdapterContract(ABC):
             sms = replace(sent_sms(), carrier=carrier, said=said)
             (event,) = ours.open(received(sender.request([sms], RECEIVED_AT)), KEY)
             assert isinstance(event, Message)
-            assert event.carrier == carrier
+            assert event.carrier == (carrier if sender.names_carriers else "unknown")
 
     def test_limits_and_methods_are_what_the_protocol_says(self, gateway: Gateway[Any]) -> None:
         assert gateway.body_bytes_max == self.body_bytes_max

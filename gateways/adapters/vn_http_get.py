@@ -1,0 +1,169 @@
+"""`vn_http_get`: the family in which Vietnamese hubs hand over messages by fetching an address.
+
+Settings: `dialect` (a row of DIALECTS; it decides, not the query), `success_value` (the body that says taken; default
+`1`), `without_ids` (must be true for `short`, whose messages have no id: then every call is a message of its own),
+`path_secret` (hubs carry no credentials of their own: with the network list it makes the two factors), `carriers`
+(operator code to carrier). Callback: GET, query up to 8 KiB.
+
+Limits: hubs give no time of the message and do not try again by themselves; whatever is under 400 is success to them.
+They encode blanks alone, so a text may hold a bare `&`: what follows it belongs to the text, unless it is one of the
+dialect's own parameters that was not there yet and stands at the end.
+
+Source: sender classes of a Vietnamese hub (`SoapDDViet`, `Sendgamefarm`, `Send2`).
+"""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from gateways.callback import Callback
+from gateways.events import CARRIERS, Carrier, Event, Message
+from gateways.gateway import Account, AccountSettings, Gateway
+from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import encodings, fields
+from gateways.wire.digest import derived_id, keyed_digest
+from gateways.wire.form import Form, query_bytes
+
+WEAK_ID = "weak_id"
+"""The flag of a message whose id we made ourselves from our time of receipt: a repeat of it would count again."""
+
+
+class Dialect(NamedTuple):
+    """How one kind of hub names the parameters; None where it has none.
+
+    `keyword` repeats the text and is not read.
+    """
+
+    native_id: str | None
+    msisdn: str
+    short_code: str
+    text: str
+    operator: str | None
+    keyword: str | None
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """All its parameters."""
+        return frozenset(name.encode() for name in self if name is not None)
+
+
+DIALECTS: dict[str, Dialect] = {
+    "ddviet": Dialect("requestId", "userId", "serviceId", "message", "mobileOperator", "commandCode"),
+    "txid": Dialect("txid", "mobileno", "shortcode", "msg", None, "cmdcode"),
+    "short": Dialect(None, "msisdn", "service_id", "sms", None, None),
+}
+
+OWN_CARRIERS: dict[str, Carrier] = {
+    **{carrier: carrier for carrier in CARRIERS},
+    "gpc": "vinaphone",
+    "vms": "mobifone",
+    "vnm": "vietnamobile",
+    "htc": "vietnamobile",
+    "beeline": "gmobile",
+}
+
+_STATUSES: dict[Outcome, int] = {
+    Outcome.ACCEPTED: 200,
+    Outcome.DUPLICATE: 200,
+    Outcome.CONFLICT: 200,
+    Outcome.UNALLOCATED: 200,
+    Outcome.REJECTED_POLICY: 200,
+    Outcome.MALFORMED: 400,
+    Outcome.UNAUTHENTICATED: 403,
+    Outcome.STALE: 403,
+    Outcome.TOO_LARGE: 413,
+    Outcome.OVERLOADED: 503,
+    Outcome.UNAVAILABLE: 503,
+}
+
+
+class VnHttpGetSettings(AccountSettings):
+    """The keys of a `vn_http_get` account."""
+
+    dialect: Literal["ddviet", "txid", "short"]
+    success_value: Annotated[str, Field(min_length=1, max_length=200)] = "1"
+    without_ids: bool = False
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if self.without_ids != (DIALECTS[self.dialect].native_id is None):
+            raise ValueError(
+                "without_ids = true goes with dialect short, and with no other: its messages have no id, so a call "
+                "that is repeated counts again"
+            )
+        return self
+
+
+class VnHttpGet(Gateway[VnHttpGetSettings]):
+    """One hub that fetches our address in one dialect."""
+
+    name: ClassVar[str] = "vn_http_get"
+    settings_model: ClassVar[type[AccountSettings]] = VnHttpGetSettings
+    methods: ClassVar[frozenset[str]] = frozenset({"GET"})
+
+    def __init__(self, account: Account[VnHttpGetSettings]) -> None:
+        super().__init__(account)
+        self._dialect = DIALECTS[self.settings.dialect]
+
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """A path secret, in one of the dialects."""
+        return {**super().decoy_settings(), "dialect": "ddviet"}
+
+    def verify(self, callback: Callback) -> None:
+        """Nothing: the protocol's factors are the path and the source, which `open` checks."""
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """The one message of a call."""
+        names = self._dialect
+        form = Form.of("query", _pairs(query_bytes(callback.query), names))
+        flags: list[str] = []
+        native_id = None if names.native_id is None else form.required(names.native_id)
+        msisdn, short_code = form.msisdn(names.msisdn), form.short_code(names.short_code)
+        operator = None if names.operator is None else form.optional(names.operator, flags)
+        text = encodings.decode_or_vietnamese(form.text(names.text))
+        kept, text_flags = fields.storable_text(text)
+        if native_id is None:
+            code = self.account.code
+            native_id = derived_id(digest_key, code, msisdn, short_code, callback.received_at, text)
+            flags.append(WEAK_ID)
+        return (
+            Message(
+                native_id=native_id,
+                digest=keyed_digest(digest_key, "message", msisdn, short_code, text, operator),
+                msisdn=msisdn,
+                short_code=short_code,
+                text=kept,
+                carrier=self.carrier_of(operator, OWN_CARRIERS),
+                flags=(*text_flags, *flags),
+            ),
+        )
+
+    def respond(self, result: Result) -> Answer:
+        """The account's value where the message was taken; else the status alone speaks."""
+        status = _STATUSES[result.outcome]
+        body = self.settings.success_value.encode() if status == 200 else b""
+        headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
+        return Answer(status, body, "text/plain; charset=utf-8", headers)
+
+
+def _pairs(query: bytes, names: Dialect) -> list[bytes]:
+    """The raw pairs of a query, the text with every bare `&` that belongs to it.
+
+    From behind, for the sender's own parameters are the last: what a donor writes cannot take their place.
+    """
+    pairs = query.split(b"&")
+    begun = next((place for place, pair in enumerate(pairs) if _name(pair) == names.text.encode()), None)
+    if begun is None:
+        return pairs
+    missing = set(names.names - {_name(pair) for pair in pairs[: begun + 1]})
+    ended = len(pairs)
+    while ended > begun + 1 and (name := _name(pairs[ended - 1])) in missing:
+        missing.remove(name)
+        ended -= 1
+    text = b"&".join(pairs[begun:ended])
+    return [*pairs[:begun], text, *pairs[ended:]]
+
+
+def _name(pair: bytes) -> bytes:
+    return pair.partition(b"=")[0]
