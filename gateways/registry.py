@@ -6,6 +6,7 @@ from typing import Any, Final
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.standard.adapter import Standard
+from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
@@ -13,6 +14,7 @@ from gateways.sender import Sender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.standard import StandardSender
+from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
 from gateways.senders.vn_soap_mo import VnSoapMoSender
 
@@ -20,6 +22,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (Standard, StandardSender),
     (Kannel, KannelSender),
     (Jasmin, JasminSender),
+    (VcomJson, VcomJsonSender),
     (VnHttpGet, VnHttpGetSender),
     (VnSoapMo, VnSoapMoSender),
 )
