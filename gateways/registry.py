@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateways.adapters.jasmin import Jasmin
+from gateways.adapters.esms_get import EsmsGet
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.standard.adapter import Standard
 from gateways.adapters.vcom_json import VcomJson
@@ -12,6 +13,7 @@ from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
 from gateways.sender import Sender
 from gateways.senders.jasmin import JasminSender
+from gateways.senders.esms_get import EsmsGetSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.standard import StandardSender
 from gateways.senders.vcom_json import VcomJsonSender
@@ -22,6 +24,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (Standard, StandardSender),
     (Kannel, KannelSender),
     (Jasmin, JasminSender),
+    (EsmsGet, EsmsGetSender),
     (VcomJson, VcomJsonSender),
     (VnHttpGet, VnHttpGetSender),
     (VnSoapMo, VnSoapMoSender),

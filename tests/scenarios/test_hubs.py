@@ -22,6 +22,7 @@ from tests.support.postgres import TestServer
 NETWORK = ["127.0.0.0/8"]
 AT = datetime.fromisoformat("2026-01-01T12:00:00+07:00")
 ACCOUNTS: dict[str, Mapping[str, Any]] = {
+    "esms_get": {"cpid": "CP01", "secrets": ["hub-secret-new", "hub-secret-old"]},
     "vcom_json": {"client_id": "demo-cp", "secrets": ["hub-secret-new", "hub-secret-old"]},
     "vn_http_get": {"dialect": "ddviet", "path_secret": ["hub-secret-new", "hub-secret-old"]},
 }

@@ -1,0 +1,132 @@
+"""`esms_get`: eSMS hands over messages of a short code by fetching an address.
+
+Settings: `secrets` (the private key, one to eight valid at once), `cpid` (the portal's id at eSMS; another's is
+refused), `reply_text` (what the donor is answered by SMS), `path_secret`. Callback: GET, query up to 8 KiB, with
+`sign` = md5(cpid + smsid + content + receiverTime + private key) in hexadecimal digits, over the decoded values.
+
+Limits: the signature covers neither the number nor the short code, and MD5 is weak, so the account needs another
+factor beside it. No carrier is named. Whether eSMS tries again, and what it does with another status than 200, is not
+documented: nothing here relies on it. `receiverTime` is read as 24 hours, Vietnam's time.
+
+Source: eSMS's documentation, "Connect to shortcode service".
+"""
+
+import re
+import secrets
+from datetime import datetime
+from typing import Annotated, ClassVar
+from xml.sax.saxutils import escape
+
+from pydantic import Field
+
+from gateways.callback import Callback
+from gateways.events import CARRIERS, Carrier, Event, Message
+from gateways.gateway import AccountSettings, Gateway, SignatureRejected, is_any_of
+from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import encodings, fields
+from gateways.wire.checksums import SharedSecretSettings, md5_hex, require_checksum
+from gateways.wire.digest import keyed_digest
+from gateways.wire.form import Form
+
+REPLY_TEXT = (
+    "Cổng 1400 đã nhận được tin nhắn của bạn. Xin cảm ơn! / Portal 1400 has received your message. Thank you!"
+)
+"""It says nothing that a later reading, or an outage, could make untrue."""
+
+_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})")
+_OWN_CARRIERS: dict[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
+
+_STATUSES: dict[Outcome, int] = {
+    Outcome.ACCEPTED: 200,
+    Outcome.DUPLICATE: 200,
+    Outcome.CONFLICT: 200,
+    Outcome.UNALLOCATED: 200,
+    Outcome.REJECTED_POLICY: 200,
+    Outcome.MALFORMED: 400,
+    Outcome.UNAUTHENTICATED: 403,
+    Outcome.STALE: 403,
+    Outcome.TOO_LARGE: 413,
+    Outcome.OVERLOADED: 503,
+    Outcome.UNAVAILABLE: 503,
+}
+
+
+class EsmsGetSettings(SharedSecretSettings):
+    """The keys of an `esms_get` account."""
+
+    cpid: Annotated[str, Field(min_length=1, max_length=200)]
+    reply_text: Annotated[str, Field(min_length=1, max_length=300)] = REPLY_TEXT
+
+
+class EsmsGet(Gateway[EsmsGetSettings]):
+    """One short code at eSMS."""
+
+    name: ClassVar[str] = "esms_get"
+    settings_model: ClassVar[type[AccountSettings]] = EsmsGetSettings
+    methods: ClassVar[frozenset[str]] = frozenset({"GET"})
+    tells_message_time: ClassVar[bool] = True
+
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """A private key, an id at eSMS and a path secret."""
+        word = secrets.token_urlsafe
+        return {**super().decoy_settings(), "secrets": (word(32),), "cpid": word(32)}
+
+    def verify(self, callback: Callback) -> None:
+        """The signature over the bytes of the decoded values, and that the id is ours."""
+        form = Form.of_query(callback.query)
+        is_ours = is_any_of(form.raw("cpid"), (self.settings.cpid,))
+        signed = b"".join(form.raw(name) for name in ("cpid", "smsid", "content", "receiverTime"))
+        # Digits of either case are the same number.
+        given = form.said("sign").lower()
+        require_checksum(given, self.settings.secrets, lambda key: md5_hex(signed + key))
+        if not is_ours:
+            raise SignatureRejected("another cpid")
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """The one message of a call."""
+        form = Form.of_query(callback.query)
+        flags: list[str] = []
+        native_id = form.required("smsid")
+        msisdn, short_code = form.msisdn("sender"), form.short_code("serviceNumber")
+        written = form.optional("receiverTime", flags)
+        message_at = fields.optional(_require_compact_time, "query.receiverTime", written, flags)
+        text = encodings.decode_or_vietnamese(form.text("content"))
+        kept, text_flags = fields.storable_text(text)
+        return (
+            Message(
+                native_id=native_id,
+                digest=keyed_digest(digest_key, "message", msisdn, short_code, text, message_at),
+                msisdn=msisdn,
+                short_code=short_code,
+                text=kept,
+                carrier=self.carrier_of(None, _OWN_CARRIERS),
+                message_at=message_at,
+                operator_time=written if message_at else None,
+                flags=(*text_flags, *flags),
+            ),
+        )
+
+    def respond(self, result: Result) -> Answer:
+        """The reply to the donor where a message was taken; else the status alone speaks."""
+        status = _STATUSES[result.outcome]
+        if status != 200:
+            headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
+            return Answer(status, b"", "text/plain", headers)
+        about = "".join(
+            f"<Smsid>{escape(message.native_id)}</Smsid><Receiver>{message.msisdn}</Receiver>"
+            for message in result.events
+            if isinstance(message, Message)
+        )
+        reply = escape(self.settings.reply_text)
+        body = f"<ClientResponse><Message>{reply}</Message>{about}</ClientResponse>"
+        return Answer(200, body.encode(), "text/xml; charset=utf-8")
+
+
+def _require_compact_time(path: str, text: str) -> datetime:
+    """An aware time from `yyyyMMddHHmmss`, Vietnam's."""
+    parts = _TIME.fullmatch(text)
+    if parts is None:
+        fields.malformed(path, "is not a time (yyyyMMddHHmmss)")
+    year, month, day, hour, minute, second = parts.groups()
+    return fields.time_of(path, f"{year}-{month}-{day}T{hour}:{minute}:{second}")
