@@ -18,6 +18,7 @@ from campaigns.book.grammar import Reading, read
 from gateways.callback import Callback
 from gateways.events import Message
 from gateways.gateway import Gateway
+from gateways.wire.checksums import md5_hex, sha256_base64
 from service.commands.read import reading_of
 from service.intake.packing import pack_callback, unpack_callback
 from service.operations.rereading import reread
@@ -34,6 +35,9 @@ AT = datetime.fromisoformat("2019-10-17T20:05:00+07:00")
 STANDARD = gateway("standard", {"secrets": [standard_calls.SECRET]})
 KANNEL = gateway("kannel", {"path_secret": "a-secret"})
 SOAP = gateway("vn_soap_mo", soap_calls.SETTINGS)
+HUB_GET = gateway("vn_http_get", {"dialect": "ddviet", "path_secret": "a-secret"})
+VCOM = gateway("vcom_json", {"client_id": "cp", "secrets": ["a-secret"]})
+ESMS = gateway("esms_get", {"cpid": "cp", "secrets": ["a-secret"]})
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -90,6 +94,30 @@ def soap_base64(code: str, text: str) -> Iterator[tuple[str, Callback]]:
     yield "base64", soap_call(code, base64.b64encode(text.replace("\0", "").encode("utf-8", "surrogatepass")))
 
 
+def hub_get(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Encoded, and with its ampersands bare."""
+    head = f"requestId=7&userId=84950000001&serviceId={quote_plus(code)}&commandCode=VNN&mobileOperator=VMS&message="
+    raw = text.encode("utf-8", "surrogatepass")
+    for label, safe in {"encoded": "", "bare": "&"}.items():
+        yield label, request(method="GET", query=head + quote_from_bytes(raw, safe=safe), path_secret="a-secret")
+
+
+def vcom(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Escaped."""
+    made = sha256_base64(b"cp784950000001a-secret1571317500")
+    call = {"type": "new", "client_id": "cp", "request_id": "7", "service_id": code, "message": text}
+    call |= {"phone": "84950000001", "time": "1571317500", "checksum": made}
+    yield "escaped", request(body=json.dumps(call).encode())
+
+
+def esms(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Encoded."""
+    raw = text.encode("utf-8", "surrogatepass")
+    sign = md5_hex(b"cp7" + raw + b"20191017200500" + b"a-secret")
+    head = f"sender=84950000001&serviceNumber={quote_plus(code)}&cpid=cp&smsid=7&receiverTime=20191017200500"
+    yield "encoded", request(method="GET", query=f"{head}&sign={sign}&content={quote_from_bytes(raw)}")
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -102,6 +130,9 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (KANNEL, kannel),
     (SOAP, soap),
     (SOAP_BASE64, soap_base64),
+    (HUB_GET, hub_get),
+    (VCOM, vcom),
+    (ESMS, esms),
 ]
 
 
