@@ -14,19 +14,14 @@ from yarl import URL
 from gateways.registry import SENDERS
 from gateways.sender import Reply, Sms, Verdict
 from service.simulator.links import Link, links_of
-from tests.support.away import database_away, replayed, require_invariants
+from tests.support.away import database_away, fill_disk, free_disk, replayed, require_invariants
 from tests.support.databases import cloned_database
+from tests.support.hubs import HUB_ACCOUNTS
 from tests.support.portal import BOOK, Portal, running
 from tests.support.postgres import TestServer
 
 NETWORK = ["127.0.0.0/8"]
 AT = datetime.fromisoformat("2026-01-01T12:00:00+07:00")
-ACCOUNTS: dict[str, Mapping[str, Any]] = {
-    "esms_get": {"cpid": "CP01", "secrets": ["hub-secret-new", "hub-secret-old"]},
-    "vcom_json": {"client_id": "demo-cp", "secrets": ["hub-secret-new", "hub-secret-old"]},
-    "vn_http_get": {"dialect": "ddviet", "path_secret": ["hub-secret-new", "hub-secret-old"]},
-}
-"""The keys of an account of each protocol; its secret is the only list."""
 WRONG = "a-secret-of-nobody"
 MONEY = "SELECT coalesce(sum(messages), 0) AS messages, coalesce(sum(vnd), 0)::bigint AS vnd FROM money_line"
 
@@ -34,7 +29,7 @@ MONEY = "SELECT coalesce(sum(messages), 0) AS messages, coalesce(sum(vnd), 0)::b
 def table(name: str) -> dict[str, Any]:
     """The whole `[[gateway]]` of a protocol."""
     common = {"carrier": "viettel", "charging": "on_message", "networks": NETWORK}
-    return {"code": name.replace("_", "-"), "adapter": name, **common, **ACCOUNTS[name]}
+    return {"code": name.replace("_", "-"), "adapter": name, **common, **HUB_ACCOUNTS[name]}
 
 
 def written(gateway: Mapping[str, Any]) -> str:
@@ -45,7 +40,7 @@ def written(gateway: Mapping[str, Any]) -> str:
 def link(name: str, which: int | None) -> Link:
     """The account as its hub has it: with one of the two secrets, or (None) with a wrong one."""
     own = table(name)
-    for key, value in ACCOUNTS[name].items():
+    for key, value in HUB_ACCOUNTS[name].items():
         if isinstance(value, list):
             own[key] = [WRONG if which is None else value[which]]
     return links_of([own], (name,), {}, ())[0][0]
@@ -76,12 +71,12 @@ async def money(portal: Portal) -> tuple[int, int]:
 async def hubs(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
     """One running service with an account of every protocol of this file."""
     folder: Path = tmp_path_factory.mktemp("hubs")
-    book = BOOK[: BOOK.index("[[gateway]]")] + "".join(written(table(name)) for name in ACCOUNTS)
+    book = BOOK[: BOOK.index("[[gateway]]")] + "".join(written(table(name)) for name in HUB_ACCOUNTS)
     async with cloned_database(server) as dsn, running(dsn, folder, book=book) as portal:
         yield portal
 
 
-@pytest.mark.parametrize("name", ACCOUNTS)
+@pytest.mark.parametrize("name", HUB_ACCOUNTS)
 async def test_a_gift_counts_once_however_often_it_comes(hubs: Portal, name: str) -> None:
     messages, vnd = await money(hubs)
     first = await post(hubs, name, sms(1, name))
@@ -102,15 +97,32 @@ async def test_a_gift_counts_once_however_often_it_comes(hubs: Portal, name: str
 
 async def test_what_comes_in_an_outage_is_counted_afterwards(hubs: Portal) -> None:
     await replayed(hubs)
-    usual = {name: await post(hubs, name, sms(10, name)) for name in ACCOUNTS}
+    usual = {name: await post(hubs, name, sms(10, name)) for name in HUB_ACCOUNTS}
     messages, vnd = await money(hubs)
     async with database_away(hubs):
-        for name in ACCOUNTS:
+        for name in HUB_ACCOUNTS:
             new, repeat = sms(11, name, "VNN 2"), sms(10, name)
             assert (await post(hubs, name, new))[0] is Verdict.TAKEN
             assert await post(hubs, name, repeat) == usual[name]
     await replayed(hubs)
-    assert await money(hubs) == (messages + len(ACCOUNTS), vnd + 40_000 * len(ACCOUNTS))
-    for name in ACCOUNTS:
+    assert await money(hubs) == (messages + len(HUB_ACCOUNTS), vnd + 40_000 * len(HUB_ACCOUNTS))
+    for name in HUB_ACCOUNTS:
         assert (await post(hubs, name, sms(11, name, "VNN 2")))[0] is Verdict.TAKEN
     await require_invariants(hubs.dsn)
+
+
+async def test_whoever_can_keep_nothing_says_later(hubs: Portal) -> None:
+    async with database_away(hubs):
+        fill_disk(hubs)
+        # Pages that were used before have room for some.
+        first = next(iter(HUB_ACCOUNTS))
+        for number in range(300):
+            verdict, _ = await post(hubs, first, sms(20 + number, first, "NOBODY 5"))
+            if verdict is not Verdict.TAKEN:
+                break
+        for name in HUB_ACCOUNTS:
+            assert (await post(hubs, name, sms(400, name)))[0] is Verdict.LATER
+        free_disk(hubs)
+        for name in HUB_ACCOUNTS:
+            assert (await post(hubs, name, sms(400, name)))[0] is Verdict.TAKEN
+    await replayed(hubs)
