@@ -6,6 +6,7 @@ from typing import Any, Final
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.esms_get import EsmsGet
 from gateways.adapters.kannel import Kannel
+from gateways.adapters.oneapi_sms import OneApiSms
 from gateways.adapters.standard.adapter import Standard
 from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
@@ -15,6 +16,7 @@ from gateways.sender import Sender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.esms_get import EsmsGetSender
 from gateways.senders.kannel import KannelSender
+from gateways.senders.oneapi_sms import OneApiSmsSender
 from gateways.senders.standard import StandardSender
 from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
@@ -27,6 +29,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (EsmsGet, EsmsGetSender),
     (VcomJson, VcomJsonSender),
     (VnHttpGet, VnHttpGetSender),
+    (OneApiSms, OneApiSmsSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

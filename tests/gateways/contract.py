@@ -357,5 +357,5 @@ class AdapterContract(ABC):
         for event in events:
             require_storable(event)
         ids = [(type(event), event.native_id) for event in events]
-        assert len(ids) == 1 or gateway.name == "standard"
+        assert len(ids) == 1 or SENDERS[self.adapter].batch_max > 1
         return True

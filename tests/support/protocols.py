@@ -98,6 +98,7 @@ SENDERS = {
 ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
     "standard": ("secrets = {secrets}", "secrets"),
     "kannel": ("path_secret = {secrets}", "path_secret"),
+    "oneapi_sms": ("path_secret = {secrets}", "path_secret"),
     "jasmin": ("path_secret = {secrets}", "path_secret"),
     "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
 }
