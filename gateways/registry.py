@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.esms_get import EsmsGet
+from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.oneapi_sms import OneApiSms
 from gateways.adapters.standard.adapter import Standard
@@ -13,8 +13,8 @@ from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
 from gateways.sender import Sender
-from gateways.senders.jasmin import JasminSender
 from gateways.senders.esms_get import EsmsGetSender
+from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.oneapi_sms import OneApiSmsSender
 from gateways.senders.standard import StandardSender

@@ -100,9 +100,10 @@ class Rotation:
 
     async def post(self, http: aiohttp.ClientSession, name: str, which: str, native_id: str) -> Verdict:
         """One message over the account of a protocol."""
-        own: dict[str, Any] = {ACCOUNT_KEYS[name][1]: [self.secrets[name][which]]}
-        if name == "vn_soap_mo":
-            own |= {"dialect": "receiverMO", "user": "hub"}
+        table, key = ACCOUNT_KEYS[name]
+        others = dict(line.split(" = ", 1) for line in table.splitlines() if not line.startswith(f"{key} "))
+        own: dict[str, Any] = {other: value.strip('"') for other, value in others.items()}
+        own[key] = [self.secrets[name][which]]
         sender = SENDERS[name](name.replace("_", "-"), ADAPTERS[name].settings_model.model_validate(own))
         now = datetime.now(UTC)
         sms = Sms(0, native_id, "84950000001", "1408", "VNN 5", "VNN", "viettel", None, now.replace(microsecond=0))

@@ -100,6 +100,9 @@ ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
     "kannel": ("path_secret = {secrets}", "path_secret"),
     "oneapi_sms": ("path_secret = {secrets}", "path_secret"),
     "jasmin": ("path_secret = {secrets}", "path_secret"),
+    "esms_get": ('cpid = "CP01"\nsecrets = {secrets}', "secrets"),
+    "vcom_json": ('client_id = "demo-cp"\nsecrets = {secrets}', "secrets"),
+    "vn_http_get": ('dialect = "ddviet"\npath_secret = {secrets}', "path_secret"),
     "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
 }
 """What an account of each protocol writes beside the common keys, the secrets going in; and under which key."""

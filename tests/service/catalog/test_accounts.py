@@ -402,18 +402,6 @@ def test_every_protocol_can_be_prepared_and_loaded() -> None:
         table = table.replace(f'secrets = ["{SECRET}"]\n', own.format(secrets='["env:A"]') + "\n")
         word = SECRET if adapter == "standard" else "word"
         assert account(table, {"A": word}).problem is None
-    keys = {
-        "standard": 'secrets = ["env:A"]\n',
-        "kannel": 'path_secret = "env:B"\n',
-        "esms_get": 'cpid = "CP01"\nsecrets = ["env:A"]\n',
-        "vcom_json": 'client_id = "demo-cp"\nsecrets = ["env:A"]\n',
-        "vn_http_get": 'dialect = "short"\nwithout_ids = true\npath_secret = "env:B"\n',
-        "vn_soap_mo": 'dialect = "receiverMO"\nuser = "u"\npassword = "env:B"\nbase64 = true\n',
-    }
-    assert set(keys) == set(ADAPTERS)
-    for adapter, own in keys.items():
-        table = TABLE.replace('"standard"', f'"{adapter}"').replace(f'secrets = ["{SECRET}"]\n', own)
-        assert account(table, {"A": SECRET, "B": "word"}).problem is None
 
 
 async def test_accounts_come_back_from_the_database(connection: asyncpg.Connection) -> None:

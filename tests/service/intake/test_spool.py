@@ -13,7 +13,6 @@ from service.runtime.refusals import Refused
 from service.runtime.tasks import cancel_and_wait
 from tests.support.away import database_away, fill_disk, free_disk, locked, replayed, require_invariants, stored_ids
 from tests.support.databases import cloned_database
-from tests.support.hubs import HUB_ACCOUNTS
 from tests.support.portal import Portal, eventually, message, running
 from tests.support.postgres import TestServer
 from tests.support.protocols import NUMBER, SENDERS, fetch
@@ -25,10 +24,6 @@ def bytes_in(folder: Path) -> bytes:
     """Everything the service keeps in `folder`."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "book.toml")
     return b"".join(path.read_bytes() for path in files)
-
-
-def test_every_adapter_has_its_rows() -> None:
-    assert {each.adapter for each in SENDERS.values()} | set(HUB_ACCOUNTS) == set(ADAPTERS)
 
 
 async def readiness(portal: Portal) -> tuple[int, list[str]]:
