@@ -191,7 +191,7 @@ async def test_old_both_and_new_are_taken_at_every_moment(
             async def has_all() -> bool:
                 return await rotation.degraded() == []
 
-            await eventually(has_all, 10)
+            await eventually(has_all, 30)
             for name in ADAPTERS:
                 rotation.used[name] = "NEW"
                 await rotation.more()

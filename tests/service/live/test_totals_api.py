@@ -224,7 +224,7 @@ METHODS: dict[str, tuple[str, str, int]] = {
     "posting totals": ("POST", "/api/v1/totals", 405),
     "deleting a campaign": ("DELETE", "/api/v1/campaigns/vnn", 405),
     "fetching over standard": ("GET", "/gw/standard/hub", 405),
-    "posting to kannel": ("POST", "/gw/kannel/vina", 405),
+    "replacing over kannel": ("PUT", "/gw/kannel/vina", 405),
     "HEAD of a callback": ("HEAD", "/gw/standard/hub", 405),
     "HEAD of a GET callback": ("HEAD", "/gw/kannel/vina", 405),
     "HEAD of the stream": ("HEAD", "/api/v1/stream", 405),

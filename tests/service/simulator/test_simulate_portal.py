@@ -26,6 +26,13 @@ HISTORY = (Path(__file__).parents[2] / "campaigns" / "book" / "book.toml").read_
 ACCOUNTS = BOOK[BOOK.index("[[gateway]]") :]
 
 
+@pytest.fixture
+async def portal(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """One that waits for its commits on a busy machine too: a conflict that is spooled is answered as taken."""
+    async with running(database_dsn, tmp_path, queue_wait_seconds="20") as made:
+        yield made
+
+
 async def played(portal: Portal, folder: Path, options: Options = SHORT, **more: object) -> Report:
     """Play the conftest's book against the portal."""
     progress = more.get("progress")
