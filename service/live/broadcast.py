@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+import orjson
+
 from campaigns.book.book import Book, CampaignState
 from metrics.board import Board, Snapshot
 
@@ -34,6 +36,13 @@ CALMER_SECONDS = 1.0
 """Under overload, the least time from the end of one round to the next."""
 GOODBYE_SECONDS = 1.0
 STILL_HERE = b": still here\n\n"
+STALE_SECONDS = 2.0
+"""The board reads every second even when nothing happens; beyond this age every stream is told, and again
+when it is read anew.
+
+A page that follows says so by its own clock a moment later, so that "live" is never seen over figures 3 s old."""
+LOOK_SECONDS = 0.5
+"""How often the age of the board is looked at."""
 CALMER_LEVEL = 1
 CLOSED_LEVEL = 3
 
@@ -86,6 +95,10 @@ class Broadcaster:
         self._number = 0
         self._numbers: dict[str, tuple[int, int]] = {}
         self._open: frozenset[str] = frozenset()
+        self._told: tuple[bool, int] = (False, -1)
+        """Whether figures are old, and the book's version, as everybody was told."""
+        self._state = b""
+        self._state_number = 0
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._empty = asyncio.Event()
@@ -137,7 +150,8 @@ class Broadcaster:
         subscriber.shown = self._number
         subscriber.written_at = time.monotonic()
         frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))
-        transport.write(b"%bretry: %d\n\n%b" % (head, RETRY_MILLISECONDS, frames or STILL_HERE))
+        self._state = state_frame(self._board.age_seconds, self._book().version)
+        transport.write(b"%bretry: %d\n\n%b%b" % (head, RETRY_MILLISECONDS, self._state, frames))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Forget a viewer."""
@@ -149,7 +163,7 @@ class Broadcaster:
     async def _run(self) -> None:
         while not self._ending.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(HEARTBEAT_SECONDS, self._write_seconds) / 2):
+                async with asyncio.timeout(min(HEARTBEAT_SECONDS / 2, self._write_seconds / 2, LOOK_SECONDS)):
                     await self._board.changed.wait()
             self._board.changed.clear()
             started = time.monotonic()
@@ -167,7 +181,9 @@ class Broadcaster:
     async def _round(self) -> None:
         """Write to everybody what is new to them. What the board shows meanwhile is for the next round."""
         self._notice()
+        self._notice_age()
         number, numbers, snapshots = self._number, dict(self._numbers), self._board.snapshots
+        state, state_number = self._state, self._state_number
         made: dict[tuple[str | None, int], bytes] = {}
 
         def news(channel: str | None, shown: int) -> bytes:
@@ -175,6 +191,8 @@ class Broadcaster:
             if known is None:
                 wanted = self._wanted(channel, snapshots)
                 known = b"".join(each.frame for each in wanted if numbers[each.totals.campaign][0] > shown)
+                if state_number > shown:
+                    known += state
                 made[channel, shown] = known
             return known
 
@@ -240,6 +258,17 @@ class Broadcaster:
             self._number += 1
             self._numbers.update({each.campaign: (self._number, each.version) for each in changed})
 
+    def _notice_age(self) -> None:
+        """Number the moment at which the board grew old, the one at which it is read again, and each new book."""
+        age = self._board.age_seconds
+        is_stale = age is None or age >= STALE_SECONDS
+        book_version = self._book().version
+        if (is_stale, book_version) != self._told:
+            self._told = is_stale, book_version
+            self._number += 1
+            self._state_number = self._number
+        self._state = state_frame(age, book_version)
+
     def _wanted(self, channel: str | None, snapshots: tuple[Snapshot, ...]) -> list[Snapshot]:
         if channel is not None:
             return [each for each in snapshots if each.totals.campaign == channel]
@@ -250,3 +279,9 @@ class Broadcaster:
             if each.totals.campaign in by_slug
             and by_slug[each.totals.campaign].state_at(now) is not CampaignState.CLOSED
         ]
+
+
+def state_frame(age_seconds: float | None, book_version: int) -> bytes:
+    """The event `state`: how long ago this worker last read the database (null: not yet), and the book it shows."""
+    age = None if age_seconds is None else round(age_seconds, 1)
+    return b"event: state\ndata: %b\n\n" % orjson.dumps({"age_seconds": age, "book_version": book_version})

@@ -31,8 +31,8 @@ ADDRESSES: dict[str, tuple[str, type[BaseModel] | None, list[dict[str, Any]], tu
     "/api/v1/campaigns/{slug}": ("One campaign", schemas.CampaignObject, [SLUG], (400, 404)),
     "/api/v1/campaigns/{slug}/totals": ("A campaign's live totals", schemas.Totals, [SLUG], (400, 404, 503)),
     "/api/v1/campaigns/{slug}/series": ("Sums by time", schemas.SeriesObject, SERIES, (400, 404, 503)),
-    "/api/v1/totals": ("Every campaign's live totals, and what belongs to none", schemas.AllTotals, [], (400,)),
-    "/api/v1/stream": ("Live totals as server-sent events", None, STREAM, (404, 503)),
+    "/api/v1/totals": ("Every campaign's live totals, and what belongs to none", schemas.AllTotals, [], (400, 503)),
+    "/api/v1/stream": ("Live totals as server-sent events", None, STREAM, (400, 404, 503)),
 }
 
 DESCRIPTION = """\

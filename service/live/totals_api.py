@@ -62,6 +62,8 @@ def routes(
 
     async def all_totals(request: web.Request) -> web.Response:
         _require_known(request, ())
+        if board.age_seconds is None:
+            raise DatabaseAway("nothing was read yet")
         # What was withdrawn from the book is still on the board.
         known = book().by_slug
         bodies = b",".join(each.body for each in board.snapshots if each.totals.campaign in known)

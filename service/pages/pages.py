@@ -17,8 +17,8 @@ from service.pages.views import CampaignView, campaign_view, group
 from service.web.assets import Asset, Assets
 from service.web.words import Language, Words, load_words
 
-STALE_SECONDS = 5.0
-"""The board reads every second even when nothing happens; older than this, a page says so."""
+STALE_SECONDS = 2.0
+"""The board reads every second even when nothing happens; older than this, a page says so, as the stream does."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -178,6 +178,7 @@ class Pages:
         return self._templates.get_template(template).render(
             w=words,
             assets=self._assets,
+            book_version=self._book().version,
             path=path,
             suffix="" if words.language is Language.VI else f"?lang={words.language}",
             **values,

@@ -6,8 +6,14 @@ import { refreshChart } from "./chart.js";
 import { ago, messages, moment, money, number, percent, stage, text, write } from "./words.js";
 
 const PULSE_MS = 15_000;
-const STALE_SECONDS = 5;
+const STALE_SECONDS = 2;
 const LOST_AFTER_MS = 1_500;
+/** How often the page looks whether a campaign has opened or closed, and whether figures have grown old. */
+const LOOK_MS = 500;
+/** A page of the book's last change is not asked for more often. */
+const REFRESH_MS = 1_000;
+/** Who types or has selected text is left alone so long, and no longer: what is shown must be so. */
+const PATIENCE_MS = 10_000;
 
 /**
  * @typedef {{campaign: string, version: number, as_of: string, messages: number, units: number,
@@ -29,6 +35,11 @@ let drift = 0;
 let chartOf = "";
 let refreshedAt = 0;
 let outdated = false;
+/** Since when a reader who types or selects is waited for; 0: nobody is. */
+let waitingSince = 0;
+/** When the server last read its database, by this page's clock; 0: it has not yet. */
+let readAt = Date.now();
+let isStale = false;
 /** @type {number | undefined} */
 let lostTimer;
 
@@ -117,6 +128,13 @@ function connect() {
     outdated ||= root ? root.hasAttribute("data-goal") !== Boolean(totals.goal_vnd) : isList;
     if (outdated) void refreshPage();
   });
+  stream.addEventListener("state", (event) => {
+    const state = /** @type {{age_seconds: number | null, book_version: number}} */ (JSON.parse(event.data));
+    learnAge(state.age_seconds);
+    // Names, windows, keywords, decisions: what another book says of them only the server can lay out.
+    outdated ||= state.book_version > Number(document.body.dataset.book);
+    if (outdated) void refreshPage();
+  });
 }
 
 /** Says whether figures still come; a hiccup of a moment is not worth a word.
@@ -148,7 +166,8 @@ async function pulse() {
     const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(8000) });
     if (!response.ok) throw new Error(String(response.status));
     drift = Date.parse(response.headers.get("date") ?? new Date().toISOString()) - Date.now();
-    write(document.getElementById("stale"), staleness(response.headers.get("x-portal1400-age-seconds")));
+    const age = response.headers.get("x-portal1400-age-seconds");
+    learnAge(age === null || age === "unknown" ? null : Number(age));
     const answer = await response.json();
     /** @type {Totals[]} */
     const all = slug ? [answer] : answer.campaigns;
@@ -160,14 +179,21 @@ async function pulse() {
   } catch {
     connection(false);
   }
-  if (outdated || hasTurned()) await refreshPage();
   if (slug) await pulseChart(slug);
 }
 
-/** @param {string | null} age seconds since that worker last read the database; `unknown` before the first time */
-function staleness(age) {
-  if (age === "unknown") return text("never_seen");
-  return Number(age) >= STALE_SECONDS ? text("stale", { ago: ago(Number(age)) }) : "";
+/** @param {number | null} age seconds since that worker last read the database; null before the first time */
+function learnAge(age) {
+  readAt = age === null ? 0 : Date.now() - age * 1000;
+  isStale = age === null || age >= STALE_SECONDS;
+  tellAge();
+}
+
+/** Says how old the figures are, counted on by this page's clock until the server says that they are read again. */
+function tellAge() {
+  const seconds = (Date.now() - readAt) / 1000;
+  const said = readAt ? text("stale", { ago: ago(seconds) }) : text("never_seen");
+  write(document.getElementById("stale"), isStale ? said : "");
 }
 
 /** Redraws when there is something new: another version or another minute. @param {string} campaign */
@@ -191,11 +217,35 @@ function hasTurned() {
   );
 }
 
-/** Takes the server's page anew, at most once a pulse and never under a reader's cursor. */
+/** Whether somebody types or has selected text: for them the page waits, but not long. */
+function isBusy() {
+  const busy = getSelection()?.isCollapsed === false || document.activeElement?.matches("input, textarea, select");
+  waitingSince = busy ? waitingSince || Date.now() : 0;
+  return busy && Date.now() - waitingSince < PATIENCE_MS;
+}
+
+/** What can hold the focus or be open in `root`, in order. @param {Element} root */
+function places(root) {
+  return /** @type {HTMLElement[]} */ ([...root.querySelectorAll("a, button, summary, [tabindex]")]);
+}
+
+/** Puts a fresh layout in place of the old one: the focus and what was open stay. @param {Element} main @param {Element} fresh */
+function replaceLayout(main, fresh) {
+  const held = places(main).find((each) => each === document.activeElement);
+  const key = (/** @type {HTMLElement} */ each) => each.id || each.getAttribute("href") || each.tagName;
+  const open = [...main.querySelectorAll("details")].map((each) => each.open);
+  const scrolled = main.querySelector(".scroll")?.scrollTop ?? 0;
+  main.replaceChildren(...fresh.children);
+  main.querySelectorAll("details").forEach((each, index) => (each.open = open[index] ?? false));
+  main.querySelector(".scroll")?.scrollTo({ top: scrolled });
+  offerCopy();
+  if (held) places(main).find((each) => key(each) === key(held))?.focus({ preventScroll: true });
+}
+
+/** Takes the server's page anew. */
 async function refreshPage() {
   const main = document.getElementById("main");
-  const reader = document.activeElement !== main && main?.contains(document.activeElement);
-  if (!main || reader || Date.now() - refreshedAt < PULSE_MS) return;
+  if (!main || isBusy() || Date.now() - refreshedAt < REFRESH_MS) return;
   refreshedAt = Date.now();
   try {
     const response = await fetch(location.href, { cache: "reload", signal: AbortSignal.timeout(8000) });
@@ -203,11 +253,13 @@ async function refreshPage() {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh) return;
-    main.replaceChildren(...fresh.children);
+    replaceLayout(main, fresh);
+    document.title = page.title;
+    document.body.dataset.book = page.body.dataset.book;
     outdated = false;
     // That page may come from a worker a moment behind: no figure goes back.
     for (const totals of newest.values()) show(totals);
-    offerCopy();
+    tellAge();
     if (stream?.readyState === EventSource.OPEN) connection(true);
   } catch {
     connection(false);
@@ -233,6 +285,10 @@ setTimeout(() => {
   void pulse();
   setInterval(pulse, PULSE_MS);
 }, PULSE_MS * Math.random());
+setInterval(() => {
+  if (isStale) tellAge();
+  if (!document.hidden && (outdated || hasTurned())) void refreshPage();
+}, LOOK_MS);
 document.addEventListener("visibilitychange", () => void pulse());
 addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (event) => {

@@ -269,6 +269,8 @@ async def test_before_the_database_was_seen_no_figure_is_invented() -> None:
         assert 'data-line="goal_reached"></span>' in body
         async with http.get("/") as response:
             assert response.headers["x-portal1400-age-seconds"] == "unknown"
+        async with http.get("/api/v1/totals") as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "5")
 
 
 async def test_a_chart_that_cannot_be_read_becomes_a_sentence(http: ClientSession, site: Site) -> None:

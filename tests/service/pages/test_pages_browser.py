@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
-from campaigns.book.book import VIETNAM, Book
+from campaigns.book.book import VIETNAM, Book, Decision
 from campaigns.totals.rollups import Point, Series
 from campaigns.totals.totals import CarrierTotals
 from metrics.board import encode
@@ -272,3 +272,34 @@ async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> 
         copied = await visit.page.evaluate("navigator.clipboard.readText()")
         assert copied == await visit.page.locator("#quote-line").text_content()
         assert copied.startswith("Tính đến 20:30:15 ngày 20/11/2026: 2.000 tin nhắn, 90.000.000 ₫ (")
+
+
+async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
+        page = visit.page
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        await page.locator("summary").focus()
+        await page.keyboard.press("Enter")
+        # An early close by another decision, under another name, while the reader stands in the page.
+        closed = Decision("9/QĐ", POOR.opens_at, site.now)
+        renamed = replace(POOR, name_vi="Vì người nghèo", decisions=(*POOR.decisions, closed))
+        site.book = Book(8, (renamed, ORANGE, VACCINE), site.book.organisations.values())
+        site.post(totals(version=1240))
+        await expect(page.locator(".state")).to_have_text("Đã kết thúc", timeout=2_000)
+        await expect(page.locator("h1")).to_have_text("Vì người nghèo")
+        await expect(page.locator("#quote-line")).to_contain_text("– Vì người nghèo.")
+        await expect(page.locator(".decisions")).to_contain_text("9/QĐ")
+        await expect(page.locator("summary")).to_be_focused()
+        assert await page.locator("details").get_attribute("open") is not None
+        visit.require_quiet()
+
+
+async def test_live_is_never_said_over_a_board_that_reads_no_more(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
+        site.post()
+        await expect(visit.page.locator("#stale")).to_be_empty()
+        await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+        await expect(visit.page.locator("#stale")).to_contain_text("có thể đã cũ", timeout=3_000)
+        await expect(visit.page.locator("#connection")).to_be_hidden()
+        site.post()
+        await expect(visit.page.locator("#stale")).to_be_empty(timeout=1_500)
