@@ -1,10 +1,12 @@
 """Each invariant holds over real facts, breaks when its figure is tampered with, and says where."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from metrics.proofs import GIFTS_FOLLOW_EVENTS, PROOFS, prove
@@ -109,16 +111,22 @@ async def test_verify_lists_every_invariant_and_the_first_difference(
 ) -> None:
     await fill(portal)
     monkeypatch.setattr(verify, "read_settings", lambda: portal.service.settings)
-    assert await verify.run(argparse.Namespace(deep=True)) == 0
+    assert await verify.run(argparse.Namespace(deep=True, json=False)) == 0
     said = capsys.readouterr().out
+    assert re.search(r"verified at [0-9T:.+-]+, book version 1\n", said)
+    assert "3 messages, 6 units, 110000 VND pledged; 0 messages, 10000 VND given back; 1 uncounted" in said
     for each in PROOFS:
         assert f"holds    {each.name}: {each.sentence}" in said
     assert "holds    sealed_days_hold: 0 day(s) sealed on this machine" in said
     assert "holds    texts_read_the_same: 5 stored texts read as they were, 0 no longer held" in said
     assert said.endswith("every figure can be recomputed from its facts\n")
+    assert await verify.run(argparse.Namespace(deep=False, json=True)) == 0
+    report = orjson.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["book_version"], report["broken"]) == (1, 0)
+    assert report["campaigns"][0]["reversed"] == {"messages": 0, "vnd": 10_000}
     await portal.fetch("UPDATE campaign_total SET pledged_vnd = pledged_vnd + 7")
     await tamper(portal.dsn, "UPDATE message SET units = 9, amount_vnd = 180000 WHERE native_id = 'm-1'")
-    assert await verify.run(argparse.Namespace(deep=True)) == 1
+    assert await verify.run(argparse.Namespace(deep=True, json=False)) == 1
     said = capsys.readouterr().out
     assert "broken   totals_equal_money_lines" in said
     assert "first difference at campaign 1, viettel: expected 4 lines, 3 messages, 6 units, 110000 VND, found" in said
