@@ -99,6 +99,14 @@ class Charges:
             self._owners = {key: (key[0], ref) for key, ref in found.items() if ref is not None}
         return self._owners
 
+    def listed_without_message(self, gifts: Mapping[Key, GiftRow]) -> list[UUID]:
+        """The notices that stand for review although the message of their charge has not come.
+
+        They stood for another message, to which their charge belonged before. `gifts` hold the owners that have come.
+        """
+        without = [key for key, owner in self.owners().items() if owner not in gifts]
+        return [notice for key in without for notice in self.notices[key] if notice in self.listed]
+
     async def add_those_of(self, connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow]) -> None:
         """All charges that name one of `gifts`, or were matched with one."""
         if gifts:

@@ -118,10 +118,12 @@ async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) ->
         *before.owners(),
     }
     gifts = await select_gifts(connection, keys)
+    # Before others' charges are added, whose owners were not looked for.
+    unlisted = charges.listed_without_message(gifts)
     await charges.add_those_of(connection, gifts)
     await _record_orphans(connection, _orphans_added(before, gifts), slot)
     await _wait(connection, arrivals, gifts)
-    written = await project(connection, gifts, charges, slot)
+    written = await project(connection, gifts, charges, slot, unlisted)
     await forget_people(connection, charges, gifts)
     return written
 

@@ -3,7 +3,7 @@
 Runs under the accounts' locks (`store.lock_accounts`). Every statement takes all gifts of a batch at once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -33,17 +33,22 @@ class MoneyLine(NamedTuple):
 
 
 async def project(
-    connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow], charges: Charges, slot: int
+    connection: asyncpg.Connection,
+    gifts: Mapping[Key, GiftRow],
+    charges: Charges,
+    slot: int,
+    unlisted: Collection[UUID] = (),
 ) -> list[MoneyLine]:
     """Fold each of `gifts` from all its events and write what differs; returns the new money lines.
 
     `charges` hold at least those of the gifts. A line is never changed: where a later event shows that one
-    should not stand, a line with the opposite sign and the cause `2:` and so on is added to it.
+    should not stand, a line with the opposite sign and the cause `2:` and so on is added to it. `unlisted` are
+    notices that no longer stand for review, whatever becomes of the gifts.
     """
     changes = await changes_of(connection, gifts, charges)
     await _write_gifts(connection, changes.gifts)
     await _record_lines(connection, changes.lines, slot)
-    await _write_reviews(connection, changes.listed, changes.unlisted)
+    await _write_reviews(connection, changes.listed, [*changes.unlisted, *unlisted])
     return changes.lines
 
 

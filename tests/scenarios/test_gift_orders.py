@@ -178,3 +178,19 @@ def test_any_interleaving_ends_in_the_same_state_and_the_same_money(portal: Port
         max_examples=60, stateful_step_count=5, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(machine_of(portal), settings=chosen)
+
+
+def test_a_charge_that_belongs_to_another_message_than_before_leaves_no_question_behind(portal: Portal) -> None:
+    story: list[Row] = [
+        message_row("m-2"),
+        charge_row("c-1", "m-2", native_id="c-1:failed", status="failed", amount_vnd=30_000),
+        charge_row("c-1", "m-1", native_id="c-1:pending", status="pending", amount_vnd=30_000),
+    ]
+    found = set()
+    for order in itertools.permutations(story):
+        label = next(portal.labels)
+        for row in order:
+            portal.deliver({0: [labelled(row, label)]}, on_report=False)
+        found.add(portal.outcome(label))
+    assert len(found) == 1
+    portal.require_sound()
