@@ -14,7 +14,8 @@ class Callback:
 
     `query` is the raw query string as it stood in the request line, still percent-encoded; `headers` has
     lower-case names, and a repeated header is joined with ", " (RFC 9110, section 5.3); `body` is at most the
-    adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw.
+    adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw
+    (`is_forwarded`).
     """
 
     method: str
@@ -25,3 +26,4 @@ class Callback:
     received_at: datetime
     path_secret: str | None = field(default=None, repr=False)
     is_delivery_report: bool = False
+    is_forwarded: bool = False

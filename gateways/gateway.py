@@ -123,6 +123,13 @@ class SignatureRejected(Rejected):
         self.from_listed_network = from_listed_network
 
 
+class CredentialsAbsent(SignatureRejected):
+    """Nothing was shown but what every first request shows: a client that waits for the challenge begins so.
+
+    RFC 9110, section 11.6.1. Raised by `verify`; out of `open` it comes only when every other factor has passed.
+    """
+
+
 class StaleAttempt(Rejected):
     """Rightly signed, but the signed time of the attempt is outside the freshness window."""
 
@@ -229,7 +236,7 @@ class Gateway(ABC, Generic[Settings]):
         listed = self._is_from_listed_network(callback)
         secret = self._is_path_secret_right(callback)
         if not (listed and secret):
-            raise SignatureRejected("source or path", from_listed_network=listed)
+            raise SignatureRejected(_failed(listed, secret), from_listed_network=listed)
         return document
 
     def document(self, callback: Callback) -> Answer | None:  # noqa: ARG002 -- most protocols have none
@@ -257,17 +264,19 @@ class Gateway(ABC, Generic[Settings]):
         secret = self._is_path_secret_right(callback)
         # No exception outlives its `except`: kept in a local it would hold this frame, and so the body, in a cycle.
         fault: str | None = None
+        refusal: type[SignatureRejected] = SignatureRejected
         try:
             self.verify(callback)
         except SignatureRejected as rejected:
-            fault = rejected.reason
+            fault, refusal = rejected.reason, type(rejected)
         except StaleAttempt:
             if listed and secret:
                 raise
         if not listed or not secret:
-            raise SignatureRejected("source or path", from_listed_network=listed and bool(self.account.networks))
+            reason = _failed(listed, secret, fault)
+            raise SignatureRejected(reason, from_listed_network=listed and bool(self.account.networks))
         if fault is not None:
-            raise SignatureRejected(fault, from_listed_network=bool(self.account.networks))
+            raise refusal(fault, from_listed_network=bool(self.account.networks))
 
     def _is_from_listed_network(self, callback: Callback) -> bool:
         return not self.account.networks or self.account.lists(callback.peer)
@@ -276,6 +285,14 @@ class Gateway(ABC, Generic[Settings]):
         # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.
         given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
         return is_any_of(given, self.settings.path_secret or ("",))
+
+
+def _failed(listed: bool, secret: bool, fault: str | None = None) -> str:
+    """Which factors failed, for the log."""
+    own = [fault] if fault is not None else []
+    return ", ".join(
+        [*(["address not listed"] if not listed else []), *(["path secret"] if not secret else []), *own]
+    )
 
 
 def is_any_of(given: bytes, valid: Iterable[str]) -> bool:

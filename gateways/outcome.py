@@ -49,7 +49,8 @@ class Result:
     `events` are those parsed from this very callback, in its order (empty where it did not get that far);
     `conflicts` the positions of those whose content differs from what we hold (in a batch also from an
     earlier event of it); `retry_after_seconds` goes
-    with `overloaded` and `unavailable`; `now` is our clock, for answers that tell it.
+    with `overloaded` and `unavailable`; `readings` are how the texts were read, in the order of `events`, None for
+    what is no message or was not stored by this callback; `now` is our clock, for answers that tell it.
     """
 
     outcome: Outcome
@@ -57,4 +58,5 @@ class Result:
     events: tuple[Event, ...] = ()
     conflicts: tuple[int, ...] = ()
     errors: tuple[FieldError, ...] = ()
+    readings: tuple[str | None, ...] = ()
     retry_after_seconds: int = 5

@@ -15,6 +15,8 @@ CALLBACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 COMMIT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RESTART_REASONS = ("died", "hung")
+NO_PROTOCOL = "none"
+"""The label of a request that names no protocol we speak."""
 QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
 
 
@@ -50,6 +52,12 @@ class Instruments:
         self._outcomes = tuple(outcomes)
         self.callbacks = Counter(
             "portal1400_callbacks", "Callbacks by how they ended", ["account", "outcome"], registry=registry
+        )
+        self.turned_away = Counter(
+            "portal1400_turned_away",
+            "Requests below /gw/ that are no callback of an account, by why; `none`: no protocol of ours",
+            ["adapter", "kind"],
+            registry=registry,
         )
         self.callback_seconds = Histogram(
             "portal1400_callback_seconds",
@@ -213,6 +221,16 @@ class Instruments:
             child = self._callback_children[account, outcome] = self.callbacks.labels(account, outcome)
         child.inc()
         self._seconds_children[adapter].observe(seconds)
+
+    def count_turned_away(self, adapter: str, kind: str) -> None:
+        """One request below /gw/ that is no callback of an account."""
+        self.turned_away.labels(adapter, kind).inc()
+
+    def know_turned_away(self, kinds: Iterable[str]) -> None:
+        """Make the children, so that a rate exists from the first request on."""
+        for kind in kinds:
+            for adapter in (NO_PROTOCOL, *self._adapters):
+                self.turned_away.labels(adapter, kind)
 
     def see_callback(self, account: str, at: datetime) -> None:
         """A verified callback of `account` arrived."""

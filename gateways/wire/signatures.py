@@ -78,7 +78,7 @@ def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[by
             for entry in entries:
                 hmac.compare_digest(unmatched, entry)
     if not is_right or not attempt_id:
-        raise SignatureRejected("signature")
+        raise SignatureRejected("signature wrong" if signatures else "signature missing")
     if not _UNIX_SECONDS.fullmatch(timestamp):
         raise SignatureRejected("signed time")
     if abs(received_at.timestamp() - int(timestamp)) > FRESHNESS_SECONDS:

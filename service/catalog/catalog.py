@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,15 @@ class Party:
     """Who posts to an address: the gateway that answers, and the account behind it where there is one.
 
     Made once for each account and protocol, and looked up once for each callback. Without an account the gateway is
-    a stand-in that refuses all alike, and the label is the one for accounts that we do not have.
+    a stand-in that refuses all alike, the label is the one for accounts that we do not have, and `fault` says for the
+    log why there is none.
     """
 
     label: str
     adapter: str
     gateway: Gateway[Any]
     account: LoadedAccount | None
+    fault: str = ""
 
 
 class Catalog:
@@ -55,10 +57,14 @@ class Catalog:
         """What secrets were last looked up in: with the environment file as it was when it could be read."""
         self._rows: list[AccountRow] = []
         self._changing = asyncio.Lock()
-        self._strangers = {name: Party(UNKNOWN_ACCOUNT, name, decoy(name), None) for name in ADAPTERS}
+        self._strangers = {
+            name: Party(UNKNOWN_ACCOUNT, name, decoy(name), None, "unknown account") for name in ADAPTERS
+        }
         self._parties: dict[tuple[str, str], Party] = {}
         self.book = Book(0, ())
         self.accounts = LoadedAccounts({}, ())
+        self.path_secrets: frozenset[str] = frozenset()
+        """Of all accounts: what must not be logged where it stands in the wrong place of an address."""
         self.codes: dict[int, str] = {}
         """The code of each account, by its id."""
 
@@ -122,7 +128,18 @@ class Catalog:
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
         self.book, self.accounts = book, accounts
         self.codes = {account.id: account.code for account in accounts.by_code.values()}
+        self.path_secrets = frozenset(
+            secret for account in accounts.by_code.values() for secret in account.gateway.settings.path_secret
+        )
+        # Who is refused for these reasons is answered as everybody without an account is.
+        refused = {
+            (name, account.code): "account disabled" if name == account.adapter else "account of another protocol"
+            for account in accounts.by_code.values()
+            for name in self._strangers
+        }
         self._parties = {
+            key: replace(self._strangers[key[0]], fault=f"{fault} ({key[1]})") for key, fault in refused.items()
+        } | {
             (account.adapter, account.code): Party(account.code, account.adapter, account.gateway, account)
             for account in accounts.by_code.values()
             if account.enabled

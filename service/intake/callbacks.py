@@ -18,6 +18,7 @@ from service.intake.wire_answer import FINISH, plain_response_of, response_of
 from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
 from service.listeners.problems import problem
+from service.listeners.turned_away import Kind, word
 from service.runtime.addresses import NOBODY, Address, Network, address
 
 CODE_CHARACTERS_MAX = 60
@@ -68,12 +69,22 @@ def handler(
         path, _, query = origin_form(request.raw_path).partition("?")
         target = target_of(path)
         if target is None or target.adapter not in ADAPTERS:
+            intake.turned_away.see(
+                Kind.WRONG_ADDRESS,
+                peer_of(request, trusted_proxies),
+                tried=_steps(path, intake),
+                method=_method(request),
+            )
             return _finished(
                 problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
             )
         party = intake.resolve(target.adapter, target.code)
         gateway = party.gateway
         if request.method not in gateway.methods:
+            intake.turned_away.see(
+                Kind.WRONG_METHOD, peer_of(request, trusted_proxies), adapter=party.adapter, account=party.label,
+                tried=_steps(path, intake), method=_method(request),
+            )  # fmt: skip
             return _method_not_allowed(gateway.methods)
 
         def callback(body: bytes) -> Callback:
@@ -86,6 +97,7 @@ def handler(
                 received_at=clock(),
                 path_secret=target.path_secret,
                 is_delivery_report=target.is_delivery_report,
+                is_forwarded=_is_forwarded(request, trusted_proxies),
             )
 
         if len(query) > gateway.query_bytes_max:
@@ -93,7 +105,9 @@ def handler(
         came = request.content.read_nowait() if request.content.is_eof() else None
         if came is not None and len(came) <= LARGE_BYTES:
             # The body came with the head, as nearly all do.
-            return response_of(request, await intake.take(party, callback(came), verified=verified))
+            return response_of(
+                request, await intake.take(party, callback(came), verified=verified, tried=target.code)
+            )
         try:
             with intake.bodies.room(lambda: intake.sender_of(party, callback(b""))) as room:
                 body = came if came is not None else b""
@@ -102,9 +116,10 @@ def handler(
                     await _invite(request)
                     async with asyncio.timeout(body_read_seconds):
                         body = await _read(request, gateway.body_bytes_max, room)
-                return response_of(
-                    request, await intake.take(party, callback(body), sender=room.asked, verified=verified)
+                answer = await intake.take(
+                    party, callback(body), sender=room.asked, verified=verified, tried=target.code
                 )
+                return response_of(request, answer)
         except TooLarge:
             response = plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
         except NoRoom as full:
@@ -118,6 +133,16 @@ def handler(
         return response
 
     return take
+
+
+def _steps(path: str, intake: Intake) -> str:
+    """What stood in the protocol's and the account's places of an address that leads nowhere; never what follows."""
+    steps = path.removeprefix(PREFIX).split("/")[:2]
+    return PREFIX + "/".join(intake.safe(unquote(step)) for step in steps)
+
+
+def _method(request: web.BaseRequest) -> str:
+    return word(request.method)
 
 
 def _require_room(size: int, bytes_max: int, room: Room) -> None:
@@ -180,6 +205,14 @@ def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Add
         except ValueError:
             return NOBODY
     return peer
+
+
+def _is_forwarded(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> bool:
+    """Whether `peer_of` believed a proxy."""
+    if not trusted_proxies or not request.remote or "X-Forwarded-For" not in request.headers:
+        return False
+    peer = address(request.remote)
+    return any(peer in network for network in trusted_proxies)
 
 
 def _finished(response: web.Response) -> web.Response:

@@ -5,21 +5,20 @@ Nothing is answered before it is durable, and no exception leaves without an ans
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
 from campaigns.gifts.messages import ReadByOldBook
 from gateways.callback import Callback
-from gateways.events import Event
-from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
-from gateways.outcome import Answer, FieldError, Outcome, Result
+from gateways.gateway import CredentialsAbsent, MalformedCallback, Rejected, SignatureRejected
+from gateways.outcome import Answer, FieldError, Outcome
 from metrics.instruments import Instruments
 from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog, Party
 from service.intake.bodies import LARGE_BYTES, Bodies, Sender
 from service.intake.circuit_breaker import CircuitBreaker
+from service.intake.ending import Ending, Events, end, forwarding, why
 from service.intake.entry import Entry, EventResult, Fate
 from service.intake.limits import InFlight
 from service.intake.packing import pack_answer, unpack_answer
@@ -30,28 +29,19 @@ from service.intake.spool_answers import keys_of
 from service.intake.spool_file import SpoolRefused
 from service.intake.turns import FairTurns
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
+from service.listeners.turned_away import Kind, TurnedAway, word
 from service.runtime.garbage import CollectionByBytes
 from service.runtime.logs import describe_failure
 
 log = structlog.get_logger("intake")
 
-Events = tuple[Event, ...]
 Verified = Callable[[], None]
 LOUD = frozenset({Outcome.CONFLICT, Outcome.UNAVAILABLE})
+REFUSED = frozenset({Outcome.UNAUTHENTICATED, Outcome.STALE})
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
     Outcome.CONFLICT, Outcome.REJECTED_POLICY, Outcome.UNALLOCATED, Outcome.ACCEPTED, Outcome.DUPLICATE,
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Ending:
-    """How one callback ended, for the answer, the metrics and the log line."""
-
-    outcome: Outcome
-    answer: Answer
-    events: int = 0
-    reason: str = ""
 
 
 class Intake:
@@ -83,6 +73,7 @@ class Intake:
         self._queue_wait_seconds = queue_wait_seconds
         self._in_flight = InFlight(account_callbacks_max, account_events_max)
         self._turns = FairTurns()
+        self.turned_away = TurnedAway(instruments)
         self.bodies = Bodies(CollectionByBytes().see)
         # Bound once: a proxy would bind itself anew for every line.
         self._log = structlog.get_logger("intake").bind()
@@ -97,11 +88,18 @@ class Intake:
         return Sender(party.label, head.peer, is_stranger=party.account is None or not is_expected)
 
     async def take(
-        self, party: Party, callback: Callback, *, sender: Sender | None = None, verified: Verified = lambda: None
+        self,
+        party: Party,
+        callback: Callback,
+        *,
+        sender: Sender | None = None,
+        verified: Verified = lambda: None,
+        tried: str = "",
     ) -> Answer:
         """One callback from bytes to answer. Counts it and writes its one log line; raises nothing.
 
-        `sender` is who sent it, where that was asked already; `verified` is called when every factor has passed.
+        `tried` is the account's code as the address has it; `sender` is who sent it, where that was asked already;
+        `verified` is called when every factor has passed.
         """
         started = time.perf_counter()
         try:
@@ -110,8 +108,8 @@ class Intake:
             ending = await self._open(party, callback, verified)
         except Exception as error:  # noqa: BLE001 -- the one place where a bug of ours becomes "later"
             log.error("callback_failed", account=party.label, adapter=party.adapter, **describe_failure(error))
-            ending = _end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
-        self._finish(party, ending, time.perf_counter() - started)
+            ending = end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
+        self._finish(party, ending, time.perf_counter() - started, callback, tried)
         return ending.answer
 
     def refuse_for_now(self, party: Party, callback: Callback) -> Answer:
@@ -122,38 +120,58 @@ class Intake:
 
     def refuse(self, party: Party, callback: Callback, outcome: Outcome) -> Answer:
         """An ending before the body was even read, such as too_large."""
-        ending = _end(party.gateway, callback, outcome)
-        self._finish(party, ending, 0.0)
+        ending = end(party.gateway, callback, outcome)
+        self._finish(party, ending, 0.0, callback)
         return ending.answer
 
     def log_incomplete(self, party: Party, reason: str) -> None:
         """A line about a callback that never arrived whole, and so has no ending to count."""
         self._log.warning("callback_incomplete", account=party.label, adapter=party.adapter, reason=reason)
 
-    def _finish(self, party: Party, ending: Ending, seconds: float) -> None:
+    def safe(self, part: str) -> str:
+        """A part of an address as the log may have it, also where a path secret stands in its place."""
+        return "[a path secret]" if part in self._catalog.path_secrets else word(part)
+
+    def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line."""
+        if ending.aside is not None:
+            self.turned_away.see(ending.aside, callback.peer, adapter=party.adapter, account=party.label)
+            return
+        more: dict[str, str] = {}
+        if ending.outcome in REFUSED:
+            # A gateway's address is not personal, and the first thing that its engineer asks for.
+            more = {"peer": str(callback.peer), "forwarded": forwarding(callback)}
+            if party.account is None:
+                more["tried"] = self.safe(tried)
+        elif reading := ending.reading:
+            more = {"reading": reading}
         self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
         write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
             "callback", account=party.label, adapter=party.adapter, outcome=ending.outcome, events=ending.events,
             status=ending.answer.status, milliseconds=round(seconds * 1000, 2), reason=ending.reason,
+            **more,
         )  # fmt: skip
 
     async def _open(self, party: Party, callback: Callback, verified: Verified) -> Ending:
         gateway, account = party.gateway, party.account
         if account is not None and not account.is_usable:
             if account.knows(callback):
-                return _end(gateway, callback, Outcome.UNAVAILABLE, reason="account not usable")
+                return end(gateway, callback, Outcome.UNAVAILABLE, reason="account not usable")
             # To whoever cannot pass the other factors it looks like an account that does not exist.
             gateway, account = self._catalog.stranger(account.adapter).gateway, None
         try:
             if callback.method == "GET" and (document := gateway.describe(callback)) is not None:
-                return Ending(Outcome.ACCEPTED, document, reason="description")
+                return Ending(Outcome.ACCEPTED, document, aside=Kind.DESCRIPTION)
             events = gateway.open(callback, self._digest_key)
+        except CredentialsAbsent as absent:
+            ending = end(gateway, callback, absent.outcome, reason=why(party, absent.reason))
+            ending.aside = Kind.CHALLENGED if account is not None else None
+            return ending
         except SignatureRejected as rejected:
             if account is not None and rejected.from_listed_network:
                 self._quarantine.keep_in_background(account, callback, rejected.outcome, rejected.reason)
-            return _end(gateway, callback, rejected.outcome, reason=rejected.reason)
+            return end(gateway, callback, rejected.outcome, reason=why(party, rejected.reason))
         except Rejected as rejected:
             errors: tuple[FieldError, ...] = ()
             if isinstance(rejected, MalformedCallback):
@@ -161,10 +179,10 @@ class Intake:
                 if account is not None:
                     verified()
                 if account is not None and not await self._keep_for_a_person(account, callback, rejected.reason):
-                    return _end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
-            return _end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
+                    return end(gateway, callback, Outcome.UNAVAILABLE, reason="quarantine unavailable")
+            return end(gateway, callback, rejected.outcome, reason=rejected.reason, errors=errors)
         if account is None:
-            return _end(gateway, callback, Outcome.UNAUTHENTICATED, reason="unknown account")
+            return end(gateway, callback, Outcome.UNAUTHENTICATED, reason=why(party, ""))
         verified()
         opened = Opened(account, callback, events)
         held = account.code, len(events), len(callback.body)
@@ -262,31 +280,23 @@ class Opened(NamedTuple):
         conflicts: tuple[int, ...] = (),
         errors: tuple[FieldError, ...] = (),
         reason: str = "",
+        readings: tuple[str | None, ...] = (),
     ) -> Ending:
         """The ending with this outcome, in the words of the account's protocol."""
-        return _end(self.account.gateway, self.callback, outcome, self.events, conflicts, errors, reason)
+        return end(self.account.gateway, self.callback, outcome, self.events, conflicts, errors, reason, readings)
 
 
 def _conclude(opened: Opened, entry: Entry, results: Sequence[EventResult]) -> Ending:
+    readings = tuple(
+        getattr(row, "reading", None) if result.fate is Fate.NEW else None
+        for row, result in zip(entry.rows, results, strict=True)
+    )
     if len(results) == 1:
         outcome = entry.outcome(0, results[0])
         stored = results[0].answer
         if stored is not None:
-            return Ending(outcome, unpack_answer(bytes(stored)), 1)
-        return opened.end(outcome, conflicts=(0,) if outcome is Outcome.CONFLICT else ())
+            return Ending(outcome, unpack_answer(bytes(stored)), 1, readings=readings)
+        return opened.end(outcome, conflicts=(0,) if outcome is Outcome.CONFLICT else (), readings=readings)
     outcomes = {entry.outcome(place, result) for place, result in enumerate(results)}
     conflicts = tuple(place for place, result in enumerate(results) if result.fate is Fate.CONFLICT)
-    return opened.end(min(outcomes, key=WORST_FIRST.index), conflicts=conflicts)
-
-
-def _end(
-    gateway: Gateway[Any],
-    callback: Callback,
-    outcome: Outcome,
-    events: Events = (),
-    conflicts: tuple[int, ...] = (),
-    errors: tuple[FieldError, ...] = (),
-    reason: str = "",
-) -> Ending:
-    result = Result(outcome=outcome, now=callback.received_at, events=events, conflicts=conflicts, errors=errors)
-    return Ending(outcome, gateway.respond(result), len(events), reason)
+    return opened.end(min(outcomes, key=WORST_FIRST.index), conflicts=conflicts, readings=readings)

@@ -8,6 +8,7 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from metrics.instruments import Instruments
 from service.listeners.shedding import SURFACES
+from service.listeners.turned_away import Kind
 from service.runtime import logs
 
 
@@ -20,5 +21,6 @@ def make_instruments() -> Instruments:
         outcomes=[outcome.value for outcome in Outcome],
         log_lines_lost=logs.lines_lost,
     )
+    made.know_turned_away(kind.value for kind in Kind)
     made.know_surfaces(surface.name for surface in SURFACES)
     return made

@@ -114,6 +114,8 @@ class Standard(Gateway[StandardSettings]):
         status, error = _ANSWERS[result.outcome]
         body: dict[str, object] = dict(error)
         headers = _OUTCOME_HEADERS[result.outcome]
+        if any(result.readings):
+            headers = (*headers, ("x-portal1400-reading", ", ".join(each or "-" for each in result.readings)))
         if result.outcome is Outcome.MALFORMED:
             body["errors"] = [{"path": fault.path, "reason": fault.reason} for fault in result.errors]
         elif result.outcome is Outcome.STALE:

@@ -38,6 +38,7 @@ from gateways.gateway import (
     SECRETS_MAX,
     Account,
     AccountSettings,
+    CredentialsAbsent,
     Gateway,
     MalformedCallback,
     OneOrSeveral,
@@ -61,6 +62,11 @@ _FAULTS: dict[Outcome, tuple[int, str, str]] = {
 _FAULT_ERRORS_MAX = 5
 _CONTROL_BLANKS = re.compile("[\x0b\x0c\x1c-\x1f]")
 """Control characters that Python takes for blanks: around an id they are damage, not the layout of a template."""
+
+NOTHING_SHOWN = (b"", b"")
+"""User and password of who shows neither."""
+UNREADABLE = (b"", b"\xff")
+"""Those of who cannot be read: no password of an account is no text."""
 
 ResultValue = Field(default=None, min_length=1, max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f<>&]+$")
 
@@ -149,7 +155,9 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         # Both are compared, whatever the first gave.
         is_right &= is_any_of(password, self.settings.password)
         if not is_right:
-            raise SignatureRejected("user or password")
+            if header is None and given == NOTHING_SHOWN:
+                raise CredentialsAbsent("user and password missing")
+            raise SignatureRejected("user or password wrong")
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The one message of a call."""
@@ -245,8 +253,9 @@ def _credentials_of_envelope(body: bytes) -> tuple[bytes, bytes]:
     try:
         call = soap.require_call(body)
     except MalformedCallback:
-        # Who cannot be read cannot be known: unauthenticated, and kept if it came from a listed network.
-        return b"", b""
+        # Who cannot be read cannot be known: unauthenticated, and kept if it came from a listed network. Some clients
+        # keep even the body until they are challenged.
+        return UNREADABLE if body else NOTHING_SHOWN
     found: dict[str, str] = {}
     for element in (*call.operation, *(call.header.iter() if call.header is not None else ())):
         meaning = MEANINGS.get(folded(local_name(element)))

@@ -1,0 +1,77 @@
+"""Requests below /gw/ that are no callback of anybody: counted each, and logged at a bounded rate.
+
+A carrier with a misspelt address would otherwise lose everything while our side is silent.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+import structlog
+
+from metrics.instruments import NO_PROTOCOL, Instruments
+from service.runtime.addresses import Address, site_of
+
+log = structlog.get_logger("http")
+
+LINE_SECONDS = 60.0
+"""One line in so long for each peer and kind; the next one says how many were between them."""
+PEERS_MAX = 1_000
+"""Peers and kinds of whom that is remembered; beyond it the oldest is forgotten, and has a line again."""
+LINES_PER_MINUTE_MAX = 600
+"""However many peers there are: an address costs a stranger nothing."""
+WORD_CHARACTERS_MAX = 60
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class Kind(StrEnum):
+    """Why a request is no callback."""
+
+    WRONG_ADDRESS = "wrong_address"
+    WRONG_METHOD = "wrong_method"
+    CHALLENGED = "challenged"
+    """The first request of a client that shows its credentials only when it is asked to (RFC 9110, 11.6.1)."""
+    DESCRIPTION = "description"
+    """No fault: a protocol's description was asked for and given."""
+
+
+class TurnedAway:
+    """Counts and logs. One per worker; holds nothing but when each peer had its last line."""
+
+    def __init__(self, instruments: Instruments, steady: Callable[[], float] = time.monotonic) -> None:
+        self._instruments = instruments
+        self._steady = steady
+        self._lines: dict[tuple[Address, Kind, str], tuple[float, int]] = {}
+        self._minute, self._lines_in_minute = 0, 0
+
+    def see(self, kind: Kind, peer: Address, *, adapter: str = NO_PROTOCOL, tried: str = "", **fields: str) -> None:
+        """One such request. `adapter` is a protocol we speak or NO_PROTOCOL.
+
+        `tried` holds no secret: what stood in the protocol's and the account's places of the address. It tells lines
+        of one peer apart as far as it names an account that we have.
+        """
+        self._instruments.count_turned_away(adapter, kind)
+        key = (site_of(peer), kind, fields.get("account", ""))
+        now = self._steady()
+        last, left_out = self._lines.pop(key, (float("-inf"), 0))
+        if now - last < LINE_SECONDS or not self._may_write(now):
+            self._lines[key] = (last, left_out + 1)
+        else:
+            self._lines[key] = (now, 0)
+            write = log.info if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else log.warning
+            write(kind.value, peer=str(peer), adapter=adapter, address=tried, left_out=left_out, **fields)
+        if len(self._lines) > PEERS_MAX:
+            del self._lines[next(iter(self._lines))]
+
+    def _may_write(self, now: float) -> bool:
+        minute = int(now // 60)
+        if minute != self._minute:
+            self._minute, self._lines_in_minute = minute, 0
+        self._lines_in_minute += 1
+        return self._lines_in_minute <= LINES_PER_MINUTE_MAX
+
+
+def word(part: str) -> str:
+    """A part of an address for the log: bounded, and of the characters that codes have."""
+    return _UNUSUAL.sub("?", part[:WORD_CHARACTERS_MAX])
