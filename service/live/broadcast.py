@@ -50,12 +50,15 @@ CLOSED_LEVEL = 3
 class Subscriber(asyncio.Protocol):
     """One viewer's connection. It has nothing more to say: whatever it sends ends it."""
 
-    __slots__ = ("_broadcaster", "behind_since", "channel", "shown", "transport", "written_at")
+    __slots__ = ("_broadcaster", "behind_since", "channel", "hears_state", "shown", "transport", "written_at")
 
-    def __init__(self, broadcaster: "Broadcaster", transport: asyncio.Transport, channel: str | None) -> None:
+    def __init__(
+        self, broadcaster: "Broadcaster", transport: asyncio.Transport, channel: str | None, *, hears_state: bool
+    ) -> None:
         self._broadcaster = broadcaster
         self.transport = transport
         self.channel = channel
+        self.hears_state = hears_state
         self.shown = 0
         self.written_at = 0.0
         self.behind_since = 0.0
@@ -131,12 +134,12 @@ class Broadcaster:
             subscriber.transport.abort()
         await asyncio.sleep(0)
 
-    def subscribe(self, transport: asyncio.Transport, channel: str | None, head: bytes) -> None:
+    def subscribe(self, transport: asyncio.Transport, channel: str | None, head: bytes, *, hears_state: bool) -> None:
         """Take over a connection: it gets `head`, then the newest totals, then each change.
 
-        `channel` is a campaign's slug, or None for all that are not closed.
+        `channel` is a campaign's slug, or None for all that are not closed. `hears_state`: the event `state` too.
         """
-        subscriber = Subscriber(self, transport, channel)
+        subscriber = Subscriber(self, transport, channel, hears_state=hears_state)
         transport.set_protocol(subscriber)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -151,7 +154,8 @@ class Broadcaster:
         subscriber.written_at = time.monotonic()
         frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))
         self._state = state_frame(self._board.age_seconds, self._book().version)
-        transport.write(b"%bretry: %d\n\n%b%b" % (head, RETRY_MILLISECONDS, self._state, frames))
+        state = self._state if hears_state else b""
+        transport.write(b"%bretry: %d\n\n%b%b" % (head, RETRY_MILLISECONDS, state, frames))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Forget a viewer."""
@@ -184,16 +188,16 @@ class Broadcaster:
         self._notice_age()
         number, numbers, snapshots = self._number, dict(self._numbers), self._board.snapshots
         state, state_number = self._state, self._state_number
-        made: dict[tuple[str | None, int], bytes] = {}
+        made: dict[tuple[str | None, int, bool], bytes] = {}
 
-        def news(channel: str | None, shown: int) -> bytes:
-            known = made.get((channel, shown))
+        def news(channel: str | None, shown: int, *, hears_state: bool) -> bytes:
+            known = made.get((channel, shown, hears_state))
             if known is None:
                 wanted = self._wanted(channel, snapshots)
                 known = b"".join(each.frame for each in wanted if numbers[each.totals.campaign][0] > shown)
-                if state_number > shown:
+                if hears_state and state_number > shown:
                     known += state
-                made[channel, shown] = known
+                made[channel, shown, hears_state] = known
             return known
 
         slice_ends = time.monotonic() + SLICE_SECONDS
@@ -205,7 +209,7 @@ class Broadcaster:
                 slice_ends = now + SLICE_SECONDS
             if not self._can_take(subscriber, now):
                 continue
-            frames = news(subscriber.channel, subscriber.shown)
+            frames = news(subscriber.channel, subscriber.shown, hears_state=subscriber.hears_state)
             subscriber.shown = number
             if not frames:
                 if now - subscriber.written_at < HEARTBEAT_SECONDS / 2:

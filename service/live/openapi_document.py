@@ -23,7 +23,12 @@ SERIES = [
     _query("from", "inclusive; default: the campaign opens; taken down to its full minute", **TIME),
     _query("to", "exclusive; default: the later of the campaign's end and now; taken up to its full minute", **TIME),
 ]
-STREAM = [_query("campaign", "only this campaign; default: all open and upcoming ones", type="string")]
+STREAM = [
+    _query("campaign", "only this campaign; default: all open and upcoming ones", type="string"),
+    _query(
+        "state", "also events `state`: the age of the figures and the book's version", type="string", enum=["true"]
+    ),
+]
 
 # Address -> sentence, answer, parameters, statuses of refusals. tests hold it against the router.
 ADDRESSES: dict[str, tuple[str, type[BaseModel] | None, list[dict[str, Any]], tuple[int, ...]]] = {

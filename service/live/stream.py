@@ -35,6 +35,9 @@ def _never() -> int:
     return 0
 
 
+YES = "true"
+
+
 class Streams:
     """All open streams of this worker: who may join, and their end."""
 
@@ -79,14 +82,15 @@ class Streams:
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """One viewer: asked, checked, seated."""
-        if set(request.query) - {"campaign"} or len(request.query) > 1:
+        asked = dict(request.query)
+        if asked.keys() - {"campaign", "state"} or len(request.query) > len(asked) or asked.get("state", YES) != YES:
             return problem(
                 400,
                 "bad-parameter",
                 "Bad parameter",
-                "the only query parameter here is campaign, given once or not at all",
+                "the query parameters here are campaign and state=true, each given once or not at all",
             )
-        slug = request.query.get("campaign")
+        slug = asked.get("campaign")
         if slug is not None and slug not in self._book().by_slug:
             return problem(
                 404, "unknown-campaign", "Unknown campaign", "no campaign has this slug; see /api/v1/campaigns"
@@ -98,7 +102,7 @@ class Streams:
             response.headers["Retry-After"] = "5"
             return response
         head = HEAD % (_READABLE, format_datetime(self._clock().astimezone(UTC), usegmt=True).encode())
-        return _Seated(self.broadcaster, slug, head)
+        return _Seated(self.broadcaster, slug, head, hears_state="state" in asked)
 
 
 def _handed_over() -> web.Response:
@@ -118,10 +122,11 @@ class _Seated(web.StreamResponse):
     Kept, they would be most of what a viewer costs: a task, a request with its headers, a parser.
     """
 
-    def __init__(self, broadcaster: Broadcaster, slug: str | None, head: bytes) -> None:
+    def __init__(self, broadcaster: Broadcaster, slug: str | None, head: bytes, *, hears_state: bool) -> None:
         super().__init__()
         self._broadcaster = broadcaster
         self._slug = slug
+        self._hears_state = hears_state
         self._first_bytes = head
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -134,7 +139,7 @@ class _Seated(web.StreamResponse):
             # For aiohttp the connection is lost now; what it does not know it does not close.
             connection.transport = None
             connection.connection_lost(None)
-            self._broadcaster.subscribe(transport, self._slug, self._first_bytes)
+            self._broadcaster.subscribe(transport, self._slug, self._first_bytes, hears_state=self._hears_state)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -117,7 +117,8 @@ function paint(root, totals) {
 
 function connect() {
   stream?.close();
-  stream = new EventSource(slug ? `/api/v1/stream?campaign=${encodeURIComponent(slug)}` : "/api/v1/stream");
+  const one = slug ? `&campaign=${encodeURIComponent(slug)}` : "";
+  stream = new EventSource(`/api/v1/stream?state=true${one}`);
   stream.addEventListener("open", () => connection(true));
   stream.addEventListener("error", () => connection(false));
   stream.addEventListener("totals", (event) => {

@@ -36,7 +36,7 @@ async def test_a_viewer_gets_a_snapshot_at_once_and_then_each_change(portal: Por
 
 
 async def test_a_stream_tells_its_age_and_each_new_book(portal: Portal, tmp_path: Path) -> None:
-    async with following(portal, "?campaign=vnn") as viewer:
+    async with following(portal, "?campaign=vnn&state=true") as viewer:
 
         async def state() -> dict[str, Any]:
             while not (frame := await viewer.next()).startswith(b"event: state\n"):
