@@ -19,10 +19,16 @@ def test_an_address_is_resolved_to_its_enabled_account_and_every_other_to_a_stra
     assert party.gateway is catalog.accounts.by_code["hub"].gateway
     assert (party.label, party.adapter) == ("hub", "standard")
     assert catalog.resolve("standard", "hub") is party
-    for adapter, code in (("kannel", "hub"), ("standard", "vina"), ("standard", "nobody")):
+    for adapter, code, fault in (
+        ("kannel", "hub", "account of another protocol (hub)"),
+        ("standard", "vina", "account of another protocol (vina)"),
+        ("standard", "nobody", "unknown account"),
+    ):
         stranger = catalog.resolve(adapter, code)
         assert (stranger.label, stranger.adapter, stranger.account) == (UNKNOWN_ACCOUNT, adapter, None)
-        assert stranger is catalog.stranger(adapter)
+        # One gateway answers all of them; only the log hears why.
+        assert stranger.gateway is catalog.stranger(adapter).gateway
+        assert stranger.fault == fault
     with pytest.raises(KeyError):
         catalog.resolve("carrier-pigeon", "hub")
 
