@@ -60,7 +60,10 @@ _CHARSETS = {
     "iso10646ucs2": encodings.UTF16_BE,
     "utf16le": encodings.UTF16_LE,
     "ucs2le": encodings.UTF16_LE,
+    "windows1258": encodings.WINDOWS_1258,
+    "cp1258": encodings.WINDOWS_1258,
 }
+_DECODERS = {encodings.UTF8: encodings.decode_or_latin, encodings.WINDOWS_1258: encodings.decode_or_vietnamese}
 # These are given to texts of any encoding, so they say nothing: as without a name. Any other cannot be read.
 _SAY_NOTHING = frozenset({"", "8bit", "binary", "ascii", "usascii", "iso88591", "latin1", "windows1252"})
 _CODING_UCS2 = "2"
@@ -190,8 +193,8 @@ def _decoded(raw: bytes, codec: str | None) -> tuple[str, bool]:
         is_broken = True
     else:
         is_broken = False
-    text = encodings.decode_or_latin(raw) if codec == encodings.UTF8 else encodings.decode_utf16(raw, codec)
-    return text, is_broken
+    decode = _DECODERS.get(codec)
+    return encodings.decode_utf16(raw, codec) if decode is None else decode(raw), is_broken
 
 
 def _values(query: str, known: Mapping[bytes, bool]) -> tuple[dict[str, bytes], list[str]]:

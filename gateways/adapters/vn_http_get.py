@@ -12,6 +12,7 @@ dialect's own parameters that was not there yet and stands at the end.
 Source: sender classes of a Vietnamese hub (`SoapDDViet`, `Sendgamefarm`, `Send2`).
 """
 
+import re
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -147,10 +148,16 @@ class VnHttpGet(Gateway[VnHttpGetSettings]):
         return Answer(status, body, "text/plain; charset=utf-8", headers)
 
 
+_PARAMETER = re.compile(rb"[A-Za-z_][A-Za-z0-9_.-]{0,39}=")
+"""How a parameter begins: nothing that a blank or an encoded character stands in."""
+
+
 def _pairs(query: bytes, names: Dialect) -> list[bytes]:
     """The raw pairs of a query, the text with every bare `&` that belongs to it.
 
-    From behind, for the sender's own parameters are the last: what a donor writes cannot take their place.
+    From behind, for the sender's own parameters are the last: what a donor writes cannot take their place. A
+    parameter of which we know nothing (a hub's `ts=...`) ends the text too: with it in the text the gift would be
+    lost, and of a donor who writes `VNN 5&x=1` the gift is clear.
     """
     pairs = query.split(b"&")
     begun = next((place for place, pair in enumerate(pairs) if _name(pair) == names.text.encode()), None)
@@ -158,8 +165,12 @@ def _pairs(query: bytes, names: Dialect) -> list[bytes]:
         return pairs
     missing = set(names.names - {_name(pair) for pair in pairs[: begun + 1]})
     ended = len(pairs)
-    while ended > begun + 1 and (name := _name(pairs[ended - 1])) in missing:
-        missing.remove(name)
+    while ended > begun + 1:
+        name = _name(pairs[ended - 1])
+        if name in missing:
+            missing.remove(name)
+        elif name in names.names or _PARAMETER.match(pairs[ended - 1]) is None:
+            break
         ended -= 1
     text = b"&".join(pairs[begun:ended])
     return [*pairs[:begun], text, *pairs[ended:]]

@@ -10,6 +10,7 @@ import re
 UTF8 = "utf-8"
 UTF16_BE = "utf-16-be"
 UTF16_LE = "utf-16-le"
+WINDOWS_1258 = "cp1258"
 
 _MARKS = ((b"\xfe\xff", UTF16_BE), (b"\xff\xfe", UTF16_LE))
 
@@ -58,7 +59,7 @@ def decode_or_vietnamese(raw: bytes) -> str:
     if _MULTIBYTE.search(raw):
         return decode_utf8(raw)
     try:
-        return raw.decode() if raw.isascii() else raw.decode("cp1258")
+        return raw.decode() if raw.isascii() else raw.decode(WINDOWS_1258)
     except UnicodeDecodeError:
         return raw.decode("latin-1")
 

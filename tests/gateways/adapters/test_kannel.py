@@ -113,6 +113,8 @@ TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ucs-2 without a charset": ("text=%00V%00N&coding=2&charset=", "VN", ()),
     "8-bit that is utf-8": ("text=%E1%BB%A7&coding=1&charset=8-BIT", "ủ", ()),
     "8-bit that is not": ("text=%E9t%E9&coding=1&charset=8-BIT", "été", ()),
+    "windows-1258": ("text=%D0a+Cam+2&coding=0&charset=WINDOWS-1258", "Đa Cam 2", ()),
+    "windows-1258 that is utf-8": ("text=%E1%BB%A7&coding=0&charset=CP1258", "ủ", ()),
     "a charset nobody knows": ("text=%E9&coding=0&charset=KLINGON-7", "é", ("field_left_out",)),
     "a charset that cannot be read": ("text=VNN&charset=%FF", "VNN", ("field_left_out",)),
     "a charset given twice": ("text=VNN&charset=UTF-8&charset=UCS-2", "VNN", ("field_left_out",)),
