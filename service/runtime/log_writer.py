@@ -49,6 +49,7 @@ class LogWriter:
         self._lost_at = float("-inf")
         self._writing_since: float | None = None
         self._is_cut = False
+        self._is_closed = False
         # A daemon: a write that never returns must not keep the process.
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -76,11 +77,12 @@ class LogWriter:
             self._wake.set()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what waits, for `seconds` at most."""
+        """Write what waits, for `seconds` at most. A second time: nothing; the number may be another file's now."""
         self._closing.set()
         self._wake.set()
         self._thread.join(seconds)
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() and not self._is_closed:
+            self._is_closed = True
             with suppress(OSError):
                 os.close(self._descriptor)
 

@@ -48,6 +48,18 @@ def soon(probe: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def test_closing_twice_closes_no_file_that_got_the_number_meanwhile(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        writer = LogWriter(file.fileno(), lambda count: TOLD + str(count).encode())
+        descriptor = writer._descriptor
+        writer.close()
+        with (tmp_path / "another").open("wb") as another:
+            assert another.fileno() == descriptor
+            writer.close()
+            another.write(b"whole")
+    assert (tmp_path / "another").read_bytes() == b"whole"
+
+
 def test_lines_are_written_in_order_from_every_thread(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file, writer_to(file.fileno(), 10_000) as writer:
 
