@@ -2,6 +2,8 @@
 
 One service process with its own PostgreSQL takes signed callbacks at a fixed rate: first alone, then beside each
 flood, which comes from a process of its own and knows no account. Memory is the highest seen, and what is left.
+Each flood is played first against another portal of this machine: what it costs carriers there is what two portals
+on one machine take from each other, and only what goes beyond that is the strangers' doing.
 """
 
 import argparse
@@ -14,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,20 +86,23 @@ async def strangers(flood: Flood, port: int, seconds: float) -> Counter[str]:
 
 async def carriers(port: int, run: str, rate: float, seconds: float) -> Tally:
     """Callbacks at a fixed rate."""
-    requests = signed_requests(INTAKE_PATH, SIGNING_SECRET, messages(run.replace(" ", "-")))
+    requests = signed_requests(INTAKE_PATH, SIGNING_SECRET, messages(run.replace(",", "").replace(" ", "-")))
     tally, _ = await open_loop(port, requests, rate=rate, seconds=seconds)
     return tally
 
 
-async def measure(pid: int, port: int, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Alone, then beside each flood."""
+async def measure(pid: int, port: int, other_port: int, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Alone, then beside each flood: of the portal at `other_port`, and of this one."""
     figures: dict[str, Any] = {}
     await carriers(port, "warm", chosen.rate, 3)
-    for name in ("alone", *FLOODS):
+    plays = [("alone", "", port)]
+    for flood_name in FLOODS:
+        plays += [(f"{flood_name}, elsewhere", flood_name, other_port), (flood_name, flood_name, port)]
+    for name, flood_name, flooded in plays:
         peak = resident_bytes(pid)
         flood = None
-        if name in FLOODS:
-            arguments = ["--play", name, "--port", str(port), "--seconds", str(chosen.seconds)]
+        if flood_name:
+            arguments = ["--play", flood_name, "--port", str(flooded), "--seconds", str(chosen.seconds)]
             flood = subprocess.Popen(  # noqa: ASYNC220 -- once, while nothing is being measured
                 [sys.executable, "-m", "tests.bench.flood", *arguments], stdout=subprocess.PIPE, text=True
             )
@@ -119,8 +126,10 @@ async def measure(pid: int, port: int, chosen: argparse.Namespace) -> dict[str, 
     return figures
 
 
-async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Start everything, measure, stop everything."""
+@asynccontextmanager
+async def portal(folder: Path) -> AsyncIterator[tuple[int, int]]:
+    """A portal with a PostgreSQL of its own below `folder`: its process and its port."""
+    await asyncio.to_thread(folder.mkdir, mode=0o755)
     port, internal = free_ports(), free_ports()
     data = folder / "data"
     environ = environ_for(data, port, internal)
@@ -130,9 +139,15 @@ async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         subprocess.run(arguments, env=environ, check=True, stdout=subprocess.DEVNULL)
         with process([*SERVICE, "serve"], environ, folder / "intake.log") as service:
             wait_for(internal, "/startupz")
-            return await measure(service.pid, port, chosen)
+            yield service.pid, port
     finally:
         await server.close()
+
+
+async def bench(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Start everything, measure, stop everything."""
+    async with portal(folder / "other") as (_, other_port), portal(folder / "own") as (pid, port):
+        return await measure(pid, port, other_port, chosen)
 
 
 def main() -> int:
