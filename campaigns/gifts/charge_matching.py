@@ -3,8 +3,11 @@
 Which of several equal gifts of one donor a charge belongs to decides no money; where they are of different
 campaigns it would, and the charge is left for a person. Runs under the accounts' locks.
 
-A notice looks only at what lies near it, and at no more than NEAR_MAX messages: where there are more, or where older
-charges might want the same ones, it is left to the sweep, which looks at everything, once in a while.
+What arrives, on either side, looks only at what lies near it, and at no more than NEAR_MAX of the other side: where
+there are more, or where others of its own side might want the same ones, it is left to the sweep, which looks at
+everything, once in a while. Messages do not have their account alone: of two that want one charge at the same instant
+the key of `charge_match` gives it to one, and the sweep looks at the other. What a notice names is matched with
+nothing else: a charge that names its message, in any of its notices, or a message that a charge names.
 """
 
 from collections import defaultdict
@@ -15,13 +18,13 @@ from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.event_rows import ChargeRow, Key
+from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow
 
 APART_MAX = timedelta(minutes=10)
 """How far a charge may lie from its message."""
 NEAR_MAX = 50
-"""How many messages near it a notice looks at: more than any donor sends of one amount in twenty minutes."""
+"""How many of the other side are looked at: more than any donor sends of one amount in twenty minutes."""
 
 # LIMIT keeps a look-up a look-up: flattened into a join, equal numbers would be compared each with each.
 SELECT_NEAR_ARRIVALS = """
@@ -33,15 +36,45 @@ SELECT a.place, u.message_ref, u.message_at, u.campaign_id,
                AND c.occurred_at BETWEEN u.message_at - $6::interval AND u.message_at + $6::interval
                AND c.charge_id <> ALL($7::text[])
        ) AS is_wanted
-FROM unnest($1::integer[], $2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[]) WITH ORDINALITY
-    AS a (account_id, msisdn_hash, short_code, amount_vnd, occurred_at, place)
+FROM unnest($1::integer[], $2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[], $7::text[]) WITH ORDINALITY
+    AS a (account_id, msisdn_hash, short_code, amount_vnd, occurred_at, charge_id, place)
 CROSS JOIN LATERAL (
     SELECT u.message_ref, u.message_at, u.campaign_id FROM uncharged_person AS u
     WHERE u.account_id = a.account_id AND u.msisdn_hash = a.msisdn_hash AND u.short_code = a.short_code
         AND u.amount_vnd = a.amount_vnd
         AND u.message_at BETWEEN a.occurred_at - $6::interval AND a.occurred_at + $6::interval
+        AND NOT EXISTS (
+            SELECT FROM charge_notice AS n WHERE n.account_id = u.account_id AND n.message_ref = u.message_ref
+        )
     LIMIT $8
 ) AS u
+WHERE NOT EXISTS (
+    SELECT FROM charge_notice AS n
+    WHERE n.account_id = a.account_id AND n.charge_id = a.charge_id AND n.message_ref IS NOT NULL
+)
+"""
+# The same from the other side.
+SELECT_NEAR_NEW_MESSAGES = """
+SELECT a.place, c.charge_id, c.occurred_at,
+       EXISTS (
+           SELECT FROM uncharged_person AS u
+           WHERE u.account_id = a.account_id AND u.msisdn_hash = a.msisdn_hash AND u.short_code = a.short_code
+               AND u.amount_vnd = a.amount_vnd
+               AND u.message_at BETWEEN c.occurred_at - $6::interval AND c.occurred_at + $6::interval
+               AND u.message_ref <> ALL($7::text[])
+       ) AS is_wanted
+FROM unnest($1::integer[], $2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[], $7::text[]) WITH ORDINALITY
+    AS a (account_id, msisdn_hash, short_code, amount_vnd, message_at, message_ref, place)
+CROSS JOIN LATERAL (
+    SELECT c.charge_id, c.occurred_at FROM charge_person AS c
+    WHERE c.account_id = a.account_id AND c.msisdn_hash = a.msisdn_hash AND c.short_code = a.short_code
+        AND c.amount_vnd = a.amount_vnd
+        AND c.occurred_at BETWEEN a.message_at - $6::interval AND a.message_at + $6::interval
+    LIMIT $8
+) AS c
+WHERE NOT EXISTS (
+    SELECT FROM charge_notice AS n WHERE n.account_id = a.account_id AND n.message_ref = a.message_ref
+)
 """
 SELECT_CHARGES_NEAR = """
 SELECT c.account_id, c.msisdn_hash, c.short_code, c.amount_vnd, c.charge_id, c.occurred_at
@@ -110,53 +143,97 @@ async def match_charges(connection: asyncpg.Connection, accounts: Collection[int
     return await _record(connection, await find_matches(connection, accounts))
 
 
-async def match_arrivals(connection: asyncpg.Connection, arrivals: Sequence[ChargeRow]) -> frozenset[ChargeKey]:
-    """Match the charges of new notices that name no message, where that is plain; returns those with a message since.
+async def match_arrivals(
+    connection: asyncpg.Connection, notices: Sequence[ChargeRow], messages: Sequence[MessageRow]
+) -> frozenset[ChargeKey]:
+    """Match what a batch has stored, where that is plain; returns the charges that have a message since.
 
-    It is not where older charges lie near the same messages, or there are more than NEAR_MAX: the sweep decides then.
+    `notices` are all new ones, `messages` the new counted ones that await a report.
     """
-    new: dict[Alike, dict[str, datetime]] = defaultdict(dict)
+    # What is not plain from the side of the notices may be from the other: the older charge has a message of its own.
+    return await _match_notices(connection, notices) | await _match_messages(connection, messages)
+
+
+async def _match_notices(connection: asyncpg.Connection, arrivals: Sequence[ChargeRow]) -> frozenset[ChargeKey]:
+    """Not plain: older charges lie near the same messages, or there are more than NEAR_MAX."""
     rows = [row for row in arrivals if row.status == "succeeded" and row.message_ref is None]
-    places: list[Alike] = []
-    asked: list[tuple[int, bytes, str, int, datetime]] = []
+    charges: dict[Alike, dict[str, datetime]] = defaultdict(dict)
+    asked: list[tuple[Alike, datetime, str]] = []
     for row in rows:
         if row.msisdn_hash is None or row.short_code is None or row.amount_vnd is None:
             continue
         alike = row.account_id, row.msisdn_hash, row.short_code, row.amount_vnd
-        new[alike][row.charge_id] = row.occurred_at
-        places.append(alike)
-        asked.append((*alike, row.occurred_at))
-    if not asked:
-        return frozenset()
-    found = await connection.fetch(
-        SELECT_NEAR_ARRIVALS, *zip(*asked, strict=True), APART_MAX, [row.charge_id for row in rows], NEAR_MAX + 1
-    )
+        charges[alike][row.charge_id] = row.occurred_at
+        asked.append((alike, row.occurred_at, row.charge_id))
+    near = await _near(connection, SELECT_NEAR_ARRIVALS, asked)
     messages: dict[Alike, set[WaitingMessage]] = defaultdict(set)
-    unclear: set[Alike] = set()
-    near = [0] * len(places)
-    for each in found:
-        place = each["place"] - 1
-        near[place] += 1
-        if each["is_wanted"] or near[place] > NEAR_MAX:
-            unclear.add(places[place])
-        messages[places[place]].add(WaitingMessage(each["message_at"], each["message_ref"], each["campaign_id"]))
-    matches = [
-        match
-        for alike, charges in new.items()
-        if alike not in unclear
-        for match in paired(alike[0], charges, messages[alike])
-    ]
-    return await _record(connection, matches)
+    for alike, each in near.found:
+        messages[alike].add(WaitingMessage(each["message_at"], each["message_ref"], each["campaign_id"]))
+    return await _record_plain(connection, charges, messages, near.unclear)
+
+
+async def _match_messages(connection: asyncpg.Connection, arrivals: Sequence[MessageRow]) -> frozenset[ChargeKey]:
+    """Not plain: older messages lie near the same charges, or there are more than NEAR_MAX."""
+    messages: dict[Alike, set[WaitingMessage]] = defaultdict(set)
+    asked: list[tuple[Alike, datetime, str]] = []
+    for row in arrivals:
+        if row.amount_vnd is None or row.campaign_id is None:
+            continue
+        alike = row.account_id, row.msisdn_hash, row.short_code, row.amount_vnd
+        messages[alike].add(WaitingMessage(row.message_at, row.native_id, row.campaign_id))
+        asked.append((alike, row.message_at, row.native_id))
+    near = await _near(connection, SELECT_NEAR_NEW_MESSAGES, asked)
+    charges: dict[Alike, dict[str, datetime]] = defaultdict(dict)
+    for alike, each in near.found:
+        charges[alike][each["charge_id"]] = each["occurred_at"]
+    return await _record_plain(connection, charges, messages, near.unclear)
+
+
+class _Near(NamedTuple):
+    """What of the other side lies near arrivals, and of which of them it is not plain to whom it belongs."""
+
+    found: list[tuple[Alike, asyncpg.Record]]
+    unclear: set[Alike]
+
+
+async def _near(connection: asyncpg.Connection, sql: str, asked: Sequence[tuple[Alike, datetime, str]]) -> _Near:
+    """Ask `sql` for what lies near `asked`, each with its own id."""
+    near = _Near([], set())
+    if not asked:
+        return near
+    *keys, ids = zip(*((*alike, at, own) for alike, at, own in asked), strict=True)
+    counts = [0] * len(asked)
+    for row in await connection.fetch(sql, *keys, APART_MAX, ids, NEAR_MAX + 1):
+        place = row["place"] - 1
+        alike = asked[place][0]
+        counts[place] += 1
+        if row["is_wanted"] or counts[place] > NEAR_MAX:
+            near.unclear.add(alike)
+        near.found.append((alike, row))
+    return near
 
 
 def _alike(row: asyncpg.Record) -> Alike:
     return row["account_id"], row["msisdn_hash"], row["short_code"], row["amount_vnd"]
 
 
+async def _record_plain(
+    connection: asyncpg.Connection,
+    charges: Mapping[Alike, Mapping[str, datetime]],
+    messages: Mapping[Alike, set[WaitingMessage]],
+    unclear: Collection[Alike],
+) -> frozenset[ChargeKey]:
+    clear = [alike for alike in charges if alike in messages and alike not in unclear]
+    return await _record(
+        connection, [match for alike in clear for match in paired(alike[0], charges[alike], messages[alike])]
+    )
+
+
 async def _record(connection: asyncpg.Connection, matches: Sequence[Match]) -> frozenset[ChargeKey]:
     if not matches:
         return frozenset()
-    made = await connection.fetch(INSERT_MATCHES, *zip(*matches, strict=True))
+    # In the order of the key: two batches of messages may want the same charges.
+    made = await connection.fetch(INSERT_MATCHES, *zip(*sorted(matches), strict=True))
     return frozenset((row["account_id"], row["charge_id"]) for row in made)
 
 

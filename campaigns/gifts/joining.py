@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from campaigns.gifts.charge_matching import forget_people, match_arrivals
+from campaigns.gifts.charge_matching import forget_people
 from campaigns.gifts.event_rows import ChargeRow, Key, ReversalRow, columns
 from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_notices
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
@@ -87,7 +87,7 @@ async def record_reversals(connection: asyncpg.Connection, rows: Sequence[Revers
 
 @dataclass(slots=True)
 class Arrivals:
-    """What is new in this transaction: notices, reversals, messages for which something waited, and matches.
+    """What is new in this transaction: notices, reversals, messages for which something waited by name, and matches.
 
     `missed` are events that wait although their message is here, each with the message it names.
     """
@@ -104,7 +104,6 @@ class Arrivals:
 
 async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) -> list[MoneyLine]:
     """Bring `arrivals` to their gifts; returns the money lines written. What finds no message waits for it."""
-    arrivals.matched = frozenset(arrivals.matched) | await match_arrivals(connection, arrivals.charges)
     touched: set[ChargeKey] = {(row.account_id, row.charge_id) for row in arrivals.charges}
     touched |= {(row.account_id, row.charge_ref) for row in arrivals.reversals if row.charge_ref is not None}
     touched |= set(arrivals.matched)

@@ -32,8 +32,9 @@ ORDER BY w.account_id, w.message_ref LIMIT $1
 async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     """Join what can be joined and was not; returns the money lines written.
 
-    Charges that name no message are joined here when their message came after them. Otherwise there is nothing
-    to do, unless something failed that nobody thought of. Does nothing while another process sweeps.
+    Charges that name no message are joined here where it was not plain, when they or the message came, which belongs
+    to which. Otherwise there is nothing to do, unless something failed that nobody thought of. Does nothing while
+    another process sweeps.
     """
     async with connection.transaction():
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):

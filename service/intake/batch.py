@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from campaigns.gifts.charge_matching import match_arrivals
 from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow, RawRow, ReversalRow, StoredEvent
 from campaigns.gifts.evidence import ConflictRow, ConflictsRecorded, record_conflicts, record_raws
 from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
@@ -93,6 +94,11 @@ async def _store(
         stored = await record_reversals(connection, reversals)
         missing[ReversalRow] = [key for key in firsts[ReversalRow] if key not in stored]
         arrivals.reversals = [row for row in reversals if _key(row) in stored]
+    arrivals.matched = await match_arrivals(
+        connection,
+        arrivals.charges,
+        [row for row in messages if row.account_id in on_report and row.reading == "counted"],
+    )
     if arrivals:
         lines = await join(connection, arrivals, slot)
     if charges or reversals:

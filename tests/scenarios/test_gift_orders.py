@@ -8,11 +8,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from campaigns.gifts.event_rows import MessageRow
+from campaigns.gifts.sweeping import sweep
 from campaigns.schema.partitions import make_partitions
 from metrics.invariant import check
 from metrics.invariants import INVARIANTS
@@ -96,6 +97,15 @@ class Portal:
     def outcome(self, label: str) -> tuple[Any, ...]:
         """What became of the gifts of `label`."""
         return self.runner.run(outcome(self.connections[0], label))
+
+    def counted(self, label: str) -> int:
+        """How many gifts of `label` count."""
+        states = self.outcome(label)[0] or ""
+        return str(states).split(",").count("counted")
+
+    def sweep(self) -> None:
+        """As the sweeper does every ten seconds."""
+        self.runner.run(sweep(self.connections[0]))
 
     def require_sound(self) -> None:
         """Every invariant that does not ask for campaigns and accounts holds."""
@@ -193,4 +203,37 @@ def test_a_charge_that_belongs_to_another_message_than_before_leaves_no_question
             portal.deliver({0: [labelled(row, label)]}, on_report=False)
         found.add(portal.outcome(label))
     assert len(found) == 1
+    portal.require_sound()
+
+
+by_number = st.lists(st.sampled_from(("message", "charge")), min_size=1, max_size=6)
+meetings = st.lists(st.dictionaries(st.integers(0, CONNECTIONS - 1), by_number, min_size=1), min_size=1, max_size=4)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(meetings)
+def test_what_is_matched_by_number_meets_once_over_whichever_connections_it_came(
+    portal: Portal, told: list[dict[int, list[str]]]
+) -> None:
+    label = next(portal.labels)
+    alike: dict[str, Any] = {"short_code": "1408", "msisdn_hash": label.encode()}
+    number = itertools.count()
+    came = {"message": 0, "charge": 0}
+    for batches in told:
+        delivered: dict[int, list[Row]] = {}
+        for place, kinds in batches.items():
+            for kind in kinds:
+                came[kind] += 1
+                name = f"{kind}-{next(number)}"
+                row: Row = message_row(name, **alike) if kind == "message" else charge_row(name, None, **alike)
+                delivered.setdefault(place, []).append(labelled(row, label))
+        portal.deliver(delivered, on_report=True)
+        met = portal.counted(label)
+        assert met <= min(came.values())
+        # Of what came at the same instant something may be left to the sweep; of what came in turn, nothing.
+        if all(len(each) == 1 for each in told):
+            assert met == min(came.values())
+        portal.require_sound()
+    portal.sweep()
+    assert portal.counted(label) == min(came.values())
     portal.require_sound()

@@ -15,13 +15,14 @@ from campaigns.gifts.charge_matching import (
     SELECT_CHARGES_NEAR,
     SELECT_MESSAGES_NEAR,
     SELECT_NEAR_ARRIVALS,
+    SELECT_NEAR_NEW_MESSAGES,
     Match,
     WaitingMessage,
     find_matches,
     match_arrivals,
     paired,
 )
-from tests.support.rows import NOW, charge_row
+from tests.support.rows import NOW, charge_row, message_row
 
 WAITING = 4_000
 NUMBER = b"a donor's number, hashed"
@@ -95,21 +96,29 @@ def arrival(at: datetime, charge_id: str = "new") -> Any:
     return charge_row(charge_id, None, at=at, short_code="1408", msisdn_hash=NUMBER)
 
 
-async def near_arrival(connection: asyncpg.Connection, at: datetime) -> int:
-    """Rows touched for one notice."""
+def message_of(at: datetime, ref: str = "new") -> Any:
+    """A counted message of that number."""
+    return message_row(ref, at=at, msisdn_hash=NUMBER)
+
+
+async def near_arrival(connection: asyncpg.Connection, at: datetime, sql: str) -> int:
+    """Rows touched for one arrival."""
     return await rows_touched(
-        connection, SELECT_NEAR_ARRIVALS, [1], [NUMBER], ["1408"], [100_000], [at], APART_MAX, ["new"], NEAR_MAX + 1
+        connection, sql, [1], [NUMBER], ["1408"], [100_000], [at], APART_MAX, ["new"], NEAR_MAX + 1
     )
 
 
 @pytest.mark.parametrize("minutes", [0, 20, 40], ids=["near the charges", "near neither", "near the messages"])
-async def test_thousands_of_unmatched_charges_make_no_notice_dearer(
+async def test_thousands_of_unmatched_ones_make_no_arrival_dearer(
     connection: asyncpg.Connection, minutes: int
 ) -> None:
     await fill_charges(connection, NOW, WAITING)
     await fill_messages(connection, NOW + FAR, WAITING)
-    assert await near_arrival(connection, NOW + timedelta(minutes=minutes)) <= 5 * (NEAR_MAX + 1)
-    assert await match_arrivals(connection, [arrival(NOW + timedelta(minutes=minutes))]) == frozenset()
+    at = NOW + timedelta(minutes=minutes)
+    for sql in (SELECT_NEAR_ARRIVALS, SELECT_NEAR_NEW_MESSAGES):
+        assert await near_arrival(connection, at, sql) <= 5 * (NEAR_MAX + 1)
+    assert await match_arrivals(connection, [arrival(at)], []) == frozenset()
+    assert await match_arrivals(connection, [], [message_of(at)]) == frozenset()
 
 
 async def test_the_sweep_reads_each_once_and_compares_none_with_all(connection: asyncpg.Connection) -> None:
@@ -128,10 +137,26 @@ async def test_a_notice_is_matched_at_once_where_that_is_plain_and_left_to_the_s
     connection: asyncpg.Connection,
 ) -> None:
     await fill_messages(connection, NOW, 2)
-    assert await match_arrivals(connection, [arrival(NOW), arrival(NOW, "second")]) == {(1, "new"), (1, "second")}
+    assert await match_arrivals(connection, [arrival(NOW), arrival(NOW, "second")], []) == {(1, "new"), (1, "second")}
     # An older charge near the same message might want it too.
     later = NOW + timedelta(hours=2)
     await fill_charges(connection, later, 1)
     await fill_messages(connection, later, 1, "l-")
-    assert await match_arrivals(connection, [arrival(later, "third")]) == frozenset()
+    assert await match_arrivals(connection, [arrival(later, "third")], []) == frozenset()
     assert [match.charge_id for match in await find_matches(connection, [1])] == ["old-1"]
+
+
+async def test_a_message_is_matched_at_once_where_that_is_plain_and_left_to_the_sweep_where_not(
+    connection: asyncpg.Connection,
+) -> None:
+    await fill_charges(connection, NOW, 2)
+    assert await match_arrivals(connection, [], [message_of(NOW), message_of(NOW, "second")]) == {
+        (1, "old-1"), (1, "old-2"),
+    }  # fmt: skip
+    # An older message near the same charge might be its own.
+    later = NOW + timedelta(hours=2)
+    await fill_messages(connection, later, 1, "l-")
+    await connection.execute("DELETE FROM charge_person")
+    await fill_charges(connection, later, 1)
+    assert await match_arrivals(connection, [], [message_of(later, "third")]) == frozenset()
+    assert [match.message_ref for match in await find_matches(connection, [1])] == ["l-1"]
