@@ -17,6 +17,8 @@ BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RESTART_REASONS = ("died", "hung")
 NO_PROTOCOL = "none"
 """The label of a request that names no protocol we speak."""
+PEERS = ("unlisted", "listed")
+"""The label of a request from elsewhere, and of one from the networks of an account."""
 QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
 
 
@@ -55,8 +57,9 @@ class Instruments:
         )
         self.turned_away = Counter(
             "portal1400_turned_away",
-            "Requests below /gw/ that are no callback of an account, by why; `none`: no protocol of ours",
-            ["adapter", "kind"],
+            "Requests that are no callback of an account, by why; `none`: no protocol of ours; `listed`: from an "
+            "account's networks",
+            ["adapter", "kind", "peer"],
             registry=registry,
         )
         self.callback_seconds = Histogram(
@@ -222,15 +225,16 @@ class Instruments:
         child.inc()
         self._seconds_children[adapter].observe(seconds)
 
-    def count_turned_away(self, adapter: str, kind: str) -> None:
-        """One request below /gw/ that is no callback of an account."""
-        self.turned_away.labels(adapter, kind).inc()
+    def count_turned_away(self, adapter: str, kind: str, *, is_listed: bool) -> None:
+        """One request that is no callback of an account; `is_listed`: it came from an account's networks."""
+        self.turned_away.labels(adapter, kind, PEERS[is_listed]).inc()
 
     def know_turned_away(self, kinds: Iterable[str]) -> None:
         """Make the children, so that a rate exists from the first request on."""
         for kind in kinds:
             for adapter in (NO_PROTOCOL, *self._adapters):
-                self.turned_away.labels(adapter, kind)
+                for peer in PEERS:
+                    self.turned_away.labels(adapter, kind, peer)
 
     def see_callback(self, account: str, at: datetime) -> None:
         """A verified callback of `account` arrived."""

@@ -120,6 +120,8 @@ class Service:
             idle_seconds=settings.idle_connection_seconds,
             direct=(callbacks.PREFIX, carriers),
             connection_limit=self.live.connection_limit,
+            turned_away=self.intake.intake.turned_away,
+            astray=callbacks.astray(self.intake.intake, settings.trusted_proxies),
         )
         probes = made(health.application(self.instruments.registry, self.health))
         await self.listeners.listen([(viewers, outside), (probes, inside)])

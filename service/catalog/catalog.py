@@ -16,6 +16,7 @@ from gateways.registry import ADAPTERS, decoy
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
+from service.runtime.addresses import Address, Network
 from service.runtime.environment import EnvironmentFileRefused, with_environment_file
 from service.runtime.keyring import Keyring
 
@@ -65,6 +66,7 @@ class Catalog:
         self.accounts = LoadedAccounts({}, ())
         self.path_secrets: frozenset[str] = frozenset()
         """Of all accounts: what must not be logged where it stands in the wrong place of an address."""
+        self._networks: tuple[Network, ...] = ()
         self.codes: dict[int, str] = {}
         """The code of each account, by its id."""
 
@@ -75,6 +77,10 @@ class Catalog:
     def stranger(self, adapter: str) -> Party:
         """Whom an account that cannot serve looks like to those who cannot pass its factors."""
         return self._strangers[adapter]
+
+    def is_listed(self, peer: Address) -> bool:
+        """Whether `peer` lies in the networks of an account; one that lists everybody knows nobody."""
+        return any(peer in network for network in self._networks)
 
     async def load(self, connection: asyncpg.Connection) -> int:
         """Take over the newest book and accounts, and keep them for a start without the database.
@@ -130,6 +136,14 @@ class Catalog:
         self.codes = {account.id: account.code for account in accounts.by_code.values()}
         self.path_secrets = frozenset(
             secret for account in accounts.by_code.values() for secret in account.gateway.settings.path_secret
+        )
+        self._networks = tuple(
+            {
+                network: None
+                for account in accounts.by_code.values()
+                for network in account.gateway.account.networks
+                if network.prefixlen
+            }
         )
         # Who is refused for these reasons is answered as everybody without an account is.
         refused = {

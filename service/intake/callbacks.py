@@ -15,6 +15,7 @@ from gateways.registry import ADAPTERS
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room
 from service.intake.intake import Intake, Verified
 from service.intake.wire_answer import FINISH, plain_response_of, response_of
+from service.listeners.bad_http import HttpFault
 from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
 from service.listeners.problems import problem
@@ -25,6 +26,8 @@ CODE_CHARACTERS_MAX = 60
 PATH_CHARACTERS_MAX = 1_000
 """Enough for every part percent-encoded; what is longer would fill the memory of addresses."""
 PREFIX = "/gw/"
+OUR_STEPS = frozenset({"gw", *ADAPTERS})
+STEPS_TOLD_MAX = 8
 
 
 class TooLarge(Exception):
@@ -127,12 +130,35 @@ def handler(
                 request.protocol.read_no_more(request)
             response = plain_response_of(intake.refuse_for_now(party, callback(b"")))
         except TimeoutError:
-            intake.log_incomplete(party, "the body did not arrive in time")
-            response = _finished(problem(408, "timeout", "Request timeout", "the body did not arrive in time"))
+            intake.turned_away.see(
+                Kind.INCOMPLETE, peer_of(request, trusted_proxies), adapter=party.adapter, account=party.label,
+                fault=HttpFault.BODY_LATE.value,
+            )  # fmt: skip
+            response = _finished(problem(408, "timeout", "Request timeout", HttpFault.BODY_LATE.value))
         response.force_close()
         return response
 
     return take
+
+
+def astray(intake: Intake, trusted_proxies: Sequence[Network]) -> Callable[[web.BaseRequest], None]:
+    """What is told of requests that found nothing outside /gw/: whether one may have been meant as a callback.
+
+    It may where it was posted, or where a step of its address is one of ours.
+    """
+
+    def see(request: web.BaseRequest) -> None:
+        path = origin_form(request.raw_path).partition("?")[0][:PATH_CHARACTERS_MAX]
+        steps = [unquote(step) for step in path.split("/")[:STEPS_TOLD_MAX]]
+        ours = [step if step.lower() in OUR_STEPS else None for step in steps]
+        if request.method != "POST" and not any(ours):
+            return
+        tried = "/".join(own or (intake.known(step) if step else "") for own, step in zip(ours, steps, strict=True))
+        intake.turned_away.see(
+            Kind.WRONG_ADDRESS, peer_of(request, trusted_proxies), tried=tried, method=_method(request)
+        )
+
+    return see
 
 
 def _steps(path: str, intake: Intake) -> str:

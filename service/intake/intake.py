@@ -73,7 +73,7 @@ class Intake:
         self._queue_wait_seconds = queue_wait_seconds
         self._in_flight = InFlight(account_callbacks_max, account_events_max)
         self._turns = FairTurns()
-        self.turned_away = TurnedAway(instruments)
+        self.turned_away = TurnedAway(instruments, catalog.is_listed)
         self.bodies = Bodies(CollectionByBytes().see)
         # Bound once: a proxy would bind itself anew for every line.
         self._log = structlog.get_logger("intake").bind()
@@ -124,13 +124,13 @@ class Intake:
         self._finish(party, ending, 0.0, callback)
         return ending.answer
 
-    def log_incomplete(self, party: Party, reason: str) -> None:
-        """A line about a callback that never arrived whole, and so has no ending to count."""
-        self._log.warning("callback_incomplete", account=party.label, adapter=party.adapter, reason=reason)
-
     def safe(self, part: str) -> str:
         """A part of an address as the log may have it, also where a path secret stands in its place."""
         return "[a path secret]" if part in self._catalog.path_secrets else word(part)
+
+    def known(self, part: str) -> str:
+        """A part of an address that may hold anything: as it stands where it is an account's code, else `?`."""
+        return part if part in self._catalog.accounts.by_code else "?"
 
     def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line."""

@@ -9,13 +9,19 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from service.listeners.bad_http import HttpFault, fault_of
 from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.cross_origin import READABLE_ANYWHERE
 from service.listeners.problems import problem
 from service.listeners.refusal_pace import RefusalPace
+from service.listeners.turned_away import TurnedAway
+from service.runtime.logs import describe_failure
+
+log = structlog.get_logger("http")
 
 HEAD_BYTES_MAX = 64 * 1024
 """Of a request line with its headers that comes in pieces; what one read brings is looked at whole."""
@@ -32,6 +38,7 @@ class PublicServer(web.Server):
 
     is_draining = False
     connection_limit: ConnectionLimit | None = None
+    turned_away: TurnedAway | None = None
 
     def __init__(self, *arguments: Any, head_read_seconds: float, write_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -130,6 +137,7 @@ class HttpConnection(RequestHandler):
         """No request is in hand: nothing else writes to this connection."""
         self._forget_head()
         if self.transport is not None and self._head_bytes:
+            self.see(HttpFault.HEAD_LATE)
             self.transport.write(_refusal(status))
             self._watch_writing()
         self.force_close()
@@ -247,20 +255,31 @@ class HttpConnection(RequestHandler):
             await asyncio.sleep(seconds)
             self._is_paced = False
 
+    def see(self, fault: HttpFault) -> None:
+        """Count and log bytes that are no request."""
+        if self._server.turned_away is not None:
+            self._server.turned_away.see_bad_http(fault, self.remote_address)
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp's signature; its text quotes the request
-        message: str | None = None,  # noqa: ARG002 -- the same
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
-        """A problem that says nothing about what was sent."""
-        return bad_request(status, "the request could not be understood as HTTP/1.1")
+        """A problem that repeats nothing: a fault of the other side, or from 500 on a bug of ours."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if exc is not None:
+                log.error("request_failed", **describe_failure(exc))
+            return bad_request(status, "this is our fault and was logged; try again later")
+        fault = fault_of(message)
+        self.see(fault)
+        return bad_request(status, f"the request could not be understood as HTTP/1.1: {fault.value}")
 
 
 def _refusal(status: HTTPStatus) -> bytes:
     """A whole answer for a connection that brought no whole request."""
-    response = bad_request(status, "the head of the request did not arrive within the limits of time and size")
+    response = bad_request(status, HttpFault.HEAD_LATE.value)
     body = response.body
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {response.content_type}\r\n"

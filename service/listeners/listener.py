@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from service.listeners.bad_http import HttpFault
 from service.listeners.connection_limit import ConnectionLimit
 from service.listeners.http_connection import LINGER_SECONDS, HttpConnection, PublicServer, bad_request
+from service.listeners.turned_away import TurnedAway
 
 DirectHandler = Callable[[web.BaseRequest, Callable[[], None]], Awaitable[web.StreamResponse]]
 """Answers a request, and calls what it is given when it knows that a carrier sent it."""
@@ -20,6 +22,7 @@ LINE_BYTES_MAX = 16_384
 """Above the 8 KiB a GET callback may have, so that such a one is answered in its protocol's words."""
 FIELD_BYTES_MAX = 8_192
 HEADERS_MAX = 100
+LEADS_NOWHERE = frozenset({404, 405})
 BACKLOG = 1024
 RECEIVE_BUFFER_BYTES = 64 * 1024
 """What the kernel keeps of a connection before it is read (it doubles the figure, for what it needs itself), and so
@@ -48,7 +51,7 @@ def origin_form(target: str) -> str:
     return target if target.startswith("/") else AUTHORITY.sub("", target, count=1) or "/"
 
 
-def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
+def _faulty_framing(request: web.BaseRequest) -> tuple[int, HttpFault] | None:
     """The refusal of a request whose end another server on the way may see elsewhere than the parser does.
 
     The parser takes HTTP/2.0 in a request line, chunks in HTTP/1.0 (RFC 9112, section 6.1: faulty), and other
@@ -56,12 +59,12 @@ def _faulty_framing(request: web.BaseRequest) -> web.Response | None:
     """
     version = request.version
     if version != HttpVersion11 and version != HttpVersion10:
-        return bad_request(505, "the service speaks HTTP/1.1")
+        return 505, HttpFault.VERSION
     if "Transfer-Encoding" in request.headers:
         if version == HttpVersion10:
-            return bad_request(400, "HTTP/1.0 has no Transfer-Encoding")
+            return 400, HttpFault.OLD_CHUNKS
         if request.headers["Transfer-Encoding"].strip().lower() != "chunked":
-            return bad_request(501, "the only Transfer-Encoding understood is chunked")
+            return 501, HttpFault.CODING
     return None
 
 
@@ -77,15 +80,20 @@ class Listener(web.AppRunner):
         write_seconds: float = 10.0,
         direct: tuple[str, DirectHandler] | None = None,
         connection_limit: ConnectionLimit | None = None,
+        turned_away: TurnedAway | None = None,
+        astray: Callable[[web.BaseRequest], None] | None = None,
     ) -> None:
         """`direct`: a path prefix, and what answers below it without the application's router and middlewares.
 
+        `turned_away` is told of what is no HTTP, `astray` of a request that leads nowhere in the application.
         `write_seconds`: who takes nothing of an answer for so long is cut off.
         """
         self._direct = direct
         self._head_read_seconds = head_read_seconds
         self._write_seconds = write_seconds
         self._connection_limit = connection_limit
+        self._turned_away = turned_away
+        self._astray = astray
         super().__init__(
             app,
             handle_signals=False,
@@ -107,15 +115,20 @@ class Listener(web.AppRunner):
         chosen = self._direct
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            refusal = _faulty_framing(request)
-            if refusal is not None:
-                return refusal
             connection = request.protocol
+            if (refusal := _faulty_framing(request)) is not None:
+                status, fault = refusal
+                if isinstance(connection, HttpConnection):
+                    connection.see(fault)
+                return bad_request(status, fault.value)
             if chosen is None or not isinstance(connection, HttpConnection):
                 return await routed(request)
             prefix, direct = chosen
             if not origin_form(request.raw_path).startswith(prefix):
-                return await routed(request)
+                answer = await routed(request)
+                if answer.status in LEADS_NOWHERE and self._astray is not None:
+                    self._astray(request)
+                return answer
             answer = await direct(request, connection.trust)
             if not connection.is_trusted:
                 await connection.pace(request.content.total_bytes)
@@ -130,6 +143,7 @@ class Listener(web.AppRunner):
             **made._kwargs,  # noqa: SLF001 -- see above
         )
         server.connection_limit = self._connection_limit
+        server.turned_away = self._turned_away
         return server
 
     async def listen(self, bound: socket.socket) -> None:

@@ -1,4 +1,5 @@
-"""Requests below /gw/ that are no callback of anybody: counted each, and logged at a bounded rate.
+"""Requests that are no callback of anybody although their senders may think so: counted each, and logged at a bounded
+rate.
 
 A carrier with a misspelt address would otherwise lose everything while our side is silent.
 """
@@ -11,7 +12,8 @@ from enum import StrEnum
 import structlog
 
 from metrics.instruments import NO_PROTOCOL, Instruments
-from service.runtime.addresses import Address, site_of
+from service.listeners.bad_http import HttpFault
+from service.runtime.addresses import NOBODY, Address, address, site_of
 
 log = structlog.get_logger("http")
 
@@ -30,6 +32,11 @@ class Kind(StrEnum):
 
     WRONG_ADDRESS = "wrong_address"
     WRONG_METHOD = "wrong_method"
+    BAD_HTTP = "bad_http"
+    TLS = "tls"
+    """https spoken to a port that speaks http."""
+    INCOMPLETE = "incomplete"
+    """A body that did not come."""
     CHALLENGED = "challenged"
     """The first request of a client that shows its credentials only when it is asked to (RFC 9110, 11.6.1)."""
     DESCRIPTION = "description"
@@ -39,8 +46,15 @@ class Kind(StrEnum):
 class TurnedAway:
     """Counts and logs. One per worker; holds nothing but when each peer had its last line."""
 
-    def __init__(self, instruments: Instruments, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        is_listed: Callable[[Address], bool],
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`is_listed`: whether an address lies in the networks of an account, and so is a carrier's."""
         self._instruments = instruments
+        self._is_listed = is_listed
         self._steady = steady
         self._lines: dict[tuple[Address, Kind, str], tuple[float, int]] = {}
         self._minute, self._lines_in_minute = 0, 0
@@ -51,8 +65,9 @@ class TurnedAway:
         `tried` holds no secret: what stood in the protocol's and the account's places of the address. It tells lines
         of one peer apart as far as it names an account that we have.
         """
-        self._instruments.count_turned_away(adapter, kind)
-        key = (site_of(peer), kind, fields.get("account", ""))
+        is_listed = self._is_listed(peer)
+        self._instruments.count_turned_away(adapter, kind, is_listed=is_listed)
+        key = (site_of(peer), kind, fields.get("account", "") or fields.get("fault", ""))
         now = self._steady()
         last, left_out = self._lines.pop(key, (float("-inf"), 0))
         if now - last < LINE_SECONDS or not self._may_write(now):
@@ -60,9 +75,15 @@ class TurnedAway:
         else:
             self._lines[key] = (now, 0)
             write = log.info if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else log.warning
-            write(kind.value, peer=str(peer), adapter=adapter, address=tried, left_out=left_out, **fields)
+            where = {"peer": str(peer), "listed": is_listed, "adapter": adapter, "address": tried}
+            write(kind.value, **where, **fields, left_out=left_out)
         if len(self._lines) > PEERS_MAX:
             del self._lines[next(iter(self._lines))]
+
+    def see_bad_http(self, fault: HttpFault, remote: str) -> None:
+        """Bytes that are no request; `remote` is the connection's other side, behind a proxy the proxy."""
+        kind = Kind.TLS if fault is HttpFault.TLS else Kind.BAD_HTTP
+        self.see(kind, address(remote) if remote else NOBODY, fault=fault.value)
 
     def _may_write(self, now: float) -> bool:
         minute = int(now // 60)

@@ -2,11 +2,14 @@
 
 import pytest
 
+from service.listeners.bad_http import HttpFault
 from tests.support.hostile_requests import FRAMINGS, HEADS, IN_CHUNKS, LINES, OTHER_TONGUES, OWN
 from tests.support.hostile_wire import chunked, exchange, gift, post, request, signature, stored
 from tests.support.portal import Portal
 
 HIDDEN = post(gift("hidden"))
+UNNAMED = f"HTTP/1.1: {HttpFault.OTHER.value}".encode()
+"""What a refusal says whose cause we cannot name: none of these is such a one."""
 
 
 @pytest.mark.parametrize("label", FRAMINGS)
@@ -18,6 +21,7 @@ async def test_a_doubtful_frame_is_refused_and_hides_nothing(hasty_portal: Porta
     wire = chunked(body) if is_chunked else body
     heard = await exchange(hasty_portal, post(body, *told, wire=wire, is_last=False) + HIDDEN)
     assert (heard.statuses, heard.is_closed) == ((status,), True)
+    assert UNNAMED not in heard.content
     assert not {label, "hidden"} & set(await stored(hasty_portal))
 
 
@@ -52,6 +56,7 @@ async def test_chunks_are_read_to_the_letter(hasty_portal: Portal, label: str) -
     wire = pattern.replace(b"%(size)x", b"%x" % len(body)).replace(b"%(size)X", b"%X" % len(body))
     heard = await exchange(hasty_portal, post(body, IN_CHUNKS, wire=wire.replace(b"%(body)b", body)))
     assert (heard.statuses, heard.is_closed) == ((status,), True)
+    assert UNNAMED not in heard.content
     assert (label in await stored(hasty_portal)) == (status == 200)
 
 
@@ -68,6 +73,7 @@ async def test_a_request_line_is_ours_or_refused(hasty_portal: Portal, label: st
     heard = await exchange(hasty_portal, sent)
     assert (heard.statuses, heard.is_closed) == ((status,), True)
     assert b"aiohttp" not in heard.content
+    assert UNNAMED not in heard.content
     assert (label in await stored(hasty_portal)) == (status == 200)
 
 
@@ -78,6 +84,7 @@ async def test_headers_are_bounded_and_plain(hasty_portal: Portal, label: str) -
     # Who is cut off while it still sends may see a reset in place of the answer.
     assert heard.statuses in ((status,), ()) if status == 400 else heard.statuses == (status,)
     assert heard.is_closed
+    assert UNNAMED not in heard.content
     assert (label in await stored(hasty_portal)) == (status == 200)
 
 
@@ -90,6 +97,7 @@ async def test_a_request_without_a_host_is_refused(hasty_portal: Portal) -> None
 async def test_another_protocol_is_told_so_and_shown_out(hasty_portal: Portal, label: str) -> None:
     heard = await exchange(hasty_portal, OTHER_TONGUES[label])
     assert (heard.statuses, heard.is_closed) == ((400,), True)
+    assert UNNAMED not in heard.content
 
 
 async def test_version_1_0_is_understood_but_has_no_chunks(hasty_portal: Portal) -> None:

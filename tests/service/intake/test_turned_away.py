@@ -10,9 +10,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gateways.registry import ADAPTERS
+from metrics.instruments import PEERS
 from service.listeners import turned_away
+from service.listeners.bad_http import HttpFault
 from service.runtime import logs
-from tests.support.portal import BOOK, PATH_SECRET, message, running, signed
+from tests.support.hostile_wire import exchange
+from tests.support.portal import BOOK, PATH_SECRET, Portal, message, running, signed
 from tests.support.protocols import fetch
 
 MORE = """
@@ -48,7 +52,24 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a misspelt protocol": (f"POST /gw/standart/hub/{PATH_SECRET}", "wrong_address", "address=/gw/standart/hub"),
     "no account": ("POST /gw/standard", "wrong_address", "address=/gw/standard"),
     "another method": ("GET /gw/standard/hub", "wrong_method", "account=hub"),
+    "two slashes": ("POST //gw/standard/hub", "wrong_address", "address=//gw/standard/hub"),
+    "no door": (f"GET /kannel/vina/{PATH_SECRET}", "wrong_address", "address=/kannel/vina/?"),
+    "another door": (f"POST /api/{PATH_SECRET}", "wrong_address", "address=/?/?"),
 }
+# What is sent -> the kind under which it is counted, and the fault that the log and the answer name.
+BAD_HTTP: dict[str, tuple[bytes, str, HttpFault]] = {
+    "https": (bytes.fromhex("1603010200010001fc0303") + bytes(64), "tls", HttpFault.TLS),
+    "bare line feeds": (b"GET / HTTP/1.1\nHost: x\n\n", "bad_http", HttpFault.LINE_FEED),
+    "a blank in the text": (b"GET /gw/kannel/vina?text=VNN 5 HTTP/1.1\r\n\r\n", "bad_http", HttpFault.BLANK),
+    "Vietnamese in the text": (
+        "GET /gw/kannel/vina?text=ủng hộ HTTP/1.1\r\nHost: x\r\n\r\n".encode(), "bad_http", HttpFault.ADDRESS,
+    ),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", "bad_http", HttpFault.TOO_MANY_HEADERS),
+    "a long header": (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"y" * 9000), "bad_http", HttpFault.TOO_LONG),
+    "garbage": (b"\x00\x00\x00\x10 84950000001", "bad_http", HttpFault.METHOD),
+    "version 2": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "bad_http", HttpFault.VERSION),
+    "half a line": (b"GET /gw/kannel/vi", "bad_http", HttpFault.HEAD_LATE),
+}  # fmt: skip
 
 
 @contextmanager
@@ -66,6 +87,17 @@ def log_lines(path: Path) -> Iterator[list[str]]:
             lines += stream.read().splitlines()
 
 
+async def away(portal: Portal, kind: str) -> float:
+    """How many requests of this kind were turned away, all from listed networks."""
+    name = "portal1400_turned_away_total"
+    counts = {
+        peer: [await portal.metric(name, adapter=each, kind=kind, peer=peer) for each in ("none", *ADAPTERS)]
+        for peer in PEERS
+    }
+    assert not any(counts["unlisted"])
+    return sum(counts["listed"])
+
+
 async def test_the_log_names_what_failed_and_for_whom(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +107,14 @@ async def test_the_log_names_what_failed_and_for_whom(
     book = BOOK + MORE.format(secret=secret[0], path=PATH_SECRET)
     # The portal's loggers are made with it: all of its life is one log.
     with log_lines(tmp_path / "log") as lines:
-        async with running(database_dsn, tmp_path, book=book) as portal:
+        async with running(database_dsn, tmp_path, book=book, head_read_seconds="0.4") as portal:
+            for raw, kind, fault in BAD_HTTP.values():
+                before = await away(portal, kind)
+                heard = await exchange(portal, raw)
+                assert heard.is_closed
+                assert heard.statuses[0] in (400, 408, 505)
+                assert fault.value.encode() in heard.body
+                assert await away(portal, kind) == before + 1
             for request, _, _ in REFUSED.values():
                 method, _, address = request.partition(" ")
                 await fetch(portal, method, address + (KANNEL if method == "GET" else ""))
@@ -85,11 +124,15 @@ async def test_the_log_names_what_failed_and_for_whom(
             counted = await portal.post(message("m-2"))
             wrong = await portal.post(message("m-3", "VNN xx"))
             assert [each.headers["x-portal1400-reading"] for each in (counted, wrong)] == ["counted", "wrong_syntax"]
-            for kind, count in {"wrong_address": 2, "wrong_method": 1}.items():
-                adapters = ("none", "standard")
-                seen = [await portal.metric("portal1400_turned_away_total", adapter=a, kind=kind) for a in adapters]
-                assert sum(seen) == count, kind
-    told = [line for line in lines if "peer=" in line]
+            for kind, count in {"wrong_address": 5, "wrong_method": 1}.items():
+                assert await away(portal, kind) == count, kind
+    bad = [line for line in lines if "fault=" in line]
+    assert len(bad) == len(BAD_HTTP)
+    for line, (label, (_, kind, fault)) in zip(bad, BAD_HTTP.items(), strict=True):
+        assert kind in line, label
+        assert f"fault='{fault.value}'" in line, label
+        assert "listed=True peer=127.0.0.1" in line, label
+    told = [line for line in lines if "peer=" in line and line not in bad]
     assert len(told) == len(REFUSED) + 2
     for line, (label, (_, reason, whose)) in zip(told, REFUSED.items(), strict=False):
         assert reason in line, label
@@ -97,6 +140,7 @@ async def test_the_log_names_what_failed_and_for_whom(
         assert "peer=127.0.0.1" in line, label
     everything = "\n".join(lines)
     assert [word for word in (PATH_SECRET, "wrong-word", "84950000001", "VNN") if word in everything] == []
+    assert "Traceback" not in everything
     for word in ("signature wrong", "freshness", "reading=counted", "reading=wrong_syntax"):
         assert word in everything, word
 
@@ -108,6 +152,11 @@ async def test_a_client_that_waits_for_the_challenge_is_no_failure(database_dsn:
         assert (first.status, first.body) == (wrong.status, wrong.body)
         assert first.status == 401
         assert await portal.metric("portal1400_callbacks_total", account="soap", outcome="unauthenticated") == 1
-        assert await portal.metric("portal1400_turned_away_total", adapter="vn_soap_mo", kind="challenged") == 1
+        assert (
+            await portal.metric(
+                "portal1400_turned_away_total", adapter="vn_soap_mo", kind="challenged", peer="listed"
+            )
+            == 1
+        )
         await fetch(portal, "GET", "/gw/vn_soap_mo/soap?wsdl")
         assert await portal.metric("portal1400_callbacks_total", account="soap", outcome="accepted") == 0
