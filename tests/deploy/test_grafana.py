@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
-from metrics.instruments import QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
+from metrics.instruments import PEERS, QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
 from metrics.subjects import SUBJECTS
 from service.listeners.shedding import SURFACES
+from service.listeners.turned_away import Kind
 from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
 
 RULES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
@@ -40,6 +41,8 @@ CLOSED_SETS = {
     "subject": {subject.name for subject in SUBJECTS},
     "alertstate": {"pending", "firing"},
     "job": {"portal1400"},
+    "kind": {kind.value for kind in Kind},
+    "peer": set(PEERS),
     "alertname": {rule["alert"] for rule in ALERTS},
 }
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -57,6 +60,7 @@ def instruments() -> Instruments:
     made.see_account("hub", is_enabled=True, is_usable=True, secrets_missing=0)
     made.last_callback.labels("hub").set(1)
     made.know_campaigns(["vnn"])
+    made.know_turned_away(Kind)
     made.know_surfaces(surface.name for surface in SURFACES)
     made.disk_free_bytes.labels("data").set(1)
     for invariant in INVARIANTS:
