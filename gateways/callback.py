@@ -15,7 +15,8 @@ class Callback:
     `query` is the raw query string as it stood in the request line, still percent-encoded; `headers` has
     lower-case names, and a repeated header is joined with ", " (RFC 9110, section 5.3); `body` is at most the
     adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw
-    (`is_forwarded`).
+    (`is_forwarded`). `public_url` is where the service says that the outside reaches it, without a slash behind, or
+    empty.
     """
 
     method: str
@@ -27,3 +28,4 @@ class Callback:
     path_secret: str | None = field(default=None, repr=False)
     is_delivery_report: bool = False
     is_forwarded: bool = False
+    public_url: str = ""

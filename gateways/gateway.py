@@ -187,16 +187,17 @@ class Gateway(ABC, Generic[Settings]):
         """
         return {"path_secret": secrets.token_urlsafe(32)}
 
-    def carrier_of(self, said: str | None, own_names: Mapping[str, Carrier]) -> Carrier:
+    def carrier_of(self, said: str | None, own_names: Mapping[str, Carrier] | None = None) -> Carrier:
         """Who charged the donor: the account's fixed carrier, else what `said` means to the account.
 
-        `own_names` are the protocol's own words (case-folded), asked after the account's `carriers`; what
-        neither lists is `unknown`.
+        `own_names` are the protocol's own words (case-folded), asked after the account's `carriers` and before our
+        own codes; what none of them lists is `unknown`.
         """
         if self._fixed_carrier is not None:
             return self._fixed_carrier
         name = (said or "").strip().casefold()
-        return self._listed_carriers.get(name) or own_names.get(name, "unknown")
+        known = self._listed_carriers.get(name) or (own_names or {}).get(name)
+        return known or _CARRIERS_BY_NAME.get(name, "unknown")
 
     @property
     def answer_depends_on_reading(self) -> bool:

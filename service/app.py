@@ -111,6 +111,7 @@ class Service:
             clock=self.clock,
             trusted_proxies=settings.trusted_proxies,
             body_read_seconds=settings.body_read_seconds,
+            public_url=settings.public_url,
         )
         made = partial(
             Listener, head_read_seconds=settings.head_read_seconds, write_seconds=settings.stream_write_seconds

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 from pydantic import Field
 
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Carrier, Event, Message
+from gateways.events import Event, Message
 from gateways.gateway import AccountSettings, Gateway, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
@@ -34,7 +34,6 @@ REPLY_TEXT = (
 """It says nothing that a later reading, or an outage, could make untrue."""
 
 _TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})")
-_OWN_CARRIERS: dict[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 _STATUSES: dict[Outcome, int] = {
     Outcome.ACCEPTED: 200,
@@ -100,7 +99,7 @@ class EsmsGet(Gateway[EsmsGetSettings]):
                 msisdn=msisdn,
                 short_code=short_code,
                 text=kept,
-                carrier=self.carrier_of(None, _OWN_CARRIERS),
+                carrier=self.carrier_of(None),
                 message_at=message_at,
                 operator_time=written if message_at else None,
                 flags=(*text_flags, *flags),

@@ -18,7 +18,7 @@ Source: Jasmin 0.11.1, `routing/throwers.py` and "HTTP API"; requests seen of it
 from typing import ClassVar
 
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Carrier, Charge, ChargeStatus, Event, Message
+from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
@@ -28,7 +28,6 @@ from gateways.wire.form import Form
 JOINED_PARTS = "joined_parts"
 """The flag of a text that came in several SMS, which Jasmin may have joined with a part of another donor's."""
 
-_OWN_CARRIERS: dict[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 # data_coding of SMPP 3.4, section 5.2.19. Of the default alphabet of an SMSC, and of any other, nothing is known.
 _CODECS = {3: "latin-1", 8: encodings.UTF16_BE}
@@ -114,7 +113,7 @@ class Jasmin(Gateway[JasminSettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
-            carrier=self.carrier_of(connector, _OWN_CARRIERS),
+            carrier=self.carrier_of(connector),
             flags=tuple(dict.fromkeys((*kept_flags, *flags))),
         )
 

@@ -1,7 +1,7 @@
 """`kannel`: the sms-service of a Kannel gateway that fetches our address for each message.
 
 Settings: `path_secret` (Kannel carries no credentials of its own: with the network list it makes the two
-factors), `carriers` (Kannel's `smsc-id` to carrier). Callback: GET, or POST up to 64 KiB. What its operator configures:
+factors), `carriers` (Kannel's `smsc-id` to carrier; one that is named like a carrier need not be listed). Callback: GET, or POST up to 64 KiB. What its operator configures:
 
     get-url = "https://HOST/gw/kannel/ACCOUNT/SECRET?id=%I&from=%p&to=%P&smsc=%i&ts=%T&coding=%c&charset=%C&text=%b&udh=%u&bill=%B&meta=%D"
     or post-url = "https://HOST/gw/kannel/ACCOUNT/SECRET?id=%I&ts=%T", send-sender = yes
@@ -143,7 +143,7 @@ class Kannel(Gateway[KannelSettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
-            carrier=self.carrier_of(smsc, {}),
+            carrier=self.carrier_of(smsc),
             message_at=message_at,
             operator_time=sent_at,
             flags=tuple(dict.fromkeys((*kept_flags, *mended, *flags))),

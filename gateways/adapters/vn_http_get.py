@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Carrier, Event, Message
+from gateways.events import Carrier, Event, Message
 from gateways.gateway import Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
@@ -55,7 +55,6 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 OWN_CARRIERS: dict[str, Carrier] = {
-    **{carrier: carrier for carrier in CARRIERS},
     "gpc": "vinaphone",
     "vms": "mobifone",
     "vnm": "vietnamobile",

@@ -77,8 +77,10 @@ def _envelope(content: str) -> bytes:
     return (_DECLARATION + envelope).encode()
 
 
-def location(host: str, path: str) -> str:
-    """The address a description names: `host` as the caller wrote it, if that can be a host at all."""
+def location(public_url: str, host: str, path: str) -> str:
+    """The address a description names: below `public_url`, else at the `host` that was asked, if it can be one."""
+    if public_url:
+        return public_url + path
     return f"https://{host}{path}" if _HOST.fullmatch(host) else path
 
 

@@ -64,7 +64,12 @@ Handler = Callable[[web.BaseRequest, Verified], Awaitable[web.StreamResponse]]
 
 
 def handler(
-    intake: Intake, *, clock: Callable[[], datetime], trusted_proxies: Sequence[Network], body_read_seconds: float
+    intake: Intake,
+    *,
+    clock: Callable[[], datetime],
+    trusted_proxies: Sequence[Network],
+    body_read_seconds: float,
+    public_url: str | None,
 ) -> Handler:
     """What answers every path below /gw/, without the router and its middlewares: this is the hot path."""
 
@@ -101,6 +106,7 @@ def handler(
                 path_secret=target.path_secret,
                 is_delivery_report=target.is_delivery_report,
                 is_forwarded=_is_forwarded(request, trusted_proxies),
+                public_url=public_url or "",
             )
 
         if len(query) > gateway.query_bytes_max:

@@ -24,7 +24,7 @@ from gateways.adapters.standard.payload import (
     require_payload,
 )
 from gateways.callback import Callback
-from gateways.events import CARRIERS, Carrier, Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
+from gateways.events import Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
 from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
@@ -52,8 +52,6 @@ class StandardSettings(AccountSettings):
         """The signature, and the path secret where there is one."""
         return super().factors() | {"signature"}
 
-
-_OWN_CARRIERS: dict[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 # One row for each outcome: status, and the body where it is not made from the events.
 _ANSWERS: dict[Outcome, tuple[int, dict[str, str]]] = {
@@ -159,7 +157,7 @@ class Standard(Gateway[StandardSettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=text,
-            carrier=self.carrier_of(data.carrier, _OWN_CARRIERS),
+            carrier=self.carrier_of(data.carrier),
             message_at=message_at,
             operator_time=data.operator_time if message_at else None,
             parts=data.parts,

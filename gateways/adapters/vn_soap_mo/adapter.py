@@ -140,7 +140,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
             return None
         steps = ("gw", self.name, self.account.code, callback.path_secret or "")
         path = "".join(f"/{quote(step, safe='')}" for step in steps if step)
-        address = soap.location(callback.headers.get("host", ""), path)
+        address = soap.location(callback.public_url, callback.headers.get("host", ""), path)
         return Answer(200, soap.describe(self._operation, address), soap.CONTENT_TYPE)
 
     def verify(self, callback: Callback) -> None:

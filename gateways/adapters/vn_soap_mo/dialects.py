@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from gateways.events import CARRIERS, Carrier
+from gateways.events import Carrier
 from gateways.wire import soap
 from gateways.wire.fields import FIELD_LEFT_OUT, malformed
 from gateways.wire.xml import local_name
@@ -53,7 +53,6 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 """How senders spell a field, read without regard to case, `_` and namespace."""
 
 OWN_CARRIERS: dict[str, Carrier] = {
-    **{carrier: carrier for carrier in CARRIERS},
     "gpc": "vinaphone",
     "vms": "mobifone",
     "vnm": "vietnamobile",

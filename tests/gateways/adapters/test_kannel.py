@@ -167,7 +167,8 @@ def test_a_text_is_what_the_donor_meant(ours: Gateway[Any], label: str) -> None:
         ("vnp1", "vinaphone"),
         ("VNP1", "vinaphone"),
         ("viettel-main", "viettel"),
-        ("viettel", "unknown"),
+        ("MobiFone", "mobifone"),
+        ("viettel-2", "unknown"),
         ("", "unknown"),
     ],
 )

@@ -58,6 +58,9 @@ def test_the_description_is_the_accounts_own_dialect(dialect: str) -> None:
     assert address.get("location") == "https://gw.example:8443/gw/vn_soap_mo/acc/p"
     text = answer.body.decode()
     assert all(f'name="{name}"' in text for name in (*DIALECTS[dialect].fields, DIALECTS[dialect].result))
+    public = ours.describe(replace(asked, public_url="http://portal.example"))
+    assert public is not None
+    assert b'location="http://portal.example/gw/vn_soap_mo/acc/p"' in public.body
     strange = ours.describe(replace(asked, headers={"host": '"><x>'}))
     assert strange is not None
     assert b'location="/gw/vn_soap_mo/acc/p"' in strange.body

@@ -146,7 +146,7 @@ async def test_the_log_names_what_failed_and_for_whom(
 
 
 async def test_a_client_that_waits_for_the_challenge_is_no_failure(database_dsn: str, tmp_path: Path) -> None:
-    async with running(database_dsn, tmp_path) as portal:
+    async with running(database_dsn, tmp_path, public_url="http://portal.example/") as portal:
         first = await fetch(portal, "POST", "/gw/vn_soap_mo/soap")
         wrong = await fetch(portal, "POST", "/gw/vn_soap_mo/soap", headers={"authorization": "Basic bjpu"})
         assert (first.status, first.body) == (wrong.status, wrong.body)
@@ -158,5 +158,6 @@ async def test_a_client_that_waits_for_the_challenge_is_no_failure(database_dsn:
             )
             == 1
         )
-        await fetch(portal, "GET", "/gw/vn_soap_mo/soap?wsdl")
+        described = await fetch(portal, "GET", "/gw/vn_soap_mo/soap?wsdl")
+        assert b'location="http://portal.example/gw/vn_soap_mo/soap"' in described.body
         assert await portal.metric("portal1400_callbacks_total", account="soap", outcome="accepted") == 0
