@@ -35,8 +35,10 @@ Firsts = dict[type[Row], dict[Key, First]]
 
 _key = attrgetter("account_id", "native_id")
 
-LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', $1, true)"
-LIMIT_NO_MORE = "SET LOCAL statement_timeout TO DEFAULT"
+LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)"
+LIMIT_NO_MORE = "SET LOCAL statement_timeout TO DEFAULT; SET LOCAL lock_timeout TO DEFAULT"
+LOCK_SHARE = 0.5
+"""Of a statement's time, what it may wait for one lock: so a lock is told from what is slow by itself."""
 
 
 async def store_batch(
@@ -50,7 +52,8 @@ async def store_batch(
     async with connection.transaction():
         if statement_seconds is None:
             return await _store(connection, slot, batch)
-        await connection.execute(LIMIT_STATEMENTS, str(int(statement_seconds * 1000)))
+        milliseconds = statement_seconds * 1000
+        await connection.execute(LIMIT_STATEMENTS, str(int(milliseconds)), str(int(milliseconds * LOCK_SHARE)))
         stored = await _store(connection, slot, batch)
         # The commit may wait for standbys as long as any other.
         await connection.execute(LIMIT_NO_MORE)

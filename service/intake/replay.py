@@ -7,7 +7,7 @@ duplicate, a conflict, or a case for a person in quarantine.
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled
 from service.intake.spool_claim import SpoolFolder
 from service.intake.spool_file import SpoolRefused, Stored
-from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
+from service.intake.writer import DatabaseDown, Locked, QueueFull, Unstorable, Writer
 from service.runtime.keyring import SealBroken
 from service.runtime.logs import describe_failure
 from service.runtime.tasks import backoff, cancel_and_wait, repeat
@@ -34,7 +34,8 @@ log = structlog.get_logger("replay")
 BATCH_RECORDS = 50
 """Records parsed in one go: the event loop is kept from live callbacks for a few milliseconds at most."""
 ROUND_SECONDS = 0.5
-ADOPT_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 60.0
+"""What was passed over, and a file that could not be used, is looked at again after this."""
 QUEUED_EVENTS_MAX = 200
 """With more live events than this before the writer, the replay waits."""
 LIVE_FACTOR = 3
@@ -44,8 +45,8 @@ MARGIN_SECONDS = 2.0
 SUSPECT_FAILURES_MAX = 3
 SUSPECT_SECONDS = 300.0
 """A record that was tried alone so often, over so long, and failed while others were committed is set apart."""
-SUSPECT_PAUSES: tuple[float, ...] = (1.0, 5.0, 30.0, 60.0)
-"""Before such a record is tried again."""
+PAUSES: tuple[float, ...] = (1.0, 5.0, 30.0, 60.0)
+"""Before such a record, or an account whose records waited for a lock, is tried again."""
 LIVE_SECONDS = 1.0
 """How long after a live callback carriers count as posting."""
 
@@ -56,6 +57,10 @@ class Later(Exception):
 
 class NotInTime(Later):
     """The record was not committed in time: for its own sake, or for the database's."""
+
+
+class LockHeld(Later):
+    """The record, or one that was stored with it, needs a lock that somebody else holds."""
 
 
 @dataclass(slots=True)
@@ -70,6 +75,27 @@ class Suspect:
 
 
 @dataclass(slots=True)
+class Hold:
+    """An account whose records waited for a lock of somebody else's: they stay, and those of others go on."""
+
+    failures: int = 0
+    again_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record and what is in it; None when it does not open."""
+
+    stored: Stored
+    spooled: Spooled | None
+
+    @property
+    def account(self) -> str:
+        """Whose it is."""
+        return "" if self.spooled is None else self.spooled.code
+
+
+@dataclass(slots=True)
 class Progress:
     """How far the replay of a spool has come, and how much it takes at once."""
 
@@ -77,11 +103,24 @@ class Progress:
     """The number of the last record that was looked at and left."""
     records: int = BATCH_RECORDS
     suspects: dict[bytes, Suspect] = field(default_factory=dict)
+    held: dict[str, Hold] = field(default_factory=dict)
 
     @property
     def is_due(self) -> bool:
-        """Whether a record that failed is to be tried again."""
-        return any(each.again_at <= time.monotonic() for each in self.suspects.values())
+        """Whether something that failed is to be tried again."""
+        due_at = [each.again_at for each in self.suspects.values()] + [each.again_at for each in self.held.values()]
+        return any(at <= time.monotonic() for at in due_at)
+
+    def groups(self, records: Iterable[Record]) -> "deque[list[Record]]":
+        """What is stored together: of accounts that are not held all; of one that was, and may try, its own alone."""
+        together: dict[str | None, list[Record]] = defaultdict(list)
+        for record in records:
+            hold = self.held.get(record.account)
+            if hold is None:
+                together[None].append(record)
+            elif hold.again_at <= time.monotonic():
+                together[record.account].append(record)
+        return deque(together.values())
 
 
 class Replay:
@@ -115,12 +154,12 @@ class Replay:
         self._circuit = circuit
         self._adopted: list[Spool] = []
         self._progress: dict[str, Progress] = defaultdict(Progress)
-        self.suspect_seconds, self.suspect_pauses = SUSPECT_SECONDS, SUSPECT_PAUSES
+        self.suspect_seconds, self.pauses = SUSPECT_SECONDS, PAUSES
         self.refused: tuple[str, ...] = ()
         """A sentence for each file that nobody has and that cannot be used."""
         self._task: asyncio.Task[None] | None = None
         self._live_at = 0.0
-        self._adopt_at = 0.0
+        self._look_again_at = 0.0
 
     @property
     def records(self) -> int:
@@ -166,10 +205,10 @@ class Replay:
             await each.close()
 
     async def _round(self) -> None:
-        if time.monotonic() >= self._adopt_at:
-            await self._adopt()
-            self._adopt_at = time.monotonic() + ADOPT_SECONDS
-            # Once a minute, what was passed over is looked at again.
+        again = time.monotonic() >= self._look_again_at
+        await self._adopt(again=again)
+        if again:
+            self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
             for progress in self._progress.values():
                 progress.passed = 0
         for each in self._spools:
@@ -181,10 +220,10 @@ class Replay:
                 log.error("spool_not_replayed", file=each.name, reason=str(refused))
         await self._let_go()
 
-    async def _adopt(self) -> None:
-        found, problems = await self._folder.claim_left()
+    async def _adopt(self, *, again: bool = True) -> None:
+        found, problems, told = await self._folder.claim_left(again=again)
         self.refused = tuple(problems)
-        for sentence in problems:
+        for sentence in told:
             log.error("spool_not_adopted", reason=sentence)
         for spool in found:
             self._adopted.append(spool)
@@ -210,16 +249,16 @@ class Replay:
                 if progress.is_due:
                     progress.passed = 0
                 return
-            done, is_late = await self._store(spool, batch)
-            if is_late and len(batch) == 1 and await self._suspect(spool, batch[0], commits):
-                done = batch
+            done, late = await self._store_groups(spool, progress, batch)
+            if len(late) == 1 and await self._suspect(spool, late[0], commits):
+                done.append(late[0].stored)
             if done:
                 await spool.remove(done)
                 for each in done:
                     progress.suspects.pop(each.id, None)
                 log.info("spool_replayed", file=spool.name, records=len(done), left=spool.records)
-            if is_late:
-                progress.records = max(1, len(batch) // 2)
+            if late:
+                progress.records = max(1, len(late) // 2)
                 return
             progress.records = min(BATCH_RECORDS, 2 * progress.records)
             if len(done) < len(batch):
@@ -228,34 +267,75 @@ class Replay:
             is_live = time.monotonic() - self._live_at < LIVE_SECONDS
             await asyncio.sleep(worked * LIVE_FACTOR if is_live else 0)
 
-    async def _store(self, spool: Spool, batch: list[Stored]) -> tuple[list[Stored], bool]:
-        """Those of `batch` that need the spool no longer, and whether any was not committed in time."""
-        fates = await asyncio.gather(*(self._replay(spool, each) for each in batch), return_exceptions=True)
+    async def _store_groups(
+        self, spool: Spool, progress: Progress, batch: list[Stored]
+    ) -> tuple[list[Stored], list[Record]]:
+        """Those of `batch` that need the spool no longer, and the group that was not committed in time, if any.
+
+        Where a lock was waited for, each account of the group is tried alone, and held where it was its lock.
+        """
+        groups = progress.groups([self._open(spool, stored) for stored in batch])
+        all_done: list[Stored] = []
+        while groups:
+            group = groups.popleft()
+            done, failure = await self._store(spool, group)
+            all_done += done
+            accounts = dict.fromkeys(each.account for each in group)
+            if failure is NotInTime:
+                return all_done, group
+            if failure is None:
+                for account in accounts:
+                    progress.held.pop(account, None)
+            elif len(accounts) > 1:
+                groups.extend([each for each in group if each.account == account] for account in accounts)
+            else:
+                self._hold(progress, group[0].account)
+        return all_done, []
+
+    def _hold(self, progress: Progress, account: str) -> None:
+        hold = progress.held.setdefault(account, Hold())
+        if not hold.failures:
+            log.warning("spooled_account_locked", account=account)
+        hold.again_at = time.monotonic() + backoff(self.pauses, hold.failures)
+        hold.failures += 1
+
+    def _open(self, spool: Spool, stored: Stored) -> Record:
+        try:
+            return Record(stored, spool.opened(stored))
+        except (SealBroken, ValueError, KeyError) as error:
+            log.error("spooled_record_broken", record=stored.id.hex(), reason=type(error).__name__)
+            return Record(stored, None)
+
+    async def _store(self, spool: Spool, group: list[Record]) -> tuple[list[Stored], type[Later] | None]:
+        """Those of `group` that need the spool no longer, and whether any met a lock or was not committed in time."""
+        fates = await asyncio.gather(*(self._replay(spool, each) for each in group), return_exceptions=True)
         done: list[Stored] = []
-        for stored, fate in zip(batch, fates, strict=True):
+        for record, fate in zip(group, fates, strict=True):
             if fate is None:
-                done.append(stored)
+                done.append(record.stored)
             elif not isinstance(fate, Later):
                 assert isinstance(fate, Exception)  # noqa: S101 -- gather hands cancellation on by itself
-                log.error("spooled_callback_not_replayed", record=stored.id.hex(), **describe_failure(fate))
-        return done, any(isinstance(fate, NotInTime) for fate in fates)
+                log.error("spooled_callback_not_replayed", record=record.stored.id.hex(), **describe_failure(fate))
+        failures = {type(fate) for fate in fates}
+        return done, next((kind for kind in (LockHeld, NotInTime) if kind in failures), None)
 
-    async def _suspect(self, spool: Spool, stored: Stored, commits: int) -> bool:
+    async def _suspect(self, spool: Spool, record: Record, commits: int) -> bool:
         """Pass over a record that failed alone; True once it was set apart, so that it is tried no more.
 
         That needs proof that the fault is its own: several failures over a time, and with each something else that
         was committed since the one before. `commits` are the writer's from before it was tried.
         """
-        progress, now = self._progress[spool.name], time.monotonic()
+        progress, now, stored = self._progress[spool.name], time.monotonic(), record.stored
         progress.passed = stored.number
         suspect = progress.suspects.setdefault(stored.id, Suspect(now, commits))
         if self._writer.commits > suspect.commits:
             suspect.failures += 1
         suspect.commits = self._writer.commits
-        suspect.again_at = now + backoff(self.suspect_pauses, suspect.failures)
+        suspect.again_at = now + backoff(self.pauses, suspect.failures)
         if suspect.failures < SUSPECT_FAILURES_MAX or now - suspect.since < self.suspect_seconds:
             return False
-        spooled = spool.opened(stored)
+        spooled = record.spooled
+        assert spooled is not None  # noqa: S101 -- it was tried
         log.error("spooled_callback_not_in_time", account=spooled.code, record=stored.id.hex())
         try:
             await self._set_apart(self._account_of(spooled), spooled, NOT_IN_TIME)
@@ -263,13 +343,11 @@ class Replay:
             return False
         return True
 
-    async def _replay(self, spool: Spool, stored: Stored) -> None:
+    async def _replay(self, spool: Spool, record: Record) -> None:
         """One record into the database, or into quarantine. Raises Later; then it stays."""
-        try:
-            spooled = spool.opened(stored)
-        except (SealBroken, ValueError, KeyError) as error:
-            log.error("spooled_record_broken", record=stored.id.hex(), reason=type(error).__name__)
-            raise Later from None
+        spooled = record.spooled
+        if spooled is None:
+            raise Later
         account = self._account_of(spooled)
         callback = spooled.callback
         try:
@@ -283,6 +361,8 @@ class Replay:
             await self._writer.store(entry, self._wait_seconds)
         except (NoDataKey, QueueFull, ReadByOldBook):
             raise Later from None
+        except Locked:
+            raise LockHeld from None
         except DatabaseDown:
             # It says nothing of live callbacks: they find out for themselves.
             raise NotInTime from None

@@ -5,7 +5,7 @@ file that nobody has locked may be adopted.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from service.intake.spool_lock import SpoolLock
 from service.runtime.keyring import Keyring
 
 log = structlog.get_logger("spool")
+
+_State = tuple[tuple[int, int, int] | None, ...]
 
 FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
@@ -49,15 +51,23 @@ def claim_own(folder: Path, *, key_check: bytes, bytes_max: int) -> SpoolFile:
     )
 
 
-def claim_left(folder: Path, *, key_check: bytes, bytes_max: int) -> tuple[list[SpoolFile], list[str]]:
-    """Every file of `folder` that somebody left behind, and a sentence for each that cannot be used."""
+def claim_left(
+    folder: Path, *, key_check: bytes, bytes_max: int, leave: Container[str] = ()
+) -> tuple[list[SpoolFile], dict[str, str]]:
+    """Every file of `folder` that somebody left behind, and for each that cannot be used, by its number, a sentence.
+
+    Numbers in `leave` are not looked at.
+    """
     found: list[SpoolFile] = []
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     # A file that is gone has left its lock, and in it how much was in it.
     stems = {path.stem for suffix in ("sqlite", "lock") for path in folder.glob(f"[0-9][0-9].{suffix}")}
-    for stem in sorted(stems):
+    for stem in sorted(stem for stem in stems if stem not in leave):
         path = folder / f"{stem}.sqlite"
         try:
+            # Not even claimed for a moment, in which a worker that starts would take another number.
+            if not path.exists() and not path.with_suffix(".lock").stat().st_size:
+                continue
             lock = SpoolLock.claim(path.with_suffix(".lock"))
             if lock is None:
                 continue
@@ -66,9 +76,9 @@ def claim_left(folder: Path, *, key_check: bytes, bytes_max: int) -> tuple[list[
                 continue
             found.append(SpoolFile(path, lock, key_check=key_check, bytes_max=bytes_max))
         except SpoolRefused as refused:
-            problems.append(str(refused))
+            problems[stem] = str(refused)
         except OSError as error:
-            problems.append(f"the spool file {path} cannot be claimed ({describe(error)})")
+            problems[stem] = f"the spool file {path} cannot be claimed ({describe(error)})"
     return found, problems
 
 
@@ -90,17 +100,43 @@ class SpoolFolder:
         self._bytes_max = bytes_max
         self._age_seconds_max = age_seconds_max
         self._clock = clock
+        self._refused: dict[str, tuple[_State, str]] = {}
 
     def claim_own(self) -> Spool:
         """A spool that nobody else has. Raises SpoolRefused."""
         return self._spool(claim_own(self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max))
 
-    async def claim_left(self) -> tuple[list[Spool], list[str]]:
-        """Every spool that somebody left behind, and a sentence for each that cannot be used."""
-        files, problems = await asyncio.to_thread(
-            claim_left, self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max
+    async def claim_left(self, *, again: bool = True) -> tuple[list[Spool], list[str], list[str]]:
+        """Every spool that somebody left behind, a sentence for each that cannot be used, and those new among these.
+
+        Nobody's file is found by its lock, which costs little. One that could not be used is read again, which costs
+        much, where it has changed since, and with `again`.
+        """
+        return await asyncio.to_thread(self._claim_left, again)
+
+    def _claim_left(self, again: bool) -> tuple[list[Spool], list[str], list[str]]:
+        known = {
+            stem: (state, sentence)
+            for stem, (state, sentence) in self._refused.items()
+            if not again and state == self._state(stem)
+        }
+        files, problems = claim_left(
+            self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max, leave=known
         )
-        return [self._spool(file) for file in files], problems
+        self._refused = known | {stem: (self._state(stem), sentence) for stem, sentence in problems.items()}
+        sentences = [sentence for _, (_, sentence) in sorted(self._refused.items())]
+        return [self._spool(file) for file in files], sentences, list(problems.values())
+
+    def _state(self, stem: str) -> _State:
+        """What tells that somebody touched a file, its log or its mark."""
+        found: list[tuple[int, int, int] | None] = []
+        for suffix in (".sqlite", ".sqlite-wal", ".lock"):
+            try:
+                stat = (self._folder / f"{stem}{suffix}").stat()
+                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+            except OSError:
+                found.append(None)
+        return tuple(found)
 
     async def has_said_yes(self, keys: Sequence[bytes]) -> bool:
         """Whether a spool of this machine that is not empty yet has acknowledged a message with one of `keys`."""

@@ -48,6 +48,18 @@ class DatabaseDown(Exception):
     """The batch could not be committed for a reason that is not its data."""
 
 
+class TooSlow(DatabaseDown):
+    """A statement was ended by its own limit: nothing of the batch is stored, and the connection is as it was."""
+
+
+class Locked(TooSlow):
+    """It waited for a lock that somebody else holds: nothing in the batch is at fault."""
+
+
+ENDED: dict[str, type[TooSlow]] = {"57014": TooSlow, "55P03": Locked}
+"""What a limit of time says, by its SQLSTATE (query_canceled, lock_not_available)."""
+
+
 class QueueFull(Exception):
     """More events wait than may wait."""
 
@@ -247,10 +259,11 @@ class Writer:
                 self._wake.clear()
                 continue
             # A cancelled query would break the connection: the commit is never cancelled, only awaited.
-            await asyncio.shield(self._commit(connection, slot, batch))
+            with suppress(TooSlow):
+                await asyncio.shield(self._commit(connection, slot, batch))
 
     async def _commit(self, connection: asyncpg.Connection, slot: int, batch: list[Entry]) -> None:
-        """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so."""
+        """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so, TooSlow too."""
         retries = 0
         while True:
             started = time.perf_counter()
@@ -278,7 +291,10 @@ class Writer:
                 if verdict is Verdict.DATA:
                     await self._halve(connection, slot, batch, error)
                     return
-                down = DatabaseDown(_name(error))
+                # The limits of the replay are short: after one the connection goes on. The others are long, and what
+                # meets them looks for its server anew.
+                kind = ENDED.get(getattr(error, "sqlstate", None) or "") if batch[0].is_replayed else None
+                down = (kind or DatabaseDown)(_name(error))
                 self._fail(batch, down)
                 raise down from None
             self.commits += 1

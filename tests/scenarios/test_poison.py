@@ -7,11 +7,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from campaigns.gifts.messages import lock_accounts
+from service.runtime.tasks import cancel_and_wait
 from tests.support.away import database_away, replayed, require_invariants
 from tests.support.portal import Portal, eventually, message, running
+from tests.support.protocols import SENDERS
 
 LIVE_SECONDS = 0.01
 SPOOLED = 5
+PAIRS, TRIES = 20, 2
+SELECT_WRITERS = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'portal1400 writer' ORDER BY pid
+"""
 SLOW = """
 CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN IF NEW.native_id = 'poison' THEN PERFORM pg_sleep(5); END IF; RETURN NEW; END $$;
@@ -53,7 +61,7 @@ async def live(portal: Portal, outcomes: list[str | None], until: asyncio.Event)
 
 async def test_a_record_that_takes_too_long_is_set_apart_and_live_callbacks_notice_nothing(spooled: Portal) -> None:
     replay = spooled.service.intake.replay
-    replay.suspect_seconds, replay.suspect_pauses = 0.0, (0.1,)
+    replay.suspect_seconds, replay.pauses = 0.0, (0.1,)
     outcomes: list[str | None] = []
     until = asyncio.Event()
     carrier = asyncio.create_task(live(spooled, outcomes, until))
@@ -87,3 +95,34 @@ async def test_without_proof_that_the_fault_is_its_own_a_record_stays_and_is_sto
     assert await spooled.fetch("SELECT FROM quarantine") == []
     (row,) = await spooled.fetch("SELECT count(*) FROM message")
     assert row["count"] == 5
+
+
+async def test_an_account_that_somebody_locks_waits_alone_and_is_never_called_at_fault(portal: Portal) -> None:
+    replay = portal.service.intake.replay
+    replay.suspect_seconds, replay.pauses = 0.0, (0.05,)
+    async with database_away(portal):
+        await cancel_and_wait(replay._task)
+        for number in range(PAIRS):
+            assert (await portal.post(message(f"m-{number}"))).status == 200
+            assert (await SENDERS["kannel"].send(portal, f"m-{number}")).status == 200
+    holder = await asyncpg.connect(portal.dsn)
+    hub = await holder.fetchval("SELECT id FROM gateway_account WHERE code = 'hub'")
+    transaction = holder.transaction()
+    await transaction.start()
+    await lock_accounts(holder, (), (hub,))
+    replay.start()
+
+    async def others_are_in() -> bool:
+        hold = replay._progress[replay.own.name].held.get("hub")
+        return replay.records == PAIRS and hold is not None and hold.failures > TRIES
+
+    await eventually(others_are_in, 20)
+    writers = await portal.fetch(SELECT_WRITERS)
+    assert await portal.fetch("SELECT FROM message WHERE account_id = $1", hub) == []
+    await transaction.rollback()
+    await replayed(portal)
+    assert await portal.fetch(SELECT_WRITERS) == writers, "a lock cost a writer its connection"
+    assert await portal.fetch("SELECT FROM quarantine") == []
+    assert len(await portal.fetch("SELECT FROM message")) == 2 * PAIRS
+    await holder.close()
+    await require_invariants(portal.dsn)

@@ -306,6 +306,29 @@ async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp
             await eventually(is_deleted)
 
 
+async def test_what_a_worker_leaves_at_its_end_is_taken_over_at_once(server: TestServer, tmp_path: Path) -> None:
+    async with cloned_database(server) as dsn, running(dsn, tmp_path) as other:
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(running(dsn, tmp_path, book=""))
+            # Nothing is looked at again because a minute is over.
+            other.service.intake.replay._look_again_at = float("inf")
+            async with locked(dsn):
+
+                async def is_away() -> bool:
+                    return one.service.intake.writer.connected == 0
+
+                await eventually(is_away)
+                assert (await one.post(message("m-1"))).status == 200
+                await stack.aclose()
+
+                async def is_taken_over() -> bool:
+                    return other.service.intake.replay.records == 1
+
+                await eventually(is_taken_over)
+        await replayed(other)
+        assert await stored_ids(other) == ["hub m-1"]
+
+
 async def test_a_file_that_somebody_has_is_left_alone(server: TestServer, tmp_path: Path) -> None:
     async with cloned_database(server) as dsn, running(dsn, tmp_path) as one, running(dsn, tmp_path, book="") as two:
         assert (one.service.intake.replay.own.name, two.service.intake.replay.own.name) == ("00.sqlite", "01.sqlite")

@@ -130,7 +130,7 @@ def test_a_process_killed_at_any_instant_leaves_what_was_appended(tmp_path: Path
             process.send_signal(signal.SIGKILL)
             told = max(told, *map(int, process.stdout.read().split()), 0)
         found, problems = claim_left(tmp_path, key_check=KEY, bytes_max=2**30)
-        assert (len(found), problems) == (1, [])
+        assert (len(found), problems) == (1, {})
         # The numbers begin with 1; the ids, with 0.
         newest = int.from_bytes(found[0].oldest(10**6)[-1].id)
         assert told - 1 <= newest <= told + 6
@@ -158,10 +158,10 @@ def test_a_torn_end_of_the_log_costs_only_what_was_not_acknowledged(tmp_path: Pa
 def test_a_file_has_one_owner(tmp_path: Path) -> None:
     first, second = claimed(tmp_path), claimed(tmp_path)
     assert [each.path.name for each in (first, second)] == ["00.sqlite", "01.sqlite"]
-    assert claim_left(tmp_path, key_check=KEY, bytes_max=2**30) == ([], [])
+    assert claim_left(tmp_path, key_check=KEY, bytes_max=2**30) == ([], {})
     second.close()
     left, problems = claim_left(tmp_path, key_check=KEY, bytes_max=2**30)
-    assert ([each.path.name for each in left], problems) == (["01.sqlite"], [])
+    assert ([each.path.name for each in left], problems) == (["01.sqlite"], {})
     left[0].close(and_delete=True)
     assert not list(tmp_path.glob("01.sqlite*"))
     first.close()
@@ -271,8 +271,10 @@ def test_a_damaged_file_is_refused_by_name_and_kept_to_the_byte(left: Path, name
     before = contents(left)
     found, problems = claim_left(left, key_check=KEY, bytes_max=2**30)
     assert found == []
-    assert [problem.partition(" is damaged ")[0] for problem in problems] == [f"the spool file {left}/00.sqlite"]
-    assert "docs/outages.md" in problems[0]
+    assert [problem.partition(" is damaged ")[0] for problem in problems.values()] == [
+        f"the spool file {left}/00.sqlite"
+    ]
+    assert "docs/outages.md" in problems["00"]
     # A worker takes the next file: gifts go on being taken, and what is broken stays as it is.
     own = claimed(left)
     assert (own.path.name, own.size().records) == ("01.sqlite", 0)
@@ -363,7 +365,7 @@ def test_what_is_left_of_a_file_that_lost_a_record_can_be_taken_after_all(left: 
     with closing(sqlite3.connect(left / "00.sqlite", isolation_level=None)) as database:
         database.execute("DELETE FROM record WHERE number = 25")
     _, problems = claim_left(left, key_check=KEY, bytes_max=2**30)
-    assert "39 records are there of 40" in problems[0]
+    assert "39 records are there of 40" in problems["00"]
     # As docs/outages.md tells.
     (left / "00.lock").unlink()
     with closing(sqlite3.connect(left / "00.sqlite", isolation_level=None)) as database:
@@ -404,7 +406,7 @@ def test_a_deleted_file_leaves_no_mark(left: Path) -> None:
     file.remove([each.number for each in file.oldest(100)])
     file.close(and_delete=True)
     assert contents(left) == {"00.lock": b""}
-    assert claim_left(left, key_check=KEY, bytes_max=2**30) == ([], [])
+    assert claim_left(left, key_check=KEY, bytes_max=2**30) == ([], {})
 
 
 def test_a_file_of_another_key_is_refused(tmp_path: Path) -> None:
