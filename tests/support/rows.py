@@ -74,7 +74,7 @@ class Driven:
     writer: Writer
     commits: list[CommitReport] = field(default_factory=list)
 
-    async def store(self, entries: Sequence[Entry], timeout_seconds: float = 10.0) -> list[Any]:
+    async def store(self, entries: Sequence[Entry], timeout_seconds: float = 60.0) -> list[Any]:
         """Hand all entries over at once; the fates of each, or the exception it ended with."""
         ended = await asyncio.gather(
             *(self.writer.store(each, timeout_seconds) for each in entries), return_exceptions=True
