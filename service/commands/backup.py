@@ -20,6 +20,8 @@ from service.runtime.keyring import Keyring
 from service.runtime.refusals import Refused
 from service.runtime.settings import Settings, read_settings
 
+NAMED_BY_TIME = "portal1400-*.dump"
+"""Backups that were given a folder: in the order of their names they are in that of their times."""
 NO_TIME_LIMITS = """
 SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)
 """

@@ -16,11 +16,11 @@ from pathlib import Path
 import asyncpg
 
 from campaigns.totals.rollups import select_totals, select_unallocated
-from service.commands.backup import described, record, summary
+from service.commands.backup import NAMED_BY_TIME, described, record, summary
 from service.commands.opening import CommandRefused
 from service.live import high_water as published
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
-from service.operations.backup.manifest import Manifest, read_manifest, require_whole
+from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
 from service.operations.backup.restore import Proof, bring_back
 from service.postgres.database import DATABASE_ERRORS, Database
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
@@ -35,7 +35,10 @@ POLL_SECONDS = 0.05
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
-        "file", metavar="FILE", type=Path, help="what `portal1400 backup` made; its manifest beside it"
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="what `portal1400 backup` made; its manifest beside it. With --drill also a folder: the newest in it",
     )
     parser.add_argument(
         "--drill",
@@ -51,9 +54,9 @@ async def run(arguments: argparse.Namespace) -> int:
     """Restore, or try to; print what was proved. 1 when anything differs, and then nothing is left of it."""
     settings = read_settings()
     keyring = Keyring(settings.require_secret_key())
-    file: Path = arguments.file.expanduser().absolute()
     begun = time.monotonic()
     try:
+        file = chosen_file(arguments.file, drill=arguments.drill)
         manifest = await asyncio.to_thread(read_manifest, file, keyring)
         await asyncio.to_thread(require_whole, file, manifest)
         async with _target(settings, drill=arguments.drill) as (target, database):
@@ -79,6 +82,18 @@ async def run(arguments: argparse.Namespace) -> int:
         return 0
     _tell_proof(manifest, proof, time.monotonic() - begun, is_drill=arguments.drill)
     return 0
+
+
+def chosen_file(given: Path, *, drill: bool) -> Path:
+    """The file to restore: for a drill, of a folder, the newest by its name. Raises BackupRefused."""
+    given = given.expanduser().absolute()
+    if not given.is_dir():
+        return given
+    if not drill:
+        raise BackupRefused(f"{given} is a folder: name the file to restore")
+    if not (found := sorted(given.glob(NAMED_BY_TIME))):
+        raise BackupRefused(f"{given} holds no backup ({NAMED_BY_TIME}): name a file")
+    return found[-1]
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from metrics.invariants import INVARIANTS
 from metrics.subjects import SUBJECTS
 from service.listeners.shedding import SURFACES
 from service.listeners.turned_away import Kind
+from service.operations.backup.times import ACTS
 from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
 
 RULES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
@@ -25,19 +26,23 @@ RULE_TESTS: list[dict[str, Any]] = [
     for path in sorted((ROOT / "deploy/prometheus").glob("rules_*test.yml"))
     for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
 ]
+OPERATIONS_PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 ALERTS_PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
 
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
+RUNBOOKS = "https://runbooks.example/"
+"""What an operator replaces, by the line in docs/operations.md."""
 GRID_COLUMNS = 24
 PROMETHEUS_OWN = {"up", "ALERTS"}
-CLOSED_SETS = {
+CLOSED_SETS: dict[str, set[str]] = {
     "outcome": {outcome.value for outcome in Outcome},
     "reason": {*UNCOUNTED_REASONS, *UNALLOCATED_REASONS, *QUARANTINE_REASONS},
     "carrier": set(CARRIERS),
     "adapter": set(ADAPTERS),
     "invariant": {invariant.name for invariant in INVARIANTS},
     "account": {UNKNOWN_ACCOUNT},
+    "act": set(ACTS),
     "subject": {subject.name for subject in SUBJECTS},
     "alertstate": {"pending", "firing"},
     "job": {"portal1400"},
@@ -63,6 +68,8 @@ def instruments() -> Instruments:
     made.know_turned_away(Kind)
     made.know_surfaces(surface.name for surface in SURFACES)
     made.disk_free_bytes.labels("data").set(1)
+    for act in ACTS:
+        made.last_backup.labels(act).set(1)
     for invariant in INVARIANTS:
         made.invariant_difference.labels(invariant.name).set(0)
     for subject in SUBJECTS:
@@ -178,10 +185,18 @@ def test_totals_of_campaigns_are_never_added_over_workers() -> None:
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in ALERTS])
 def test_every_alert_says_what_to_do_first_and_has_its_section(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert re.search(r"\bFirst |\bfirst |First run", rule["annotations"]["description"])
-    assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}alerts.md#{rule['alert'].lower()}"
     assert f"\n## {rule['alert']}\n" in ALERTS_PAGE
+
+
+def test_the_line_that_puts_in_the_operators_own_address_finds_every_alert() -> None:
+    (line,) = re.findall(r"^sed -i 's#(\S+?)#\S+#' rules\.yml$", OPERATIONS_PAGE, re.MULTILINE)
+    assert line == RUNBOOKS
+    rules = (ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8")
+    assert rules.count(RUNBOOKS) == len(ALERTS)
+    assert all(row.count(RUNBOOKS) <= 1 for row in rules.splitlines())
 
 
 def test_the_page_has_no_section_of_an_alert_that_is_gone() -> None:
