@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
 
+from service.runtime import journal
 from service.runtime.processes import forbid_core_dumps
 from service.runtime.refusals import Refused
 
@@ -90,5 +91,5 @@ def refuse(*sentences: str) -> int:
     """Say why a command did nothing; returns exit code 1."""
     with suppress(OSError):  # nobody is left to hear it
         for sentence in sentences:
-            print(f"portal1400: {sentence}", file=sys.stderr)
+            print(journal.sentence(f"portal1400: {sentence}"), file=sys.stderr)
     return 1

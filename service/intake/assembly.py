@@ -112,5 +112,6 @@ def make_intake(
         queue_wait_seconds=settings.queue_wait_seconds,
         account_callbacks_max=settings.account_callbacks_max,
         account_events_max=settings.account_events_max,
+        log_one_in=settings.log_callbacks_one_in,
     )
     return IntakeParts(commits, writer, load, circuit, data_keys, quarantine, replay, intake)

@@ -4,6 +4,7 @@ Nothing is answered before it is durable, and no exception leaves without an ans
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,10 @@ from service.runtime.logs import describe_failure
 log = structlog.get_logger("intake")
 
 Verified = Callable[[], None]
-LOUD = frozenset({Outcome.CONFLICT, Outcome.UNAVAILABLE})
+LOUD = frozenset({Outcome.CONFLICT, Outcome.MALFORMED, Outcome.OVERLOADED, Outcome.UNAVAILABLE})
+"""Warnings: a gift that is not counted as its sender means it, or that may not come again."""
+USUAL = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
+"""Of these a sample may be logged: the metrics count them all."""
 REFUSED = frozenset({Outcome.UNAUTHENTICATED, Outcome.STALE})
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
@@ -61,7 +65,9 @@ class Intake:
         queue_wait_seconds: float,
         account_callbacks_max: int,
         account_events_max: int,
+        log_one_in: int = 1,
     ) -> None:
+        """`log_one_in`: of the usual callbacks of an account, one in so many has a line, the first among them."""
         self._catalog = catalog
         self._rows = rows
         self._writer = writer
@@ -75,6 +81,8 @@ class Intake:
         self._turns = FairTurns()
         self.turned_away = TurnedAway(instruments, catalog.is_listed)
         self.bodies = Bodies(CollectionByBytes().see)
+        self._log_one_in = log_one_in
+        self._usual: Counter[str] = Counter()
         # Bound once: a proxy would bind itself anew for every line.
         self._log = structlog.get_logger("intake").bind()
 
@@ -96,7 +104,7 @@ class Intake:
         verified: Verified = lambda: None,
         tried: str = "",
     ) -> Answer:
-        """One callback from bytes to answer. Counts it and writes its one log line; raises nothing.
+        """One callback from bytes to answer. Counts it and writes its line in the log; raises nothing.
 
         `tried` is the account's code as the address has it; `sender` is who sent it, where that was asked already;
         `verified` is called when every factor has passed.
@@ -133,19 +141,24 @@ class Intake:
         return part if part in self._catalog.accounts.by_code else "?"
 
     def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
-        """Count a callback and write its line."""
+        """Count a callback and write its line, unless it is a usual one and not of the sample."""
         if ending.aside is not None:
             self.turned_away.see(ending.aside, callback.peer, adapter=party.adapter, account=party.label)
             return
-        more: dict[str, str] = {}
+        self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
+        more: dict[str, object] = {}
+        if self._log_one_in > 1 and ending.outcome in USUAL:
+            self._usual[party.label] += 1
+            if self._usual[party.label] % self._log_one_in != 1:
+                return
+            more = {"one_in": self._log_one_in}
         if ending.outcome in REFUSED:
             # A gateway's address is not personal, and the first thing that its engineer asks for.
-            more = {"peer": str(callback.peer), "forwarded": forwarding(callback)}
+            more |= {"peer": str(callback.peer), "forwarded": forwarding(callback)}
             if party.account is None:
                 more["tried"] = self.safe(tried)
         elif reading := ending.reading:
-            more = {"reading": reading}
-        self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
+            more["reading"] = reading
         write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
             "callback", account=party.label, adapter=party.adapter, outcome=ending.outcome, events=ending.events,

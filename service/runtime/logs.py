@@ -6,6 +6,7 @@ A log call decides nothing: it neither waits nor raises, whatever is logged and 
 import atexit
 import io
 import logging
+import os
 import re
 import sys
 import threading
@@ -18,6 +19,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.runtime.journal import STANDARD_ERROR, is_journal, prefixed
 from service.runtime.log_writer import LogWriter
 
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
@@ -29,7 +31,6 @@ SMALLEST_NUMBER = 10**8
 PLAIN = (int, float, bool, type(None))
 """Counts and durations; everything else is turned into text and looked through."""
 REDACTED = "[redacted]"
-STANDARD_ERROR = 2
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -101,6 +102,17 @@ class Always:
             )
 
 
+class ForJournal:
+    """Renders with the priority before each line, as systemd's journal reads it."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+        """One line with its priority."""
+        return prefixed(self._render(logger, level, event), level)
+
+
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """An exception as log fields: kind and places, never its message, which may quote what was sent."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
@@ -132,19 +144,23 @@ def configure(
 ) -> None:
     """Set up structlog for the process, and keep the libraries' own loggers from printing requests.
 
-    `stream` has a file descriptor, which is written to directly; without, standard error. `worker`: the process's
-    number among several, which every line then has as a key.
+    `stream` has a file descriptor, which is written to directly; without, standard error. Where that is systemd's
+    journal, each line has its priority. `worker`: the process's number among several, which every line then has as a
+    key.
     """
     stream = sys.stderr if stream is None else stream
     always = {} if worker is None else {"worker": worker}
     as_format = AsJson(always) if log_format == "json" else AsText(always, colors=bool(stream and stream.isatty()))
-    render = Always(as_format)
+    render: Render = Always(as_format)
     close()
     write: Callable[[bytes], None]
     if stream is not None:
         stream.flush()
+        descriptor = _descriptor(stream)
+        if is_journal(descriptor, os.environ):
+            render = ForJournal(render)
         writer = _Process.writer = LogWriter(
-            _descriptor(stream), lambda count: render(None, "warning", {"event": "log_lines_lost", "count": count})
+            descriptor, lambda count: render(None, "warning", {"event": "log_lines_lost", "count": count})
         )
         write = writer.write
     else:

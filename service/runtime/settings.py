@@ -60,6 +60,9 @@ class Settings(BaseModel):
         (), description="networks whose X-Forwarded-For is believed, separated by commas"
     )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
+    log_callbacks_one_in: int = Field(
+        1, ge=1, le=1_000_000, description="of accepted and repeated callbacks one in so many has a line in the log"
+    )
     postgres: str = Field("auto", description="embedded server: auto, wheel, system, or a folder of binaries")
     migrate_on_start: bool = Field(True, description="serve applies pending migrations first")
     queue_events_max: int = Field(20_000, ge=100, le=1_000_000, description="events that may wait for the writer")

@@ -57,3 +57,18 @@ def test_a_data_folder_that_is_none_is_a_sentence() -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("portal1400: PORTAL1400_DATA_DIR: is not text in UTF-8")
+
+
+def test_a_refusal_that_goes_to_the_journal_is_an_error_there(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as said:
+        found = os.fstat(said.fileno())
+        environ = os.environ | {
+            "PORTAL1400_DATA_DIR": "",
+            "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}",
+        }
+        done = subprocess.run([*SERVICE, "check"], cwd=ROOT, env=environ, stderr=said, timeout=60, check=False)
+        said.seek(0)
+        lines = said.read().splitlines()
+    assert done.returncode == 1
+    assert lines
+    assert all(line.startswith("<3>portal1400: ") for line in lines)

@@ -161,3 +161,23 @@ async def test_a_client_that_waits_for_the_challenge_is_no_failure(database_dsn:
         described = await fetch(portal, "GET", "/gw/vn_soap_mo/soap?wsdl")
         assert b'location="http://portal.example/gw/vn_soap_mo/soap"' in described.body
         assert await portal.metric("portal1400_callbacks_total", account="soap", outcome="accepted") == 0
+
+
+async def test_of_usual_callbacks_a_sample_has_lines_and_all_others_theirs(database_dsn: str, tmp_path: Path) -> None:
+    with log_lines(tmp_path / "log") as lines:
+        async with running(database_dsn, tmp_path, log_callbacks_one_in="3") as portal:
+            for number in range(7):
+                await portal.post(message(f"m-{number}"))
+            await portal.post(message("m-0"))
+            await fetch(portal, "GET", f"/gw/kannel/vina/{PATH_SECRET}{KANNEL}&smsc=vnp1")
+            for _ in range(2):
+                await portal.post(message("m-0", "VNN 6"))
+                await portal.post(b"{}")
+            assert await portal.metric("portal1400_callbacks_total", account="hub", outcome="accepted") == 7
+    told = [line for line in lines if " callback " in line]
+    usual = [line for line in told if "one_in=3" in line]
+    assert ["account=hub" in line for line in usual] == [True, True, True, False]
+    others = [line for line in told if line not in usual]
+    assert [("warning" in line, "conflict" in line, "malformed" in line) for line in others] == [
+        (True, True, False), (True, False, True)
+    ] * 2  # fmt: skip

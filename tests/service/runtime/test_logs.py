@@ -1,5 +1,6 @@
 """A log call raises nothing, whatever it is given; its line is redacted and readable in both formats."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,26 @@ def test_whatever_is_logged_raises_nothing_and_leaves_a_line(
     assert b"0912345678" not in written
     if log_format == "json":
         assert orjson.loads(written)["level"] in {"warning", "error"}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("is_journal", [True, False])
+def test_every_line_for_the_journal_begins_with_its_priority(
+    log_format: Literal["json", "console"], is_journal: bool, log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with log_file.open("w", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino if is_journal else 0}")
+        logs.configure(log_format, stream)
+        log = structlog.get_logger("any")
+        for level, event in (("info", "one"), ("warning", "two\nlines"), ("error", "three"), ("critical", "four")):
+            getattr(log, level)(event)
+        logs.close()
+    lines = log_file.read_text(encoding="utf-8").splitlines()
+    expected = ["<6>", "<4>", *(["<4>"] if log_format == "console" else []), "<3>", "<2>"]
+    assert [line[:3] if line.startswith("<") else "" for line in lines] == (
+        expected if is_journal else [""] * len(expected)
+    )
 
 
 def test_what_python_itself_would_print_is_a_line_without_its_message(log_file: Path) -> None:

@@ -23,6 +23,7 @@ BAD: dict[str, list[str]] = {
     "public_url": ["portal.example", "ftp://portal.example"],
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
     "log_format": ["xml", "JSON", ""],
+    "log_callbacks_one_in": ["0", "1000001", "all"],
     "migrate_on_start": ["perhaps", ""],
     "shed_under_load": ["perhaps", ""],
     "queue_events_max": ["0", "99", "1000001", "many", "1e4", ""],
