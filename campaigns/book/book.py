@@ -155,9 +155,15 @@ class Book:
     """All campaigns of one version. Never changed; a new version is a new book. Version 0 is the empty book."""
 
     def __init__(
-        self, version: int, campaigns: Iterable[Campaign], organisations: Iterable[Organisation] = ()
+        self,
+        version: int,
+        campaigns: Iterable[Campaign],
+        organisations: Iterable[Organisation] = (),
+        withdrawn: Iterable[str] = (),
     ) -> None:
+        """`withdrawn`: the slugs of campaigns that an earlier version had and this one has not."""
         self.version = version
+        self.withdrawn = frozenset(withdrawn)
         self.campaigns = tuple(campaigns)
         self.organisations = MappingProxyType({each.code: each for each in organisations})
         self.by_slug = MappingProxyType({campaign.slug: campaign for campaign in self.campaigns})

@@ -57,8 +57,14 @@ async def load_book(connection: asyncpg.Connection, version: int | None = None) 
             row["short_code"], tuple(row["keywords"]), Grammar(row["grammar"]), row["unit_vnd"], row["max_units"] or 1
         )
         routes.setdefault(row["campaign_id"], []).append(route)
-    campaigns = [
-        Campaign(
+    campaigns: list[Campaign] = []
+    withdrawn: list[str] = []
+    for row in await connection.fetch(SELECT_CAMPAIGNS, version):
+        if row["id"] not in decisions:
+            # All its decisions were taken back.
+            withdrawn.append(row["slug"])
+            continue
+        campaign = Campaign(
             id=row["id"],
             slug=row["slug"],
             name_vi=row["name_vi"],
@@ -69,15 +75,12 @@ async def load_book(connection: asyncpg.Connection, version: int | None = None) 
             decisions=tuple(decisions[row["id"]]),
             routes=tuple(routes.get(row["id"], ())),
         )
-        for row in await connection.fetch(SELECT_CAMPAIGNS, version)
-        # A campaign whose decisions were all taken back is withdrawn.
-        if row["id"] in decisions
-    ]
+        campaigns.append(campaign)
     organisations = [
         Organisation(row["code"], row["name_vi"], row["name_en"])
         for row in await connection.fetch(SELECT_ORGANISATIONS)
     ]
-    return Book(version, campaigns, organisations)
+    return Book(version, campaigns, organisations, withdrawn)
 
 
 SELECT_GATEWAYS = """

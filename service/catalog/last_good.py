@@ -24,11 +24,12 @@ class LastGood:
     campaigns: tuple[Campaign, ...]
     organisations: tuple[Organisation, ...]
     accounts: tuple[AccountRow, ...]
+    withdrawn: tuple[str, ...] = ()
 
     @property
     def book(self) -> Book:
         """The book."""
-        return Book(self.version, self.campaigns, self.organisations)
+        return Book(self.version, self.campaigns, self.organisations, self.withdrawn)
 
 
 COPY: TypeAdapter[Any] = TypeAdapter(LastGood)
@@ -36,7 +37,8 @@ COPY: TypeAdapter[Any] = TypeAdapter(LastGood)
 
 def last_good_of(kind: str, book: Book, accounts: list[AccountRow]) -> LastGood:
     """What would be kept of `book` and `accounts`."""
-    return LastGood(kind, book.version, book.campaigns, tuple(book.organisations.values()), tuple(accounts))
+    organisations = tuple(book.organisations.values())
+    return LastGood(kind, book.version, book.campaigns, organisations, tuple(accounts), tuple(sorted(book.withdrawn)))
 
 
 def keep_last_good(data_dir: Path, sealer: Sealer, copy: LastGood) -> None:

@@ -36,6 +36,8 @@ CALMER_SECONDS = 1.0
 """Under overload, the least time from the end of one round to the next."""
 GOODBYE_SECONDS = 1.0
 STILL_HERE = b": still here\n\n"
+WITHDRAWN = b": this campaign was withdrawn\n\n"
+"""The last of a stream of totals alone; whoever asks again is told 404."""
 STALE_SECONDS = 2.0
 """The board reads every second even when nothing happens; beyond this age every stream is told, and again
 when it is read anew.
@@ -100,7 +102,6 @@ class Broadcaster:
         self._open: frozenset[str] = frozenset()
         self._told: tuple[bool, int] = (False, -1)
         """Whether figures are old, and the book's version, as everybody was told."""
-        self._state = b""
         self._state_number = 0
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -153,8 +154,7 @@ class Broadcaster:
         subscriber.shown = self._number
         subscriber.written_at = time.monotonic()
         frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))
-        self._state = state_frame(self._board.age_seconds, self._book().version)
-        state = self._state if hears_state else b""
+        state = self._state_of(channel) if hears_state else b""
         transport.write(b"%bretry: %d\n\n%b%b" % (head, RETRY_MILLISECONDS, state, frames))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -187,7 +187,7 @@ class Broadcaster:
         self._notice()
         self._notice_age()
         number, numbers, snapshots = self._number, dict(self._numbers), self._board.snapshots
-        state, state_number = self._state, self._state_number
+        state_number = self._state_number
         made: dict[tuple[str | None, int, bool], bytes] = {}
 
         def news(channel: str | None, shown: int, *, hears_state: bool) -> bytes:
@@ -196,7 +196,7 @@ class Broadcaster:
                 wanted = self._wanted(channel, snapshots)
                 known = b"".join(each.frame for each in wanted if numbers[each.totals.campaign][0] > shown)
                 if hears_state and state_number > shown:
-                    known += state
+                    known += self._state_of(channel)
                 made[channel, shown, hears_state] = known
             return known
 
@@ -208,6 +208,10 @@ class Broadcaster:
                 now = time.monotonic()
                 slice_ends = now + SLICE_SECONDS
             if not self._can_take(subscriber, now):
+                continue
+            if not subscriber.hears_state and self._is_withdrawn(subscriber.channel):
+                subscriber.transport.write(WITHDRAWN)
+                subscriber.transport.close()
                 continue
             frames = news(subscriber.channel, subscriber.shown, hears_state=subscriber.hears_state)
             subscriber.shown = number
@@ -271,9 +275,17 @@ class Broadcaster:
             self._told = is_stale, book_version
             self._number += 1
             self._state_number = self._number
-        self._state = state_frame(age, book_version)
+
+    def _state_of(self, channel: str | None) -> bytes:
+        return state_frame(self._board.age_seconds, self._book().version, is_withdrawn=self._is_withdrawn(channel))
+
+    def _is_withdrawn(self, channel: str | None) -> bool:
+        """Whether the one campaign that is followed has left the book since: nobody may be shown it any more."""
+        return channel is not None and channel in self._book().withdrawn
 
     def _wanted(self, channel: str | None, snapshots: tuple[Snapshot, ...]) -> list[Snapshot]:
+        if self._is_withdrawn(channel):
+            return []
         if channel is not None:
             return [each for each in snapshots if each.totals.campaign == channel]
         by_slug, now = self._book().by_slug, self._clock()
@@ -285,7 +297,10 @@ class Broadcaster:
         ]
 
 
-def state_frame(age_seconds: float | None, book_version: int) -> bytes:
-    """The event `state`: how long ago this worker last read the database (null: not yet), and the book it shows."""
+def state_frame(age_seconds: float | None, book_version: int, *, is_withdrawn: bool = False) -> bytes:
+    """The event `state`: how long ago this worker last read the database (null: not yet), the book it shows, and
+    whether the one campaign of the stream was withdrawn from it.
+    """
     age = None if age_seconds is None else round(age_seconds, 1)
-    return b"event: state\ndata: %b\n\n" % orjson.dumps({"age_seconds": age, "book_version": book_version})
+    data = orjson.dumps({"age_seconds": age, "book_version": book_version, "withdrawn": is_withdrawn})
+    return b"event: state\ndata: %b\n\n" % data

@@ -103,13 +103,13 @@ class Pages:
         return self._page(self._remembered("/", words, state, render), words)
 
     async def campaign(self, request: web.Request) -> web.Response:
-        """`GET /c/{slug}`: one campaign; an unknown one is a kind 404 in both languages."""
+        """`GET /c/{slug}`: one campaign; an unknown one is a kind 404 in both languages, a withdrawn one a 410."""
         words = self._choose_words(request)
         slug = request.match_info["slug"]
         book = self._book()
         campaign = book.by_slug.get(slug)
         if campaign is None:
-            return self._missing(words)
+            return self._absent("withdrawn", words, 410) if slug in book.withdrawn else self._absent("missing", words)
         series = await self._last_hour(campaign.id, self._clock())
         # Taken after the wait: what is shown is what the board has now.
         now, stale = self._clock(), self._stale(words)
@@ -147,9 +147,10 @@ class Pages:
         """`GET /robots.txt`: pages may be indexed, callbacks and the API not."""
         return web.Response(text=ROBOTS, headers={**COMMON_HEADERS, "Cache-Control": "public, max-age=86400"})
 
-    def _missing(self, words: Words) -> web.Response:
+    def _absent(self, why: str, words: Words, status: int = 404) -> web.Response:
+        """In both languages: whoever comes by a wrong address may have lost the language on the way."""
         other = self._words[Language.EN if words.language is Language.VI else Language.VI]
-        return self._page(self._render("missing.html", words, "/", other=other), words, 404)
+        return self._page(self._render("absent.html", words, "/", other=other, why=why), words, status)
 
     def _choose_words(self, request: web.Request) -> Words:
         """By the address alone, so that every cache holds the right page; Vietnamese unless asked otherwise."""

@@ -1,6 +1,7 @@
 """A campaign is withdrawn while the service runs, and while a gift to it is on its way."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from campaigns.book.recording import apply_changes
 from campaigns.gifts.messages import lock_accounts, record_messages
 from campaigns.schema.partitions import make_partitions
 from service.commands.apply import apply_file
-from tests.support.portal import Portal, eventually, message
+from tests.support.portal import Portal, book_file, eventually, message
 from tests.support.rows import NOW, message_row
+from tests.support.streams import following
 
 GONE = '[[campaign]]\nslug = "vnn"\nwithdrawn = true\n'
 SELECT_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = $1"
@@ -43,14 +45,41 @@ async def test_a_withdrawn_campaign_is_nowhere_any_more(portal: Portal, tmp_path
         "/api/v1/campaigns/vnn/totals",
         "/api/v1/campaigns/vnn/series",
         "/api/v1/stream?campaign=vnn",
-        "/c/vnn",
     ):
         async with portal.http.get(portal.base + path) as answer:
             assert answer.status == 404, path
+    async with portal.http.get(f"{portal.base}/c/vnn") as answer:
+        assert (answer.status, "Chiến dịch này đã được rút lại" in await answer.text()) == (410, True)
     for path in ("/api/v1/campaigns", "/api/v1/totals", "/"):
         async with portal.http.get(portal.base + path) as answer:
             assert "vnn" not in await answer.text(), path
     assert (await portal.post(message("late"))).outcome == "unallocated"
+
+
+async def test_a_stream_of_a_campaign_tells_that_it_was_withdrawn_and_is_back(portal: Portal, tmp_path: Path) -> None:
+    file = tmp_path / "gone.toml"
+    file.write_text(GONE, encoding="utf-8")
+    async with (
+        following(portal, "?campaign=vnn") as plain,
+        following(portal, "?campaign=vnn&state=true") as viewer,
+        following(portal, "?state=true") as of_all,
+    ):
+        assert (await viewer.state())["withdrawn"] is False
+        await plain.totals()
+        await apply_file(portal.opened, file)
+        while (told := await viewer.state(2.0))["book_version"] == 1:
+            assert told["withdrawn"] is False
+        assert (told["book_version"], told["withdrawn"]) == (2, True)
+        # Whoever did not ask for more than totals has nothing left to follow, and is told 404 when it asks again.
+        while (frame := await plain.next(2.0)) != b": this campaign was withdrawn":
+            assert frame.startswith((b"retry:", b":", b"event: totals"))
+        with pytest.raises(EOFError):
+            await plain.next(2.0)
+        await apply_file(portal.opened, book_file(tmp_path))
+        back = {b"event: totals", b'data: {"age_seconds":0.0,"book_version":3,"withdrawn":false}'}
+        while back:
+            back -= {re.sub(rb"[0-9.]+(?=,.book)", b"0.0", line) for line in (await viewer.next(2.0)).split(b"\n")}
+        assert {(await of_all.state())["withdrawn"] for _ in range(3)} == {False}
 
 
 async def test_a_gift_sent_while_its_campaign_is_withdrawn_is_read_again(portal: Portal) -> None:

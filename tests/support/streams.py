@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from tests.support.portal import Portal
 
 
@@ -25,6 +27,12 @@ class Frames:
                 self._rest += chunk
         frame, _, self._rest = self._rest.partition(b"\n\n")
         return frame
+
+    async def state(self, seconds: float = 5.0) -> dict[str, Any]:
+        """The data of the next `state` event."""
+        while not (frame := await self.next(seconds)).startswith(b"event: state\n"):
+            pass
+        return dict(orjson.loads(frame.partition(b"data: ")[2]))
 
     async def totals(self, seconds: float = 5.0) -> tuple[int, bytes]:
         """The next `totals` event: its id and its data as bytes."""

@@ -35,6 +35,10 @@ let drift = 0;
 let chartOf = "";
 let refreshedAt = 0;
 let outdated = false;
+/** The newest book that was heard of; a page of an older one, from a worker a moment behind, is not the last word. */
+let newestBook = Number(document.body.dataset.book);
+/** Whether the server says that there is no such campaign (any more). */
+let isAbsent = false;
 /** Since when a reader who types or selects is waited for; 0: nobody is. */
 let waitingSince = 0;
 /** When the server last read its database, by this page's clock; 0: it has not yet. */
@@ -133,7 +137,8 @@ function connect() {
     const state = /** @type {{age_seconds: number | null, book_version: number}} */ (JSON.parse(event.data));
     learnAge(state.age_seconds);
     // Names, windows, keywords, decisions: what another book says of them only the server can lay out.
-    outdated ||= state.book_version > Number(document.body.dataset.book);
+    newestBook = Math.max(newestBook, state.book_version);
+    outdated ||= newestBook > Number(document.body.dataset.book);
     if (outdated) void refreshPage();
   });
 }
@@ -165,6 +170,11 @@ async function pulse() {
   try {
     const path = slug ? `/api/v1/campaigns/${encodeURIComponent(slug)}/totals` : "/api/v1/totals";
     const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(8000) });
+    if (slug && (isAbsent || response.status === 404)) {
+      // Withdrawn, or back: only the server's page says which.
+      outdated = true;
+      return void refreshPage();
+    }
     if (!response.ok) throw new Error(String(response.status));
     drift = Date.parse(response.headers.get("date") ?? new Date().toISOString()) - Date.now();
     const age = response.headers.get("x-portal1400-age-seconds");
@@ -250,14 +260,16 @@ async function refreshPage() {
   refreshedAt = Date.now();
   try {
     const response = await fetch(location.href, { cache: "reload", signal: AbortSignal.timeout(8000) });
-    if (!response.ok) return;
+    const { ok, status } = response;
+    if (!ok && status !== 404 && status !== 410) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh) return;
     replaceLayout(main, fresh);
     document.title = page.title;
     document.body.dataset.book = page.body.dataset.book;
-    outdated = false;
+    outdated = newestBook > Number(page.body.dataset.book);
+    isAbsent = !ok;
     // That page may come from a worker a moment behind: no figure goes back.
     for (const totals of newest.values()) show(totals);
     tellAge();

@@ -30,6 +30,8 @@ async def test_a_copy_reads_texts_and_binds_accounts_as_the_original_does(portal
     async with portal.opened.database.borrow() as connection:
         assert list(found.accounts) == await load_account_rows(connection)
     assert found.book.organisations == shelf.book.organisations
+    gone = Book(3, (), (), ("one", "another"))
+    assert last_good_of("live", gone, []).book.withdrawn == gone.withdrawn
 
 
 async def test_a_copy_holds_no_secret_in_clear(portal: Portal, tmp_path: Path) -> None:

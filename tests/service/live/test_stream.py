@@ -37,18 +37,12 @@ async def test_a_viewer_gets_a_snapshot_at_once_and_then_each_change(portal: Por
 
 async def test_a_stream_tells_its_age_and_each_new_book(portal: Portal, tmp_path: Path) -> None:
     async with following(portal, "?campaign=vnn&state=true") as viewer:
-
-        async def state() -> dict[str, Any]:
-            while not (frame := await viewer.next()).startswith(b"event: state\n"):
-                pass
-            return dict(orjson.loads(frame.partition(b"data: ")[2]))
-
-        first = await state()
+        first = await viewer.state()
         assert (first["age_seconds"] < 2, first["book_version"]) == (True, 1)
         await apply_file(portal.opened, book_file(tmp_path, BOOK.replace("Cả nước", "Toàn dân")))
-        assert (await state())["book_version"] == 2
+        assert (await viewer.state())["book_version"] == 2
         await portal.service.live.feed.stop()
-        assert (await state())["age_seconds"] >= 2
+        assert (await viewer.state())["age_seconds"] >= 2
 
 
 async def test_without_a_name_all_open_campaigns_are_followed_and_closed_ones_are_not(portal: Portal) -> None:

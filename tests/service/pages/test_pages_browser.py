@@ -294,6 +294,22 @@ async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Bro
         visit.require_quiet()
 
 
+async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_it(
+    browser: Browser, site: Site
+) -> None:
+    whole = site.book
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}?lang=en") as visit:
+        page = visit.page
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        site.book = Book(8, (ORANGE, VACCINE), whole.organisations.values(), (POOR.slug,))
+        await expect(page.locator("h1")).to_have_text("This campaign has been withdrawn", timeout=2_000)
+        await expect(page.locator("h2")).to_have_text("Chiến dịch này đã được rút lại")
+        await expect(page).to_have_title("This campaign has been withdrawn – Humanitarian Portal 1400")
+        await expect(page.locator("article, [data-money], .sms")).to_have_count(0)
+        site.book = Book(9, whole.campaigns, whole.organisations.values())
+        await expect(page.locator("h1")).to_have_text("Hands together for the poor 2026", timeout=4_000)
+
+
 async def test_live_is_never_said_over_a_board_that_reads_no_more(browser: Browser, site: Site) -> None:
     async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
         site.post()
