@@ -38,6 +38,8 @@ class Board:
         self._unallocated = b"null"
         self._unallocated_version = -1
         self._seen_at: float | None = None
+        self.generation = 0
+        """Rises with every change of what is shown: equal generation, equal bytes of everything together."""
         self.changed = asyncio.Event()
         """Set when something newer is shown; the one who follows the board clears it."""
 
@@ -55,8 +57,10 @@ class Board:
         if unallocated is not None and unallocated.version > self._unallocated_version:
             self._unallocated_version = unallocated.version
             self._unallocated = encode_unallocated(unallocated)
+            self.generation += 1
         self._seen_at = seen_at
         if changed:
+            self.generation += 1
             self.changed.set()
         return changed
 

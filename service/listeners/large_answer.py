@@ -1,10 +1,16 @@
 """An answer of many megabytes, written in pieces: those who are sent one take turns, and callbacks go in between."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
+from service.listeners.entity import Entity, answer, has_it, headers_of
+
+LARGE_BYTES = 32 * 1024
+"""Up to this an answer is written at once."""
+PIECE_BYTES = 64 * 1024
+"""In how large pieces a compressed one is written."""
 BYTES_PER_SECOND_MIN = 50_000
 """A reader slower than this, on average over the whole answer, is cut off: it keeps the answer in our memory."""
 GRACE_SECONDS = 20.0
@@ -17,12 +23,17 @@ class LargeAnswers:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def send(
-        self, request: web.Request, pieces: Iterable[bytes], size: int, headers: Mapping[str, str]
-    ) -> web.StreamResponse:
-        """Send `pieces`, `size` bytes together, as JSON. The pieces are shared: none is copied for this reader."""
-        response = web.StreamResponse(headers=headers)
-        response.content_type = "application/json"
+    async def send(self, request: web.Request, entity: Entity, headers: Mapping[str, str]) -> web.StreamResponse:
+        """As `answer`, but piece by piece; the pieces are shared, and none is copied for this reader."""
+        if entity.size <= LARGE_BYTES or has_it(request, entity.tag):
+            return await answer(request, entity, headers)
+        chosen = headers_of(request, entity, headers)
+        pieces: Sequence[bytes | memoryview] = entity.pieces
+        if "Content-Encoding" in chosen:
+            whole = memoryview(await entity.gzipped())
+            pieces = [whole[at : at + PIECE_BYTES] for at in range(0, len(whole), PIECE_BYTES)]
+        size = sum(map(len, pieces))
+        response = web.StreamResponse(headers=chosen)
         response.content_length = size
         await response.prepare(request)
         if request.method == "HEAD":

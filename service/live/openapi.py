@@ -6,6 +6,8 @@ from importlib import resources
 import orjson
 from aiohttp import web
 
+from service.listeners.entity import Entity, answer
+
 PAGE = b"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -37,22 +39,24 @@ def _encoded(public_url: str | None) -> bytes:
 
 def routes(public_url: str | None) -> list[web.RouteDef]:
     """The document, the page, and its one script. The document is made when it is first asked for, in a thread."""
-    made: list[bytes] = []
+    made: list[Entity] = []
     making = asyncio.Lock()
+    read_by = Entity((PAGE,), "text/html; charset=utf-8")
     script = resources.files("service").joinpath("web/vendor/rapidoc-min.js").read_bytes()
+    reader_script = Entity((script,), "text/javascript; charset=utf-8")
 
-    async def openapi(_request: web.Request) -> web.Response:
+    async def openapi(request: web.Request) -> web.Response:
         async with making:
             if not made:
-                made.append(await asyncio.to_thread(_encoded, public_url))
-        return web.Response(body=made[0], content_type="application/json", headers={"Cache-Control": "no-cache"})
+                made.append(Entity((await asyncio.to_thread(_encoded, public_url),), "application/json"))
+        return await answer(request, made[0], {"Cache-Control": "no-cache"})
 
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(body=PAGE, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
+    async def page(request: web.Request) -> web.Response:
+        return await answer(request, read_by, PAGE_HEADERS)
 
-    async def reader(_request: web.Request) -> web.Response:
-        headers = {"Cache-Control": "max-age=86400", "X-Content-Type-Options": "nosniff"}
-        return web.Response(body=script, content_type="text/javascript", headers=headers)
+    async def reader(request: web.Request) -> web.Response:
+        headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+        return await answer(request, reader_script, headers)
 
     return [
         web.get("/api/v1/openapi.json", openapi),

@@ -5,6 +5,7 @@ of milliseconds with rests between them, and whoever comes when enough are waiti
 """
 
 import asyncio
+import hashlib
 import time
 import weakref
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from campaigns.book.book import VIETNAM
 from campaigns.totals.rollups import Bucket, Series, series_in_pieces
 from metrics.board import Board, encode_share
 from service.catalog.catalog import Catalog
+from service.listeners.entity import TAG_BYTES, Entity
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
 
 POINTS_MAX = 50_000
@@ -47,11 +49,15 @@ class SeriesBusy(Exception):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class EncodedSeries:
-    """The JSON of a series at one version. `pieces` are written one after the other, and shared by all who ask."""
+    """The JSON of a series at one version."""
 
     version: int
-    pieces: tuple[bytes, ...]
-    size: int
+    entity: Entity
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return self.entity.size
 
 
 class Limits(NamedTuple):
@@ -205,6 +211,7 @@ async def encode(slug: str, question: Question, pieces: AsyncIterator[Series]) -
     """The contract's JSON object, made piece by piece with rests in between."""
     _, bucket, since, until = question
     made: list[bytes] = []
+    digest = hashlib.blake2b(digest_size=TAG_BYTES)
     version = 0
     async for piece in pieces:
         started = time.monotonic()
@@ -221,12 +228,14 @@ async def encode(slug: str, question: Question, pieces: AsyncIterator[Series]) -
                 for point in piece.points
             ]
             made.append((b"," if made else b"") + orjson.dumps(points)[1:-1])
+            digest.update(made[-1])
         await asyncio.sleep(REST_SHARE * (time.monotonic() - started))
     head = orjson.dumps(
         {"campaign": slug, "version": version, "bucket": bucket, "from": rfc3339(since), "to": rfc3339(until)}
     )
+    digest.update(head)
     whole = (head[:-1] + b',"points":[', *made, b"]}")
-    return EncodedSeries(version, whole, sum(map(len, whole)))
+    return EncodedSeries(version, Entity(whole, "application/json", tag=f"{version}-{digest.hexdigest()}"))
 
 
 def rfc3339(at: datetime) -> str:

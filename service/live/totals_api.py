@@ -1,21 +1,26 @@
 """/api/v1: campaigns, totals and series as JSON. Totals are the board's own bytes; nothing is added up here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from campaigns.book.book import VIETNAM, Book, Campaign
 from campaigns.totals.rollups import BUCKETS, TooManyPoints
 from metrics.board import Board
+from service.listeners.entity import Entity, answer, digest_of
 from service.listeners.large_answer import LargeAnswers
 from service.listeners.problems import problem
-from service.live.series import POINTS_MAX, SeriesBusy, SeriesCache, rfc3339
+from service.live.campaign_objects import CampaignObjects
+from service.live.series import POINTS_MAX, SeriesBusy, SeriesCache
 from service.postgres.database import DatabaseAway
 
-PUBLIC_HEADERS = {"Cache-Control": "no-cache"}
+PUBLIC_HEADERS = {
+    # As of the pages: a cache in front takes the crowd, and nobody sees an old number.
+    "Cache-Control": "public, max-age=1",
+}
+JSON = "application/json"
 RETRY_BUSY_SECONDS = 10
 """About as long as the long series that wait take to be read."""
 
@@ -37,6 +42,15 @@ def routes(
 ) -> list[web.RouteDef]:
     """The public JSON addresses. `count_refused` hears the surface of each refusal for lack of capacity."""
     large = LargeAnswers()
+    objects = CampaignObjects()
+    newest: dict[str, tuple[Hashable, Entity]] = {}
+
+    def remembered(address: str, state: Hashable, make: Callable[[], Entity]) -> Entity:
+        """What `address` says in this very state, encoded once however many ask."""
+        known = newest.get(address)
+        if known is None or known[0] != state:
+            known = newest[address] = state, make()
+        return known[1]
 
     def campaign_of(request: web.Request) -> Campaign:
         found = book().by_slug.get(request.match_info["slug"])
@@ -46,28 +60,38 @@ def routes(
 
     async def campaigns(request: web.Request) -> web.Response:
         _require_known(request, ())
-        now = clock()
-        return _json({"campaigns": [describe(each, now) for each in book().campaigns]})
+        return await answer(request, await objects.every(book(), clock()), PUBLIC_HEADERS)
 
     async def campaign(request: web.Request) -> web.Response:
         _require_known(request, ())
-        return _json(describe(campaign_of(request), clock()))
+        return await answer(request, objects.one(book(), campaign_of(request), clock()), PUBLIC_HEADERS)
 
     async def totals(request: web.Request) -> web.Response:
         _require_known(request, ())
         snapshot = board.get(campaign_of(request).slug)
         if snapshot is None:
             raise DatabaseAway("nothing was read yet")
-        return _fresh(snapshot.body, board)
+        version, body = snapshot.totals.version, snapshot.body
+
+        def encoded() -> Entity:
+            return Entity((body,), JSON, tag=f"{version}-{digest_of((body,))}")
+
+        entity = remembered(snapshot.totals.campaign, version, encoded)
+        return await answer(request, entity, _with_age(board))
 
     async def all_totals(request: web.Request) -> web.Response:
         _require_known(request, ())
         if board.age_seconds is None:
             raise DatabaseAway("nothing was read yet")
-        # What was withdrawn from the book is still on the board.
-        known = book().by_slug
-        bodies = b",".join(each.body for each in board.snapshots if each.totals.campaign in known)
-        return _fresh(b'{"campaigns":[%b],"unallocated":%b}' % (bodies, board.unallocated), board)
+        published = book()
+
+        def joined() -> Entity:
+            # What was withdrawn from the book is still on the board.
+            known = [each.body for each in board.snapshots if each.totals.campaign in published.by_slug]
+            return Entity((b'{"campaigns":[', b",".join(known), b'],"unallocated":', board.unallocated, b"}"), JSON)
+
+        entity = remembered("", (board.generation, published.version), joined)
+        return await answer(request, entity, _with_age(board))
 
     async def series(request: web.Request) -> web.StreamResponse:
         _require_known(request, ("bucket", "from", "to"))
@@ -81,7 +105,7 @@ def routes(
         if until < since:
             raise ParameterRefused("to", "lies before from")
         async with cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
-            return await large.send(request, encoded.pieces, encoded.size, PUBLIC_HEADERS)
+            return await large.send(request, encoded.entity, PUBLIC_HEADERS)
 
     addresses: list[tuple[str, Handler]] = [
         ("/api/v1/campaigns", campaigns),
@@ -98,7 +122,7 @@ class UnknownCampaign(Exception):
 
 
 def _answering(handler: Handler, count_refused: Callable[[str], None]) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def guarded(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except UnknownCampaign:
@@ -118,39 +142,9 @@ def _answering(handler: Handler, count_refused: Callable[[str], None]) -> Handle
         except DatabaseAway:
             refusal = problem(503, "unavailable", "Unavailable", "the database is away; try again in a few seconds")
             refusal.headers["Retry-After"] = "5"
-        refusal.headers.update(PUBLIC_HEADERS)
         return refusal
 
-    return answer
-
-
-def describe(campaign: Campaign, now: datetime) -> dict[str, object]:
-    """A campaign as the contract's JSON object."""
-    return {
-        "slug": campaign.slug,
-        "name_vi": campaign.name_vi,
-        "name_en": campaign.name_en or campaign.name_vi,
-        "category": campaign.category,
-        "organiser": campaign.organiser,
-        "state": campaign.state_at(now).value,
-        "opens_at": rfc3339(campaign.opens_at),
-        "closes_at": rfc3339(campaign.closes_at),
-        "decisions": [
-            {"decision": each.number, "opens_at": rfc3339(each.opens_at), "closes_at": rfc3339(each.closes_at)}
-            for each in campaign.decisions
-        ],
-        "routes": [
-            {
-                "short_code": route.short_code,
-                "keywords": list(route.keywords),
-                "grammar": route.grammar.value,
-                "unit_vnd": route.unit_vnd,
-                "max_units": route.max_units,
-            }
-            for route in campaign.routes
-        ],
-        "goal_vnd": campaign.goal_vnd,
-    }
+    return guarded
 
 
 def _require_known(request: web.Request, known: tuple[str, ...]) -> None:
@@ -186,12 +180,6 @@ def _ceil(at: datetime) -> datetime:
     return floor if floor == at else floor + timedelta(minutes=1)
 
 
-def _json(body: object) -> web.Response:
-    return web.Response(body=orjson.dumps(body), content_type="application/json", headers=PUBLIC_HEADERS)
-
-
-def _fresh(body: bytes, board: Board) -> web.Response:
-    response = web.Response(body=body, content_type="application/json", headers=PUBLIC_HEADERS)
+def _with_age(board: Board) -> dict[str, str]:
     age = board.age_seconds
-    response.headers["x-portal1400-age-seconds"] = "unknown" if age is None else f"{age:.1f}"
-    return response
+    return {**PUBLIC_HEADERS, "x-portal1400-age-seconds": "unknown" if age is None else f"{age:.1f}"}

@@ -1,20 +1,34 @@
 """The public pages: the live campaigns, one campaign, and the files they need."""
 
-from collections.abc import Awaitable, Callable, Hashable
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
-from jinja2 import DictLoader, Environment, StrictUndefined
-from yarl import URL
+from aiohttp.typedefs import Handler
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 from campaigns.book.book import Book, Campaign
 from campaigns.totals.rollups import Series
+from campaigns.totals.totals import CampaignTotals
 from metrics.board import Board
+from service.listeners.entity import Entity, answer
+from service.pages.addresses import (
+    campaign_address,
+    meant_address,
+    prefers_html,
+    robots,
+    sitemap,
+    suffix_of,
+)
 from service.pages.chart import draw
-from service.pages.views import CampaignView, campaign_view, group
-from service.web.assets import Asset, Assets
+from service.pages.views import campaign_view, group, name_of
+from service.runtime.slices import Slices
+from service.web.assets import Assets
 from service.web.words import Language, Words, load_words
 
 STALE_SECONDS = 2.0
@@ -30,31 +44,32 @@ PAGE_HEADERS = {
 }
 COMMON_HEADERS = {"X-Content-Type-Options": "nosniff"}
 FOR_EVER = "public, max-age=31536000, immutable"
-ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /gw/\n"
+A_DAY = "public, max-age=86400"
+AN_HOUR = "public, max-age=3600"
+HTML = "text/html; charset=utf-8"
+ROOT_FILES = {
+    "/favicon.ico": "favicon.ico",
+    "/apple-touch-icon.png": "touch-icon.png",
+    "/apple-touch-icon-precomposed.png": "touch-icon.png",
+}
+"""What is asked for without having read any page's links."""
+NOT_OF_PAGES = re.compile(r"/(api|gw|static)(/|$)")
+"""Addresses of programs, which want a problem and no page."""
 
 
 LastHour = Callable[[int, datetime], Awaitable[Series | None]]
 """The minutes of a campaign, by its id, up to a moment; None where they cannot be had in time."""
 
 
-def routes(
-    board: Board,
-    book: Callable[[], Book],
-    last_hour: LastHour,
-    clock: Callable[[], datetime],
-) -> list[web.RouteDef]:
-    """The pages' routes.
-
-    `last_hour` gives a campaign's minutes up to now; without them the page goes without its chart.
-    `clock` is aware; it decides states, and is not used for anything that is counted.
-    """
-    pages = Pages(board, book, last_hour, clock)
+def routes(pages: "Pages") -> list[web.RouteDef]:
+    """The pages' routes."""
     return [
         web.get("/", pages.front),
         web.get("/c/{slug}", pages.campaign),
         web.get("/static/{edition}/{name}", pages.static),
-        web.get("/favicon.ico", pages.icon),
+        *(web.get(path, pages.root_file) for path in ROOT_FILES),
         web.get("/robots.txt", pages.robots),
+        web.get("/sitemap.xml", pages.sitemap),
     ]
 
 
@@ -62,68 +77,87 @@ class Pages:
     """Renders what the board shows. A page is rendered once per language and state, however many ask for it."""
 
     def __init__(
-        self, board: Board, book: Callable[[], Book], last_hour: LastHour, clock: Callable[[], datetime]
+        self,
+        board: Board,
+        book: Callable[[], Book],
+        last_hour: LastHour,
+        clock: Callable[[], datetime],
+        public_url: str | None,
     ) -> None:
+        """`last_hour` gives a campaign's minutes up to now; without them its page goes without the chart.
+
+        `clock` is aware; it decides states, and is not used for anything that is counted. Without `public_url`, how
+        the outside reaches us, pages name no whole address of theirs.
+        """
+        self._origin = (public_url or "").rstrip("/")
         self._board = board
         self._book = book
         self._last_hour = last_hour
         self._clock = clock
         self._words = load_words()
         self._assets = Assets()
-        self._templates = _templates()
-        self._rendered: dict[tuple[str, Language], tuple[Hashable, str]] = {}
+        self._files = {
+            name: Entity((asset.body,), asset.content_type, tag=asset.etag)
+            for name, asset in self._assets.by_name.items()
+        }
+        self._templates: Templates | None = None
+        self._loading = asyncio.Lock()
+        self._rendered: dict[tuple[str, Language], tuple[Hashable, Entity]] = {}
+        self._cards: dict[tuple[str, Language], tuple[Hashable, Markup]] = {}
 
     async def front(self, request: web.Request) -> web.Response:
         """`GET /`: open campaigns, then upcoming, then recently closed."""
-        words = self._choose_words(request)
-        book, now, stale = self._book(), self._clock(), self._stale(words)
+        words = await self._speak(request)
+        book, now = self._book(), self._clock()
         groups = group(book.campaigns, now)
-        state = (
-            book.version,
-            stale,
-            tuple(len(each) for each in (groups.open, groups.upcoming, groups.closed, groups.older)),
-            tuple(snapshot.totals.version for snapshot in self._board.snapshots),
-        )
+        slices = Slices()
 
-        def views(campaigns: tuple[Campaign, ...]) -> list[CampaignView]:
-            return [self._view(campaign, book, words, now) for campaign in campaigns]
+        async def cards(campaigns: Iterable[Campaign]) -> tuple[Markup, ...]:
+            made = []
+            for campaign in campaigns:
+                made.append(self._card(campaign, book, words, now))
+                await slices.pause()
+            return tuple(made)
+
+        lists = {
+            "open": await cards(groups.open),
+            "upcoming": await cards(groups.upcoming),
+            "closed": await cards(groups.closed),
+        }
+        stale = self._stale(words)
+        state = (book.version, stale, len(groups.older), tuple(lists.values()))
 
         def render() -> str:
-            return self._render(
-                "list.html",
-                words,
-                "/",
-                stale=stale,
-                open=views(groups.open),
-                upcoming=views(groups.upcoming),
-                closed=views(groups.closed),
-                older=views(groups.older),
-            )
+            older = [(campaign_address(each.slug), *name_of(each, words)) for each in groups.older]
+            return self._render("list.html", words, "/", stale=stale, older=older, **lists)
 
-        return self._page(self._remembered("/", words, state, render), words)
+        return await self._page(request, self._remembered("/", words, state, render), words)
 
     async def campaign(self, request: web.Request) -> web.Response:
         """`GET /c/{slug}`: one campaign; an unknown one is a kind 404 in both languages, a withdrawn one a 410."""
-        words = self._choose_words(request)
+        words = await self._speak(request)
         slug = request.match_info["slug"]
         book = self._book()
         campaign = book.by_slug.get(slug)
         if campaign is None:
+            meant = self._meant(request)
+            if meant is not None:
+                return meant
             return self._absent("withdrawn", words, 410) if slug in book.withdrawn else self._absent("missing", words)
         series = await self._last_hour(campaign.id, self._clock())
         # Taken after the wait: what is shown is what the board has now.
         now, stale = self._clock(), self._stale(words)
-        view = self._view(campaign, book, words, now)
+        view = campaign_view(campaign, book, self._totals(slug), words, now)
         minute = now.replace(second=0, microsecond=0)
         version = view.totals.version if view.totals else None
-        path = str(URL.build(path=f"/c/{slug}"))
+        path = campaign_address(slug)
 
         def render() -> str:
             chart = draw(series, now) if series else None
             return self._render("campaign.html", words, path, stale=stale, view=view, chart=chart)
 
         state = (book.version, stale, version, view.state, minute, series)
-        return self._page(self._remembered(path, words, state, render), words)
+        return await self._page(request, self._remembered(path, words, state, render), words)
 
     async def static(self, request: web.Request) -> web.Response:
         """`GET /static/{edition}/{name}`: a file of the list, for ever under its own hash.
@@ -131,29 +165,66 @@ class Pages:
         While workers of two releases run side by side, a page may ask for the other's edition: it gets ours,
         which nobody keeps.
         """
-        asset = self._assets.get(request.match_info["name"])
-        if asset is None:
+        name = request.match_info["name"]
+        if name not in self._files:
             raise web.HTTPNotFound
         current = request.match_info["edition"] == self._assets.edition
-        return _file(request, asset, FOR_EVER if current else "no-cache")
+        return await self._file(request, name, FOR_EVER if current else "no-cache")
 
-    async def icon(self, request: web.Request) -> web.Response:
-        """`GET /favicon.ico`: the drawn icon; who asks here did not read the page's link."""
-        asset = self._assets.get("icon.svg")
-        assert asset is not None  # noqa: S101 -- Assets() has read every file of its list
-        return _file(request, asset, "public, max-age=86400")
+    async def root_file(self, request: web.Request) -> web.Response:
+        """A file at the address where it is looked for unasked."""
+        return await self._file(request, ROOT_FILES[request.path], A_DAY)
 
-    async def robots(self, _request: web.Request) -> web.Response:
+    async def robots(self, request: web.Request) -> web.Response:
         """`GET /robots.txt`: pages may be indexed, callbacks and the API not."""
-        return web.Response(text=ROBOTS, headers={**COMMON_HEADERS, "Cache-Control": "public, max-age=86400"})
+        entity = Entity((robots(self._origin).encode(),), "text/plain; charset=utf-8")
+        return await answer(request, entity, {**COMMON_HEADERS, "Cache-Control": A_DAY})
+
+    async def sitemap(self, request: web.Request) -> web.Response:
+        """`GET /sitemap.xml`: every page in both languages; not found where nobody has said how we are reached."""
+        if not self._origin:
+            raise web.HTTPNotFound
+        book = self._book()
+        entity = Entity((sitemap(self._origin, book).encode(),), "application/xml; charset=utf-8")
+        return await answer(request, entity, {**COMMON_HEADERS, "Cache-Control": AN_HOUR})
+
+    @web.middleware
+    async def lead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who mistyped the address of a page is led to the one that was meant, or told kindly that there is none."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            if request.method not in ("GET", "HEAD") or NOT_OF_PAGES.match(request.path):
+                raise
+            meant = self._meant(request)
+            if meant is None and not prefers_html(request.headers.get("Accept", "")):
+                raise
+        return meant if meant is not None else self._absent("nowhere", await self._speak(request))
+
+    def _meant(self, request: web.Request) -> web.Response | None:
+        """The way to the page that an address must mean, unless it is that address."""
+        meant = meant_address(request.path, self._book())
+        if meant is None or meant.path == request.path:
+            return None
+        query = request.rel_url.raw_query_string if meant.language is None else f"lang={meant.language}"
+        location = f"{meant.path}?{query}" if query else meant.path
+        return web.Response(status=301, headers={**COMMON_HEADERS, "Location": location, "Cache-Control": AN_HOUR})
 
     def _absent(self, why: str, words: Words, status: int = 404) -> web.Response:
         """In both languages: whoever comes by a wrong address may have lost the language on the way."""
         other = self._words[Language.EN if words.language is Language.VI else Language.VI]
-        return self._page(self._render("absent.html", words, "/", other=other, why=why), words, status)
+        body = self._render("absent.html", words, None, other=other, why=why)
+        headers = {**self._page_headers(words), "Vary": "Accept", "Content-Type": HTML}
+        return web.Response(body=body.encode(), status=status, headers=headers)
 
-    def _choose_words(self, request: web.Request) -> Words:
-        """By the address alone, so that every cache holds the right page; Vietnamese unless asked otherwise."""
+    async def _speak(self, request: web.Request) -> Words:
+        """The words of the page that is asked for, with the templates to set them in.
+
+        By the address alone, so that every cache holds the right page; Vietnamese unless asked otherwise.
+        """
+        async with self._loading:
+            if self._templates is None:
+                self._templates = await asyncio.to_thread(load_templates)
         return self._words[Language.EN if request.query.get("lang") == Language.EN else Language.VI]
 
     def _stale(self, words: Words) -> str | None:
@@ -162,52 +233,70 @@ class Pages:
             return words("never_seen")
         return words("stale", ago=words.ago(age)) if age >= STALE_SECONDS else None
 
-    def _view(self, campaign: Campaign, book: Book, words: Words, now: datetime) -> CampaignView:
-        snapshot = self._board.get(campaign.slug)
-        return campaign_view(campaign, book, snapshot.totals if snapshot else None, words, now)
+    def _totals(self, slug: str) -> CampaignTotals | None:
+        snapshot = self._board.get(slug)
+        return snapshot.totals if snapshot else None
 
-    def _remembered(self, path: str, words: Words, state: Hashable, render: Callable[[], str]) -> str:
+    def _card(self, campaign: Campaign, book: Book, words: Words, now: datetime) -> Markup:
+        """A campaign on the front page, rendered once for each book, state and version."""
+        totals = self._totals(campaign.slug)
+        state = (book.version, campaign.state_at(now), totals.version if totals else None)
+        key = (campaign.slug, words.language)
+        known = self._cards.get(key)
+        if known is None or known[0] != state:
+            view = campaign_view(campaign, book, totals, words, now)
+            known = self._cards[key] = state, Markup(self._fill("card.html", words, view=view))  # noqa: S704 -- ours
+        return known[1]
+
+    def _remembered(self, path: str, words: Words, state: Hashable, render: Callable[[], str]) -> Entity:
         """The page rendered for this very state, or rendered now. One is kept per address and language."""
         known = self._rendered.get((path, words.language))
-        if known is not None and known[0] == state:
-            return known[1]
-        body = render()
-        self._rendered[path, words.language] = (state, body)
-        return body
+        if known is None or known[0] != state:
+            known = self._rendered[path, words.language] = state, Entity((render().encode(),), HTML)
+        return known[1]
 
-    def _render(self, template: str, words: Words, path: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(
-            w=words,
-            assets=self._assets,
-            book_version=self._book().version,
-            path=path,
-            suffix="" if words.language is Language.VI else f"?lang={words.language}",
-            **values,
-        )
+    def _render(self, template: str, words: Words, path: str | None, **values: Any) -> str:
+        """A whole page; `path` is its address without the language, None for a page that has no place of its own."""
+        every = {"assets": self._assets, "book_version": self._book().version, "origin": self._origin, "path": path}
+        return self._fill(template, words, **every, **values)
 
-    def _page(self, body: str, words: Words, status: int = 200) -> web.Response:
+    def _fill(self, template: str, words: Words, **values: Any) -> str:
+        templates = self._templates
+        assert templates is not None  # noqa: S101 -- whoever answers with a page has had them loaded
+        suffix = suffix_of(words.language)
+        return templates.by_name[template].render(w=words, suffix=suffix, parts=templates.parts, **values)
+
+    async def _page(self, request: web.Request, entity: Entity, words: Words) -> web.Response:
+        return await answer(request, entity, self._page_headers(words))
+
+    def _page_headers(self, words: Words) -> dict[str, str]:
         age = self._board.age_seconds
-        headers = {
+        return {
             **COMMON_HEADERS,
             **PAGE_HEADERS,
             "Content-Language": words.language.value,
             "x-portal1400-age-seconds": "unknown" if age is None else f"{age:.1f}",
         }
-        return web.Response(text=body, status=status, content_type="text/html", charset="utf-8", headers=headers)
+
+    async def _file(self, request: web.Request, name: str, cache_control: str) -> web.Response:
+        return await answer(request, self._files[name], {**COMMON_HEADERS, "Cache-Control": cache_control})
 
 
-def _templates() -> Environment:
+class Templates(NamedTuple):
+    """The templates, compiled, and the macros they share."""
+
+    by_name: dict[str, Template]
+    parts: Any
+
+
+def load_templates() -> Templates:
+    """Read and compile all of them: some tens of milliseconds of work."""
     folder = files("service.web") / "templates"
     sources = {
         each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")
     }
-    return Environment(
+    environment = Environment(
         loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-
-
-def _file(request: web.Request, asset: Asset, cache_control: str) -> web.Response:
-    headers = {**COMMON_HEADERS, "Cache-Control": cache_control, "ETag": f'"{asset.etag}"'}
-    if any(tag.value in (asset.etag, "*") for tag in request.if_none_match or ()):
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=asset.body, headers={**headers, "Content-Type": asset.content_type})
+    compiled = {name: environment.get_template(name) for name in sources}
+    return Templates(compiled, compiled["parts.html"].module)

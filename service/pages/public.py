@@ -10,7 +10,7 @@ from service.listeners.overload import OverloadMonitor
 from service.listeners.shedding import shedding
 from service.live import openapi, stream, totals_api
 from service.live.assembly import LiveParts
-from service.pages import pages
+from service.pages.pages import Pages, routes
 from service.runtime.clock import Clock
 
 
@@ -22,9 +22,15 @@ def application(
     clock: Clock,
     public_url: str | None,
 ) -> web.Application:
-    """What the public listener serves beside the callbacks; `public_url` is what the OpenAPI document names."""
+    """What the public listener serves beside the callbacks; `public_url` is how the outside reaches it."""
+    people = Pages(live.board, lambda: catalog.book, live.last_hour.get, clock, public_url)
     app = web.Application(
-        middlewares=[shedding(lambda: load.level, instruments.count_shed), errors_as_problems, answer_options],
+        middlewares=[
+            shedding(lambda: load.level, instruments.count_shed),
+            errors_as_problems,
+            answer_options,
+            people.lead,
+        ],
         client_max_size=0,
     )
     app.on_response_prepare.append(name_no_software)
@@ -32,5 +38,5 @@ def application(
     app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.count_shed))
     app.add_routes(stream.routes(live.streams))
     app.add_routes(openapi.routes(public_url))
-    app.add_routes(pages.routes(live.board, lambda: catalog.book, live.last_hour.get, clock))
+    app.add_routes(routes(people))
     return app

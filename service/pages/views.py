@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Decision, Grammar, Route
+from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Decision, Grammar, Organisation, Route
 from campaigns.totals.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals
 from service.web.words import Language, Words
 
@@ -39,6 +39,8 @@ class CampaignView:
     organiser_language: Language
     state: CampaignState
     instructions: tuple[Instruction, ...]
+    has_units: bool
+    """Whether a number of units says anything: not where each message is one, nor where one is a thousand đồng."""
     window: str
     decisions: tuple[str, ...]
     changes_at: int | None
@@ -56,12 +58,10 @@ def campaign_view(
 ) -> CampaignView:
     """The campaign as it stands at `now`."""
     state = campaign.state_at(now)
-    name, name_language = _name(campaign.name_vi, campaign.name_en, words)
+    name, name_language = name_of(campaign, words)
     organisation = book.organisations.get(campaign.organiser)
     organiser, organiser_language = (
-        _name(organisation.name_vi, organisation.name_en, words)
-        if organisation
-        else (campaign.organiser, Language.VI)
+        name_of(organisation, words) if organisation else (campaign.organiser, Language.VI)
     )
     changes = {CampaignState.UPCOMING: campaign.opens_at, CampaignState.OPEN: campaign.closes_at}.get(state)
     return CampaignView(
@@ -72,6 +72,7 @@ def campaign_view(
         organiser_language=organiser_language,
         state=state,
         instructions=tuple(_instruction(route, words) for route in campaign.routes),
+        has_units=_has_units(campaign),
         window=_window("window", campaign, words),
         decisions=tuple(_decisions(campaign.decisions, words)),
         changes_at=int(changes.timestamp()) if changes else None,
@@ -85,10 +86,16 @@ def campaign_view(
     )
 
 
-def _name(name_vi: str, name_en: str | None, words: Words) -> tuple[str, Language]:
-    if words.language is Language.EN and name_en:
-        return name_en, Language.EN
-    return name_vi, Language.VI
+def name_of(named: Campaign | Organisation, words: Words) -> tuple[str, Language]:
+    """A name and the language it is in: Vietnamese where there is no other."""
+    if words.language is Language.EN and named.name_en:
+        return named.name_en, Language.EN
+    return named.name_vi, Language.VI
+
+
+def _has_units(campaign: Campaign) -> bool:
+    grammars = {route.grammar for route in campaign.routes}
+    return Grammar.THOUSANDS not in grammars and any(route.max_units > 1 for route in campaign.routes)
 
 
 def _instruction(route: Route, words: Words) -> Instruction:
@@ -186,13 +193,15 @@ class Groups:
 
 
 def group(campaigns: Iterable[Campaign], now: datetime) -> Groups:
-    """Open and upcoming by what happens next, closed by what ended last."""
+    """Open by what opened last, so that tonight's appeal stands first; upcoming by what opens next, closed by what
+    ended last.
+    """
     by_state: dict[CampaignState, list[Campaign]] = {state: [] for state in CampaignState}
     for campaign in campaigns:
         by_state[campaign.state_at(now)].append(campaign)
     closed = sorted(by_state[CampaignState.CLOSED], key=lambda campaign: campaign.closes_at, reverse=True)
     return Groups(
-        tuple(sorted(by_state[CampaignState.OPEN], key=lambda campaign: campaign.closes_at)),
+        tuple(sorted(by_state[CampaignState.OPEN], key=lambda campaign: campaign.opens_at, reverse=True)),
         tuple(sorted(by_state[CampaignState.UPCOMING], key=lambda campaign: campaign.opens_at)),
         tuple(campaign for campaign in closed if now - campaign.closes_at < RECENTLY),
         tuple(campaign for campaign in closed if now - campaign.closes_at >= RECENTLY),

@@ -10,6 +10,9 @@ CONTENT_TYPES = {
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml; charset=utf-8",
+    "favicon.ico": "image/vnd.microsoft.icon",
+    "touch-icon.png": "image/png",
+    "share.png": "image/png",
 }
 """Every file that is served; what is not named here does not exist."""
 
@@ -38,17 +41,13 @@ class Assets:
             whole.update(b"%b %d\n" % (name.encode(), len(bodies[name])))
             whole.update(bodies[name])
         self.edition = whole.hexdigest()[:12]
-        self._assets = {
+        self.by_name = {
             name: Asset(body, CONTENT_TYPES[name], hashlib.sha256(body).hexdigest()[:16])
             for name, body in bodies.items()
         }
 
-    def get(self, name: str) -> Asset | None:
-        """The file of that name, if it is on the list."""
-        return self._assets.get(name)
-
     def address(self, name: str) -> str:
         """Where pages find it. Raises KeyError for a file that is not on the list."""
-        if name not in self._assets:
+        if name not in self.by_name:
             raise KeyError(name)
         return f"/static/{self.edition}/{name}"

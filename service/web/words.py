@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import files
+from types import MappingProxyType
 
 import orjson
 from markupsafe import Markup, escape
@@ -51,6 +52,7 @@ SCRIPT_TEXTS = (
 
 BOLD = Markup("<b>{}</b>")
 WHOLE = Markup("<span>{}</span>")
+FOREIGN = Markup('<span lang="{}">{}</span>')
 
 
 class Language(StrEnum):
@@ -58,6 +60,9 @@ class Language(StrEnum):
 
     VI = "vi"
     EN = "en"
+
+
+NO_LANGUAGES: Mapping[str, Language] = MappingProxyType({})
 
 
 class Words:
@@ -73,9 +78,15 @@ class Words:
         """The text of `key` with its places filled. Raises KeyError for a text that does not exist."""
         return self._texts[key].format(**values)
 
-    def rich(self, key: str, bold: tuple[str, ...] = (), **values: str) -> Markup:
-        """The same as markup: every value escaped and kept on one line, those named in `bold` set in bold type."""
+    def rich(
+        self, key: str, bold: tuple[str, ...] = (), languages: Mapping[str, Language] = NO_LANGUAGES, **values: str
+    ) -> Markup:
+        """The same as markup: every value escaped and kept together, those named in `bold` set in bold type.
+
+        Those in `languages` are marked as written in another one.
+        """
         marked = {name: (BOLD if name in bold else WHOLE).format(value) for name, value in values.items()}
+        marked |= {name: FOREIGN.format(language, values[name]) for name, language in languages.items()}
         return Markup(escape(self._texts[key])).format(**marked)  # noqa: S704 -- our own text, escaped
 
     def number(self, value: int) -> str:

@@ -16,6 +16,7 @@ from campaigns.totals.rollups import Point, Series
 from campaigns.totals.totals import CampaignTotals, CarrierTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
+from service.listeners.middleware import errors_as_problems
 from service.live import stream
 from service.live import totals_api as api
 from service.live.last_hour import LastHour
@@ -129,6 +130,7 @@ class Site:
     series: Series | Exception = field(default_factory=hour)
     now: datetime = NOW
     series_reads: int = 0
+    public_url: str | None = None
     stream: Handler | None = None
     """Stands in for the real stream where a test needs one that misbehaves."""
 
@@ -154,11 +156,12 @@ class Site:
 
         instruments = Instruments(CollectorRegistry(), version="0", adapters=(), outcomes=())
         streams = stream.Streams(self.board, book, instruments, clock=clock, viewers_max=50, write_seconds=5)
-        app = web.Application()
+        people = pages.Pages(self.board, book, LastHour(self.read_series).get, clock, self.public_url)
+        app = web.Application(middlewares=[errors_as_problems, people.lead])
         series = SeriesCache(self.read_series, lambda _campaign: 0)
         app.add_routes(api.routes(self.board, book, series, clock, instruments.count_shed))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
-        app.add_routes(pages.routes(self.board, book, LastHour(self.read_series).get, clock))
+        app.add_routes(pages.routes(people))
 
         async def seat(_app: web.Application) -> None:
             streams.start()

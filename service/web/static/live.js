@@ -60,7 +60,7 @@ const LINES = {
     text("uncounted", Object.fromEntries(Object.entries(totals.uncounted).map(([key, n]) => [key, number(n)]))),
   reversed: ({ reversed: { messages: count, vnd } }) =>
     count || vnd ? text("reversed", { messages: messages(count), amount: money(vnd) }) : "",
-  version: (totals) => text("version", { version: number(totals.version) }),
+  version: (totals) => text("version", { version: String(totals.version) }),
   quote: (totals, root) =>
     text(totals.confirmed_vnd === null ? "quote" : "quote_confirmed", {
       ...moment(totals.as_of),
@@ -291,6 +291,8 @@ function offerCopy() {
 }
 
 write(document.getElementById("connection"), text("connecting"));
+// Paper cannot be followed: it says where it came from, also where the server does not know how it is reached.
+if (!document.getElementById("address")?.textContent) write(document.getElementById("address"), location.href);
 offerCopy();
 connect();
 // Spread over the interval, so that a crowd that came at once does not ask at once.

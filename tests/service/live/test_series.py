@@ -73,7 +73,7 @@ async def waited_for(ledger: Ledger, asked: int) -> None:
 async def test_the_pieces_are_the_contracts_object(ledger: Ledger, cache: SeriesCache) -> None:
     for ledger.points in (0, 1, 3):
         encoded = await get(cache, span(1, ledger.points))
-        whole = b"".join(encoded.pieces)
+        whole = b"".join(encoded.entity.pieces)
         assert encoded.size == len(whole)
         found = orjson.loads(whole)
         assert list(found) == ["campaign", "version", "bucket", "from", "to", "points"]

@@ -5,15 +5,17 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from html import unescape
+from xml.etree import ElementTree
 
 import orjson
 import pytest
 from aiohttp import ClientSession
+from yarl import URL
 
-from campaigns.book.book import Book, Grammar, Route
+from campaigns.book.book import Book, Decision, Grammar, Route
 from service.web.assets import CONTENT_TYPES
 from service.web.words import Language, load_words
-from tests.support.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, serving, totals
+from tests.support.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, at, serving, totals
 
 WORDS = load_words()
 VI, EN = WORDS[Language.VI], WORDS[Language.EN]
@@ -62,7 +64,7 @@ VIETNAMESE = (
     "Cao nhất 400 tin nhắn trong một phút, lúc 20:05.",
     "12 tin sai cú pháp, 0 tin gửi trước giờ mở, 1 tin gửi sau giờ đóng",
     "Tính đến 20:30:15 ngày 20/11/2026: 2.000 tin nhắn, 90.000.000 ₫ (số tiền đã cam kết",
-    "Phiên bản số liệu 1.234",
+    "Phiên bản số liệu 1234",
 )
 ENGLISH = (
     "Hands together for the poor 2026",
@@ -153,6 +155,129 @@ async def test_the_front_page_lists_open_then_upcoming_then_closed(http: ClientS
     assert "COVID 50K là 50.000 ₫" in page
     assert "Từ 08:30 ngày 01/02/2027 đến 24:00 ngày 28/02/2027" in page
     assert "Soạn DA CAM" not in page, "nobody is invited to text a closed campaign"
+
+
+async def test_tonights_appeal_stands_before_those_that_are_open_for_long(http: ClientSession, site: Site) -> None:
+    for number, opens in enumerate(("2026-11-20T20:00", "2026-11-01T00:00", "2026-11-19T00:00"), 11):
+        decisions = (Decision(None, at(opens), at("2027-06-01T00:00")),)
+        tonight = replace(POOR, id=number, slug=f"s-{number}", name_vi=f"Mở {opens}", decisions=decisions)
+        site.book = Book(number, (*site.book.campaigns, tonight), ORGANISATIONS)
+    page = await words_on(http, "/")
+    names = ("Mở 2026-11-20", "Mở 2026-11-19", "Mở 2026-11-01", POOR.name_vi, VACCINE.name_vi)
+    order = [page.index(name) for name in names]
+    assert order == sorted(order)
+
+
+async def test_units_are_told_only_where_they_say_something(http: ClientSession, site: Site) -> None:
+    site.post(totals(VACCINE), totals(ORANGE))
+    assert "Suất ủng hộ 4.500" in await words_on(http, f"/c/{POOR.slug}")
+    # Of thousands of đồng nobody gives 905,730 units; and where each message is one, its number says it.
+    for campaign in (VACCINE, ORANGE):
+        assert "Suất ủng hộ" not in await words_on(http, f"/c/{campaign.slug}")
+
+
+async def test_a_name_without_english_is_marked_as_vietnamese(http: ClientSession, site: Site) -> None:
+    site.book = Book(8, (replace(POOR, name_en=None),), (replace(ORGANISATIONS[0], name_en=None),))
+    async with http.get(f"/c/{POOR.slug}?lang=en") as response:
+        body = await response.text()
+    assert f'<h1 lang="vi">{POOR.name_vi}</h1>' in body
+    assert f'Organised by <span lang="vi">{ORGANISATIONS[0].name_vi}</span>' in body
+
+
+MEANT = {
+    f"/c/{POOR.slug}/": f"/c/{POOR.slug}",
+    f"/C/{POOR.slug}": f"/c/{POOR.slug}",
+    f"/c/{POOR.slug.upper()}": f"/c/{POOR.slug}",
+    f"//c//{POOR.slug}?utm=1%0d%0aX:1": f"/c/{POOR.slug}?utm=1%0d%0aX:1",
+    f"/en/c/{POOR.slug}": f"/c/{POOR.slug}?lang=en",
+    "/en": "/?lang=en",
+    "/en/": "/?lang=en",
+    "/vi": "/?lang=vi",
+    "/c": "/",
+    "/c/": "/",
+    "//": "/",
+    "//evil.example/": None,
+    "/c/khong-co/": None,
+    "/nope": None,
+    "/c/../../etc": None,
+    "/index.php": None,
+}
+
+
+@pytest.mark.parametrize(("path", "meant"), MEANT.items())
+async def test_a_mistyped_address_leads_to_the_page_that_was_meant(
+    http: ClientSession, path: str, meant: str | None
+) -> None:
+    address = URL(str(http._base_url).rstrip("/") + path, encoded=True)
+    accepting = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    for method in ("GET", "HEAD"):
+        async with http.request(method, address, headers=accepting, allow_redirects=False) as response:
+            assert (response.status, response.headers.get("Location")) == ((301, meant) if meant else (404, None))
+            body = await response.text()
+    async with http.get(address, headers=accepting) as response:
+        body = await response.text()
+        assert response.status == (200 if meant else 404)
+    if meant is None:
+        assert "Không có trang này" in body or "Không tìm thấy chiến dịch này" in body
+        assert '<meta name="robots" content="noindex">' in body
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [("text/html", True), ("*/*", False), ("", False), ("text/html;q=0, */*", False), ("application/json", False)],
+)
+async def test_programs_that_mistype_are_told_by_a_problem(http: ClientSession, accept: str, is_page: bool) -> None:
+    async with http.get("/nope", headers={"Accept": accept}) as response:
+        assert response.status == 404
+        assert response.content_type == ("text/html" if is_page else "application/problem+json")
+    for path in ("/api/nope", "/gw/nope", "/static/nope"):
+        async with http.get(path, headers={"Accept": "text/html"}) as response:
+            assert (response.status, response.content_type) == (404, "application/problem+json")
+    async with http.post("/nope", headers={"Accept": "text/html"}) as response:
+        assert (response.status, response.content_type) == (404, "application/problem+json")
+
+
+async def test_search_engines_and_those_who_share_are_told_what_a_page_is(site: Site) -> None:
+    site.public_url = "https://1400.example"
+    async with serving(site) as address, ClientSession(address) as http:
+        async with http.get(f"/c/{POOR.slug}?lang=en") as response:
+            head = (await response.text()).partition("</head>")[0]
+        own = f"https://1400.example/c/{POOR.slug}"
+        for line in (
+            f'<link rel="canonical" href="{own}?lang=en">',
+            f'<link rel="alternate" hreflang="vi" href="{own}">',
+            f'<link rel="alternate" hreflang="en" href="{own}?lang=en">',
+            '<meta property="og:title" content="Hands together for the poor 2026 – Humanitarian Portal 1400">',
+            f'<meta property="og:url" content="{own}?lang=en">',
+        ):
+            assert line in head
+        description = re.search(r'<meta name="description" content="([^"]*)">', head)
+        assert description is not None
+        assert "Hands together for the poor 2026" in description[1]
+        image = re.search(r'<meta property="og:image" content="https://1400.example(/static/[^"]*)">', head)
+        assert image is not None
+        async with http.get(image[1]) as response:
+            assert response.content_type == "image/png"
+        async with http.get("/robots.txt") as response:
+            assert "Sitemap: https://1400.example/sitemap.xml" in await response.text()
+        async with http.get("/sitemap.xml") as response:
+            root = ElementTree.fromstring(await response.text())
+        places = [each.text for each in root.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")]
+        assert len(places) == len(set(places)) == 2 * (1 + len(site.book.campaigns))
+        assert f"{own}?lang=en" in places
+        for place in places:
+            async with http.get(str(place).removeprefix("https://1400.example")) as response:
+                assert response.status == 200
+
+
+async def test_without_a_public_address_no_page_invents_one(http: ClientSession) -> None:
+    async with http.get("/") as response:
+        head = (await response.text()).partition("</head>")[0]
+    assert "og:title" in head
+    assert "canonical" not in head
+    assert "og:url" not in head
+    async with http.get("/sitemap.xml") as response:
+        assert response.status == 404
 
 
 async def test_aliases_and_a_fixed_value_are_told(http: ClientSession) -> None:

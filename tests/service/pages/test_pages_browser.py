@@ -15,8 +15,10 @@ from campaigns.book.book import VIETNAM, Book, Decision
 from campaigns.totals.rollups import Point, Series
 from campaigns.totals.totals import CarrierTotals
 from metrics.board import encode
+from service.web.words import Language, load_words
 from tests.support.pages_site import ORANGE, POOR, VACCINE, Site, serving, totals
 
+VI = load_words()[Language.VI]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     "--headless",
@@ -194,7 +196,7 @@ async def test_a_lower_version_is_ignored(browser: Browser, site: Site) -> None:
     async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
         await expect(visit.page.locator(".hero .counts dd").first).to_have_text("14.001")
         shown = await visit.page.evaluate("window.figures")
-        assert shown == ["90.000.000 ₫", "630.000.000 ₫"]
+        assert shown == [VI.money(90_000_000), VI.money(630_000_000)]
 
 
 async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site: Site) -> None:
@@ -271,7 +273,8 @@ async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> 
         await expect(visit.page.locator("#copied")).to_have_text("Đã sao chép")
         copied = await visit.page.evaluate("navigator.clipboard.readText()")
         assert copied == await visit.page.locator("#quote-line").text_content()
-        assert copied.startswith("Tính đến 20:30:15 ngày 20/11/2026: 2.000 tin nhắn, 90.000.000 ₫ (")
+        told = f"{VI.messages(2_000)}, {VI.money(90_000_000)} ("
+        assert copied.startswith(f"Tính đến 20:30:15 ngày 20/11/2026: {told}")
 
 
 async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Browser, site: Site) -> None:

@@ -46,11 +46,11 @@ def test_groups_follow_what_happens_next() -> None:
 @pytest.mark.parametrize(
     ("value", "vi", "en"),
     [
-        (0, "0 ₫", "₫0"),
-        (999, "999 ₫", "₫999"),
-        (12_345_000, "12.345.000 ₫", "₫12,345,000"),
-        (2**53 - 1, "9.007.199.254.740.991 ₫", "₫9,007,199,254,740,991"),
-        (-20_000, "-20.000 ₫", "₫-20,000"),
+        (0, "0\u00a0₫", "₫0"),
+        (999, "999\u00a0₫", "₫999"),
+        (12_345_000, "12.345.000\u00a0₫", "₫12,345,000"),
+        (2**53 - 1, "9.007.199.254.740.991\u00a0₫", "₫9,007,199,254,740,991"),
+        (-20_000, "-20.000\u00a0₫", "₫-20,000"),
     ],
 )
 def test_money_is_written_as_each_language_does(value: int, vi: str, en: str) -> None:
@@ -67,7 +67,11 @@ def test_a_goal_is_never_reached_too_early(part: int, vi: str, en: str) -> None:
 
 
 def test_one_message_is_not_one_messages() -> None:
-    assert (EN.messages(1), EN.messages(2), VI.messages(1)) == ("1 message", "2 messages", "1 tin nhắn")
+    assert (EN.messages(1), EN.messages(2), VI.messages(1)) == (
+        "1\u00a0message",
+        "2\u00a0messages",
+        "1\u00a0tin\u00a0nhắn",
+    )
 
 
 def test_both_languages_are_complete_with_the_same_places() -> None:
