@@ -253,7 +253,10 @@ class Gateway(ABC, Generic[Settings]):
 
     @abstractmethod
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
-        """What the callback says, at least one event. Raises MalformedCallback."""
+        """What the callback says: nothing where it is a question or a trial, which moves no money.
+
+        Raises MalformedCallback.
+        """
 
     @abstractmethod
     def respond(self, result: Result) -> Answer:

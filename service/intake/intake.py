@@ -198,6 +198,8 @@ class Intake:
             return end(gateway, callback, Outcome.UNAUTHENTICATED, reason=why(party, ""))
         verified()
         opened = Opened(account, callback, events)
+        if not events:
+            return self._nothing_to_store(opened)
         held = account.code, len(events), len(callback.body)
         if (refusal := self._in_flight.refusal(*held)) is not None:
             return await self._overloaded(opened, refusal)
@@ -208,6 +210,13 @@ class Intake:
             return await self._store(opened)
         finally:
             self._in_flight.remove(*held)
+
+    def _nothing_to_store(self, opened: "Opened") -> Ending:
+        """A question before a charge, or a trial: yes, unless what its sender does upon a yes could not be kept."""
+        self._instruments.see_callback(opened.account.code, opened.callback.received_at)
+        if not self._writer.connected and self._replay.own.refusal is not None:
+            return opened.end(Outcome.UNAVAILABLE, reason="the database is away, and the spool takes nothing")
+        return opened.end(Outcome.ACCEPTED, reason="carries no event")
 
     async def _store(self, opened: "Opened") -> Ending:
         account, callback, events = opened

@@ -23,6 +23,7 @@ log = structlog.get_logger("quarantine")
 REASON_CHARACTERS_MAX = 300
 UNSTORABLE = "unstorable"
 NOT_IN_TIME = "could not be stored in time, again and again, while others were"
+NO_EVENT = "carries no event by the account's settings of now"
 UNSTORABLE_REASONS = frozenset({UNSTORABLE, NOT_IN_TIME})
 WAIT_SECONDS = 2.0
 """A sender waits no longer for the database than this; what it then does is finished behind the answer's back."""

@@ -19,7 +19,7 @@ from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
-from service.intake.quarantine import NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
+from service.intake.quarantine import NO_EVENT, NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled
 from service.intake.spool_claim import SpoolFolder
@@ -354,6 +354,10 @@ class Replay:
             events = account.gateway.parse(callback, self._digest_key)
         except MalformedCallback as malformed:
             await self._set_apart(account, spooled, malformed.reason)
+            return
+        if not events:
+            # It had some when it was acknowledged: the account's settings are others now.
+            await self._set_apart(account, spooled, NO_EVENT)
             return
         try:
             entry = await self._rows.build(account, callback, events, spooled.answer, spool.doubts_about(callback))
