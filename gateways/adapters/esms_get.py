@@ -11,9 +11,7 @@ documented: nothing here relies on it. `receiverTime` is read as 24 hours, Vietn
 Source: eSMS's documentation, "Connect to shortcode service".
 """
 
-import re
 import secrets
-from datetime import datetime
 from typing import Annotated, ClassVar
 from xml.sax.saxutils import escape
 
@@ -22,39 +20,20 @@ from pydantic import Field
 from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import AccountSettings, Gateway, SignatureRejected, is_any_of
-from gateways.outcome import Answer, Outcome, Result
+from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import SharedSecretSettings, md5_hex, require_checksum
 from gateways.wire.digest import keyed_digest
+from gateways.wire.donor_reply import REPLY_TEXT, ReplyText
 from gateways.wire.form import Form
-
-REPLY_TEXT = (
-    "Cổng 1400 đã nhận được tin nhắn của bạn. Xin cảm ơn! / Portal 1400 has received your message. Thank you!"
-)
-"""It says nothing that a later reading, or an outage, could make untrue."""
-
-_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})")
-
-_STATUSES: dict[Outcome, int] = {
-    Outcome.ACCEPTED: 200,
-    Outcome.DUPLICATE: 200,
-    Outcome.CONFLICT: 200,
-    Outcome.UNALLOCATED: 200,
-    Outcome.REJECTED_POLICY: 200,
-    Outcome.MALFORMED: 400,
-    Outcome.UNAUTHENTICATED: 403,
-    Outcome.STALE: 403,
-    Outcome.TOO_LARGE: 413,
-    Outcome.OVERLOADED: 503,
-    Outcome.UNAVAILABLE: 503,
-}
+from gateways.wire.statuses import STATUSES, TAKEN, status_alone
 
 
 class EsmsGetSettings(SharedSecretSettings):
     """The keys of an `esms_get` account."""
 
     cpid: Annotated[str, Field(min_length=1, max_length=200)]
-    reply_text: Annotated[str, Field(min_length=1, max_length=300)] = REPLY_TEXT
+    reply_text: ReplyText = REPLY_TEXT
 
 
 class EsmsGet(Gateway[EsmsGetSettings]):
@@ -89,7 +68,7 @@ class EsmsGet(Gateway[EsmsGetSettings]):
         native_id = form.required("smsid")
         msisdn, short_code = form.msisdn("sender"), form.short_code("serviceNumber")
         written = form.optional("receiverTime", flags)
-        message_at = fields.optional(_require_compact_time, "query.receiverTime", written, flags)
+        message_at = fields.optional(fields.require_compact_time, "query.receiverTime", written, flags)
         text = encodings.decode_or_vietnamese(form.text("content"))
         kept, text_flags = fields.storable_text(text)
         return (
@@ -108,10 +87,8 @@ class EsmsGet(Gateway[EsmsGetSettings]):
 
     def respond(self, result: Result) -> Answer:
         """The reply to the donor where a message was taken; else the status alone speaks."""
-        status = _STATUSES[result.outcome]
-        if status != 200:
-            headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
-            return Answer(status, b"", "text/plain", headers)
+        if STATUSES[result.outcome] != TAKEN:
+            return status_alone(result)
         about = "".join(
             f"<Smsid>{escape(message.native_id)}</Smsid><Receiver>{message.msisdn}</Receiver>"
             for message in result.events
@@ -119,13 +96,4 @@ class EsmsGet(Gateway[EsmsGetSettings]):
         )
         reply = escape(self.settings.reply_text)
         body = f"<ClientResponse><Message>{reply}</Message>{about}</ClientResponse>"
-        return Answer(200, body.encode(), "text/xml; charset=utf-8")
-
-
-def _require_compact_time(path: str, text: str) -> datetime:
-    """An aware time from `yyyyMMddHHmmss`, Vietnam's."""
-    parts = _TIME.fullmatch(text)
-    if parts is None:
-        fields.malformed(path, "is not a time (yyyyMMddHHmmss)")
-    year, month, day, hour, minute, second = parts.groups()
-    return fields.time_of(path, f"{year}-{month}-{day}T{hour}:{minute}:{second}")
+        return Answer(TAKEN, body.encode(), "text/xml; charset=utf-8")

@@ -20,9 +20,10 @@ from typing import ClassVar, Literal
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message, Reversal
 from gateways.gateway import AccountSettings, Gateway
-from gateways.outcome import Answer, Outcome, Result
+from gateways.outcome import Answer, Result
 from gateways.wire import fields
 from gateways.wire.digest import derived_id, keyed_digest
+from gateways.wire.statuses import status_alone
 from gateways.wire.strict_json import Unreadable, require_json
 
 MESSAGES_MAX = 100
@@ -41,20 +42,6 @@ _STATUSES: dict[str, ChargeStatus] = {
     "Denied": ChargeStatus.FAILED,
 }
 _AMOUNT = re.compile(r"([0-9]{1,13})(?:\.0{1,4})?")
-
-_ANSWERS: dict[Outcome, int] = {
-    Outcome.ACCEPTED: 200,
-    Outcome.DUPLICATE: 200,
-    Outcome.CONFLICT: 200,
-    Outcome.UNALLOCATED: 200,
-    Outcome.REJECTED_POLICY: 200,
-    Outcome.MALFORMED: 400,
-    Outcome.UNAUTHENTICATED: 403,
-    Outcome.STALE: 403,
-    Outcome.TOO_LARGE: 413,
-    Outcome.OVERLOADED: 503,
-    Outcome.UNAVAILABLE: 503,
-}
 
 
 class OneApiSmsSettings(AccountSettings):
@@ -98,9 +85,7 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
 
     def respond(self, result: Result) -> Answer:
         """Always empty; the status alone speaks."""
-        status = _ANSWERS[result.outcome]
-        headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
-        return Answer(status, b"", "text/plain", headers)
+        return status_alone(result)
 
     def _message(
         self, path: str, said: Mapping[str, object], place: int, callback: Callback, digest_key: bytes

@@ -20,10 +20,11 @@ from pydantic import Field, model_validator
 from gateways.callback import Callback
 from gateways.events import Carrier, Event, Message
 from gateways.gateway import Account, AccountSettings, Gateway
-from gateways.outcome import Answer, Outcome, Result
+from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import derived_id, keyed_digest
 from gateways.wire.form import Form, query_bytes
+from gateways.wire.statuses import STATUSES, TAKEN, status_alone
 
 WEAK_ID = "weak_id"
 """The flag of a message whose id we made ourselves from our time of receipt: a repeat of it would count again."""
@@ -62,19 +63,7 @@ OWN_CARRIERS: dict[str, Carrier] = {
     "beeline": "gmobile",
 }
 
-_STATUSES: dict[Outcome, int] = {
-    Outcome.ACCEPTED: 200,
-    Outcome.DUPLICATE: 200,
-    Outcome.CONFLICT: 200,
-    Outcome.UNALLOCATED: 200,
-    Outcome.REJECTED_POLICY: 200,
-    Outcome.MALFORMED: 400,
-    Outcome.UNAUTHENTICATED: 403,
-    Outcome.STALE: 403,
-    Outcome.TOO_LARGE: 413,
-    Outcome.OVERLOADED: 503,
-    Outcome.UNAVAILABLE: 503,
-}
+_CONTENT_TYPE = "text/plain; charset=utf-8"
 
 
 class VnHttpGetSettings(AccountSettings):
@@ -141,10 +130,9 @@ class VnHttpGet(Gateway[VnHttpGetSettings]):
 
     def respond(self, result: Result) -> Answer:
         """The account's value where the message was taken; else the status alone speaks."""
-        status = _STATUSES[result.outcome]
-        body = self.settings.success_value.encode() if status == 200 else b""
-        headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
-        return Answer(status, body, "text/plain; charset=utf-8", headers)
+        if STATUSES[result.outcome] != TAKEN:
+            return status_alone(result, _CONTENT_TYPE)
+        return Answer(TAKEN, self.settings.success_value.encode(), _CONTENT_TYPE)
 
 
 _PARAMETER = re.compile(rb"[A-Za-z_][A-Za-z0-9_.-]{0,39}=")

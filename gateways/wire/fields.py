@@ -41,6 +41,7 @@ _MSISDN = re.compile(MSISDN_PATTERN)
 _SHORT_CODE = re.compile(SHORT_CODE_PATTERN)
 _UNCONTROLLED = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _TIME = re.compile(TIME_PATTERN)
+_COMPACT_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})")
 _EPOCH = re.compile(r"[0-9]{1,12}")
 _UNSTORABLE_IN_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
@@ -147,6 +148,15 @@ def time_of(path: str, text: str) -> datetime:
     except ValueError:
         malformed(path, NOT_A_TIME)
     return _require_within_years(path, at if at.tzinfo else at.replace(tzinfo=VIETNAM))
+
+
+def require_compact_time(path: str, text: str) -> datetime:
+    """An aware time from `yyyyMMddHHmmss`, 24 hours, Vietnam's."""
+    parts = _COMPACT_TIME.fullmatch(text)
+    if parts is None:
+        malformed(path, "is not a time (yyyyMMddHHmmss)")
+    year, month, day, hour, minute, second = parts.groups()
+    return time_of(path, f"{year}-{month}-{day}T{hour}:{minute}:{second}")
 
 
 def require_epoch(path: str, text: str) -> datetime:

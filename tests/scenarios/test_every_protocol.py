@@ -18,34 +18,15 @@ from gateways.sender import Reply, Sender, Sms, Verdict
 from gateways.wire.signatures import new_secret
 from tests.support.away import database_away, fill_disk, free_disk, replayed, require_invariants
 from tests.support.portal import BOOK, Portal, running
-from tests.support.protocols import ACCOUNT_KEYS
+from tests.support.protocols import account_table, code_of, speaker
 
 SECRETS = {name: new_secret() if name == "standard" else f"a-{name}-secret" for name in ADAPTERS}
-TABLE = '[[gateway]]\ncode = "{code}"\nadapter = "{name}"\ncarrier = "viettel"\ncharging = "on_message"\n'
 AT_ONCE = 8
 
 
 def book() -> str:
     """The usual campaigns, and an account of every protocol."""
-    tables = []
-    for name in ADAPTERS:
-        own, _ = ACCOUNT_KEYS[name]
-        common = TABLE.format(code=code_of(name), name=name)
-        tables.append(common + 'networks = ["127.0.0.0/8"]\n' + own.format(secrets=f'["{SECRETS[name]}"]') + "\n")
-    return BOOK[: BOOK.index("[[gateway]]")] + "\n".join(tables)
-
-
-def code_of(name: str) -> str:
-    """The account of a protocol."""
-    return name.replace("_", "-")
-
-
-def speaker(name: str, secret: str) -> Sender[Any]:
-    """Who posts over the account of a protocol, with this secret."""
-    table, key = ACCOUNT_KEYS[name]
-    others = dict(line.split(" = ", 1) for line in table.splitlines() if not line.startswith(f"{key} "))
-    own: dict[str, Any] = {other: value.strip('"') for other, value in others.items()} | {key: [secret]}
-    return SENDERS[name](code_of(name), ADAPTERS[name].settings_model.model_validate(own))
+    return BOOK[: BOOK.index("[[gateway]]")] + "\n".join(account_table(name, [SECRETS[name]]) for name in ADAPTERS)
 
 
 def sms(native_id: str, text: str = "VNN 5") -> Sms:
@@ -67,12 +48,17 @@ async def post(portal: Portal, sender: Sender[Any], message: Sms) -> Reply:
         return Reply(answer.status, answer.content_type, await answer.read())
 
 
-async def stored(portal: Portal) -> dict[str, list[int | None]]:
+SELECT_MONEY = """
+SELECT a.code, coalesce(sum(l.vnd), 0)::bigint AS vnd
+FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id LEFT JOIN money_line AS l ON l.gift_id = m.id
+GROUP BY a.code, m.id
+"""
+
+
+async def stored(portal: Portal) -> dict[str, list[int]]:
     """The money of the messages of each account."""
-    rows = await portal.fetch(
-        "SELECT a.code, m.amount_vnd FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id"
-    )
-    return {code_of(name): [row["amount_vnd"] for row in rows if row["code"] == code_of(name)] for name in ADAPTERS}
+    rows = await portal.fetch(SELECT_MONEY)
+    return {code_of(name): [row["vnd"] for row in rows if row["code"] == code_of(name)] for name in ADAPTERS}
 
 
 async def together(portal: Portal, posts: Sequence[tuple[str, Sms]]) -> dict[str, list[tuple[Reply, Verdict]]]:

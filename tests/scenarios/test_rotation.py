@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from gateways.registry import ADAPTERS, SENDERS
+from gateways.registry import ADAPTERS
 from gateways.sender import Reply, Sms, Verdict
 from gateways.wire.signatures import new_secret
 from tests.support.fleet import Fleet
 from tests.support.portal import BOOK, eventually
 from tests.support.processes import SERVICE
-from tests.support.protocols import ACCOUNT_KEYS
+from tests.support.protocols import account_table, speaker
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")]
 
@@ -73,11 +72,7 @@ class Rotation:
                 f"file:{self.folder}/kannel-{each}" if name == "kannel" else f"env:{name.upper()}_{each}"
                 for each in which
             ]
-            keys = ACCOUNT_KEYS[name][0].format(secrets=str(written).replace("'", '"'))
-            tables.append(
-                f'[[gateway]]\ncode = "{name.replace("_", "-")}"\nadapter = "{name}"\ncarrier = "viettel"\n'
-                f'charging = "on_message"\nnetworks = ["127.0.0.0/8"]\n{keys}\n'
-            )
+            tables.append(account_table(name, written))
         path = self.folder / "rotation.toml"
         path.write_text(CAMPAIGNS + "\n".join(tables), encoding="utf-8")
         return await self.run("apply", "--yes", str(path))
@@ -100,11 +95,7 @@ class Rotation:
 
     async def post(self, http: aiohttp.ClientSession, name: str, which: str, native_id: str) -> Verdict:
         """One message over the account of a protocol."""
-        table, key = ACCOUNT_KEYS[name]
-        others = dict(line.split(" = ", 1) for line in table.splitlines() if not line.startswith(f"{key} "))
-        own: dict[str, Any] = {other: value.strip('"') for other, value in others.items()}
-        own[key] = [self.secrets[name][which]]
-        sender = SENDERS[name](name.replace("_", "-"), ADAPTERS[name].settings_model.model_validate(own))
+        sender = speaker(name, self.secrets[name][which])
         now = datetime.now(UTC)
         sms = Sms(0, native_id, "84950000001", "1408", "VNN 5", "VNN", "viettel", None, now.replace(microsecond=0))
         asked = sender.request([sms], now)

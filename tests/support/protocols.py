@@ -1,6 +1,8 @@
 """One message as each protocol's sender posts it to a running service, for tests that go over all protocols."""
 
-from collections.abc import Awaitable, Callable
+import json
+import tomllib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -9,6 +11,10 @@ from xml.sax.saxutils import escape
 import aiohttp
 from yarl import URL
 
+from gateways.gateway import AccountSettings
+from gateways.registry import ADAPTERS
+from gateways.registry import SENDERS as WIRE_SENDERS
+from gateways.sender import Sender as WireSender
 from tests.support.portal import PATH_SECRET, Portal, Reply, message
 
 NUMBER = "84950000001"
@@ -106,3 +112,31 @@ ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
     "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
 }
 """What an account of each protocol writes beside the common keys, the secrets going in; and under which key."""
+
+
+def own_keys(name: str, secrets: Sequence[str]) -> str:
+    """The lines of an account of protocol `name` beside the common ones."""
+    return ACCOUNT_KEYS[name][0].format(secrets=json.dumps(list(secrets)))
+
+
+def settings_of(name: str, secrets: Sequence[str]) -> AccountSettings:
+    """The same as the adapter reads it."""
+    return ADAPTERS[name].settings_model.model_validate(tomllib.loads(own_keys(name, secrets)))
+
+
+def code_of(name: str) -> str:
+    """The account of protocol `name` in a book of all protocols."""
+    return name.replace("_", "-")
+
+
+def account_table(name: str, secrets: Sequence[str]) -> str:
+    """That account, whole."""
+    return (
+        f'[[gateway]]\ncode = "{code_of(name)}"\nadapter = "{name}"\ncarrier = "viettel"\n'
+        f'charging = "on_message"\nnetworks = ["127.0.0.0/8"]\n{own_keys(name, secrets)}\n'
+    )
+
+
+def speaker(name: str, secret: str) -> WireSender[Any]:
+    """Who posts over it, with this secret."""
+    return WIRE_SENDERS[name](code_of(name), settings_of(name, [secret]))

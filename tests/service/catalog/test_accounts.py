@@ -21,7 +21,7 @@ from gateways.wire.signatures import sign, signing_key
 from service.catalog.account_tables import prepare_gateways
 from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
 from service.runtime.keyring import Sealer
-from tests.support.protocols import ACCOUNT_KEYS
+from tests.support.protocols import account_table, code_of
 
 SEALER = Sealer(bytes(32))
 DIGEST_KEY = b"k" * 32
@@ -136,11 +136,10 @@ def test_counting_on_report_needs_reports_that_name_a_message() -> None:
     assert prepared.charging == "on_report"
 
     assert [each.adapter for each in prepare(KANNEL)] == ["kannel"]
-    own, _ = ACCOUNT_KEYS["vn_soap_mo"]
-    hub = TABLE.replace("standard", "vn_soap_mo").replace(f'secrets = ["{SECRET}"]', own.format(secrets='["word"]'))
+    hub = account_table("vn_soap_mo", ["word"])
     assert [each.adapter for each in prepare(hub)] == ["vn_soap_mo"]
     ((path, line, sentence),) = refusals(hub.replace("on_message", "on_report"))
-    assert (path, line) == ("gateway[0].charging", 6)
+    assert (path, line) == ("gateway[0].charging", 5)
     assert "reports charges (standard, kannel, " in sentence
 
 
@@ -397,11 +396,9 @@ def test_an_adapter_of_another_version_is_a_problem() -> None:
 
 def test_every_protocol_can_be_prepared_and_loaded() -> None:
     for adapter in ADAPTERS:
-        own, _ = ACCOUNT_KEYS[adapter]
-        table = TABLE.replace('"standard"', f'"{adapter}"')
-        table = table.replace(f'secrets = ["{SECRET}"]\n', own.format(secrets='["env:A"]') + "\n")
         word = SECRET if adapter == "standard" else "word"
-        assert account(table, {"A": word}).problem is None
+        accounts = loaded(account_table(adapter, ["env:A"]), {"A": word})
+        assert accounts.by_code[code_of(adapter)].problem is None
 
 
 async def test_accounts_come_back_from_the_database(connection: asyncpg.Connection) -> None:
