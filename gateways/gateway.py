@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, final
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, final, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -20,6 +20,7 @@ AccountCarrier = Literal[NamedCarrier, "from_message"]
 """Who charges the donors of an account: one carrier, or whom each message names."""
 Charging = Literal["on_message", "on_reply", "on_report", "on_settlement"]
 """What makes a message of an account money: that it came, our answer to it, a report, the carrier's bill."""
+CHARGINGS: frozenset[Charging] = frozenset(get_args(Charging))
 
 _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
@@ -62,6 +63,10 @@ class AccountSettings(BaseModel):
     def factors(self) -> frozenset[str]:
         """Which factors, beside the network list, these settings carry."""
         return frozenset({"path_secret"} if self.path_secret else ())
+
+    def chargings(self) -> frozenset[Charging]:
+        """What can make money of the messages of such an account, as far as these settings decide it."""
+        return CHARGINGS
 
     @field_validator("path_secret")
     @classmethod

@@ -7,6 +7,7 @@ from gateways.adapters.esms_get import EsmsGet
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.oneapi_sms import OneApiSms
+from gateways.adapters.onepay import Onepay
 from gateways.adapters.standard.adapter import Standard
 from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
@@ -17,6 +18,7 @@ from gateways.senders.esms_get import EsmsGetSender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.oneapi_sms import OneApiSmsSender
+from gateways.senders.onepay import OnepaySender
 from gateways.senders.standard import StandardSender
 from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
@@ -30,6 +32,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (VcomJson, VcomJsonSender),
     (VnHttpGet, VnHttpGetSender),
     (OneApiSms, OneApiSmsSender),
+    (Onepay, OnepaySender),
     (VnSoapMo, VnSoapMoSender),
 )
 

@@ -19,7 +19,7 @@ class Sms:
     `number` counts a sender's messages from 0, `native_id` is the carrier's id of this one. `msisdn` is written
     in one of the forms carriers use. `at` is the carrier's time of the message, in whole seconds, None where the
     protocol has none. `carrier` is who charges; `said` is how the callback names it, None where the account
-    decides. `keyword` is what a hub believes the keyword to be.
+    decides. `keyword` is what a hub believes the keyword to be, `amount_vnd` what it charges.
     """
 
     number: int
@@ -31,6 +31,7 @@ class Sms:
     carrier: str
     said: str | None
     at: datetime | None
+    amount_vnd: int = 0
 
 
 class Verdict(StrEnum):
@@ -94,6 +95,8 @@ class Sender(ABC, Generic[Settings]):
     """How many messages one callback may carry."""
     tells_conflicts: ClassVar[bool] = False
     """Whether the protocol has a word for "the same id, another content"; else that is answered like a repeat."""
+    charges_at_once: ClassVar[bool] = False
+    """Whether a message that counts on report comes with its charge, in one callback."""
     carrier_words: ClassVar[Mapping[str, str]] = {}
     """How its senders name each carrier, where the account leaves that to the message and lists no word itself."""
 

@@ -179,6 +179,9 @@ VIETNAMESE: dict[str, str] = {
     "on_report needs a protocol that reports charges ({protocols}); use on_message": (
         "on_report cần giao thức có báo cáo thu tiền ({protocols}); hãy dùng on_message"
     ),
+    "is not what makes money of these messages; write {expected}": (
+        "không phải là cách những tin nhắn này được tính tiền; hãy viết {expected}"
+    ),
     "must not hold control characters; remove them": "không được có ký tự điều khiển; hãy bỏ đi",
     "must be text, a whole number, true or false; correct it": (
         "phải là chữ, số nguyên, true hoặc false; hãy sửa lại"
@@ -203,6 +206,13 @@ VIETNAMESE: dict[str, str] = {
     "refuse_value must be neither the success value nor -1, which hubs only file": (
         "refuse_value không được là giá trị thành công, cũng không được là -1, vì tổng đài chỉ lưu lại giá trị đó"
     ),
+    "product = smsplus needs short_code and success_codes, which its calls do not say, and style = ack": (
+        "product = smsplus cần short_code và success_codes, vì các lệnh gọi không nêu, và style = ack"
+    ),
+    "short_code and success_codes go with product = smsplus": (
+        "short_code và success_codes chỉ đi cùng product = smsplus"
+    ),
+    "style = reply and refuse_text go together": "style = reply và refuse_text phải đi cùng nhau",
     # What changes.
     "none": "không có",
     "decision {number}": "quyết định {number}",

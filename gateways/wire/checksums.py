@@ -1,4 +1,4 @@
-"""Checksums by which hubs sign: a digest over values joined to a shared secret, which goes in as its bytes are."""
+"""Checksums by which hubs sign: a digest over values under a shared secret, which goes in as its bytes are."""
 
 import base64
 import hashlib
@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gateways.gateway import SECRETS_MAX, AccountSettings, SignatureRejected
+from gateways.wire.mac import hmac_sha256
 
 _NOBODYS = b"a secret that nobody has"
 
@@ -48,3 +49,8 @@ def sha256_base64(signed: bytes) -> str:
 def md5_hex(signed: bytes) -> str:
     """MD5 in lower-case hexadecimal digits: weak, and what the sender's protocol prescribes."""
     return hashlib.md5(signed).hexdigest()  # noqa: S324 -- the sender's protocol has no other; networks are the second factor
+
+
+def hmac_sha256_hex(secret: bytes, signed: bytes) -> str:
+    """HMAC-SHA256 (RFC 2104) in lower-case hexadecimal digits."""
+    return hmac_sha256(secret, signed).hex()

@@ -34,6 +34,7 @@ TIME_PATTERN = (
 NOT_A_NUMBER = "is not a Vietnamese mobile number"
 NOT_A_SHORT_CODE = "is not a short code of 3 to 6 digits"
 NOT_A_TIME = "is not a time (RFC 3339, or the same without zone for +07:00)"
+NOT_AN_AMOUNT = "is not a whole number of VND within the limit"
 WRONG_LENGTH = f"must have 1 to {SHORT_FIELD_CHARACTERS_MAX} characters"
 UNSTORABLE = "holds a control character or half of a character"
 
@@ -42,6 +43,7 @@ _SHORT_CODE = re.compile(SHORT_CODE_PATTERN)
 _UNCONTROLLED = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _TIME = re.compile(TIME_PATTERN)
 _COMPACT_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})")
+_AMOUNT = re.compile(r"[0-9]{1,13}")
 _EPOCH = re.compile(r"[0-9]{1,12}")
 _UNSTORABLE_IN_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
@@ -92,6 +94,13 @@ def require_short_code(path: str, code: str) -> str:
     if not _SHORT_CODE.fullmatch(code):
         malformed(path, NOT_A_SHORT_CODE)
     return short_code_of(code)
+
+
+def require_vnd(path: str, amount: str) -> int:
+    """Whole VND in decimal digits, up to AMOUNT_VND_MAX."""
+    if not _AMOUNT.fullmatch(amount) or int(amount) > AMOUNT_VND_MAX:
+        malformed(path, NOT_AN_AMOUNT)
+    return int(amount)
 
 
 def require_short_field(path: str, value: str) -> str:

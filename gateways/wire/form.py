@@ -90,6 +90,10 @@ class Form:
         """Three to six digits."""
         return fields.require_short_code(self._path(name), self.required(name))
 
+    def vnd(self, name: str) -> int:
+        """Whole VND."""
+        return fields.require_vnd(self._path(name), self.required(name))
+
     def _require_once(self, name: str) -> None:
         if name in self.repeated:
             fields.malformed(self._path(name), TWICE)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -92,6 +92,11 @@ class _Table:
         adapter = raw.get("adapter")
         settings = self._settings(adapter, own) if isinstance(adapter, str) and adapter in ADAPTERS else None
         if common is None or settings is None or self.problems:
+            return None
+        if common.charging not in (possible := settings.chargings()):
+            expected = ", ".join(each for each in get_args(SupportedCharging) if each in possible)
+            reason = say("is not what makes money of these messages; write {expected}", expected=expected)
+            self._refuse(("charging",), reason)
             return None
         if factors_of(networks, settings) < FACTORS_MIN:
             reason = say(

@@ -83,8 +83,8 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     if gateway.get("enabled") is False:
         return "it is disabled in the book file"
     charging = gateway.get("charging", "on_message")
-    if charging != "on_message":
-        return f"it charges {charging}, and the simulator plays accounts that charge on_message"
+    if charging != "on_message" and not (charging == "on_report" and SENDERS[gateway["adapter"]].charges_at_once):
+        return f"it charges {charging}, and the simulator plays accounts whose messages count at once"
     try:
         networks = [network(str(each)) for each in gateway.get("networks", ())]
     except ValueError:

@@ -65,5 +65,5 @@ def _replayed(
     for position, gift in enumerate(replay(profile, options.scale, chance)):
         carrier, link = writer.carrier_and_link()
         text = counted_text(chance, route, keyword, gift.units)
-        sms = writer.sms(carrier, link, route, keyword, text, gift.at)
+        sms = writer.sms(carrier, link, route, keyword, text, gift.at, gift.units)
         yield Planned(sms, link, position / options.rate, drawn_fault(faults, chance))

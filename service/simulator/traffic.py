@@ -67,8 +67,10 @@ class SmsWriter:
         carrier = self._chance.choices(self._carriers, self._weights)[0]
         return carrier, self._chance.choice(self._served[carrier])
 
-    def sms(self, carrier: str, link: Link, route: Route, keyword: str, text: str, at: datetime | None) -> Sms:
-        """The next message of the run. `at` is dropped where the link tells no time."""
+    def sms(
+        self, carrier: str, link: Link, route: Route, keyword: str, text: str, at: datetime | None, units: int = 1
+    ) -> Sms:
+        """The next message of the run, charged for `units`. `at` is dropped where the link tells no time."""
         chance, number = self._chance, self._count
         self._count += 1
         is_faithful = chance.random() < FAITHFUL_SHARE
@@ -84,6 +86,7 @@ class SmsWriter:
             said=link.carriers[carrier],
             # Whole seconds are what every protocol can say.
             at=at.replace(microsecond=0) if at is not None and link.is_timed else None,
+            amount_vnd=units * route.unit_vnd,
         )
 
 
@@ -143,14 +146,15 @@ class Evening:
     def _inside_window(self, fault: Fault | None, due: float) -> tuple[Sms, Link]:
         carrier, link = self._writer.carrier_and_link()
         aim = self._chance.choice(self._chance.choice(self._aims))
-        at = aim.since + timedelta(seconds=due)
+        at, units = aim.since + timedelta(seconds=due), 1
         if fault is Fault.WRONG:
             text = wrong_text(self._chance, aim.route, aim.keyword)
         elif fault is Fault.UNKNOWN:
             text = unknown_text(self._chance, aim.route, aim.keyword)
         else:
-            text = counted_text(self._chance, aim.route, aim.keyword, units_texted(self._chance, aim.route))
-        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at), link
+            units = units_texted(self._chance, aim.route)
+            text = counted_text(self._chance, aim.route, aim.keyword, units)
+        return self._writer.sms(carrier, link, aim.route, aim.keyword, text, at, units), link
 
     def _outside_window(self, fault: Fault) -> tuple[Sms, Link]:
         """A right text at a wrong time; drawn anew where a campaign would take it, or the link tells no time."""

@@ -32,7 +32,7 @@ def book() -> str:
 def sms(native_id: str, text: str = "VNN 5") -> Sms:
     """A donor's message, sent now."""
     at = datetime.now(UTC).replace(microsecond=0)
-    return Sms(0, native_id, "84950000001", "1408", text, "VNN", "viettel", None, at)
+    return Sms(0, native_id, "84950000001", "1408", text, "VNN", "viettel", None, at, amount_vnd=100_000)
 
 
 @pytest.fixture

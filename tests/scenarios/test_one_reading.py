@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_from_bytes, quote_plus
+from urllib.parse import quote_from_bytes, quote_plus, unquote_plus
 from xml.sax.saxutils import escape
 
 from hypothesis import HealthCheck, example, given
@@ -18,7 +18,7 @@ from campaigns.book.grammar import Reading, read
 from gateways.callback import Callback
 from gateways.events import Message
 from gateways.gateway import Gateway
-from gateways.wire.checksums import md5_hex, sha256_base64
+from gateways.wire.checksums import hmac_sha256_hex, md5_hex, sha256_base64
 from service.commands.read import reading_of
 from service.intake.packing import pack_callback, unpack_callback
 from service.operations.rereading import reread
@@ -38,6 +38,7 @@ SOAP = gateway("vn_soap_mo", soap_calls.SETTINGS)
 HUB_GET = gateway("vn_http_get", {"dialect": "ddviet", "path_secret": "a-secret"})
 VCOM = gateway("vcom_json", {"client_id": "cp", "secrets": ["a-secret"]})
 ESMS = gateway("esms_get", {"cpid": "cp", "secrets": ["a-secret"]})
+ONEPAY = gateway("onepay", {"product": "sms", "access_key": "ak", "secrets": ["a-secret"]})
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -125,6 +126,16 @@ def esms(code: str, text: str) -> Iterator[tuple[str, Callback]]:
     yield "encoded", request(method="GET", query=f"{head}&sign={sign}&content={quote_from_bytes(raw)}")
 
 
+def onepay(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Encoded."""
+    raw = text.encode("utf-8", "surrogatepass")
+    rest = f"&msisdn=84950000001&request_id=7&request_time=2019-10-17T20:05:00%2B07:00&short_code={quote_plus(code)}"
+    head = "access_key=ak&command=VNN&mo_message="
+    signed = head.encode() + raw + unquote_plus(rest).encode()
+    sign = hmac_sha256_hex(b"a-secret", signed)
+    yield "encoded", request(method="GET", query=f"{head}{quote_from_bytes(raw)}{rest}&signature={sign}")
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -140,6 +151,7 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (HUB_GET, hub_get),
     (VCOM, vcom),
     (ESMS, esms),
+    (ONEPAY, onepay),
 ]
 
 

@@ -143,6 +143,17 @@ def test_counting_on_report_needs_reports_that_name_a_message() -> None:
     assert "reports charges (standard, kannel, " in sentence
 
 
+def test_an_account_counts_only_by_what_its_messages_can_count_by() -> None:
+    plus = account_table("onepay", ["word"])
+    assert [each.charging for each in prepare(plus)] == ["on_report"]
+    ((path, line, sentence),) = refusals(plus.replace("on_report", "on_message"))
+    assert (path, line) == ("gateway[0].charging", 5)
+    assert sentence == "is not what makes money of these messages; write on_report"
+    sms = TABLE.replace("standard", "onepay") + 'product = "sms"\naccess_key = "ak"\n'
+    assert [each.charging for each in prepare(sms)] == ["on_message"]
+    assert "write on_message" in refusals(sms.replace("on_message", "on_report"))[0][2]
+
+
 @pytest.mark.parametrize(("old", "new", "path", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_refusal_names_path_line_and_reason(old: str, new: str, path: str, reason: str) -> None:
     assert old in TABLE

@@ -153,6 +153,14 @@ def test_carriers_have_the_shares_of_real_drives_and_numbers_stay_in_the_closed_
     assert len({each.native_id for each in sent}) == len(sent)
 
 
+def test_what_is_charged_is_what_the_text_gives() -> None:
+    sent = messages_of(evening(3, 500, {}))
+    readings = [read(BOOK, each.short_code, each.text, each.at or NOW) for each in sent]
+    counted = [each for each in zip(sent, readings, strict=True) if each[1].outcome is ReadingOutcome.COUNTED]
+    assert len(counted) > 200
+    assert [sms.amount_vnd for sms, _ in counted] == [reading.amount_vnd for _, reading in counted]
+
+
 def test_a_donor_of_units_gives_about_three_and_of_thousands_about_forty_five() -> None:
     chance = random.Random(5)
     for grammar, low, high in ((Grammar.UNITS, 2.9, 3.2), (Grammar.THOUSANDS, 42.0, 48.0)):

@@ -1,6 +1,7 @@
 """What the simulator does not do, and the sentence it says instead."""
 
 import argparse
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from service.simulator.links import links_of
 from service.simulator.message import Fault
 from service.simulator.options import Options, require_sane, require_target
 from service.simulator.refused import SimulateRefused
+from tests.support.protocols import account_table
 from tests.support.simulated import PEER, SECRET, STANDARD
 
 
@@ -55,6 +57,12 @@ def test_what_cannot_be_played_is_refused_with_a_sentence(ask: Callable[[], obje
         ask()
     assert sentence in str(refused.value)
     assert SECRET not in str(refused.value)
+
+
+def test_an_account_whose_messages_come_with_their_charge_is_played() -> None:
+    (table,) = tomllib.loads(account_table("onepay", ["word"]))["gateway"]
+    assert table["charging"] == "on_report"
+    assert [link.protocol for link in links_of([table], (), {}, (PEER,))[0]] == ["onepay"]
 
 
 def test_one_s_own_server_is_allowed_when_that_is_said() -> None:
