@@ -120,6 +120,7 @@ class Onepay(Gateway[OnepaySettings]):
         message_at = fields.optional(fields.require_time, "query.request_time", written, flags)
         text = encodings.decode_or_vietnamese(form.text("mo_message"))
         kept, text_flags = fields.storable_text(text)
+        amount_vnd = form.vnd("amount") if kind == "charge" else None
         message = Message(
             native_id=native_id,
             digest=keyed_digest(digest_key, "message", msisdn, short_code, text),
@@ -129,6 +130,7 @@ class Onepay(Gateway[OnepaySettings]):
             carrier=self.carrier_of(None, {}),
             message_at=message_at,
             operator_time=written if message_at else None,
+            claimed_vnd=amount_vnd,
             flags=tuple(dict.fromkeys((*text_flags, *flags))),
         )
         return (message,) if kind == "message" else (message, self._charge(form, message, digest_key))
@@ -152,14 +154,13 @@ class Onepay(Gateway[OnepaySettings]):
 
     def _charge(self, form: Form, message: Message, digest_key: bytes) -> Charge:
         code = form.required("error_code")
-        amount_vnd = form.vnd("amount")
         is_success = code in self.settings.success_codes
         return Charge(
             native_id=message.native_id,
-            digest=keyed_digest(digest_key, "charge", code, amount_vnd),
+            digest=keyed_digest(digest_key, "charge", code, message.claimed_vnd),
             charge_id=message.native_id,
             status=ChargeStatus.SUCCEEDED if is_success else ChargeStatus.FAILED,
-            amount_vnd=amount_vnd,
+            amount_vnd=message.claimed_vnd,
             message_ref=message.native_id,
             occurred_at=message.message_at,
             reason=None if is_success else code,

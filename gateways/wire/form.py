@@ -5,7 +5,7 @@ nothing stays, and bytes need not be UTF-8. How many pairs there may be is bound
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from gateways.records import record
@@ -13,6 +13,8 @@ from gateways.wire import fields
 
 MISSING = "is missing"
 TWICE = "is given twice"
+
+Meant = TypeVar("Meant")
 
 
 @record()
@@ -89,6 +91,13 @@ class Form:
     def short_code(self, name: str) -> str:
         """Three to six digits."""
         return fields.require_short_code(self._path(name), self.required(name))
+
+    def one_of(self, name: str, meanings: Mapping[str, Meant]) -> Meant:
+        """What a required word means."""
+        value = self.required(name)
+        if value not in meanings:
+            fields.malformed(self._path(name), f"must be one of {', '.join(meanings)}")
+        return meanings[value]
 
     def vnd(self, name: str) -> int:
         """Whole VND."""
