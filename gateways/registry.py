@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateways.adapters.appota_ipn import AppotaIpn
 from gateways.adapters.esms_get import EsmsGet
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
@@ -14,6 +15,7 @@ from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
 from gateways.sender import Sender
+from gateways.senders.appota_ipn import AppotaIpnSender
 from gateways.senders.esms_get import EsmsGetSender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
@@ -33,6 +35,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (VnHttpGet, VnHttpGetSender),
     (OneApiSms, OneApiSmsSender),
     (Onepay, OnepaySender),
+    (AppotaIpn, AppotaIpnSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

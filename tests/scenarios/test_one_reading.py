@@ -39,6 +39,7 @@ HUB_GET = gateway("vn_http_get", {"dialect": "ddviet", "path_secret": "a-secret"
 VCOM = gateway("vcom_json", {"client_id": "cp", "secrets": ["a-secret"]})
 ESMS = gateway("esms_get", {"cpid": "cp", "secrets": ["a-secret"]})
 ONEPAY = gateway("onepay", {"product": "sms", "access_key": "ak", "secrets": ["a-secret"]})
+APPOTA = gateway("appota_ipn", {"secrets": ["a-secret"]})
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -136,6 +137,17 @@ def onepay(code: str, text: str) -> Iterator[tuple[str, Callback]]:
     yield "encoded", request(method="GET", query=f"{head}{quote_from_bytes(raw)}{rest}&signature={sign}")
 
 
+def appota(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Encoded."""
+    raw, written = text.encode("utf-8", "surrogatepass"), quote_plus(code)
+    made = md5_hex(
+        b"20000" + code.encode() + b"VND" + raw + b"84950000001" + b"0" + b"1" + b"7" + b"SMS" + b"a-secret"
+    )
+    rest = f"amount=20000&code={written}&currency=VND&phone=84950000001&sandbox=0&status=1&transaction_id=7"
+    form = f"{rest}&transaction_type=SMS&hash={made}&message={quote_from_bytes(raw)}"
+    yield "encoded", request(body=form.encode())
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -152,6 +164,7 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (VCOM, vcom),
     (ESMS, esms),
     (ONEPAY, onepay),
+    (APPOTA, appota),
 ]
 
 
@@ -173,7 +186,7 @@ def test_every_way_reads_a_text_as_the_command_reads_it(text: str, code: str) ->
         for label, callback in ways(code, text):
             events = ours.open(callback, KEY)
             assert ours.parse(unpack_callback(pack_callback(callback), LISTED), KEY) == events
-            (message,) = events
+            message = events[0]
             assert isinstance(message, Message)
             assert said(read(BOOK, message.short_code, message.text, AT)) == meant, (ours.name, label)
 

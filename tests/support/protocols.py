@@ -112,6 +112,7 @@ ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
         'product = "smsplus"\naccess_key = "ak"\nshort_code = "1408"\nsuccess_codes = ["OK"]\nsecrets = {secrets}',
         "secrets",
     ),
+    "appota_ipn": ("secrets = {secrets}", "secrets"),
     "vcom_json": ('client_id = "demo-cp"\nsecrets = {secrets}', "secrets"),
     "vn_http_get": ('dialect = "ddviet"\npath_secret = {secrets}', "path_secret"),
     "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
