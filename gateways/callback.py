@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from uuid import UUID
 
 from gateways.records import record
+
+NO_REQUEST = UUID(int=0)
+"""Of a callback that did not come over HTTP: the nil UUID (RFC 9562, section 5.9)."""
 
 
 @record()
@@ -16,7 +20,8 @@ class Callback:
     lower-case names, and a repeated header is joined with ", " (RFC 9110, section 5.3); `body` is at most the
     adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw
     (`is_forwarded`). `public_url` is where the service says that the outside reaches it, without a slash behind, or
-    empty.
+    empty. `request_id` is ours, made where the callback came in, and names it wherever it is spoken of or kept; it
+    begins with the millisecond of `received_at` (UUID version 7).
     """
 
     method: str
@@ -29,3 +34,4 @@ class Callback:
     is_delivery_report: bool = False
     is_forwarded: bool = False
     public_url: str = ""
+    request_id: UUID = NO_REQUEST

@@ -96,6 +96,7 @@ INSERT INTO conflict_callback (raw_id, account_id, received_at, day, bytes, seal
 SELECT raw_id, account_id, received_at, day, bytes, sealed
 FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::date[], $5::integer[], $6::bytea[])
     AS t (raw_id, account_id, received_at, day, bytes, sealed)
+ON CONFLICT (raw_id) DO NOTHING
 """
 
 
@@ -154,7 +155,10 @@ async def record_conflicts(
 INSERT_QUARANTINE = """
 INSERT INTO quarantine (id, received_at, adapter, account_id, outcome, reason, sealed, day)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT ON CONSTRAINT quarantine_pkey DO NOTHING
 """
+# Only so that it takes no room twice: the constraint is what keeps it once.
+SELECT_IS_QUARANTINED = "SELECT EXISTS (SELECT FROM quarantine WHERE id = $1)"
 
 
 async def quarantine(
@@ -170,11 +174,13 @@ async def quarantine(
     day: date,
     kept_max: int,
 ) -> bool:
-    """Keep a callback for a person; False when a bound is met.
+    """Keep a callback for a person, once however often it is handed over; False when a bound is met.
 
     Bounds: `kept_max` callbacks and QUARANTINE_BYTES_PER_DAY_MAX per account, outcome and day.
     """
     async with connection.transaction():
+        if await connection.fetchval(SELECT_IS_QUARANTINED, id):
+            return True
         roomy = await _reserve(
             connection, outcome, {(account_id, day): [len(sealed)]}, callbacks_max=kept_max,
             bytes_max=QUARANTINE_BYTES_PER_DAY_MAX,

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
+from uuid import UUID
 
 from aiohttp import HttpVersion11, web
 
@@ -14,13 +15,15 @@ from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room
 from service.intake.intake import Intake, Verified
-from service.intake.wire_answer import FINISH, plain_response_of, response_of
+from service.intake.wire_answer import FINISH, REQUEST_HEADER, plain_response_of, response_of
 from service.listeners.bad_http import HttpFault
 from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
 from service.listeners.problems import problem
 from service.listeners.turned_away import Kind, word
 from service.runtime.addresses import NOBODY, Address, Network, address
+from service.runtime.random_pool import RandomPool
+from service.runtime.uuid7 import uuid7
 
 CODE_CHARACTERS_MAX = 60
 PATH_CHARACTERS_MAX = 1_000
@@ -71,7 +74,11 @@ def handler(
     body_read_seconds: float,
     public_url: str | None,
 ) -> Handler:
-    """What answers every path below /gw/, without the router and its middlewares: this is the hot path."""
+    """What answers every path below /gw/, without the router and its middlewares: this is the hot path.
+
+    Each answer names its request by an id of ours. What a sender gives for one is not looked at.
+    """
+    random = RandomPool()
 
     async def take(request: web.BaseRequest, verified: Verified) -> web.StreamResponse:
         path, _, query = origin_form(request.raw_path).partition("?")
@@ -80,43 +87,51 @@ def handler(
             intake.turned_away.see(
                 Kind.WRONG_ADDRESS,
                 peer_of(request, trusted_proxies),
+                request_id := uuid7(clock(), random),
                 tried=_steps(path, intake),
                 method=_method(request),
             )
             return _finished(
-                problem(404, "not-found", "Not found", "no such protocol or address; see the documentation")
+                problem(404, "not-found", "Not found", "no such protocol or address; see the documentation"),
+                request_id,
             )
         party = intake.resolve(target.adapter, target.code)
         gateway = party.gateway
         if request.method not in gateway.methods:
             intake.turned_away.see(
-                Kind.WRONG_METHOD, peer_of(request, trusted_proxies), adapter=party.adapter, account=party.label,
-                tried=_steps(path, intake), method=_method(request),
+                Kind.WRONG_METHOD, peer_of(request, trusted_proxies), request_id := uuid7(clock(), random),
+                adapter=party.adapter, account=party.label, tried=_steps(path, intake), method=_method(request),
             )  # fmt: skip
-            return _method_not_allowed(gateway.methods)
+            return _method_not_allowed(gateway.methods, request_id)
 
         def callback(body: bytes) -> Callback:
+            received_at = clock()
             return Callback(
                 method=request.method,
                 query=query,
                 headers=_headers(request),
                 body=body,
                 peer=peer_of(request, trusted_proxies),
-                received_at=clock(),
+                received_at=received_at,
                 path_secret=target.path_secret,
                 is_delivery_report=target.is_delivery_report,
                 is_forwarded=_is_forwarded(request, trusted_proxies),
                 public_url=public_url or "",
+                request_id=uuid7(received_at, random),
             )
 
+        def too_large() -> web.Response:
+            head = callback(b"")
+            return plain_response_of(intake.refuse(party, head, Outcome.TOO_LARGE), head.request_id)
+
         if len(query) > gateway.query_bytes_max:
-            return plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
+            return too_large()
         came = request.content.read_nowait() if request.content.is_eof() else None
         if came is not None and len(came) <= LARGE_BYTES:
             # The body came with the head, as nearly all do.
-            return response_of(
-                request, await intake.take(party, callback(came), verified=verified, tried=target.code)
-            )
+            whole = callback(came)
+            answer = await intake.take(party, whole, verified=verified, tried=target.code)
+            return response_of(request, answer, whole.request_id)
         try:
             with intake.bodies.room(lambda: intake.sender_of(party, callback(b""))) as room:
                 body = came if came is not None else b""
@@ -125,22 +140,24 @@ def handler(
                     await _invite(request)
                     async with asyncio.timeout(body_read_seconds):
                         body = await _read(request, gateway.body_bytes_max, room)
-                answer = await intake.take(
-                    party, callback(body), sender=room.asked, verified=verified, tried=target.code
-                )
-                return response_of(request, answer)
+                whole = callback(body)
+                answer = await intake.take(party, whole, sender=room.asked, verified=verified, tried=target.code)
+                return response_of(request, answer, whole.request_id)
         except TooLarge:
-            response = plain_response_of(intake.refuse(party, callback(b""), Outcome.TOO_LARGE))
+            response = too_large()
         except NoRoom as full:
             if full.sender.is_stranger and isinstance(request.protocol, HttpConnection):
                 request.protocol.read_no_more(request)
-            response = plain_response_of(intake.refuse_for_now(party, callback(b"")))
+            head = callback(b"")
+            response = plain_response_of(intake.refuse_for_now(party, head), head.request_id)
         except TimeoutError:
+            request_id = uuid7(clock(), random)
             intake.turned_away.see(
-                Kind.INCOMPLETE, peer_of(request, trusted_proxies), adapter=party.adapter, account=party.label,
-                fault=HttpFault.BODY_LATE.value,
+                Kind.INCOMPLETE, peer_of(request, trusted_proxies), request_id, adapter=party.adapter,
+                account=party.label, fault=HttpFault.BODY_LATE.value,
             )  # fmt: skip
-            response = _finished(problem(408, "timeout", "Request timeout", HttpFault.BODY_LATE.value))
+            late = problem(408, "timeout", "Request timeout", HttpFault.BODY_LATE.value)
+            response = _finished(late, request_id)
         response.force_close()
         return response
 
@@ -247,12 +264,13 @@ def _is_forwarded(request: web.BaseRequest, trusted_proxies: Sequence[Network]) 
     return any(peer in network for network in trusted_proxies)
 
 
-def _finished(response: web.Response) -> web.Response:
+def _finished(response: web.Response, request_id: UUID) -> web.Response:
     response.headers.update(FINISH)
+    response.headers[REQUEST_HEADER] = str(request_id)
     return response
 
 
-def _method_not_allowed(methods: frozenset[str]) -> web.Response:
+def _method_not_allowed(methods: frozenset[str], request_id: UUID) -> web.Response:
     response = problem(405, "method-not-allowed", "Method not allowed", "the header Allow names the methods")
     response.headers["Allow"] = ", ".join(sorted(methods))
-    return _finished(response)
+    return _finished(response, request_id)

@@ -115,7 +115,10 @@ class Intake:
                 await self._turns.wait(sender or self.sender_of(party, callback))
             ending = await self._open(party, callback, verified)
         except Exception as error:  # noqa: BLE001 -- the one place where a bug of ours becomes "later"
-            log.error("callback_failed", account=party.label, adapter=party.adapter, **describe_failure(error))
+            log.error(
+                "callback_failed", request=callback.request_id, account=party.label, adapter=party.adapter,
+                **describe_failure(error),
+            )  # fmt: skip
             ending = end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
         self._finish(party, ending, time.perf_counter() - started, callback, tried)
         return ending.answer
@@ -143,7 +146,9 @@ class Intake:
     def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line, unless it is a usual one and not of the sample."""
         if ending.aside is not None:
-            self.turned_away.see(ending.aside, callback.peer, adapter=party.adapter, account=party.label)
+            self.turned_away.see(
+                ending.aside, callback.peer, callback.request_id, adapter=party.adapter, account=party.label
+            )
             return
         self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
         more: dict[str, object] = {}
@@ -161,9 +166,9 @@ class Intake:
             more["reading"] = reading
         write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
-            "callback", account=party.label, adapter=party.adapter, outcome=ending.outcome, events=ending.events,
-            status=ending.answer.status, milliseconds=round(seconds * 1000, 2), reason=ending.reason,
-            **more,
+            "callback", request=callback.request_id, account=party.label, adapter=party.adapter,
+            outcome=ending.outcome, events=ending.events, status=ending.answer.status,
+            milliseconds=round(seconds * 1000, 2), reason=ending.reason, **more,
         )  # fmt: skip
 
     async def _open(self, party: Party, callback: Callback, verified: Verified) -> Ending:

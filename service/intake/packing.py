@@ -3,10 +3,11 @@
 import re
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from uuid import UUID
 
 import orjson
 
-from gateways.callback import Callback
+from gateways.callback import NO_REQUEST, Callback
 from gateways.outcome import Answer
 from gateways.registry import KEPT_HEADERS
 
@@ -14,7 +15,10 @@ _STRAY_BYTE = re.compile(r"[\udc80-\udcff]")
 
 
 def pack_callback(callback: Callback) -> bytes:
-    """A callback as one record: a JSON line about it, then its body. Credentials are not kept."""
+    """A callback as one record: a JSON line about it, then its body. Credentials are not kept.
+
+    Nor is its id: that is the record's own, wherever it is kept.
+    """
     about = {
         "method": callback.method,
         "query": _percent_encoded(callback.query),
@@ -25,7 +29,7 @@ def pack_callback(callback: Callback) -> bytes:
     return orjson.dumps(about) + b"\n" + callback.body
 
 
-def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address) -> Callback:
+def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address, request_id: UUID = NO_REQUEST) -> Callback:
     """The callback `pack_callback` packed, without its credentials; `peer` is who sent it."""
     head, _, body = packed.partition(b"\n")
     about = orjson.loads(head)
@@ -37,6 +41,7 @@ def unpack_callback(packed: bytes, peer: IPv4Address | IPv6Address) -> Callback:
         peer=peer,
         received_at=datetime.fromisoformat(about["received_at"]),
         is_delivery_report=about["delivery_report"],
+        request_id=request_id,
     )
 
 

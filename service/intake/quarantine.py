@@ -16,7 +16,6 @@ from service.postgres.data_keys import DataKeys
 from service.postgres.database import DATABASE_ERRORS, Database, is_away
 from service.runtime.logs import describe_failure
 from service.runtime.tasks import Unhurried
-from service.runtime.uuid7 import uuid7
 
 log = structlog.get_logger("quarantine")
 
@@ -65,7 +64,7 @@ class Quarantine:
         For callbacks whose answer does not depend on it. Of a flood some are let go.
         """
         if len(self._keeping) >= BACKGROUND_MAX:
-            log.warning("quarantine_busy", account=account.code, outcome=outcome.value)
+            log.warning("quarantine_busy", account=account.code, outcome=outcome.value, request=callback.request_id)
             return
         self._keeping.begin(self._keep_in_turn(account, callback, outcome, reason)).add_done_callback(_log_failure)
 
@@ -83,7 +82,7 @@ class Quarantine:
         sealer = await self._data_keys.of(day)
         if sealer is None:
             return Kept.AWAY
-        row_id = uuid7(callback.received_at)
+        row_id = callback.request_id
         try:
             async with self._database.borrow(1) as connection:
                 kept = await evidence.quarantine(
@@ -101,13 +100,13 @@ class Quarantine:
         except DATABASE_ERRORS as error:
             if not is_away(error):
                 raise
-            log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__)
+            log.warning("quarantine_unavailable", account=account.code, error=type(error).__name__, request=row_id)
             return Kept.AWAY
         label = "unstorable" if reason in UNSTORABLE_REASONS else outcome.value
         if kept:
             self._instruments.quarantined.labels(account.adapter, label).inc()
         else:
-            log.warning("quarantine_full", account=account.code, outcome=outcome.value)
+            log.warning("quarantine_full", account=account.code, outcome=outcome.value, request=row_id)
         return Kept.YES if kept else Kept.FULL
 
 

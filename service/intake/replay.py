@@ -303,7 +303,7 @@ class Replay:
         try:
             return Record(stored, spool.opened(stored))
         except (SealBroken, ValueError, KeyError) as error:
-            log.error("spooled_record_broken", record=stored.id.hex(), reason=type(error).__name__)
+            log.error("spooled_record_broken", request=stored.request_id, reason=type(error).__name__)
             return Record(stored, None)
 
     async def _store(self, spool: Spool, group: list[Record]) -> tuple[list[Stored], type[Later] | None]:
@@ -315,7 +315,7 @@ class Replay:
                 done.append(record.stored)
             elif not isinstance(fate, Later):
                 assert isinstance(fate, Exception)  # noqa: S101 -- gather hands cancellation on by itself
-                log.error("spooled_callback_not_replayed", record=record.stored.id.hex(), **describe_failure(fate))
+                log.error("spooled_callback_not_replayed", request=record.stored.request_id, **describe_failure(fate))
         failures = {type(fate) for fate in fates}
         return done, next((kind for kind in (LockHeld, NotInTime) if kind in failures), None)
 
@@ -336,7 +336,7 @@ class Replay:
             return False
         spooled = record.spooled
         assert spooled is not None  # noqa: S101 -- it was tried
-        log.error("spooled_callback_not_in_time", account=spooled.code, record=stored.id.hex())
+        log.error("spooled_callback_not_in_time", account=spooled.code, request=stored.request_id)
         try:
             await self._set_apart(self._account_of(spooled), spooled, NOT_IN_TIME)
         except Later:
@@ -378,11 +378,11 @@ class Replay:
     def _account_of(self, spooled: Spooled) -> LoadedAccount:
         account = self._catalog.accounts.by_code.get(spooled.code)
         if account is None or account.id != spooled.account_id or account.adapter != spooled.adapter:
-            log.error("spooled_account_unknown", account=spooled.code)
+            log.error("spooled_account_unknown", account=spooled.code, request=spooled.callback.request_id)
             raise Later
         if not account.is_usable:
             # What it makes of the carrier's words stands in settings that cannot be had now.
-            log.error("spooled_account_not_usable", account=spooled.code)
+            log.error("spooled_account_not_usable", account=spooled.code, request=spooled.callback.request_id)
             raise Later
         return account
 

@@ -60,7 +60,7 @@ class RowBuilder:
         sealer = self._keyring.day(day) or await self._data_keys.of(day)
         if sealer is None:
             raise NoDataKey
-        raw_id = uuid7(callback.received_at, self._random)
+        raw_id = callback.request_id
         of = _Callback(account, callback, self._catalog.book, sealer, day, raw_id, answered, doubts)
         rows: list[Row] = []
         outcomes: list[Outcome] = []

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 import orjson
 import structlog
@@ -20,7 +21,6 @@ from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
 from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
 from service.runtime.keyring import Sealer
-from service.runtime.uuid7 import uuid7
 
 log = structlog.get_logger("spool")
 
@@ -155,7 +155,7 @@ class Spool:
         refusal = self.refusal
         if refusal is not None and refusal is not self.problem:
             raise SpoolRefused(refusal)
-        identity = uuid7(callback.received_at).bytes
+        identity = callback.request_id.bytes
         packed = _pack(Spooled(account.id, account.code, account.adapter, callback, answer))
         sealed = self._sealer.seal(packed, b"spool.sealed:" + identity)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -250,7 +250,7 @@ class Spool:
 
     def opened(self, stored: Stored) -> Spooled:
         """The record in clear. Raises SealBroken, ValueError."""
-        return _unpack(self._sealer.unseal(stored.sealed, b"spool.sealed:" + stored.id))
+        return _unpack(self._sealer.unseal(stored.sealed, b"spool.sealed:" + stored.id), stored.request_id)
 
     def doubts_about(self, callback: Callback) -> tuple[str, ...]:
         """The flag of a record whose time of arrival cannot be right, or is to be looked at, by the clock of now."""
@@ -284,7 +284,7 @@ def _pack(spooled: Spooled) -> bytes:
     return orjson.dumps(about) + b"\n" + pack_callback(spooled.callback)
 
 
-def _unpack(packed: bytes) -> Spooled:
+def _unpack(packed: bytes, request_id: UUID) -> Spooled:
     head, _, rest = packed.partition(b"\n")
     about = orjson.loads(head)
     answer = about["answer"]
@@ -292,7 +292,7 @@ def _unpack(packed: bytes) -> Spooled:
         about["account_id"],
         about["code"],
         about["adapter"],
-        unpack_callback(rest, ip_address(about["peer"])),
+        unpack_callback(rest, ip_address(about["peer"]), request_id),
         None if answer is None else answer.encode("latin-1"),
     )
 

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from service.intake.spool_answers import AnswerList
 from service.intake.spool_lock import Mark, MarkBroken, SpoolLock
 from service.runtime.files import sync
 from service.runtime.refusals import Refused
+from service.runtime.uuid7 import uuid_of
 
 PAGE_BYTES = 4096
 READ_BYTES_MAX = 4 * 1024 * 1024
@@ -64,6 +66,11 @@ class Stored(NamedTuple):
     number: int
     id: bytes
     sealed: bytes
+
+    @property
+    def request_id(self) -> UUID:
+        """The id of the callback in it."""
+        return uuid_of(self.id)
 
 
 class Size(NamedTuple):

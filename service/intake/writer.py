@@ -39,6 +39,9 @@ they wait for a second at most. What cannot be stored in this time is tried in h
 EXPIRE_SECONDS = 0.05
 GIVEN_UP_IN = "SyncRepWaitForLSN"
 """PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
+UNIQUE_VIOLATION = "23505"
+"""Each insert names the key that decides. Of a callback that is stored twice at one instant (its sender was answered
+from the spool while its commit went on) another key, its own id, may be met first."""
 CHECK_VIOLATION = "23514"
 """With the name of a constraint the row breaks it; without one there is no partition for the row, in any language."""
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -69,6 +72,8 @@ class Verdict(Enum):
 
     DATA = "data"
     AGAIN = "again"
+    TWICE = "twice"
+    """The same rows at the same instant over another connection. Or a fault in the data, which trying again tells."""
     NO_PARTITION = "no partition"
     DOWN = "down"
 
@@ -280,7 +285,7 @@ class Writer:
             except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
                 verdict = _verdict(error)
                 retries += 1
-                if verdict is Verdict.AGAIN and retries <= RETRIES_MAX:
+                if verdict in (Verdict.AGAIN, Verdict.TWICE) and retries <= RETRIES_MAX:
                     continue
                 if (
                     verdict is Verdict.NO_PARTITION
@@ -288,7 +293,7 @@ class Writer:
                     and await self._make_missing_partitions(connection, batch)
                 ):
                     continue
-                if verdict is Verdict.DATA:
+                if verdict in (Verdict.DATA, Verdict.TWICE):
                     await self._halve(connection, slot, batch, error)
                     return
                 # The limits of the replay are short: after one the connection goes on. The others are long, and what
@@ -319,7 +324,7 @@ class Writer:
 
     async def _halve(self, connection: asyncpg.Connection, slot: int, batch: list[Entry], error: Exception) -> None:
         if len(batch) == 1:
-            log.error("event_unstorable", reason=_name(error))
+            log.error("event_unstorable", reason=_name(error), request=batch[0].raw.id)
             self._fail(batch, Unstorable(_name(error)))
             return
         middle = len(batch) // 2
@@ -352,6 +357,8 @@ def _verdict(error: Exception) -> Verdict:
         state = error.sqlstate or ""
         if state.startswith("40"):
             return Verdict.AGAIN
+        if state == UNIQUE_VIOLATION:
+            return Verdict.TWICE
         if state == CHECK_VIOLATION and not error.constraint_name:
             return Verdict.NO_PARTITION
         return Verdict.DATA if state[:2] in ("22", "23", "54") else Verdict.DOWN

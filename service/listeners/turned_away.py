@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from uuid import UUID
 
 import structlog
 
@@ -59,8 +60,17 @@ class TurnedAway:
         self._lines: dict[tuple[Address, Kind, str], tuple[float, int]] = {}
         self._minute, self._lines_in_minute = 0, 0
 
-    def see(self, kind: Kind, peer: Address, *, adapter: str = NO_PROTOCOL, tried: str = "", **fields: str) -> None:
-        """One such request. `adapter` is a protocol we speak or NO_PROTOCOL.
+    def see(
+        self,
+        kind: Kind,
+        peer: Address,
+        request_id: UUID | None = None,
+        *,
+        adapter: str = NO_PROTOCOL,
+        tried: str = "",
+        **fields: str,
+    ) -> None:
+        """One such request; it has an id of ours where it was one. `adapter` is a protocol we speak or NO_PROTOCOL.
 
         `tried` holds no secret: what stood in the protocol's and the account's places of the address. It tells lines
         of one peer apart as far as it names an account that we have.
@@ -76,7 +86,8 @@ class TurnedAway:
             self._lines[key] = (now, 0)
             write = log.info if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else log.warning
             where = {"peer": str(peer), "listed": is_listed, "adapter": adapter, "address": tried}
-            write(kind.value, **where, **fields, left_out=left_out)
+            name = {} if request_id is None else {"request": request_id}
+            write(kind.value, **name, **where, **fields, left_out=left_out)
         if len(self._lines) > PEERS_MAX:
             del self._lines[next(iter(self._lines))]
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
+from uuid import UUID
 
 import orjson
 import structlog
@@ -42,6 +43,9 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
             # Nothing shorter can be a number: most values are done here.
             if len(value) >= NUMBER_CHARACTERS_MIN and _NUMBER.search(value):
                 event[key] = _NUMBER.sub(REDACTED, value)
+        elif isinstance(value, UUID):
+            # One of our own making: its digits may look like a number, and are none.
+            event[key] = str(value)
         elif type(value) not in PLAIN or (type(value) is int and abs(value) >= SMALLEST_NUMBER):
             event[key] = _NUMBER.sub(REDACTED, repr(value))
     return event

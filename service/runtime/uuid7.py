@@ -19,5 +19,10 @@ def uuid7(at: datetime, random: RandomPool | None = None) -> UUID:
     value = bytearray(int(at.timestamp() * 1000).to_bytes(6) + drawn)
     value[6] = value[6] & 0x0F | VERSION
     value[8] = value[8] & 0x3F | VARIANT
-    made: UUID = pgproto.UUID(bytes(value))
+    return uuid_of(bytes(value))
+
+
+def uuid_of(value: bytes) -> UUID:
+    """The identifier with these 16 bytes."""
+    made: UUID = pgproto.UUID(value)
     return made

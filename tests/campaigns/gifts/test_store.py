@@ -55,3 +55,14 @@ async def test_a_quarantine_is_bounded_per_account_outcome_and_day(connection: a
     assert await keep(2, "malformed", now)
     assert await keep(1, "malformed", now + timedelta(hours=25))
     assert await connection.fetchval("SELECT count(*) FROM quarantine") == 6
+
+
+async def test_a_callback_is_quarantined_once_and_takes_room_once(connection: asyncpg.Connection) -> None:
+    now, same = datetime(2026, 11, 21, 8, 30, tzinfo=UTC), uuid4()
+    for _ in range(3):
+        assert await quarantine(
+            connection, id=same, received_at=now, adapter="standard", account_id=1, outcome="malformed",
+            reason="-", sealed=b"12345", day=now.date(), kept_max=1,
+        )  # fmt: skip
+    assert await connection.fetchval("SELECT count(*) FROM quarantine") == 1
+    assert await connection.fetchval("SELECT bytes FROM evidence_day") == 5

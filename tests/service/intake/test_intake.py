@@ -271,6 +271,12 @@ async def test_what_is_malformed_is_kept_whole_and_sealed_with_its_reason(portal
     assert await portal.fetch("SELECT FROM message") == []
 
 
+def without_its_own(header: tuple[str, str]) -> tuple[str, str]:
+    """A header, blanked where each answer has one of its own."""
+    name, value = header
+    return name, "" if name in ("Date", "x-portal1400-request") else value
+
+
 @every_protocol
 async def test_a_stranger_is_refused_alike_for_known_and_unknown_accounts(portal: Portal, sender: Sender) -> None:
     # Who shows no credentials at all waits for the challenge, where the protocol has one.
@@ -279,9 +285,9 @@ async def test_a_stranger_is_refused_alike_for_known_and_unknown_accounts(portal
     unknown = await fetch(portal, method, f"/gw/{sender.adapter}/nobody", headers=headers)
     assert wrong.status == sender.unauthenticated_status
     assert (wrong.status, wrong.body) == (unknown.status, unknown.body)
-    assert {n: v for n, v in wrong.headers.items() if n != "Date"} == {
-        n: v for n, v in unknown.headers.items() if n != "Date"
-    }
+    assert [without_its_own(each) for each in wrong.headers.items()] == [
+        without_its_own(each) for each in unknown.headers.items()
+    ]
     assert wrong.headers["Cache-Control"] == "no-store"
     # From a listed network it is kept: the usual cause is a secret that was changed.
 

@@ -107,12 +107,20 @@ CREATE TRIGGER fail AFTER INSERT ON money_line FOR EACH STATEMENT EXECUTE FUNCTI
 """
 
 
-@pytest.mark.parametrize("state", ["40001", "40P01"])
+@pytest.mark.parametrize("state", ["40001", "40P01", "23505"])
 async def test_a_transaction_that_lost_to_another_is_tried_again(
     start: Start, connection: asyncpg.Connection, state: str
 ) -> None:
     await connection.execute(FAIL_TWICE.format(state=state))
     assert await store_as_one_batch(start(), [entry(message_row("m-1"))]) == [["new"]]
+    assert await counts(connection) == (1, 1, 1)
+
+
+async def test_a_row_whose_own_id_is_taken_stands_alone(start: Start, connection: asyncpg.Connection) -> None:
+    row = message_row("m-1")
+    ended = await store_as_one_batch(start(), [entry(row), entry(message_row("m-2", id=row.id))])
+    assert ended[0] == ["new"]
+    assert isinstance(ended[1], Unstorable)
     assert await counts(connection) == (1, 1, 1)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 import pytest
@@ -77,6 +78,20 @@ def test_every_line_for_the_journal_begins_with_its_priority(
     assert [line[:3] if line.startswith("<") else "" for line in lines] == (
         expected if is_journal else [""] * len(expected)
     )
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_id_of_our_own_stands_in_a_line_whatever_its_digits(
+    log_format: Literal["json", "console"], log_file: Path
+) -> None:
+    like_a_number = UUID("01890a5d-ac96-774b-bcce-a0912345678b")
+    with log_file.open("w", encoding="utf-8") as stream:
+        logs.configure(log_format, stream)
+        structlog.get_logger("any").warning("happened", request=like_a_number, said=f"x{like_a_number}")
+        logs.close()
+    written = log_file.read_text(encoding="utf-8")
+    assert str(like_a_number) in written
+    assert written.count("0912345678") == 1, "the same digits as a text are redacted"
 
 
 def test_what_python_itself_would_print_is_a_line_without_its_message(log_file: Path) -> None:
