@@ -25,6 +25,8 @@ CHARGINGS: frozenset[Charging] = frozenset(get_args(Charging))
 _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARRIERS}
 
 
+PATH_SECRET_FAILED = "path secret"  # noqa: S105 -- its name, not a secret
+"""How the reason of a rejection names the path secret, among others and divided from them by a comma."""
 SECRETS_MAX = 8
 """Values that one secret may have at the same time; a rotation needs two."""
 
@@ -300,7 +302,7 @@ def _failed(listed: bool, secret: bool, fault: str | None = None) -> str:
     """Which factors failed, for the log."""
     own = [fault] if fault is not None else []
     return ", ".join(
-        [*(["address not listed"] if not listed else []), *(["path secret"] if not secret else []), *own]
+        [*(["address not listed"] if not listed else []), *([PATH_SECRET_FAILED] if not secret else []), *own]
     )
 
 

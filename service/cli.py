@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
     "check": "validate settings, database, book and accounts",
     "history": "what each version of the book changed, from which file and by whom",
+    "quarantine": "list, show and replay callbacks that were kept for a person",
     "verify": "recompute every total from the facts",
     "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",

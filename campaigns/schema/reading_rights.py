@@ -27,6 +27,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "review": _ALL,
     "late_fact": _ALL,
     "evidence_day": _ALL,
+    "quarantine_act": _ALL,
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,

@@ -17,12 +17,11 @@ from campaigns.book.sentences import Sentence, in_vietnamese, say
 from campaigns.book.store import load_book
 from service.catalog.account_tables import prepare_gateways
 from service.commands.opening import CommandRefused, Opened, opened, require_live
-from service.commands.person import add_language, language_of, os_user
+from service.commands.person import add_language, language_of, name, os_user
 from service.commands.running import wanting
 from service.postgres.database import DATABASE_ERRORS
 from service.runtime.settings import read_settings
 
-NAME_LETTERS_MAX = 100
 YES = {"en": ("y", "yes"), "vi": ("c", "có", "co", "y", "yes")}
 
 
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.toml", type=Path)
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
     parser.add_argument("--yes", action="store_true", help="apply what is unusual too, without asking")
-    parser.add_argument("--by", metavar="NAME", type=_name, help="who applies it, for the history")
+    parser.add_argument("--by", metavar="NAME", type=name, help="who applies it, for the history")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
     add_language(parser)
 
@@ -172,9 +171,3 @@ def _as_json(plan: Plan, version: int | None, *, is_applied: bool, wanting: list
 
 def _in(language: Language, sentence: str) -> str:
     return in_vietnamese(sentence) if language == "vi" else sentence
-
-
-def _name(given: str) -> str:
-    if not 1 <= len(given.strip()) <= NAME_LETTERS_MAX or not given.isprintable():
-        raise argparse.ArgumentTypeError(f"a name of 1 to {NAME_LETTERS_MAX} letters")
-    return given.strip()

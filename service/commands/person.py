@@ -8,6 +8,7 @@ from typing import get_args
 
 from campaigns.book.apply_entries import Language
 
+NAME_LETTERS_MAX = 100
 LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """What tells the language of messages: the first that is set decides (POSIX, environment variables, 8.2)."""
 
@@ -23,6 +24,13 @@ def language_of(asked: Language | None, environ: Mapping[str, str] = os.environ)
         return asked
     told = next((environ[name] for name in LANGUAGE_VARIABLES if environ.get(name)), "")
     return "vi" if told.lower().startswith("vi") else "en"
+
+
+def name(given: str) -> str:
+    """A person's name on the command line. Raises ArgumentTypeError."""
+    if not 1 <= len(given.strip()) <= NAME_LETTERS_MAX or not given.isprintable():
+        raise argparse.ArgumentTypeError(f"a name of 1 to {NAME_LETTERS_MAX} letters")
+    return given.strip()
 
 
 def os_user() -> str:

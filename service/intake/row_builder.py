@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from campaigns.book.book import Book
@@ -12,7 +12,6 @@ from gateways.callback import Callback
 from gateways.events import Charge, Event, Message, Reversal
 from gateways.outcome import Outcome, Result
 from service.catalog.accounts import LoadedAccount
-from service.catalog.catalog import Catalog
 from service.intake.entry import Entry, Row
 from service.intake.packing import pack_answer, pack_callback
 from service.postgres.data_keys import DataKeys
@@ -34,10 +33,16 @@ class NoDataKey(Exception):
     """The key of the callback's day cannot be had now: the database is away."""
 
 
+class HasBook(Protocol):
+    """Whoever knows the book to read by: a worker's catalog, or a command's look at it."""
+
+    book: Book
+
+
 class RowBuilder:
     """One per worker, for callbacks as they come and for those that the spool gives back."""
 
-    def __init__(self, catalog: Catalog, keyring: Keyring, data_keys: DataKeys) -> None:
+    def __init__(self, catalog: HasBook, keyring: Keyring, data_keys: DataKeys) -> None:
         self._catalog = catalog
         self._keyring = keyring
         self._data_keys = data_keys

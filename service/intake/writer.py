@@ -282,8 +282,8 @@ class Writer:
                 if not batch:
                     return
                 continue
-            except Exception as error:  # noqa: BLE001 -- sorted by _verdict; nobody may be left waiting
-                verdict = _verdict(error)
+            except Exception as error:  # noqa: BLE001 -- sorted by verdict_on; nobody may be left waiting
+                verdict = verdict_on(error)
                 retries += 1
                 if verdict in (Verdict.AGAIN, Verdict.TWICE) and retries <= RETRIES_MAX:
                     continue
@@ -352,7 +352,8 @@ class Writer:
                 entry.done.set_exception(error)
 
 
-def _verdict(error: Exception) -> Verdict:
+def verdict_on(error: Exception) -> Verdict:
+    """Whose fault an error of a batch is."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         if state.startswith("40"):

@@ -34,6 +34,7 @@ COLUMNS_FREE = {
     "route_withdrawal": set[str](),
     "keyword_read": set[str](),
     "applied_file": set[str](),
+    "quarantine_act": set[str](),
 }
 """Every table of facts, with the columns of it that may change: none that a figure is made of."""
 ROWS_FREE = {"message_person", "data_key"}

@@ -40,6 +40,7 @@ USAGE = {
     "simulate without a target": ["simulate"],
     "a demo on no port": ["demo", "--port", "x"],
     "read without a text": ["read", "1408"],
+    "quarantine without an act": ["quarantine"],
 }
 
 

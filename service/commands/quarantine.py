@@ -1,0 +1,278 @@
+"""portal1400 quarantine list | show | replay: callbacks kept for a person, and their way into the totals."""
+
+import argparse
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from campaigns.gifts.quarantined import (
+    Act,
+    Actor,
+    Choice,
+    Quarantined,
+    count_quarantined,
+    record_opened,
+    select_acts,
+    select_quarantined,
+    select_sealed,
+)
+from gateways.callback import Callback
+from service.commands.opening import CommandRefused, opened, require_live
+from service.commands.person import name, os_user
+from service.commands.printing import as_local, moment, request_id
+from service.operations.quarantine_replay import QuarantineReplay, Replayed, Sums
+from service.runtime.settings import read_settings
+
+ROWS_MAX = 50
+REASON_LETTERS_MAX = 500
+NOTHING = "nothing in quarantine is meant by this"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    acts = parser.add_subparsers(dest="act", metavar="list | show | replay", required=True)
+    listing = acts.add_parser("list", help="how many by day, account and reason, and the first of them")
+    add_choice(listing)
+    add_listing(listing)
+    show = acts.add_parser("show", help="one of them, and what replaying it now would do")
+    show.add_argument("id", metavar="ID", type=request_id)
+    show.add_argument("--open", action="store_true", help="show what it says, personal data too; is recorded")
+    _add_person(show)
+    replay = acts.add_parser("replay", help="read again with today's parser, secrets and book, and store")
+    replay.add_argument("ids", metavar="ID", nargs="*", type=request_id)
+    add_choice(replay)
+    replay.add_argument("--dry-run", action="store_true", help="show what would be counted; change nothing")
+    replay.add_argument(
+        "--trust-source", action="store_true", help="answer for the sender where what failed was not kept"
+    )
+    _add_person(replay)
+    for each in (listing, show, replay):
+        each.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Which quarantined callbacks are meant."""
+    parser.add_argument("--account", metavar="CODE")
+    parser.add_argument(
+        "--reason", metavar="R", help="an outcome (malformed, unauthenticated), or words of the reason"
+    )
+    parser.add_argument("--since", metavar="TIME", type=moment, help="received then or later, RFC 3339")
+
+
+def add_listing(parser: argparse.ArgumentParser) -> None:
+    """How much of it is shown."""
+    parser.add_argument("--all", action="store_true", help="also those that were replayed into the store")
+    parser.add_argument("--limit", metavar="N", type=int, default=ROWS_MAX, help=f"rows (default {ROWS_MAX})")
+
+
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="NAME", type=name, help="who does it, for the record")
+    parser.add_argument("--reason-text", metavar="WHY", help="why it is done, for the record")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked; 1 when something that was to be replayed was not."""
+    if arguments.act == "list":
+        return await show_list(arguments)
+    who = _actor(arguments)
+    return await (_show if arguments.act == "show" else _replay)(arguments, who)
+
+
+async def show_list(arguments: argparse.Namespace) -> int:
+    """Counts and rows, nothing of what was sent."""
+    choice = Choice(None, arguments.account, arguments.reason, arguments.since, arguments.all)
+    async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        counts = await count_quarantined(connection, choice)
+        rows = await select_quarantined(connection, choice, arguments.limit)
+    total = sum(each.callbacks for each in counts)
+    if arguments.json:
+        listed = [each._asdict() | {"day": each.day.isoformat()} for each in counts]
+        _print_json({"callbacks": total, "counts": listed, "rows": [_row_json(row) for row in rows]})
+        return 0
+    for count in counts:
+        account = count.account or "(no account)"
+        print(f"{count.callbacks:>7}  {count.day}  {account}  {count.outcome}: {count.reason}")
+    for row in rows:
+        done = f"; replayed {as_local(row.replayed_at)}: {row.replayed_as}" if row.replayed_at else ""
+        print(f"{row.id}  {as_local(row.received_at)}  {row.account}  {row.outcome}: {row.reason}{done}")
+    if total > len(rows):
+        print(f"{total - len(rows)} more: --limit shows them")
+    print(f"{total} callback(s) in quarantine" if total else NOTHING)
+    return 0
+
+
+async def _show(arguments: argparse.Namespace, who: Actor) -> int:
+    if arguments.open and not (who.name and who.reason):
+        raise CommandRefused("--open shows personal data and is recorded: say --by NAME and --reason-text WHY too")
+    async with _working() as (connection, work):
+        (row,) = await _chosen(connection, Choice([arguments.id], is_done_too=True))
+        sealed = await select_sealed(connection, row.id)
+        callback = await work.opened(row, sealed)
+        (now,) = await work.rehearse([row])
+        if arguments.open:
+            await record_opened(connection, row.id, who)
+        acts = await select_acts(connection, row.id)
+    headers = sorted(callback.headers)
+    about = {
+        "method": callback.method,
+        "headers": headers,
+        "query_bytes": len(callback.query),
+        "body_bytes": len(callback.body),
+        "delivery_report": callback.is_delivery_report,
+    }
+    if arguments.json:
+        shown = _row_json(row) | about | {"now": _replayed_json(now), "acts": [_act_json(each) for each in acts]}
+        _print_json(shown | (_content(callback) if arguments.open else {}))
+        return 0
+    print(f"{row.id}  {as_local(row.received_at)}  {row.account}, {row.adapter}")
+    print(f"kept as  {row.outcome}: {row.reason}")
+    print(f"request  {callback.method}, headers {', '.join(headers) or 'none'}")
+    print(f"size     query {about['query_bytes']} bytes, body {about['body_bytes']} bytes")
+    print(f"now      {_in_words(now)}")
+    for act in acts:
+        parts = (f"{act.what} by {act.acted_by or act.os_user}", act.outcome, act.found, act.reason)
+        print(f"act      {as_local(act.acted_at)} {'; '.join(part for part in parts if part)}")
+    if arguments.open:
+        for part, said in _content(callback).items():
+            print(f"{part:8} {said}")
+    return 0
+
+
+def _content(callback: Callback) -> dict[str, Any]:
+    return {
+        "query": callback.query,
+        "header_values": dict(callback.headers),
+        "body": callback.body.decode("utf-8", "backslashreplace"),
+    }
+
+
+async def _replay(arguments: argparse.Namespace, who: Actor) -> int:
+    chosen = (arguments.ids, arguments.account, arguments.reason, arguments.since)
+    if not any(chosen):
+        print("usage: portal1400 quarantine replay ID..., or --account, --reason or --since", file=sys.stderr)
+        return 2
+    if arguments.trust_source and not (who.name and who.reason):
+        raise CommandRefused("--trust-source answers for a sender: say --by NAME and --reason-text WHY too")
+    async with _working() as (connection, work):
+        # By name also what was replayed before, to be told so.
+        choice = Choice(arguments.ids or None, *chosen[1:], is_done_too=bool(arguments.ids))
+        rows = await _chosen(connection, choice)
+        if arguments.dry_run:
+            ended = await work.rehearse(rows, is_source_trusted=arguments.trust_source)
+        else:
+            ended = []
+            for row in rows:
+                ended.append(await work.replay(row, who, is_source_trusted=arguments.trust_source))
+                if not arguments.json:
+                    print(f"{row.id}  {_in_words(ended[-1])}", flush=True)
+    _tell(ended, len(rows), arguments)
+    return 0 if all(each.is_good for each in ended) and len(ended) == len(rows) else 1
+
+
+def _tell(ended: Sequence[Replayed], asked: int, arguments: argparse.Namespace) -> None:
+    sums: dict[str, Sums] = {}
+    for each in ended:
+        for slug, counted in each.counted.items():
+            sums[slug] = sums.get(slug, Sums()).plus(*counted)
+    stored = sum(each.is_stored for each in ended)
+    left = sum(not each.is_good for each in ended)
+    if arguments.json:
+        _print_json(
+            {
+                "dry_run": arguments.dry_run,
+                "callbacks": [_replayed_json(each) for each in ended],
+                "stored": stored,
+                "left": left,
+                "not_looked_at": asked - len(ended),
+                "counted": {slug: counted._asdict() for slug, counted in sums.items()},
+            }
+        )
+        return
+    if arguments.dry_run:
+        for each in ended:
+            print(f"{each.row.id}  {_in_words(each)}")
+    would = "would be " if arguments.dry_run else ""
+    for slug, (messages, units, vnd) in sorted(sums.items()):
+        print(f"{would}counted  {slug}: {messages} messages, {units} units, {vnd} VND")
+    if not sums:
+        print(f"{would}counted  nothing")
+    print(f"{stored} callback(s) {would}stored, {left} left in quarantine")
+    if asked > len(ended):
+        print(f"{asked - len(ended)} not looked at: a dry run ends after some seconds; ask for fewer")
+
+
+@asynccontextmanager
+async def _working() -> AsyncIterator[tuple[asyncpg.Connection, QuarantineReplay]]:
+    """A connection of one's own, and the replay over it."""
+    async with opened(read_settings(), may_migrate=False) as ready:
+        require_live(ready)
+        connection = await ready.database.connect("portal1400 quarantine")
+        try:
+            yield connection, await QuarantineReplay.open(connection, ready.database, ready.keyring)
+        finally:
+            await connection.close()
+
+
+async def _chosen(connection: asyncpg.Connection, choice: Choice) -> list[Quarantined]:
+    rows = await select_quarantined(connection, choice)
+    if missing := sorted(set(choice.ids or ()) - {UUID(bytes=row.id.bytes) for row in rows}):
+        raise CommandRefused(
+            [
+                f"no callback {each} is in quarantine: `portal1400 quarantine list --all` shows those that are"
+                for each in missing
+            ]
+        )
+    return rows
+
+
+def _actor(arguments: argparse.Namespace) -> Actor:
+    reason = (arguments.reason_text or "").strip() or None
+    if reason is not None and (len(reason) > REASON_LETTERS_MAX or not reason.isprintable()):
+        raise CommandRefused(f"--reason-text: one line of at most {REASON_LETTERS_MAX} letters")
+    return Actor(os_user(), arguments.by, reason)
+
+
+def _in_words(each: Replayed) -> str:
+    counted = "; ".join(
+        f"{slug} {sums.messages} messages, {sums.units} units, {sums.vnd} VND" for slug, sums in each.counted.items()
+    )
+    return f"{each.outcome}: " + "; ".join(part for part in (each.found, counted) if part)
+
+
+def _row_json(row: Quarantined) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "received_at": as_local(row.received_at),
+        "account": row.account,
+        "adapter": row.adapter,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "size_bytes": row.size_bytes,
+        "replayed": row.replayed_as,
+        "replayed_at": None if row.replayed_at is None else as_local(row.replayed_at),
+        "replayed_by": row.replayed_by,
+        "done": row.is_done,
+    }
+
+
+def _replayed_json(each: Replayed) -> dict[str, Any]:
+    return {
+        "id": str(each.row.id),
+        "outcome": each.outcome,
+        "found": each.found,
+        "stored": each.is_stored,
+        "counted": {slug: sums._asdict() for slug, sums in each.counted.items()},
+    }
+
+
+def _act_json(act: Act) -> dict[str, Any]:
+    return act._asdict() | {"acted_at": as_local(act.acted_at)}
+
+
+def _print_json(shown: dict[str, Any]) -> None:
+    print(json.dumps(shown, ensure_ascii=False))
