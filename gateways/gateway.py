@@ -26,6 +26,7 @@ _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARR
 
 
 PATH_SECRET_FAILED = "path secret"  # noqa: S105 -- its name, not a secret
+"""How a reason begins that says so; `wrong` or `missing` follows."""
 """How the reason of a rejection names the path secret, among others and divided from them by a comma."""
 SECRETS_MAX = 8
 """Values that one secret may have at the same time; a rotation needs two."""
@@ -244,7 +245,7 @@ class Gateway(ABC, Generic[Settings]):
         listed = self._is_from_listed_network(callback)
         secret = self._is_path_secret_right(callback)
         if not (listed and secret):
-            raise SignatureRejected(_failed(listed, secret), from_listed_network=listed)
+            raise SignatureRejected(_failed(callback, listed, secret), from_listed_network=listed)
         return document
 
     def document(self, callback: Callback) -> Answer | None:  # noqa: ARG002 -- most protocols have none
@@ -284,7 +285,7 @@ class Gateway(ABC, Generic[Settings]):
             if listed and secret:
                 raise
         if not listed or not secret:
-            reason = _failed(listed, secret, fault)
+            reason = _failed(callback, listed, secret, fault)
             raise SignatureRejected(reason, from_listed_network=listed and bool(self.account.networks))
         if fault is not None:
             raise refusal(fault, from_listed_network=bool(self.account.networks))
@@ -298,12 +299,11 @@ class Gateway(ABC, Generic[Settings]):
         return is_any_of(given, self.settings.path_secret or ("",))
 
 
-def _failed(listed: bool, secret: bool, fault: str | None = None) -> str:
+def _failed(callback: Callback, listed: bool, secret: bool, fault: str | None = None) -> str:
     """Which factors failed, for the log."""
+    of_path = f"{PATH_SECRET_FAILED} {'wrong' if callback.path_secret else 'missing'}"
     own = [fault] if fault is not None else []
-    return ", ".join(
-        [*(["address not listed"] if not listed else []), *([PATH_SECRET_FAILED] if not secret else []), *own]
-    )
+    return ", ".join([*(["address not listed"] if not listed else []), *([of_path] if not secret else []), *own])
 
 
 def is_any_of(given: bytes, valid: Iterable[str]) -> bool:

@@ -22,6 +22,8 @@ SIGNATURES_MAX = 16
 SECRET_PREFIX = "whsec_"  # noqa: S105 -- the public prefix of every such secret, not a secret
 _KEY_BYTES_MIN = 24
 _KEY_BYTES_MAX = 64
+_MAC_CHARACTERS = 44
+"""The base64 of 32 bytes."""
 _NOBODYS_KEY = bytes(_KEY_BYTES_MIN)
 _HEADER_FAMILIES = ("webhook-", "svix-")
 SIGNATURE_HEADERS = tuple(family + name for family in _HEADER_FAMILIES for name in ("id", "timestamp", "signature"))
@@ -78,11 +80,27 @@ def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[by
             for entry in entries:
                 hmac.compare_digest(unmatched, entry)
     if not is_right or not attempt_id:
-        raise SignatureRejected("signature wrong" if signatures else "signature missing")
+        raise SignatureRejected(_fault(attempt_id, timestamp, signatures))
     if not _UNIX_SECONDS.fullmatch(timestamp):
-        raise SignatureRejected("signed time")
-    if abs(received_at.timestamp() - int(timestamp)) > FRESHNESS_SECONDS:
-        raise StaleAttempt("attempt outside the freshness window")
+        raise SignatureRejected("signed time is not in seconds since 1970")
+    age_seconds = received_at.timestamp() - int(timestamp)
+    if abs(age_seconds) > FRESHNESS_SECONDS:
+        side = "behind" if age_seconds > 0 else "ahead of"
+        raise StaleAttempt(f"signed time is over {FRESHNESS_SECONDS} s {side} our clock")
+
+
+def _fault(attempt_id: str, timestamp: str, signatures: str) -> str:
+    """What an engineer has to look at, as far as the headers alone tell it."""
+    if not signatures:
+        return "signature missing"
+    if not attempt_id or not timestamp:
+        return "signature wrong: the id or the timestamp has no header"
+    given = [entry.partition(",") for entry in signatures.split()[:SIGNATURES_MAX]]
+    if not any(version == "v1" and encoded for version, _, encoded in given):
+        return "signature wrong: no entry begins with v1"
+    if not any(version == "v1" and len(encoded.rstrip(",")) == _MAC_CHARACTERS for version, _, encoded in given):
+        return "signature wrong: not the base64 of 32 bytes"
+    return "signature wrong"
 
 
 def _attempt(headers: Mapping[str, str]) -> tuple[str, str, str]:

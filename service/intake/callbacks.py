@@ -31,6 +31,7 @@ PATH_CHARACTERS_MAX = 1_000
 PREFIX = "/gw/"
 OUR_STEPS = frozenset({"gw", *ADAPTERS})
 STEPS_TOLD_MAX = 8
+NO_SUCH_ADDRESS = f"want /gw/{{protocol}}/{{account}}; the protocols are {', '.join(sorted(ADAPTERS))}"
 
 
 class TooLarge(Exception):
@@ -91,10 +92,7 @@ def handler(
                 tried=_steps(path, intake),
                 method=_method(request),
             )
-            return _finished(
-                problem(404, "not-found", "Not found", "no such protocol or address; see the documentation"),
-                request_id,
-            )
+            return _finished(problem(404, "not-found", "Not found", NO_SUCH_ADDRESS), request_id)
         party = intake.resolve(target.adapter, target.code)
         gateway = party.gateway
         if request.method not in gateway.methods:
@@ -271,6 +269,7 @@ def _finished(response: web.Response, request_id: UUID) -> web.Response:
 
 
 def _method_not_allowed(methods: frozenset[str], request_id: UUID) -> web.Response:
-    response = problem(405, "method-not-allowed", "Method not allowed", "the header Allow names the methods")
-    response.headers["Allow"] = ", ".join(sorted(methods))
+    allowed = ", ".join(sorted(methods))
+    response = problem(405, "method-not-allowed", "Method not allowed", f"callbacks come here by {allowed}")
+    response.headers["Allow"] = allowed
     return _finished(response, request_id)

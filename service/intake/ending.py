@@ -23,6 +23,8 @@ class Ending:
     events: int = 0
     reason: str = ""
     readings: tuple[str | None, ...] = ()
+    flags: tuple[str, ...] = ()
+    """What of its events was repaired or left out, each once."""
     aside: Kind | None = None
     """Set where it was no callback at all."""
 
@@ -50,7 +52,12 @@ def end(
         outcome=outcome, now=callback.received_at, events=events, conflicts=conflicts, errors=errors,
         readings=readings,
     )  # fmt: skip
-    return Ending(outcome, gateway.respond(result), len(events), reason, readings)
+    return Ending(outcome, gateway.respond(result), len(events), reason, readings, flags_of(events))
+
+
+def flags_of(events: Events) -> tuple[str, ...]:
+    """The flags of `events`, each once."""
+    return tuple(dict.fromkeys(flag for event in events for flag in event.flags))
 
 
 def why(party: Party, reason: str) -> str:

@@ -19,7 +19,7 @@ from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog, Party
 from service.intake.bodies import LARGE_BYTES, Bodies, Sender
 from service.intake.circuit_breaker import CircuitBreaker
-from service.intake.ending import Ending, Events, end, forwarding, why
+from service.intake.ending import Ending, Events, end, flags_of, forwarding, why
 from service.intake.entry import Entry, EventResult, Fate
 from service.intake.limits import InFlight
 from service.intake.packing import pack_answer, unpack_answer
@@ -164,6 +164,8 @@ class Intake:
                 more["tried"] = self.safe(tried)
         elif reading := ending.reading:
             more["reading"] = reading
+        if ending.flags:
+            more["flags"] = ", ".join(ending.flags)
         write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
             "callback", request=callback.request_id, account=party.label, adapter=party.adapter,
@@ -322,7 +324,8 @@ def _conclude(opened: Opened, entry: Entry, results: Sequence[EventResult]) -> E
         outcome = entry.outcome(0, results[0])
         stored = results[0].answer
         if stored is not None:
-            return Ending(outcome, unpack_answer(bytes(stored)), 1, readings=readings)
+            answer = unpack_answer(bytes(stored))
+            return Ending(outcome, answer, 1, readings=readings, flags=flags_of(opened.events))
         return opened.end(outcome, conflicts=(0,) if outcome is Outcome.CONFLICT else (), readings=readings)
     outcomes = {entry.outcome(place, result) for place, result in enumerate(results)}
     conflicts = tuple(place for place, result in enumerate(results) if result.fate is Fate.CONFLICT)

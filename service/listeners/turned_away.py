@@ -19,7 +19,7 @@ from service.runtime.addresses import NOBODY, Address, address, site_of
 log = structlog.get_logger("http")
 
 LINE_SECONDS = 60.0
-"""One line in so long for each peer and kind; the next one says how many were between them."""
+"""One line in so long for each peer and fault; the next one says how many were between them."""
 PEERS_MAX = 1_000
 """Peers and kinds of whom that is remembered; beyond it the oldest is forgotten, and has a line again."""
 LINES_PER_MINUTE_MAX = 600
@@ -57,7 +57,7 @@ class TurnedAway:
         self._instruments = instruments
         self._is_listed = is_listed
         self._steady = steady
-        self._lines: dict[tuple[Address, Kind, str], tuple[float, int]] = {}
+        self._lines: dict[tuple[Address, Kind, tuple[str, ...]], tuple[float, int]] = {}
         self._minute, self._lines_in_minute = 0, 0
 
     def see(
@@ -72,12 +72,13 @@ class TurnedAway:
     ) -> None:
         """One such request; it has an id of ours where it was one. `adapter` is a protocol we speak or NO_PROTOCOL.
 
-        `tried` holds no secret: what stood in the protocol's and the account's places of the address. It tells lines
-        of one peer apart as far as it names an account that we have.
+        `tried` holds no secret: what stood in the protocol's and the account's places of the address. Lines of one
+        peer are told apart by account and fault, and a carrier's by `tried` as well: it may be mending its address.
         """
         is_listed = self._is_listed(peer)
         self._instruments.count_turned_away(adapter, kind, is_listed=is_listed)
-        key = (site_of(peer), kind, fields.get("account", "") or fields.get("fault", ""))
+        apart = fields.get("account", ""), fields.get("fault", ""), tried if is_listed else ""
+        key = (site_of(peer), kind, apart)
         now = self._steady()
         last, left_out = self._lines.pop(key, (float("-inf"), 0))
         if now - last < LINE_SECONDS or not self._may_write(now):
@@ -85,7 +86,9 @@ class TurnedAway:
         else:
             self._lines[key] = (now, 0)
             write = log.info if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else log.warning
-            where = {"peer": str(peer), "listed": is_listed, "adapter": adapter, "address": tried}
+            where = {"peer": str(peer), "listed": is_listed, "adapter": adapter}
+            if tried:
+                where["address"] = tried
             name = {} if request_id is None else {"request": request_id}
             write(kind.value, **name, **where, **fields, left_out=left_out)
         if len(self._lines) > PEERS_MAX:

@@ -235,7 +235,8 @@ def _require_sender(account: LoadedAccount, callback: Callback, row: Quarantined
     for the sender. Raises ReplayRefused, _Unauthenticated.
     """
     missing: list[str] = []
-    if account.gateway.settings.path_secret and PATH_SECRET_FAILED in row.reason.split(", "):
+    factors = row.reason.split(", ")
+    if account.gateway.settings.path_secret and any(each.startswith(PATH_SECRET_FAILED) for each in factors):
         missing.append(PATH_SECRET_FAILED)
     try:
         account.gateway.verify(callback)

@@ -161,6 +161,8 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The one message of a call."""
+        if callback.method == "GET":
+            fields.malformed("method", "is GET: a message is posted; only the description, ?wsdl, is fetched")
         fields.require_plain_body(callback.headers)
         call = soap.require_call(callback.body)
         if folded(local_name(call.operation)) not in self._operations:

@@ -8,10 +8,10 @@ import pytest
 from defusedxml.ElementTree import fromstring
 
 from gateways.adapters.vn_soap_mo.dialects import DIALECTS, SUCCESS_VALUES
-from gateways.gateway import SignatureRejected
+from gateways.gateway import MalformedCallback, SignatureRejected
 from gateways.outcome import Outcome
-from tests.gateways.adapters.soap_calls import PASSWORD, SETTINGS, USER
-from tests.gateways.calls import STRANGER, gateway, request, result
+from tests.gateways.adapters.soap_calls import PASSWORD, SETTINGS, USER, basic
+from tests.gateways.calls import KEY, STRANGER, gateway, request, result
 
 
 def scanned(body: bytes) -> int | None:
@@ -73,6 +73,8 @@ def test_a_description_is_for_those_who_pass_the_other_factors() -> None:
         with pytest.raises(SignatureRejected):
             ours.describe(stranger)
     assert ours.describe(replace(asked, query="")) is None
+    with pytest.raises(MalformedCallback, match="a message is posted"):
+        ours.open(replace(asked, query="", headers=basic(USER, PASSWORD)), KEY)
     assert ours.describe(replace(asked, method="POST")) is None
 
 

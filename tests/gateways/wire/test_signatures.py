@@ -189,3 +189,31 @@ def test_the_authors_library_and_ours_agree(key: bytes, body: str, attempt: str)
         require_signature(headers(theirs, attempt, stamp), changed.encode(), [key], now)
     with pytest.raises(WebhookVerificationError):
         library.verify(changed, headers(ours, attempt, stamp))
+
+
+REASONS: dict[str, tuple[dict[str, str], str]] = {
+    "no header": ({}, "signature missing"),
+    "no id": (headers(attempt=""), "the id or the timestamp has no header"),
+    "no timestamp": (headers(timestamp=""), "the id or the timestamp has no header"),
+    "no version": (headers(SIGNATURE.removeprefix("v1,")), "no entry begins with v1"),
+    "another version": (headers("v1a," + SIGNATURE.removeprefix("v1,")), "no entry begins with v1"),
+    "hexadecimal": (headers("v1," + "ab" * 32), "not the base64 of 32 bytes"),
+    "another's": (headers(sign(bytes(32), ATTEMPT, TIMESTAMP, BODY)), "signature wrong"),
+    "milliseconds": (
+        headers(sign(KEY, ATTEMPT, TIMESTAMP + "000", BODY), timestamp=TIMESTAMP + "000"), "seconds since 1970",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", REASONS)
+def test_a_refusal_says_what_an_engineer_has_to_look_at(label: str) -> None:
+    given_headers, reason = REASONS[label]
+    with pytest.raises(SignatureRejected) as refused:
+        require_signature(given_headers, BODY, (KEY,), AT)
+    assert refused.value.reason.endswith(reason)
+
+
+@pytest.mark.parametrize(("seconds", "side"), [(600, "behind"), (-600, "ahead of")])
+def test_a_late_attempt_says_which_clock_is_ahead(seconds: int, side: str) -> None:
+    with pytest.raises(StaleAttempt, match=f"over 300 s {side} our clock"):
+        require_signature(headers(), BODY, (KEY,), AT + timedelta(seconds=seconds))

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gateways.registry import ADAPTERS
-from metrics.instruments import PEERS
+from metrics.instruments import PEERS, Instruments
 from service.listeners import turned_away
 from service.listeners.bad_http import HttpFault
+from service.listeners.turned_away import Kind, TurnedAway
 from service.runtime import logs
+from service.runtime.addresses import address
 from tests.support.hostile_wire import exchange
 from tests.support.portal import BOOK, PATH_SECRET, Portal, message, running, signed
 from tests.support.protocols import fetch
@@ -42,8 +45,9 @@ KANNEL = "?id=i-1&from=84950000001&to=1408&text=VNN+5"
 # What is sent -> how it must stand in the log; the address, then what its line must hold, then its event.
 REFUSED: dict[str, tuple[str, str, str]] = {
     "address not listed": (f"GET /gw/kannel/elsewhere/{PATH_SECRET}", "address not listed", "account=elsewhere"),
-    "path secret": ("GET /gw/kannel/vina/wrong-word", "path secret", "account=vina"),
-    "both": ("GET /gw/kannel/elsewhere/wrong-word", "address not listed, path secret", "account=elsewhere"),
+    "path secret": ("GET /gw/kannel/vina/wrong-word", "path secret wrong", "account=vina"),
+    "no path secret": ("GET /gw/kannel/vina", "path secret missing", "account=vina"),
+    "both": ("GET /gw/kannel/elsewhere/wrong-word", "address not listed, path secret wrong", "account=elsewhere"),
     "no signature": ("POST /gw/standard/hub", "signature missing", "account=hub"),
     "an account of another protocol": ("POST /gw/standard/vina", "account of another protocol (vina)", "tried=vina"),
     "a disabled account": ("POST /gw/standard/off", "account disabled (off)", "tried=off"),
@@ -123,6 +127,7 @@ async def test_the_log_names_what_failed_and_for_whom(
             await portal.post(body, headers=signed(body, at=datetime.now(UTC) - timedelta(hours=1)))
             counted = await portal.post(message("m-2"))
             wrong = await portal.post(message("m-3", "VNN xx"))
+            await portal.post(message("m-4", operator_time="soon"))
             assert [each.headers["x-portal1400-reading"] for each in (counted, wrong)] == ["counted", "wrong_syntax"]
             for kind, count in {"wrong_address": 5, "wrong_method": 1}.items():
                 assert await away(portal, kind) == count, kind
@@ -141,7 +146,7 @@ async def test_the_log_names_what_failed_and_for_whom(
     everything = "\n".join(lines)
     assert [word for word in (PATH_SECRET, "wrong-word", "84950000001", "VNN") if word in everything] == []
     assert "Traceback" not in everything
-    for word in ("signature wrong", "freshness", "reading=counted", "reading=wrong_syntax"):
+    for word in ("signature wrong", "behind our clock", "reading=wrong_syntax", "flags=field_left_out"):
         assert word in everything, word
 
 
@@ -181,3 +186,17 @@ async def test_of_usual_callbacks_a_sample_has_lines_and_all_others_theirs(datab
     assert [("warning" in line, "conflict" in line, "malformed" in line) for line in others] == [
         (True, True, False), (True, False, True)
     ] * 2  # fmt: skip
+
+
+def test_a_carrier_that_mends_its_address_sees_each_try_in_the_log_and_a_stranger_does_not(tmp_path: Path) -> None:
+    instruments = Instruments(CollectorRegistry(), version="0", adapters=tuple(ADAPTERS), outcomes=())
+    carrier, stranger = address("203.0.113.7"), address("198.51.100.1")
+    with log_lines(tmp_path / "log") as lines:
+        seen = TurnedAway(instruments, lambda peer: peer == carrier, steady=lambda: 1.0)
+        for peer in (carrier, stranger):
+            for tried in ("/gw/kanel/vina", "/gw/kanel/vina", "/gw/Kannel/vina"):
+                seen.see(Kind.WRONG_ADDRESS, peer, tried=tried)
+    told = [re.findall(r"(?:address|peer)=(\S+)", line) for line in lines]
+    assert told == [
+        ["/gw/kanel/vina", "203.0.113.7"], ["/gw/Kannel/vina", "203.0.113.7"], ["/gw/kanel/vina", "198.51.100.1"],
+    ]  # fmt: skip
