@@ -214,11 +214,25 @@ def _unclaimed(rig: Rig) -> bool:
     return judge.has_unclaimed(rig.data_dir)
 
 
+SHED_PAUSE_SECONDS = 0.2
+"""A client is told to come back in some seconds; the judge is no crowd."""
+
+
 async def _published(rig: Rig, slugs: Sequence[str]) -> Mapping[str, Any]:
     """What is published of each campaign now, over a fresh connection."""
     published: dict[str, Any] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
         for slug in slugs:
-            async with http.get(f"{rig.portal.target}/api/v1/campaigns/{slug}/totals") as answer:
-                published[slug] = orjson.loads(await answer.read())
+            published[slug] = await _totals(http, f"{rig.portal.target}/api/v1/campaigns/{slug}/totals")
     return published
+
+
+async def _totals(http: aiohttp.ClientSession, url: str) -> Any:
+    """One campaign's, asked for again while the portal sheds load."""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while True:
+            async with http.get(url) as answer:
+                if answer.status != 503:
+                    answer.raise_for_status()
+                    return orjson.loads(await answer.read())
+            await asyncio.sleep(SHED_PAUSE_SECONDS)
