@@ -26,8 +26,7 @@ _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARR
 
 
 PATH_SECRET_FAILED = "path secret"  # noqa: S105 -- its name, not a secret
-"""How a reason begins that says so; `wrong` or `missing` follows."""
-"""How the reason of a rejection names the path secret, among others and divided from them by a comma."""
+"""How the reason of a rejection begins to name the path secret, among others and divided from them by a comma."""
 SECRETS_MAX = 8
 """Values that one secret may have at the same time; a rotation needs two."""
 

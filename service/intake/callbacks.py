@@ -122,6 +122,14 @@ def handler(
             head = callback(b"")
             return plain_response_of(intake.refuse(party, head, Outcome.TOO_LARGE), head.request_id)
 
+        def incomplete(fault: HttpFault) -> UUID:
+            request_id = uuid7(clock(), random)
+            intake.turned_away.see(
+                Kind.INCOMPLETE, peer_of(request, trusted_proxies), request_id, adapter=party.adapter,
+                account=party.label, fault=fault.value,
+            )  # fmt: skip
+            return request_id
+
         if len(query) > gateway.query_bytes_max:
             return too_large()
         came = request.content.read_nowait() if request.content.is_eof() else None
@@ -148,14 +156,12 @@ def handler(
                 request.protocol.read_no_more(request)
             head = callback(b"")
             response = plain_response_of(intake.refuse_for_now(party, head), head.request_id)
+        except ConnectionError:
+            incomplete(HttpFault.BODY_BROKEN_OFF)
+            raise
         except TimeoutError:
-            request_id = uuid7(clock(), random)
-            intake.turned_away.see(
-                Kind.INCOMPLETE, peer_of(request, trusted_proxies), request_id, adapter=party.adapter,
-                account=party.label, fault=HttpFault.BODY_LATE.value,
-            )  # fmt: skip
             late = problem(408, "timeout", "Request timeout", HttpFault.BODY_LATE.value)
-            response = _finished(late, request_id)
+            response = _finished(late, incomplete(HttpFault.BODY_LATE))
         response.force_close()
         return response
 

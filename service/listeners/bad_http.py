@@ -24,6 +24,7 @@ class HttpFault(StrEnum):
     CODING = "the only Transfer-Encoding understood is chunked"
     HEAD_LATE = "the head of the request did not arrive within the limits of time and size"
     BODY_LATE = "the body did not arrive in time"
+    BODY_BROKEN_OFF = "the connection ended inside the body"
     OTHER = "not understood"
 
 

@@ -269,7 +269,8 @@ class HttpConnection(RequestHandler):
     ) -> web.StreamResponse:
         """A problem that repeats nothing: a fault of the other side, or from 500 on a bug of ours."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            if exc is not None:
+            # Whoever breaks off hears nothing, and it is no bug.
+            if exc is not None and not isinstance(exc, ConnectionError):
                 log.error("request_failed", **describe_failure(exc))
             return bad_request(status, "this is our fault and was logged; try again later")
         fault = fault_of(message)
