@@ -24,6 +24,8 @@ COMMANDS = {
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
     "check": "validate settings, database, book and accounts",
     "history": "what each version of the book changed, from which file and by whom",
+    "find": "what is known of one id: a sender's own, or a request's",
+    "list": "what waits for a person: conflicts, reviews, quarantine",
     "quarantine": "list, show and replay callbacks that were kept for a person",
     "verify": "recompute every total from the facts",
     "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",

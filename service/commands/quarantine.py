@@ -1,7 +1,6 @@
 """portal1400 quarantine list | show | replay: callbacks kept for a person, and their way into the totals."""
 
 import argparse
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +10,6 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.gifts.quarantined import (
-    Act,
     Actor,
     Choice,
     Quarantined,
@@ -24,11 +22,11 @@ from campaigns.gifts.quarantined import (
 from gateways.callback import Callback
 from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import name, os_user
-from service.commands.printing import as_local, moment, request_id
+from service.commands.printing import add_listing, as_json, as_local, moment, request_id
 from service.operations.quarantine_replay import QuarantineReplay, Replayed, Sums
 from service.runtime.settings import read_settings
 
-ROWS_MAX = 50
+REASON = "those with this outcome, or with these words in their reason"
 REASON_LETTERS_MAX = 500
 NOTHING = "nothing in quarantine is meant by this"
 
@@ -37,37 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     acts = parser.add_subparsers(dest="act", metavar="list | show | replay", required=True)
     listing = acts.add_parser("list", help="how many by day, account and reason, and the first of them")
-    add_choice(listing)
     add_listing(listing)
+    add_filter(listing)
     show = acts.add_parser("show", help="one of them, and what replaying it now would do")
     show.add_argument("id", metavar="ID", type=request_id)
     show.add_argument("--open", action="store_true", help="show what it says, personal data too; is recorded")
     _add_person(show)
+    show.add_argument("--json", action="store_true", help="print one JSON object")
     replay = acts.add_parser("replay", help="read again with today's parser, secrets and book, and store")
     replay.add_argument("ids", metavar="ID", nargs="*", type=request_id)
-    add_choice(replay)
+    replay.add_argument("--account", metavar="CODE", help="those of this gateway")
+    replay.add_argument("--since", metavar="TIME", type=moment, help="those received then or later, RFC 3339")
+    replay.add_argument("--reason", metavar="R", help=REASON)
     replay.add_argument("--dry-run", action="store_true", help="show what would be counted; change nothing")
     replay.add_argument(
         "--trust-source", action="store_true", help="answer for the sender where what failed was not kept"
     )
     _add_person(replay)
-    for each in (listing, show, replay):
-        each.add_argument("--json", action="store_true", help="print one JSON object")
+    replay.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Which quarantined callbacks are meant."""
-    parser.add_argument("--account", metavar="CODE")
-    parser.add_argument(
-        "--reason", metavar="R", help="an outcome (malformed, unauthenticated), or words of the reason"
-    )
-    parser.add_argument("--since", metavar="TIME", type=moment, help="received then or later, RFC 3339")
-
-
-def add_listing(parser: argparse.ArgumentParser) -> None:
-    """How much of it is shown."""
+def add_filter(parser: argparse.ArgumentParser) -> None:
+    """Which of the quarantine are listed."""
+    parser.add_argument("--reason", metavar="R", help=REASON)
     parser.add_argument("--all", action="store_true", help="also those that were replayed into the store")
-    parser.add_argument("--limit", metavar="N", type=int, default=ROWS_MAX, help=f"rows (default {ROWS_MAX})")
 
 
 def _add_person(parser: argparse.ArgumentParser) -> None:
@@ -91,8 +82,8 @@ async def show_list(arguments: argparse.Namespace) -> int:
         rows = await select_quarantined(connection, choice, arguments.limit)
     total = sum(each.callbacks for each in counts)
     if arguments.json:
-        listed = [each._asdict() | {"day": each.day.isoformat()} for each in counts]
-        _print_json({"callbacks": total, "counts": listed, "rows": [_row_json(row) for row in rows]})
+        listed = [each._asdict() for each in counts]
+        print(as_json({"count": total, "counts": listed, "rows": [_row_json(row) for row in rows]}))
         return 0
     for count in counts:
         account = count.account or "(no account)"
@@ -126,8 +117,8 @@ async def _show(arguments: argparse.Namespace, who: Actor) -> int:
         "delivery_report": callback.is_delivery_report,
     }
     if arguments.json:
-        shown = _row_json(row) | about | {"now": _replayed_json(now), "acts": [_act_json(each) for each in acts]}
-        _print_json(shown | (_content(callback) if arguments.open else {}))
+        shown = _row_json(row) | about | {"now": _replayed_json(now), "acts": [each._asdict() for each in acts]}
+        print(as_json(shown | (_content(callback) if arguments.open else {})))
         return 0
     print(f"{row.id}  {as_local(row.received_at)}  {row.account}, {row.adapter}")
     print(f"kept as  {row.outcome}: {row.reason}")
@@ -182,15 +173,17 @@ def _tell(ended: Sequence[Replayed], asked: int, arguments: argparse.Namespace) 
     stored = sum(each.is_stored for each in ended)
     left = sum(not each.is_good for each in ended)
     if arguments.json:
-        _print_json(
-            {
-                "dry_run": arguments.dry_run,
-                "callbacks": [_replayed_json(each) for each in ended],
-                "stored": stored,
-                "left": left,
-                "not_looked_at": asked - len(ended),
-                "counted": {slug: counted._asdict() for slug, counted in sums.items()},
-            }
+        print(
+            as_json(
+                {
+                    "dry_run": arguments.dry_run,
+                    "callbacks": [_replayed_json(each) for each in ended],
+                    "stored": stored,
+                    "left": left,
+                    "not_looked_at": asked - len(ended),
+                    "counted": {slug: counted._asdict() for slug, counted in sums.items()},
+                }
+            )
         )
         return
     if arguments.dry_run:
@@ -245,34 +238,15 @@ def _in_words(each: Replayed) -> str:
 
 
 def _row_json(row: Quarantined) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "received_at": as_local(row.received_at),
-        "account": row.account,
-        "adapter": row.adapter,
-        "outcome": row.outcome,
-        "reason": row.reason,
-        "size_bytes": row.size_bytes,
-        "replayed": row.replayed_as,
-        "replayed_at": None if row.replayed_at is None else as_local(row.replayed_at),
-        "replayed_by": row.replayed_by,
-        "done": row.is_done,
-    }
+    left_out = ("account_id", "day")
+    return {name: value for name, value in row._asdict().items() if name not in left_out}
 
 
 def _replayed_json(each: Replayed) -> dict[str, Any]:
     return {
-        "id": str(each.row.id),
+        "id": each.row.id,
         "outcome": each.outcome,
         "found": each.found,
         "stored": each.is_stored,
         "counted": {slug: sums._asdict() for slug, sums in each.counted.items()},
     }
-
-
-def _act_json(act: Act) -> dict[str, Any]:
-    return act._asdict() | {"acted_at": as_local(act.acted_at)}
-
-
-def _print_json(shown: dict[str, Any]) -> None:
-    print(json.dumps(shown, ensure_ascii=False))

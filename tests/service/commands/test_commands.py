@@ -41,6 +41,9 @@ USAGE = {
     "a demo on no port": ["demo", "--port", "x"],
     "read without a text": ["read", "1408"],
     "quarantine without an act": ["quarantine"],
+    "list without a name": ["list"],
+    "a list of no rows": ["list", "conflicts", "--limit", "0"],
+    "find without an id": ["find", "hub"],
 }
 
 

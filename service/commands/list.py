@@ -1,0 +1,57 @@
+"""portal1400 list NAME: what waits for a person. Conflicts, events that did not fit their gift, and quarantine."""
+
+import argparse
+from typing import Any
+
+from campaigns.gifts.worklists import LISTS, list_open
+from service.commands import quarantine
+from service.commands.opening import opened
+from service.commands.printing import add_listing, as_json, as_local
+from service.runtime.logs import without_numbers
+from service.runtime.settings import read_settings
+
+HELP = {
+    "conflicts": "ids that came again with other content: both are kept, the money stays as it was told first",
+    "reviews": "charges and reversals that did not fit their gift, or whose message did not come",
+}
+assert HELP.keys() == LISTS.keys()  # noqa: S101 -- each list has its sentence
+SENT = ("native_id", "message")
+"""Columns with ids of senders, who may make them of numbers."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    names = parser.add_subparsers(dest="name", metavar="conflicts | reviews | quarantine", required=True)
+    for name, sentence in HELP.items():
+        add_listing(names.add_parser(name, help=sentence))
+    kept = names.add_parser("quarantine", help="callbacks kept for a person, as `quarantine list` shows them")
+    add_listing(kept)
+    quarantine.add_filter(kept)
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Print counts by day, account and reason, then the oldest rows. No number and no text."""
+    if arguments.name == "quarantine":
+        return await quarantine.show_list(arguments)
+    async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        found = await list_open(connection, arguments.name, arguments.account, arguments.since, arguments.limit)
+    rows = [_shown(row) for row in found.rows]
+    if arguments.json:
+        print(as_json({"count": found.total, "counts": found.counts, "rows": rows}))
+        return 0
+    for count in found.counts:
+        print(f"{count['count']:>7}  {count['day']}  {count['account']}  {count['reason']}")
+    for row in rows:
+        more = "; ".join(f"{name} {value}" for name, value in row.items() if name not in FIRST and value is not None)
+        print(f"{row['request']}  {as_local(row['received_at'])}  {row['account']}  {more}")
+    if found.total > len(rows):
+        print(f"{found.total - len(rows)} more: --limit shows them")
+    print(f"{found.total} in this list" if found.total else f"nothing: no {arguments.name} are open")
+    return 0
+
+
+FIRST = ("request", "received_at", "account")
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: without_numbers(row[name]) for name in SENT if row.get(name)}

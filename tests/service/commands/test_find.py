@@ -1,0 +1,119 @@
+"""What is known of one callback is found by its sender's id and by ours; and what waits for a person is listed."""
+
+import argparse
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from service.commands import find
+from service.commands import list as listing
+from service.commands.opening import CommandRefused
+from tests.support.portal import Portal, message, running
+from tests.support.protocols import post_soap
+from tests.support.reports import REPORT_BOOK, charge, gift, taken_back
+
+Capture = pytest.CaptureFixture[str]
+REQUEST = "x-portal1400-request"
+NUMBER_LIKE = "sms-0912345678"
+
+
+@pytest.fixture
+async def portal(environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A running service whose hub counts on report."""
+    async with running(database_dsn, tmp_path, REPORT_BOOK) as started:
+        yield started
+
+
+async def asked(module: ModuleType, capsys: Capture, *words: str) -> tuple[int, Any, str]:
+    """A command's exit code, what it answers with --json, and what it tells people."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    module.add_arguments(parser)
+    capsys.readouterr()
+    code = await module.run(parser.parse_args([*words, "--json"]))
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert await module.run(parser.parse_args(words)) == code
+    return code, found, capsys.readouterr().out
+
+
+async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys: Capture) -> None:
+    first = await portal.post(gift())
+    other = await portal.post(gift("VNN 9"))
+    await portal.post(charge("succeeded"))
+    await portal.post(taken_back("r-1", 10_000))
+    await portal.post(taken_back("r-2", 900_000))
+    code, found, told = await asked(find, capsys, "hub", "m-1")
+    assert (code, found["known"]) == (0, True)
+    (stored,) = found["messages"]
+    assert {name: stored[name] for name in ("request", "reading", "campaign", "units", "amount_vnd", "state")} == {
+        "request": first.headers[REQUEST], "reading": "counted", "campaign": "vnn", "units": 5,
+        "amount_vnd": 100_000, "state": "counted",
+    }  # fmt: skip
+    assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000]
+    assert [(each["charge_id"], each["status"], each["message"]) for each in found["charges"]] == [
+        ("c-1", "succeeded", "m-1")
+    ]
+    assert [(each["native_id"], each["review"] is None) for each in found["reversals"]] == [
+        ("r-1", True),
+        ("r-2", False),
+    ]
+    assert [each["request"] for each in found["conflicts"]] == [other.headers[REQUEST]]
+    for word in (
+        "message     m-1 of hub",
+        "2026-11-21T15:30:00+07:00 vnn pledged +1 messages, +5 units, +100000 VND",
+    ):
+        assert word in told, word
+    assert [word for word in ("84950000001", "VNN 5", "VNN 9") if word in told + json.dumps(found)] == []
+    # By our id, of whatever kind of event, and also of what moved nothing.
+    code, found, told = await asked(find, capsys, "vina", first.headers[REQUEST])
+    assert (code, [each["native_id"] for each in found["messages"]]) == (0, ["m-1"])
+    code, found, told = await asked(find, capsys, "hub", other.headers[REQUEST])
+    assert (code, found["messages"], [each["native_id"] for each in found["conflicts"]]) == (0, [], ["m-1"])
+    code, found, _ = await asked(find, capsys, "hub", "r-2")
+    assert [each["native_id"] for each in found["reversals"]] == ["r-2"]
+
+    code, listed, told = await asked(listing, capsys, "conflicts")
+    assert (code, listed["count"], listed["rows"][0]["is_kept"]) == (0, 1, True)
+    assert other.headers[REQUEST] in told
+    code, listed, told = await asked(listing, capsys, "reviews", "--account", "hub")
+    assert [(each["native_id"], each["amount_vnd"]) for each in listed["rows"]] == [("r-2", 900_000)]
+    code, listed, told = await asked(listing, capsys, "reviews", "--since", "2099-01-01")
+    assert (code, listed["count"], "nothing" in told) == (0, 0, True)
+
+
+async def test_what_was_not_understood_is_found_in_quarantine(portal: Portal, capsys: Capture) -> None:
+    wrong = await post_soap(portal, "a&b/1", number="12")
+    await portal.service.intake.quarantine.stop()
+    for words in ("a&b/1", wrong.headers[REQUEST]):
+        code, found, told = await asked(find, capsys, "soap", words)
+        (kept,) = found["quarantine"]
+        assert (code, kept["request"], kept["outcome"]) == (0, wrong.headers[REQUEST], "malformed")
+        assert "quarantined" in told
+    code, listed, told = await asked(listing, capsys, "quarantine")
+    assert (code, listed["count"], wrong.headers[REQUEST] in told) == (0, 1, True)
+
+
+async def test_nothing_is_said_to_be_nothing_and_ids_show_no_number(portal: Portal, capsys: Capture) -> None:
+    for unknown in ("m-1", str(uuid4())):
+        code, found, told = await asked(find, capsys, "hub", unknown)
+        assert (code, found["known"]) == (1, False)
+        assert "nothing is known of this id for hub" in told
+    with pytest.raises(CommandRefused, match="no account has the code hubb; there are: hub, soap, vina"):
+        await find.run(argparse.Namespace(account="hubb", id="m-1", json=False))
+    with pytest.raises(CommandRefused, match="want 1 to 200 letters"):
+        await find.run(argparse.Namespace(account="hub", id=" ", json=False))
+    await portal.post(message(NUMBER_LIKE))
+    conflict = await portal.post(message(NUMBER_LIKE, "VNN 6"))
+    for words in (["conflicts"], ["conflicts", "--limit", "1"]):
+        _, listed, told = await asked(listing, capsys, *words)
+        assert listed["rows"][0]["native_id"] == "sms-[redacted]"
+        assert "0912345678" not in told
+    _, found, told = await asked(find, capsys, "hub", conflict.headers[REQUEST])
+    assert found["conflicts"][0]["native_id"] == "sms-[redacted]"
+    assert "0912345678" not in told
+    _, found, _ = await asked(find, capsys, "hub", NUMBER_LIKE)
+    assert found["messages"][0]["native_id"] == NUMBER_LIKE, "whoever asks has it"
