@@ -135,7 +135,6 @@ class QuarantineReplay:
         rows: Sequence[Quarantined],
         *,
         is_source_trusted: bool = False,
-        seconds_max: float = REHEARSAL_SECONDS_MAX,
     ) -> list[Replayed]:
         """What `replay` of all of them, in this order, would do; nothing of it stays.
 
@@ -150,7 +149,7 @@ class QuarantineReplay:
         try:
             for row in rows:
                 ended.append(await self._replay(row, Actor("rehearsal"), is_source_trusted=is_source_trusted))
-                if time.monotonic() - began > seconds_max:
+                if time.monotonic() - began > REHEARSAL_SECONDS_MAX:
                     break
         finally:
             await rehearsal.rollback()

@@ -1,6 +1,7 @@
 """Quarantine is worked: what was mended is replayed, counted once, and every act is kept with whoever did it."""
 
 import argparse
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,16 @@ from uuid import UUID
 import orjson
 import pytest
 
+from campaigns.gifts.quarantined import Actor, Choice, select_quarantined
 from service.commands import quarantine, verify
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused
+from service.operations import quarantine_replay
+from service.operations.quarantine_replay import QuarantineReplay
 from tests.support.away import require_invariants
 from tests.support.portal import BOOK, Portal, book_file, eventually, message, running, signed
 from tests.support.protocols import SENDERS, get_kannel, post_soap
+from tests.support.reports import REPORT_BOOK, charge, gift, taken_back
 
 Capture = pytest.CaptureFixture[str]
 NEW_SECRET = "whsec_" + "bmV3IHNlY3JldCBvZiB0aGUgaHViLCB0aGlydHkgYnl0ZXMhIQ=="
@@ -53,10 +58,10 @@ async def kept(portal: Portal) -> list[Any]:
     return await portal.fetch("SELECT id, outcome, reason FROM quarantine ORDER BY id")
 
 
-async def mend(portal: Portal, folder: Path) -> None:
+async def mend(portal: Portal, folder: Path, book: str = AFTER) -> None:
     """Apply the book that is right; every worker has it."""
     version = portal.service.catalog.book.version
-    await apply_file(portal.opened, book_file(folder, AFTER))
+    await apply_file(portal.opened, book_file(folder, book))
 
     async def is_known() -> bool:
         return portal.service.catalog.book.version > version
@@ -134,6 +139,44 @@ async def test_what_came_properly_meanwhile_is_a_duplicate_and_moves_nothing(
         assert ended["counted"] == {"vnn": VNN}
     assert len(await portal.fetch("SELECT FROM conflict")) == 1
     await require_invariants(portal.dsn)
+
+
+async def test_a_reported_gift_is_counted_by_its_charge_and_once_by_two_at_a_time(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture
+) -> None:
+    async with running(database_dsn, tmp_path, REPORT_BOOK) as portal:
+        for event in (gift(), charge("succeeded"), taken_back("r-1", 30_000)):
+            body = orjson.dumps(event)
+            await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+            await kept(portal)
+        await mend(portal, tmp_path, AFTER.replace('charging = "on_message"', 'charging = "on_report"', 1))
+        _, rehearsed = await ran(quarantine, capsys, "replay", "--account", "hub", "--dry-run")
+        assert [each["counted"] for each in rehearsed["callbacks"]] == [
+            {}, {"vnn": VNN}, {"vnn": {"messages": 0, "units": 0, "vnd": -30_000}},
+        ]  # fmt: skip
+        assert rehearsed["counted"] == {"vnn": VNN | {"vnd": 70_000}}
+        database, keyring = portal.opened.database, portal.opened.keyring
+        connections = [await database.connect() for _ in range(2)]
+        both = [await QuarantineReplay.open(each, database, keyring) for each in connections]
+        rows = await select_quarantined(connections[0], Choice())
+        for row in rows:
+            ended = await asyncio.gather(*(each.replay(row, Actor("test")) for each in both))
+            assert sorted(each.outcome for each in ended) == ["accepted", "done_before"]
+        for each in connections:
+            await each.close()
+        assert len(await portal.fetch("SELECT FROM quarantine_act")) == 3
+        assert (await portal.fetch("SELECT sum(vnd)::bigint AS vnd FROM money_line"))[0]["vnd"] == 70_000
+        await require_invariants(portal.dsn)
+
+
+async def test_a_rehearsal_ends_in_time_and_says_what_it_did_not_look_at(
+    unmended: Portal, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for number in range(3):
+        await post_soap(unmended, f"m-{number}")
+    monkeypatch.setattr(quarantine_replay, "REHEARSAL_SECONDS_MAX", 0.0)
+    code, ended = await ran(quarantine, capsys, "replay", "--account", "soap", "--dry-run")
+    assert (code, len(ended["callbacks"]), ended["not_looked_at"]) == (1, 1, 2)
 
 
 async def test_a_factor_that_was_not_kept_wants_a_person_who_answers_for_the_sender(
