@@ -28,7 +28,6 @@ from service.runtime.settings import read_settings
 
 REASON = "those with this outcome, or with these words in their reason"
 REASON_LETTERS_MAX = 500
-NOTHING = "nothing in quarantine is meant by this"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +92,8 @@ async def show_list(arguments: argparse.Namespace) -> int:
         print(f"{row.id}  {as_local(row.received_at)}  {row.account}  {row.outcome}: {row.reason}{done}")
     if total > len(rows):
         print(f"{total - len(rows)} more: --limit shows them")
-    print(f"{total} callback(s) in quarantine" if total else NOTHING)
+    what = "kept, replayed ones too" if arguments.all else "in quarantine"
+    print(f"{total} callback(s) {what}" if total else "nothing that was asked for is in quarantine")
     return 0
 
 

@@ -211,7 +211,7 @@ class QuarantineReplay:
             except ReadByOldBook:
                 self._today.book = await load_book(self._connection)
             except asyncpg.QueryCanceledError:
-                raise ReplayRefused("it was not stored in time: the database is busy; replay it again") from None
+                continue
             except Exception as error:
                 verdict = verdict_on(error)
                 if verdict in (Verdict.AGAIN, Verdict.TWICE) and attempt < RETRIES_MAX:
@@ -224,7 +224,7 @@ class QuarantineReplay:
                 outcome = min(outcomes, key=WORST_FIRST.index)
                 counted = _counted(self._today.book, account, changes)
                 return Replayed(row, outcome.value, _readings(entry, events), is_stored=True, counted=counted)
-        raise ReplayRefused("the book changes again and again: replay it later")
+        raise ReplayRefused("it was not stored in time: the database is busy, or the book changes; replay it again")
 
 
 def _require_sender(account: LoadedAccount, callback: Callback, row: Quarantined, *, is_source_trusted: bool) -> None:

@@ -1,5 +1,6 @@
 """Which quarantined callbacks hold an id: what could not be understood has no column for it, and is opened."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
@@ -28,7 +29,9 @@ class Search(NamedTuple):
 
 async def holding(connection: asyncpg.Connection, keyring: Keyring, account_id: int, asked: str) -> Search:
     """The account's quarantined callbacks in which `asked` stands, in any spelling of a request."""
-    needles = tuple(_spellings(asked))
+    spellings = b"|".join(re.escape(each) for each in _spellings(asked))
+    # Whole: not as a part of a longer id. A percent-encoded character may stand before it.
+    whole = re.compile(rb"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))(?:" + spellings + rb")(?![0-9A-Za-z])")
     found: list[UUID] = []
     looked_at = size = 0
     async with connection.transaction(readonly=True):
@@ -43,7 +46,7 @@ async def holding(connection: asyncpg.Connection, keyring: Keyring, account_id: 
                 plain = sealer.unseal(bytes(row["sealed"]), b"quarantine.sealed:" + row["id"].bytes)
             except SealBroken:
                 continue
-            if any(needle in plain for needle in needles):
+            if whole.search(plain):
                 found.append(row["id"])
     return Search(found, is_complete=looked_at < ROWS_MAX)
 

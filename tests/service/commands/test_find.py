@@ -3,6 +3,8 @@
 import argparse
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,11 +12,14 @@ from uuid import uuid4
 
 import pytest
 
+from gateways.callback import Callback
 from service.commands import find
 from service.commands import list as listing
 from service.commands.opening import CommandRefused
+from service.runtime.tasks import cancel_and_wait
+from service.runtime.uuid7 import uuid7
 from tests.support.portal import Portal, message, running
-from tests.support.protocols import post_soap
+from tests.support.protocols import get_kannel, post_soap
 from tests.support.reports import REPORT_BOOK, charge, gift, taken_back
 
 Capture = pytest.CaptureFixture[str]
@@ -87,14 +92,32 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
 
 async def test_what_was_not_understood_is_found_in_quarantine(portal: Portal, capsys: Capture) -> None:
     wrong = await post_soap(portal, "a&b/1", number="12")
+    await post_soap(portal, "a&b/12", number="12")
+    fetched = await get_kannel(portal, "x&y/1", number="12")
     await portal.service.intake.quarantine.stop()
     for words in ("a&b/1", wrong.headers[REQUEST]):
         code, found, told = await asked(find, capsys, "soap", words)
         (kept,) = found["quarantine"]
         assert (code, kept["request"], kept["outcome"]) == (0, wrong.headers[REQUEST], "malformed")
         assert "quarantined" in told
-    code, listed, told = await asked(listing, capsys, "quarantine")
-    assert (code, listed["count"], wrong.headers[REQUEST] in told) == (0, 1, True)
+    code, found, told = await asked(find, capsys, "vina", "x&y/1")
+    assert [each["request"] for each in found["quarantine"]] == [fetched.headers[REQUEST]]
+    code, listed, told = await asked(listing, capsys, "quarantine", "--account", "vina")
+    assert (code, listed["count"], fetched.headers[REQUEST] in told) == (0, 1, True)
+
+
+async def test_whoever_finds_nothing_hears_what_waits_in_the_spool(
+    environ: pytest.MonkeyPatch, portal: Portal, capsys: Capture
+) -> None:
+    replay = portal.service.intake.replay
+    await cancel_and_wait(replay._task)
+    received_at = datetime.now(UTC)
+    waiting = Callback("POST", "", {}, b"{}", ip_address("127.0.0.1"), received_at, request_id=uuid7(received_at))
+    await replay.own.keep(portal.service.catalog.accounts.by_code["hub"], waiting)
+    environ.setenv("PORTAL1400_INTERNAL_LISTEN", portal.internal.removeprefix("http://"))
+    code, found, told = await asked(find, capsys, "hub", str(waiting.request_id))
+    assert (code, len(found["spool"])) == (1, 1)
+    assert "1 callbacks wait in the spool" in told
 
 
 async def test_nothing_is_said_to_be_nothing_and_ids_show_no_number(portal: Portal, capsys: Capture) -> None:

@@ -270,7 +270,7 @@ async def test_list_and_show_hold_nothing_that_was_sent_unless_it_is_opened(
 
 async def test_what_is_not_there_and_what_was_not_said_are_sentences(unmended: Portal, capsys: Capture) -> None:
     assert await quarantine.run(asked(quarantine, "list")) == 0
-    assert "nothing in quarantine" in capsys.readouterr().out
+    assert "nothing that was asked for is in quarantine" in capsys.readouterr().out
     assert await quarantine.run(asked(quarantine, "replay")) == 2
     assert "usage:" in capsys.readouterr().err
     with pytest.raises(CommandRefused, match=f"no callback {UUID(int=7)} is in quarantine"):
