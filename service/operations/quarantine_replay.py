@@ -30,6 +30,7 @@ from service.intake.batch import BatchChanges, store_batch
 from service.intake.entry import Entry
 from service.intake.intake import WORST_FIRST
 from service.intake.packing import unpack_callback
+from service.intake.quarantine import NO_EVENT, UNSTORABLE
 from service.intake.row_builder import RowBuilder
 from service.intake.writer import RETRIES_MAX, Verdict, verdict_on
 from service.postgres.data_keys import DataKeys
@@ -42,7 +43,7 @@ FLAG = "from_quarantine"
 REFUSED = "refused"
 """Not read at all; `found` says what to do. Leaves no act."""
 DONE = "done_before"
-UNSTORABLE = "unstorable"
+NOTHING_IN_IT = "no_event"
 NOBODY = ip_address("0.0.0.0")  # noqa: S104 -- an address is not kept: that its network was listed is
 REHEARSAL_SECONDS_MAX = 5.0
 """A rehearsal is one transaction, and charges of its accounts wait for it."""
@@ -64,7 +65,7 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How one callback ended: an outcome of the intake, `unstorable`, `refused` or `done_before`.
+    """How one callback ended: an outcome of the intake, `unstorable`, `no_event`, `refused` or `done_before`.
 
     `found` is the reason, or how its texts were read; it holds no value that was sent. `counted` is by the
     campaign's slug.
@@ -202,6 +203,9 @@ class QuarantineReplay:
     async def _read_and_stored(self, row: Quarantined, account: LoadedAccount, callback: Callback) -> Replayed:
         """Parse, read and store. Raises MalformedCallback."""
         events = account.gateway.parse(callback, self._keyring.digest_key)
+        if not events:
+            # A question or a trial. By other settings it may have been more: whoever has changed them sees to it.
+            return Replayed(row, NOTHING_IN_IT, NO_EVENT)
         for attempt in range(RETRIES_MAX + 1):
             entry = await self._rows.build(account, callback, events, doubts=(FLAG,))
             try:
@@ -210,7 +214,7 @@ class QuarantineReplay:
                 )
             except ReadByOldBook:
                 self._today.book = await load_book(self._connection)
-            except asyncpg.QueryCanceledError:
+            except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError):
                 continue
             except Exception as error:
                 verdict = verdict_on(error)

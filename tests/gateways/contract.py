@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gateways.callback import Callback
 from gateways.events import Event, Message
-from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
+from gateways.gateway import CredentialsAbsent, Gateway, MalformedCallback, Rejected, SignatureRejected
 from gateways.outcome import Answer, Outcome
 from gateways.registry import ADAPTERS, SENDERS, decoy
 from gateways.sender import Sender, Verdict
@@ -252,6 +252,17 @@ class AdapterContract(ABC):
             assert gateway.parse(unpacked, KEY) == gateway.parse(callback, KEY)
             zipped = replace(callback, headers={**callback.headers, "content-encoding": "gzip"})
             assert is_refused(gateway, unpack_callback(pack_callback(zipped), LISTED)) == is_refused(gateway, zipped)
+
+    def test_what_is_kept_is_verified_again_unless_its_credentials_were_in_a_header(
+        self, gateway: Gateway[Any], sender: Sender[Any]
+    ) -> None:
+        for callback in (self.callback(), received(sender.request([sent_sms()], RECEIVED_AT))):
+            kept = unpack_callback(pack_callback(callback), LISTED)
+            if "authorization" not in callback.headers:
+                gateway.verify(kept)
+                continue
+            with pytest.raises(CredentialsAbsent):
+                gateway.verify(kept)
 
     def test_every_header_that_is_read_is_kept(self, gateway: Gateway[Any]) -> None:
         for callback in (self.callback(), *self.others()):

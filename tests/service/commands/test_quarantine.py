@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused
 from service.operations import quarantine_replay
 from service.operations.quarantine_replay import QuarantineReplay
+from tests.service.intake.test_no_events import Asking
 from tests.support.away import require_invariants
 from tests.support.portal import BOOK, Portal, book_file, eventually, message, running, signed
 from tests.support.protocols import SENDERS, get_kannel, post_soap
@@ -167,6 +169,24 @@ async def test_a_reported_gift_is_counted_by_its_charge_and_once_by_two_at_a_tim
         assert len(await portal.fetch("SELECT FROM quarantine_act")) == 3
         assert (await portal.fetch("SELECT sum(vnd)::bigint AS vnd FROM money_line"))[0]["vnd"] == 70_000
         await require_invariants(portal.dsn)
+
+
+async def test_what_carries_no_event_by_the_settings_of_now_is_left_for_a_person(
+    unmended: Portal, tmp_path: Path
+) -> None:
+    portal = unmended
+    body = orjson.dumps(message("m-1"))
+    await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+    await kept(portal)
+    await mend(portal, tmp_path)
+    connection = await portal.opened.database.connect()
+    work = await QuarantineReplay.open(connection, portal.opened.database, portal.opened.keyring)
+    account = next(each for each in work._today.accounts.values() if each.code == "hub")
+    work._today.accounts = {account.id: replace(account, gateway=Asking(account.gateway.account))}
+    ended = await work.replay((await select_quarantined(connection, Choice()))[0], Actor("test"))
+    assert (ended.outcome, ended.is_stored, ended.counted) == ("no_event", False, {})
+    assert len(await select_quarantined(connection, Choice())) == 1
+    await connection.close()
 
 
 async def test_a_rehearsal_ends_in_time_and_says_what_it_did_not_look_at(
