@@ -196,7 +196,7 @@ def _tell(ended: Sequence[Replayed], asked: int, arguments: argparse.Namespace) 
         print(f"{would}counted  nothing")
     print(f"{stored} callback(s) {would}stored, {left} left in quarantine")
     if asked > len(ended):
-        print(f"{asked - len(ended)} not looked at: a dry run ends after some seconds; ask for fewer")
+        print(f"{asked - len(ended)} not looked at: too many speak of the same message; ask for fewer")
 
 
 @asynccontextmanager

@@ -8,9 +8,11 @@ when it came, and is told nothing. A message that is stored so is flagged `from_
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 
@@ -18,7 +20,7 @@ from campaigns.book.book import Book
 from campaigns.book.store import load_book
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.messages import ReadByOldBook
-from campaigns.gifts.quarantined import Actor, Quarantined, hold, record_replayed
+from campaigns.gifts.quarantined import Actor, Quarantined, hold, record_replayed, select_sealed
 from campaigns.schema.partitions import make_partitions
 from campaigns.totals.slots import take_slot
 from gateways.callback import Callback
@@ -33,6 +35,7 @@ from service.intake.packing import unpack_callback
 from service.intake.quarantine import NO_EVENT, UNSTORABLE
 from service.intake.row_builder import RowBuilder
 from service.intake.writer import RETRIES_MAX, Verdict, verdict_on
+from service.operations.event_groups import Name, grouped, is_unnamed, names_in, owners_of
 from service.postgres.data_keys import DataKeys
 from service.postgres.database import Database
 from service.runtime.environment import process_environment
@@ -45,8 +48,8 @@ REFUSED = "refused"
 DONE = "done_before"
 NOTHING_IN_IT = "no_event"
 NOBODY = ip_address("0.0.0.0")  # noqa: S104 -- an address is not kept: that its network was listed is
-REHEARSAL_SECONDS_MAX = 5.0
-"""A rehearsal is one transaction, and charges of its accounts wait for it."""
+REHEARSAL_SECONDS_MAX = 0.5
+"""What is rehearsed together is one transaction, and live callbacks of its account may wait for it."""
 STATEMENT_SECONDS = 0.5
 """No live callback waits longer for a statement of a replay."""
 
@@ -131,30 +134,45 @@ class QuarantineReplay:
         async with self._connection.transaction():
             return await self._replay(row, who, is_source_trusted=is_source_trusted)
 
-    async def rehearse(
-        self,
-        rows: Sequence[Quarantined],
-        *,
-        is_source_trusted: bool = False,
-    ) -> list[Replayed]:
+    async def rehearse(self, rows: Sequence[Quarantined], *, is_source_trusted: bool = False) -> list[Replayed]:
         """What `replay` of all of them, in this order, would do; nothing of it stays.
 
-        Fewer than were asked for where it took too long.
+        What has nothing to do with one another is tried apart, each in a transaction that is rolled back: live
+        callbacks wait for its locks no longer than for those of a replay. Left out is what of such a group did not
+        fit into REHEARSAL_SECONDS_MAX.
         """
         for row in {each.day: each for each in rows}.values():
             await self._make_partition(row)
-        ended: list[Replayed] = []
-        began = time.monotonic()
-        rehearsal = self._connection.transaction()
-        await rehearsal.start()
-        try:
-            for row in rows:
-                ended.append(await self._replay(row, Actor("rehearsal"), is_source_trusted=is_source_trusted))
-                if time.monotonic() - began > REHEARSAL_SECONDS_MAX:
-                    break
-        finally:
-            await rehearsal.rollback()
-        return ended
+        ended: dict[UUID, Replayed] = {}
+        for group in await self._groups(rows, is_source_trusted=is_source_trusted):
+            rehearsal = self._connection.transaction()
+            await rehearsal.start()
+            began = time.monotonic()
+            try:
+                for row in group:
+                    ended[row.id] = await self._replay(row, Actor("rehearsal"), is_source_trusted=is_source_trusted)
+                    if time.monotonic() - began > REHEARSAL_SECONDS_MAX:
+                        break
+            finally:
+                await rehearsal.rollback()
+        return [ended[row.id] for row in rows if row.id in ended]
+
+    async def _groups(self, rows: Sequence[Quarantined], *, is_source_trusted: bool) -> list[list[Quarantined]]:
+        named: list[tuple[Quarantined, set[Name]]] = []
+        # Two messages of one donor may want the same charge, which may be stored already.
+        by_number = {account.id for account in self._today.accounts.values() if account.counts_on_report}
+        for row in rows:
+            events: Sequence[Event] = ()
+            # Why it cannot be read is told when it is tried.
+            with suppress(ReplayRefused, _Unauthenticated, MalformedCallback):
+                sealed = await select_sealed(self._connection, row.id)
+                _, _, events = await self._parsed(row, sealed, is_source_trusted=is_source_trusted)
+            account_id = row.account_id or 0
+            named.append((row, names_in(account_id, events)))
+            if any(map(is_unnamed, events)):
+                by_number.add(account_id)
+        ties = await owners_of(self._connection, {name for _, names in named for name in names})
+        return grouped(named, ties, frozenset(by_number))
 
     async def _make_partition(self, row: Quarantined) -> None:
         # Its day may be over for long: then its raw callback is dropped with the next old day.
@@ -165,11 +183,8 @@ class QuarantineReplay:
         if sealed is None:
             return Replayed(row, DONE, "it was replayed before")
         try:
-            account = self._account_of(row)
-            callback = await self.opened(row, sealed)
-            if row.outcome == Outcome.UNAUTHENTICATED:
-                _require_sender(account, callback, row, is_source_trusted=is_source_trusted)
-            ended = await self._read_and_stored(row, account, callback)
+            account, callback, events = await self._parsed(row, sealed, is_source_trusted=is_source_trusted)
+            ended = await self._stored(row, account, callback, events)
         except ReplayRefused as refused:
             return Replayed(row, REFUSED, str(refused))
         except _Unauthenticated as unauthenticated:
@@ -200,9 +215,20 @@ class QuarantineReplay:
         except SealBroken:
             raise ReplayRefused("it does not open: it was changed, or moved from another row") from None
 
-    async def _read_and_stored(self, row: Quarantined, account: LoadedAccount, callback: Callback) -> Replayed:
-        """Parse, read and store. Raises MalformedCallback."""
-        events = account.gateway.parse(callback, self._keyring.digest_key)
+    async def _parsed(
+        self, row: Quarantined, sealed: bytes, *, is_source_trusted: bool
+    ) -> tuple[LoadedAccount, Callback, Sequence[Event]]:
+        """Whose it is and what it says. Raises ReplayRefused, _Unauthenticated, MalformedCallback."""
+        account = self._account_of(row)
+        callback = await self.opened(row, sealed)
+        if row.outcome == Outcome.UNAUTHENTICATED:
+            _require_sender(account, callback, row, is_source_trusted=is_source_trusted)
+        return account, callback, account.gateway.parse(callback, self._keyring.digest_key)
+
+    async def _stored(
+        self, row: Quarantined, account: LoadedAccount, callback: Callback, events: Sequence[Event]
+    ) -> Replayed:
+        """Read and stored, as the intake does it."""
         if not events:
             # A question or a trial. By other settings it may have been more: whoever has changed them sees to it.
             return Replayed(row, NOTHING_IN_IT, NO_EVENT)

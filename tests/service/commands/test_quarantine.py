@@ -189,14 +189,16 @@ async def test_what_carries_no_event_by_the_settings_of_now_is_left_for_a_person
     await connection.close()
 
 
-async def test_a_rehearsal_ends_in_time_and_says_what_it_did_not_look_at(
-    unmended: Portal, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+async def test_a_rehearsal_holds_its_locks_briefly_and_says_what_it_did_not_look_at(
+    unmended: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    for number in range(3):
-        await post_soap(unmended, f"m-{number}")
+    for native_id in ("m-1", "m-2", "m-1", "m-1"):
+        await post_soap(unmended, native_id)
+    await mend(unmended, tmp_path)
     monkeypatch.setattr(quarantine_replay, "REHEARSAL_SECONDS_MAX", 0.0)
     code, ended = await ran(quarantine, capsys, "replay", "--account", "soap", "--dry-run")
-    assert (code, len(ended["callbacks"]), ended["not_looked_at"]) == (1, 1, 2)
+    assert (code, len(ended["callbacks"]), ended["not_looked_at"]) == (1, 2, 2)
+    assert [each["outcome"] for each in ended["callbacks"]] == ["accepted", "accepted"]
 
 
 async def test_a_factor_that_was_not_kept_wants_a_person_who_answers_for_the_sender(
