@@ -171,6 +171,25 @@ async def test_a_reported_gift_is_counted_by_its_charge_and_once_by_two_at_a_tim
         await require_invariants(portal.dsn)
 
 
+async def test_a_dry_run_knows_what_stored_charges_have_to_do_with_each_other(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture
+) -> None:
+    async with running(database_dsn, tmp_path, REPORT_BOOK) as portal:
+        for event in (gift(), charge("succeeded")):
+            await portal.post(event)
+        # Together they take more than there is, so the larger one stands. One names the charge, one the message.
+        for event in (taken_back("r-1", 60_000, None, charge_id="c-1"), taken_back("r-2", 80_000)):
+            body = orjson.dumps(event)
+            await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+            await kept(portal)
+        await mend(portal, tmp_path, AFTER.replace('charging = "on_message"', 'charging = "on_report"', 1))
+        _, rehearsed = await ran(quarantine, capsys, "replay", "--account", "hub", "--dry-run")
+        _, replayed = await ran(quarantine, capsys, "replay", "--account", "hub")
+        assert rehearsed["callbacks"] == replayed["callbacks"]
+        assert replayed["counted"] == {"vnn": {"messages": 0, "units": 0, "vnd": -80_000}}
+        await require_invariants(portal.dsn)
+
+
 async def test_what_carries_no_event_by_the_settings_of_now_is_left_for_a_person(
     unmended: Portal, tmp_path: Path
 ) -> None:
