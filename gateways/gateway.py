@@ -42,6 +42,12 @@ def one_or_several(value: Any) -> Any:
 
 OneOrSeveral = BeforeValidator(one_or_several)
 """On a secret's key: one value, or a list of values that are all valid while the secret rotates."""
+Passwords = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    OneOrSeveral,
+    Field(max_length=SECRETS_MAX, repr=False),
+]
+"""A password of one or several values; an account without one has none of them."""
 
 
 class AccountSettings(BaseModel):

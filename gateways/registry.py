@@ -9,6 +9,7 @@ from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.oneapi_sms import OneApiSms
 from gateways.adapters.onepay import Onepay
+from gateways.adapters.parlayx_sms import ParlayXSms
 from gateways.adapters.standard.adapter import Standard
 from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
@@ -21,6 +22,7 @@ from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.oneapi_sms import OneApiSmsSender
 from gateways.senders.onepay import OnepaySender
+from gateways.senders.parlayx_sms import ParlayXSmsSender
 from gateways.senders.standard import StandardSender
 from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
@@ -36,6 +38,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (OneApiSms, OneApiSmsSender),
     (Onepay, OnepaySender),
     (AppotaIpn, AppotaIpnSender),
+    (ParlayXSms, ParlayXSmsSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

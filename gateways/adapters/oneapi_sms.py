@@ -22,13 +22,11 @@ from gateways.events import Charge, ChargeStatus, Event, Message, Reversal
 from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Result
 from gateways.wire import fields
-from gateways.wire.digest import derived_id, keyed_digest
+from gateways.wire.digest import id_without_one, keyed_digest
 from gateways.wire.statuses import status_alone
 from gateways.wire.strict_json import Unreadable, require_json
 
 MESSAGES_MAX = 100
-WEAK_ID = "weak_id"
-"""The flag of a message whose id we made ourselves from our time of receipt: a repeat of it would count again."""
 UNKNOWN_STATUS = "unknown_status"
 """The flag of a charge whose status is no word of the standard: it counts as under way."""
 
@@ -102,13 +100,10 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
         message_at = fields.optional(fields.require_time, f"{path}.dateTime", written, flags)
         if said.get("messageId") not in (None, "") or not self.settings.without_ids:
             native_id = _required(path, said, "messageId")
-        elif written is not None and message_at is not None:
-            native_id = derived_id(digest_key, self.account.code, msisdn, short_code, written, text)
         else:
-            flags.append(WEAK_ID)
-            # Two equal ones in one list are two.
-            at = callback.received_at
-            native_id = derived_id(digest_key, self.account.code, msisdn, short_code, at, text, str(place))
+            at = written if message_at is not None else None
+            told = (msisdn, short_code, text)
+            native_id = id_without_one(digest_key, self.account.code, told, at, callback.received_at, flags, place)
         kept, kept_flags = fields.storable_text(text)
         return Message(
             native_id=native_id,

@@ -22,12 +22,9 @@ from gateways.events import Carrier, Event, Message
 from gateways.gateway import Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
-from gateways.wire.digest import derived_id, keyed_digest
+from gateways.wire.digest import id_without_one, keyed_digest
 from gateways.wire.form import Form, query_bytes
 from gateways.wire.statuses import STATUSES, TAKEN, status_alone
-
-WEAK_ID = "weak_id"
-"""The flag of a message whose id we made ourselves from our time of receipt: a repeat of it would count again."""
 
 
 class Dialect(NamedTuple):
@@ -113,9 +110,8 @@ class VnHttpGet(Gateway[VnHttpGetSettings]):
         text = encodings.decode_or_vietnamese(form.text(names.text))
         kept, text_flags = fields.storable_text(text)
         if native_id is None:
-            code = self.account.code
-            native_id = derived_id(digest_key, code, msisdn, short_code, callback.received_at, text)
-            flags.append(WEAK_ID)
+            said, at = (msisdn, short_code, text), callback.received_at
+            native_id = id_without_one(digest_key, self.account.code, said, None, at, flags)
         return (
             Message(
                 native_id=native_id,

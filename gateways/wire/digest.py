@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from gateways.wire.mac import hmac_sha256
 
+WEAK_ID = "weak_id"
+"""The flag of a message whose id we made ourselves from our time of receipt: a repeat of it would count again."""
+
 _EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,6 +34,27 @@ def derived_id(key: bytes, account: str, *fields: str | datetime) -> str:
     of two gifts, nor of a repeat), and the text. It never changes.
     """
     return "d:" + keyed_digest(key, "derived id", account, *fields).hex()
+
+
+def id_without_one(
+    key: bytes,
+    account: str,
+    said: tuple[str, str, str],
+    written: str | None,
+    received_at: datetime,
+    flags: list[str],
+    place: int | None = None,
+) -> str:
+    """The derived id of a message of which `said` is number, short code and text.
+
+    `written` is the carrier's time as it stands, None where there is none that can be read: then ours decides (and
+    in a list the `place`), no two messages are ever one, and the message is flagged WEAK_ID.
+    """
+    msisdn, short_code, text = said
+    if written is not None:
+        return derived_id(key, account, msisdn, short_code, written, text)
+    flags.append(WEAK_ID)
+    return derived_id(key, account, msisdn, short_code, received_at, text, *(() if place is None else (str(place),)))
 
 
 def _canonical(field: str | int | datetime) -> str:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
+from gateways.outcome import FieldError
 from gateways.wire.fields import malformed
 from gateways.wire.xml import local_name, require_xml
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
+
+_FAULT_ERRORS_MAX = 5
 
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 _ENVELOPE_NAMESPACE = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -66,9 +69,16 @@ def result(operation: Operation, value: str) -> bytes:
     return _envelope(content)
 
 
-def fault(code: str, sentence: str) -> bytes:
-    """A fault; `code` is Client (theirs) or Server (ours). SOAP 1.1, section 4.4."""
-    words = f"<faultcode>soap:{code}</faultcode><faultstring>{escape(sentence)}</faultstring>"
+def acknowledgement(name: str, namespace: str) -> bytes:
+    """The answer of an operation that returns nothing."""
+    return _envelope(f'<{name} xmlns="{namespace}"/>')
+
+
+def fault(code: str, sentence: str, errors: Sequence[FieldError] = ()) -> bytes:
+    """A fault; `code` is Client (theirs) or Server (ours), `errors` say what is wrong. SOAP 1.1, section 4.4."""
+    where = (f"{error.path} {error.reason}" for error in errors[:_FAULT_ERRORS_MAX])
+    told = escape("; ".join((sentence, *where)))
+    words = f"<faultcode>soap:{code}</faultcode><faultstring>{told}</faultstring>"
     return _envelope(f"<soap:Fault>{words}</soap:Fault>")
 
 

@@ -40,6 +40,8 @@ VCOM = gateway("vcom_json", {"client_id": "cp", "secrets": ["a-secret"]})
 ESMS = gateway("esms_get", {"cpid": "cp", "secrets": ["a-secret"]})
 ONEPAY = gateway("onepay", {"product": "sms", "access_key": "ak", "secrets": ["a-secret"]})
 APPOTA = gateway("appota_ipn", {"secrets": ["a-secret"]})
+PARLAYX = gateway("parlayx_sms", {"path_secret": "a-secret"})
+PARLAYX_HEX = gateway("parlayx_sms", {"path_secret": "a-secret", "hex_dcs": True})
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -148,6 +150,29 @@ def appota(code: str, text: str) -> Iterator[tuple[str, Callback]]:
     yield "encoded", request(body=form.encode())
 
 
+def parlayx(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Escaped."""
+    yield "escaped", parlayx_call(code, escape(text).encode("utf-8", "surrogatepass"))
+
+
+def parlayx_hex(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """In hexadecimal digits: UCS-2, and ASCII where it can be."""
+    yield "UCS-2", parlayx_call(code, (b"\x08" + text.encode("utf-16-be", "surrogatepass")).hex().encode())
+    if text.isascii():
+        yield "ASCII", parlayx_call(code, (b"\0" + text.encode()).hex().encode())
+
+
+def parlayx_call(code: str, written: bytes) -> Callback:
+    inner = (
+        f"<senderAddress>tel:84950000001</senderAddress><smsServiceActivationNumber>{code}</smsServiceActivationNumber>"
+        "<message>TEXT</message>"
+    )
+    call = soap_calls.envelope(
+        "notifySmsReception", f"<message>{inner}</message>", "<s:Header><traceUniqueID>7</traceUniqueID></s:Header>"
+    )
+    return request(body=call.replace(b"TEXT", written), path_secret="a-secret")
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -165,6 +190,8 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (ESMS, esms),
     (ONEPAY, onepay),
     (APPOTA, appota),
+    (PARLAYX, parlayx),
+    (PARLAYX_HEX, parlayx_hex),
 ]
 
 

@@ -18,7 +18,7 @@ import binascii
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
@@ -35,13 +35,12 @@ from gateways.adapters.vn_soap_mo.dialects import (
 from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import (
-    SECRETS_MAX,
     Account,
     AccountSettings,
     CredentialsAbsent,
     Gateway,
     MalformedCallback,
-    OneOrSeveral,
+    Passwords,
     SignatureRejected,
     is_any_of,
 )
@@ -59,7 +58,6 @@ _FAULTS: dict[Outcome, tuple[int, str, str]] = {
     Outcome.OVERLOADED: (503, "Server", "try again later"),
     Outcome.UNAVAILABLE: (503, "Server", "try again later"),
 }
-_FAULT_ERRORS_MAX = 5
 _CONTROL_BLANKS = re.compile("[\x0b\x0c\x1c-\x1f]")
 """Control characters that Python takes for blanks: around an id they are damage, not the layout of a template."""
 
@@ -80,9 +78,7 @@ class VnSoapMoSettings(AccountSettings):
     refuse_value: str | None = ResultValue
     base64: bool = False
     user: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")
-    password: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], OneOrSeveral] = Field(
-        default=(), max_length=SECRETS_MAX, repr=False
-    )
+    password: Passwords = ()
 
     @property
     def success(self) -> str:
@@ -208,9 +204,8 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
             headers = (("www-authenticate", 'Basic realm="portal1400", charset="UTF-8"'),)
         elif status == 503:
             headers = (("retry-after", str(result.retry_after_seconds)),)
-        errors = result.errors[:_FAULT_ERRORS_MAX] if result.outcome is Outcome.MALFORMED else ()
-        where = (f"{error.path} {error.reason}" for error in errors)
-        return Answer(status, soap.fault(code, "; ".join((sentence, *where))), soap.CONTENT_TYPE, headers)
+        errors = result.errors if result.outcome is Outcome.MALFORMED else ()
+        return Answer(status, soap.fault(code, sentence, errors), soap.CONTENT_TYPE, headers)
 
     def _names(self) -> Mapping[str, str]:
         # A fault is told in the dialect's own spelling, which is what the sender can find in its template.
