@@ -213,6 +213,11 @@ class Gateway(ABC, Generic[Settings]):
         return known or _CARRIERS_BY_NAME.get(name, "unknown")
 
     @property
+    def messages_of(self) -> str | None:
+        """The account whose messages its charges and reversals are about; None: its own."""
+        return None
+
+    @property
     def answer_depends_on_reading(self) -> bool:
         """Whether the answer to a message is stored with it, to be repeated to the letter."""
         return False

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateways.adapters.appota_ipn import AppotaIpn
+from gateways.adapters.camara_billing import CamaraBilling
 from gateways.adapters.esms_get import EsmsGet
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
@@ -17,6 +18,7 @@ from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
 from gateways.sender import Sender
 from gateways.senders.appota_ipn import AppotaIpnSender
+from gateways.senders.camara_billing import CamaraBillingSender
 from gateways.senders.esms_get import EsmsGetSender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
@@ -39,6 +41,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (Onepay, OnepaySender),
     (AppotaIpn, AppotaIpnSender),
     (ParlayXSms, ParlayXSmsSender),
+    (CamaraBilling, CamaraBillingSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

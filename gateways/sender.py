@@ -97,6 +97,8 @@ class Sender(ABC, Generic[Settings]):
     """Whether the protocol has a word for "the same id, another content"; else that is answered like a repeat."""
     charges_at_once: ClassVar[bool] = False
     """Whether a message that counts on report comes with its charge, in one callback."""
+    carries_messages: ClassVar[bool] = True
+    """Whether its callbacks hand over messages; else each reports the charge of a message that came elsewhere."""
     carrier_words: ClassVar[Mapping[str, str]] = {}
     """How its senders name each carrier, where the account leaves that to the message and lists no word itself."""
 

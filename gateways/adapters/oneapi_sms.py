@@ -24,7 +24,7 @@ from gateways.outcome import Answer, Result
 from gateways.wire import fields
 from gateways.wire.digest import id_without_one, keyed_digest
 from gateways.wire.statuses import status_alone
-from gateways.wire.strict_json import Unreadable, require_json
+from gateways.wire.strict_json import fault_of, require_json, require_member, require_object, require_short
 
 MESSAGES_MAX = 100
 UNKNOWN_STATUS = "unknown_status"
@@ -63,21 +63,21 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The messages in their order, or one charge or reversal; one malformed message refuses the whole list."""
         fields.require_plain_body(callback.headers)
-        document = _object("body", require_json(callback.body))
+        document = require_object("body", require_json(callback.body))
         if _TRANSACTION in document:
-            return (self._transaction(_object(_TRANSACTION, document[_TRANSACTION]), digest_key),)
+            return (self._transaction(require_object(_TRANSACTION, document[_TRANSACTION]), digest_key),)
         if _NOTIFICATION in document:
             path = f"{_NOTIFICATION}.{_MESSAGE}"
-            one = _object(_NOTIFICATION, document[_NOTIFICATION]).get(_MESSAGE)
-            return (self._message(path, _object(path, one), 0, callback, digest_key),)
+            one = require_object(_NOTIFICATION, document[_NOTIFICATION]).get(_MESSAGE)
+            return (self._message(path, require_object(path, one), 0, callback, digest_key),)
         if _LIST not in document:
             fields.malformed("body", "holds no message and no amountTransaction")
         path = f"{_LIST}.{_MESSAGE}"
-        listed = _object(_LIST, document[_LIST]).get(_MESSAGE)
+        listed = require_object(_LIST, document[_LIST]).get(_MESSAGE)
         if not isinstance(listed, list) or not 1 <= len(listed) <= MESSAGES_MAX:
             fields.malformed(path, f"must be a list of 1 to {MESSAGES_MAX} messages")
         return tuple(
-            self._message(f"{path}.{place}", _object(f"{path}.{place}", each), place, callback, digest_key)
+            self._message(f"{path}.{place}", require_object(f"{path}.{place}", each), place, callback, digest_key)
             for place, each in enumerate(listed)
         )
 
@@ -91,15 +91,15 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
         flags: list[str] = []
         msisdn = _msisdn(path, said, "senderAddress")
         short_code = fields.require_short_code(
-            f"{path}.destinationAddress", _required(path, said, "destinationAddress")
+            f"{path}.destinationAddress", require_member(path, said, "destinationAddress")
         )
         text = said.get("message")
         if not isinstance(text, str):
-            fields.malformed(f"{path}.message", _fault(text))
-        written = fields.optional(_short, f"{path}.dateTime", said.get("dateTime") or None, flags)
+            fields.malformed(f"{path}.message", fault_of(text, "is not a string"))
+        written = fields.optional(require_short, f"{path}.dateTime", said.get("dateTime") or None, flags)
         message_at = fields.optional(fields.require_time, f"{path}.dateTime", written, flags)
         if said.get("messageId") not in (None, "") or not self.settings.without_ids:
-            native_id = _required(path, said, "messageId")
+            native_id = require_member(path, said, "messageId")
         else:
             at = written if message_at is not None else None
             told = (msisdn, short_code, text)
@@ -118,12 +118,12 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
         )
 
     def _transaction(self, said: Mapping[str, object], digest_key: bytes) -> Event:
-        charge_id = _required(_TRANSACTION, said, "serverReferenceCode")
-        status = _required(_TRANSACTION, said, "transactionOperationStatus")
+        charge_id = require_member(_TRANSACTION, said, "serverReferenceCode")
+        status = require_member(_TRANSACTION, said, "transactionOperationStatus")
         amount_vnd = _amount(said)
         if self.settings.message_reference is None:
             fields.malformed(_TRANSACTION, "names no message: the account has no message_reference")
-        message_ref = _required(_TRANSACTION, said, self.settings.message_reference)
+        message_ref = require_member(_TRANSACTION, said, self.settings.message_reference)
         native_id = fields.require_short_field(f"{_TRANSACTION}.serverReferenceCode", f"{charge_id}:{status}")
         if status == _REFUNDED:
             return Reversal(
@@ -147,14 +147,14 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
 def _amount(said: Mapping[str, object]) -> int:
     """Whole dong: the standard's decimal text, or a JSON integer."""
     path = f"{_TRANSACTION}.paymentAmount"
-    charged = _object(
-        f"{path}.chargingInformation", _object(path, said.get("paymentAmount")).get("chargingInformation")
+    charged = require_object(
+        f"{path}.chargingInformation", require_object(path, said.get("paymentAmount")).get("chargingInformation")
     )
     path = f"{path}.chargingInformation"
-    if _required(path, charged, "currency") != "VND":
+    if require_member(path, charged, "currency") != "VND":
         fields.malformed(f"{path}.currency", "is not VND")
     amount = charged.get("amount")
-    written = str(amount) if type(amount) is int else _required(path, charged, "amount")
+    written = str(amount) if type(amount) is int else require_member(path, charged, "amount")
     whole = _AMOUNT.fullmatch(written)
     if whole is None or int(whole[1]) > fields.AMOUNT_VND_MAX:
         fields.malformed(f"{path}.amount", "is not a whole number of VND within the limit")
@@ -162,30 +162,5 @@ def _amount(said: Mapping[str, object]) -> int:
 
 
 def _msisdn(path: str, said: Mapping[str, object], name: str) -> str:
-    number = _required(path, said, name)
+    number = require_member(path, said, name)
     return fields.require_msisdn(f"{path}.{name}", number[4:] if number[:4].lower() == "tel:" else number)
-
-
-def _object(path: str, value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        fields.malformed(path, _fault(value, "is not an object"))
-    return value
-
-
-def _required(path: str, said: Mapping[str, object], name: str) -> str:
-    value = said.get(name)
-    if value is None or value == "":
-        fields.malformed(f"{path}.{name}", "is missing")
-    return _short(f"{path}.{name}", value)
-
-
-def _short(path: str, value: object) -> str:
-    if not isinstance(value, str):
-        fields.malformed(path, _fault(value))
-    return fields.require_short_field(path, value)
-
-
-def _fault(value: object, otherwise: str = "is not a string") -> str:
-    if isinstance(value, Unreadable):
-        return value.reason
-    return "is missing" if value is None else otherwise

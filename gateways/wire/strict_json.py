@@ -6,13 +6,14 @@ reads, must not refuse the ninety-nine events beside it. So what cannot be told 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
 
 from gateways.wire.encodings import decode_utf8
-from gateways.wire.fields import NESTING_MAX, malformed
+from gateways.wire.fields import NESTING_MAX, malformed, require_short_field
 
 _MARK = "\ufeff"
 
@@ -42,6 +43,33 @@ def require_json(body: bytes) -> object:
     """
     value = _plain_json(body)
     return _strict_json(body) if value is None else value
+
+
+def require_object(path: str, value: object) -> dict[str, object]:
+    """The members of an object."""
+    if not isinstance(value, dict):
+        malformed(path, fault_of(value, "is not an object"))
+    return value
+
+
+def require_member(path: str, said: Mapping[str, object], name: str) -> str:
+    """A short field that must be there and not empty."""
+    value = said.get(name)
+    return require_short(f"{path}.{name}", None if value == "" else value)
+
+
+def require_short(path: str, value: object) -> str:
+    """A short field that is a string."""
+    if not isinstance(value, str):
+        malformed(path, fault_of(value, "is not a string"))
+    return require_short_field(path, value)
+
+
+def fault_of(value: object, otherwise: str) -> str:
+    """What is wrong with a value that is not of the kind that was looked for."""
+    if isinstance(value, Unreadable):
+        return value.reason
+    return "is missing" if value is None else otherwise
 
 
 def _plain_json(body: bytes) -> object | None:

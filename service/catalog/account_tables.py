@@ -1,8 +1,8 @@
 """The `[[gateway]]` tables of an apply file: judged by their adapter, and brought to the form that is stored."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, get_args
 
@@ -44,8 +44,9 @@ def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[
     """
     problems: list[ApplyProblem] = []
     prepared: dict[str, PreparedGateway] = {}
+    reported = {str(entry.raw.get("messages_of")) for entry in file.gateways}
     for entry in file.gateways:
-        table = _Table(entry)
+        table = _Table(entry, reported)
         gateway = table.prepared(seal, digest_key)
         problems.extend(table.problems)
         if gateway is not None and gateway.code in prepared:
@@ -75,11 +76,9 @@ class _Table:
     """One table under judgement."""
 
     entry: GatewayEntry
-    problems: list[ApplyProblem]
-
-    def __init__(self, entry: GatewayEntry) -> None:
-        self.entry = entry
-        self.problems = []
+    reported: Collection[str]
+    """The accounts whose charges another account of the file reports."""
+    problems: list[ApplyProblem] = field(default_factory=list)
 
     def prepared(self, seal: Seal, digest_key: bytes) -> PreparedGateway | None:
         raw = self.entry.raw
@@ -127,7 +126,8 @@ class _Table:
         if common.adapter not in ADAPTERS:
             self._refuse(("adapter",), say("must be one of {expected}; correct it", expected=", ".join(ADAPTERS)))
         adapter = ADAPTERS.get(common.adapter)
-        if common.charging == "on_report" and adapter is not None and not adapter.reports_charges:
+        is_reported = adapter is None or adapter.reports_charges or common.code in self.reported
+        if common.charging == "on_report" and not is_reported:
             named = ", ".join(name for name, each in ADAPTERS.items() if each.reports_charges)
             reason = say(
                 "on_report needs a protocol that reports charges ({protocols}); use on_message", protocols=named

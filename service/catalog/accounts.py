@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -55,6 +55,13 @@ class LoadedAccount:
     """What cannot be had of keys whose other secrets can: sentences."""
     warnings: tuple[str, ...] = ()
     """What else is to be mended: sentences."""
+    messages_id: int | None = None
+    """The id of the account whose messages its charges are about, where they are not its own."""
+
+    @property
+    def events_id(self) -> int:
+        """The account under which charges and reversals are stored: that of their messages."""
+        return self.id if self.messages_id is None else self.messages_id
 
     @property
     def is_usable(self) -> bool:
@@ -135,11 +142,13 @@ def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str
     accounts: dict[str, LoadedAccount] = {}
     problems: list[str] = []
     warnings: list[str] = []
+    rows = list(rows)
+    ids = {row.code: row.id for row in rows}
     for row in rows:
         if row.adapter not in ADAPTERS:
             problems.append(f"gateway {row.code}: adapter {row.adapter} is not one of this version; upgrade it")
             continue
-        account = _loaded(row, unseal, environ)
+        account = _among(_loaded(row, unseal, environ), ids)
         accounts[row.code] = account
         if account.problem is not None and account.enabled:
             problems.append(f"gateway {row.code}: {account.problem}")
@@ -175,6 +184,15 @@ def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> Loaded
         tuple(found.left_out),
         tuple(found.warnings),
     )
+
+
+def _among(account: LoadedAccount, ids: Mapping[str, int]) -> LoadedAccount:
+    """The account with the one whose messages its charges are about, if there is such a one."""
+    code = account.gateway.messages_of
+    if code is None or code in ids:
+        return replace(account, messages_id=None if code is None else ids[code])
+    problem = f"messages_of names {code}, which is no account; apply that one too"
+    return replace(account, problem=account.problem or problem)
 
 
 def _validated(row: AccountRow, values: Mapping[str, Any]) -> AccountSettings | None:

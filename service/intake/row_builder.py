@@ -118,7 +118,7 @@ class RowBuilder:
         received_at = of.callback.received_at
         at, flags = _believed(charge.occurred_at, received_at, (*charge.flags, *of.doubts))
         return ChargeRow(
-            row_id, of.account.id, charge.native_id, charge.digest, charge.charge_id, charge.status.value,
+            row_id, of.account.events_id, charge.native_id, charge.digest, charge.charge_id, charge.status.value,
             charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason, ",".join(flags), at, received_at,
             of.raw_id, self._number_to_match(charge),
         )  # fmt: skip
@@ -132,9 +132,9 @@ class RowBuilder:
         received_at = of.callback.received_at
         at, flags = _believed(reversal.occurred_at, received_at, (*reversal.flags, *of.doubts))
         return ReversalRow(
-            row_id, of.account.id, reversal.native_id, reversal.digest, reversal.charge_ref, reversal.message_ref,
-            reversal.amount_vnd, reversal.scope.value if reversal.scope else None, reversal.kind, ",".join(flags), at,
-            received_at, of.raw_id,
+            row_id, of.account.events_id, reversal.native_id, reversal.digest, reversal.charge_ref,
+            reversal.message_ref, reversal.amount_vnd, reversal.scope.value if reversal.scope else None,
+            reversal.kind, ",".join(flags), at, received_at, of.raw_id,
         )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     charging = gateway.get("charging", "on_message")
     if charging != "on_message" and not (charging == "on_report" and SENDERS[gateway["adapter"]].charges_at_once):
         return f"it charges {charging}, and the simulator plays accounts whose messages count at once"
+    if not SENDERS[gateway["adapter"]].carries_messages:
+        return "its protocol hands over no messages"
     try:
         networks = [network(str(each)) for each in gateway.get("networks", ())]
     except ValueError:

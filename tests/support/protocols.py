@@ -106,6 +106,7 @@ ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
     "standard": ("secrets = {secrets}", "secrets"),
     "kannel": ("path_secret = {secrets}", "path_secret"),
     "oneapi_sms": ("path_secret = {secrets}", "path_secret"),
+    "camara_billing": ("secrets = {secrets}", "secrets"),
     "parlayx_sms": ('password_form = "md5_spId"\npassword = {secrets}', "password"),
     "jasmin": ("path_secret = {secrets}", "path_secret"),
     "esms_get": ('cpid = "CP01"\nsecrets = {secrets}', "secrets"),

@@ -412,6 +412,45 @@ def test_every_protocol_can_be_prepared_and_loaded() -> None:
         assert accounts.by_code[code_of(adapter)].problem is None
 
 
+CHARGED = """
+[[gateway]]
+code = "texts"
+adapter = "vn_http_get"
+carrier = "viettel"
+charging = "on_report"
+dialect = "txid"
+path_secret = "way"
+networks = ["127.0.0.0/8"]
+"""
+PAYMENTS = """
+[[gateway]]
+code = "payments"
+adapter = "camara_billing"
+carrier = "viettel"
+charging = "on_report"
+messages_of = "texts"
+secrets = ["a-token"]
+networks = ["127.0.0.0/8"]
+"""
+
+
+def test_an_account_counts_on_report_where_another_of_the_file_reports() -> None:
+    assert [each.charging for each in prepare(CHARGED + PAYMENTS)] == ["on_report", "on_report"]
+    with pytest.raises(ApplyRefused, match="on_report needs a protocol that reports charges"):
+        prepare(CHARGED)
+
+
+def test_charges_are_stored_under_the_account_of_their_messages() -> None:
+    rows = [
+        AccountRow(number, each.code, each.adapter, each.carrier, each.charging, each.networks, True, each.settings)
+        for number, each in enumerate(prepare(CHARGED + PAYMENTS))
+    ]
+    texts, payments = load_accounts(rows, SEALER.unseal, {}).by_code.values()
+    assert (texts.events_id, payments.events_id, payments.problem) == (0, 0, None)
+    lonely = load_accounts(rows[1:], SEALER.unseal, {}).by_code["payments"]
+    assert lonely.problem == "messages_of names texts, which is no account; apply that one too"
+
+
 async def test_accounts_come_back_from_the_database(connection: asyncpg.Connection) -> None:
     content = TABLE + 'path_secret = "way"\ncarriers = {vnp1 = "vinaphone"}\n'
     file = load(content.encode())
