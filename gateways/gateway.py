@@ -213,6 +213,11 @@ class Gateway(ABC, Generic[Settings]):
         return known or _CARRIERS_BY_NAME.get(name, "unknown")
 
     @property
+    def is_timed(self) -> bool:
+        """Whether the account's messages carry their time; a setting may decide it, beside `tells_message_time`."""
+        return self.tells_message_time
+
+    @property
     def messages_of(self) -> str | None:
         """The account whose messages its charges and reversals are about; None: its own."""
         return None

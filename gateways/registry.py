@@ -6,6 +6,7 @@ from typing import Any, Final
 from gateways.adapters.appota_ipn import AppotaIpn
 from gateways.adapters.camara_billing import CamaraBilling
 from gateways.adapters.esms_get import EsmsGet
+from gateways.adapters.generic.adapter import Generic
 from gateways.adapters.jasmin import Jasmin
 from gateways.adapters.kannel import Kannel
 from gateways.adapters.oneapi_sms import OneApiSms
@@ -20,6 +21,7 @@ from gateways.sender import Sender
 from gateways.senders.appota_ipn import AppotaIpnSender
 from gateways.senders.camara_billing import CamaraBillingSender
 from gateways.senders.esms_get import EsmsGetSender
+from gateways.senders.generic import GenericSender
 from gateways.senders.jasmin import JasminSender
 from gateways.senders.kannel import KannelSender
 from gateways.senders.oneapi_sms import OneApiSmsSender
@@ -42,6 +44,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (AppotaIpn, AppotaIpnSender),
     (ParlayXSms, ParlayXSmsSender),
     (CamaraBilling, CamaraBillingSender),
+    (Generic, GenericSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

@@ -110,6 +110,11 @@ class Sender(ABC, Generic[Settings]):
         """Whether its callbacks say who charged the donor; else the account's `carrier` is all there is."""
         return True
 
+    @property
+    def has_word_for_conflicts(self) -> bool:
+        """Whether its account has one: where a setting decides, more than `tells_conflicts`."""
+        return self.tells_conflicts
+
     @abstractmethod
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """The callback that carries `messages` (more than one only up to `batch_max`)."""

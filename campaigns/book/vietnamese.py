@@ -213,6 +213,42 @@ VIETNAMESE: dict[str, str] = {
         "short_code và success_codes chỉ đi cùng product = smsplus"
     ),
     "style = reply and refuse_text go together": "style = reply và refuse_text phải đi cùng nhau",
+    "password and password_form go together: ask the operator how spRevpassword is made": (
+        "password và password_form phải đi cùng nhau: hãy hỏi nhà mạng cách tạo spRevpassword"
+    ),
+    "user alone keeps nobody out: give password and password_form too": (
+        "chỉ có user thì không chặn được ai: hãy ghi thêm password và password_form"
+    ),
+    "message_reference needs ids: with without_ids nobody else knows the id of a message": (
+        "message_reference cần có mã tin nhắn: với without_ids thì không ai khác biết mã đó"
+    ),
+    "secrets go with dialect.signature: give both or neither": (
+        "secrets đi cùng dialect.signature: hãy ghi cả hai hoặc không ghi gì"
+    ),
+    "example.secret goes with signature: give both or neither": (
+        "example.secret đi cùng signature: hãy ghi cả hai hoặc không ghi gì"
+    ),
+    "dialect.example.secret is kept in clear: sign the example with one made up for it": (
+        "dialect.example.secret được lưu không mã hóa: hãy ký ví dụ bằng một khóa đặt riêng cho nó"
+    ),
+    "without_ids = true goes with a dialect without fields.id: a repeat is then told by the time alone": (
+        "without_ids = true chỉ dùng khi dialect không có fields.id: khi đó chỉ thời gian cho biết tin nào gửi lại"
+    ),
+    "plain signs parts of which one is secret and another is not": (
+        "plain ký trên các phần, trong đó có secret và ít nhất một phần khác"
+    ),
+    "hmac signs at least one part, and the secret is its key and no part": (
+        "hmac ký trên ít nhất một phần; secret là khóa, không phải là một phần"
+    ),
+    "a token signs nothing: remove parts": ("token không ký gì cả: hãy bỏ parts"),
+    "a signature cannot stand in the body that it signs: its place is a header": (
+        "chữ ký không thể nằm trong chính nội dung mà nó ký: hãy đặt ở một header"
+    ),
+    "the part sorted is for query and form alone": ("phần sorted chỉ dùng cho query và form"),
+    "accepted must have a status of success, 200 to 299": (
+        "accepted phải có mã trạng thái thành công, từ 200 đến 299"
+    ),
+    "not_counted is what accepted is: leave it out": ("not_counted giống hệt accepted: hãy bỏ đi"),
     # What changes.
     "none": "không có",
     "decision {number}": "quyết định {number}",

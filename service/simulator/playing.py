@@ -175,7 +175,7 @@ class Player:
         self.progress.conflicts += 1
         verdict, _ = await self._poster.post(sender, (replace(sms, text=sms.text + OTHER_TEXT),))
         # Where the protocol has no word for it, the sender hears what the first message heard.
-        expected = Verdict.CONFLICT if sender.tells_conflicts else first
+        expected = Verdict.CONFLICT if sender.has_word_for_conflicts else first
         if verdict is not expected:
             name = f"{sender.account} ({sender.name})"
             self.progress.trouble[f"{name}: a conflict was answered {verdict} instead of {expected}"] += 1

@@ -202,7 +202,7 @@ class ProtocolContract(ABC):
         events = gateway.open(received(sender.request([sms], RECEIVED_AT)), KEY)
         declined = Verdict.DECLINED if gateway.answer_depends_on_reading else Verdict.TAKEN
         meant = dict.fromkeys(TAKEN, Verdict.TAKEN) | {
-            Outcome.CONFLICT: Verdict.CONFLICT if sender.tells_conflicts else Verdict.TAKEN,
+            Outcome.CONFLICT: Verdict.CONFLICT if sender.has_word_for_conflicts else Verdict.TAKEN,
             Outcome.REJECTED_POLICY: declined,
             Outcome.UNAUTHENTICATED: Verdict.REFUSED,
             Outcome.STALE: Verdict.REFUSED,
@@ -369,7 +369,7 @@ class AdapterContract(ProtocolContract):
         event = self.message_in(gateway.open(callback, KEY))
         assert (event.native_id, event.text) == (sender.native_id(sms), text)
         assert (event.msisdn, event.short_code, event.carrier) == ("84950000001", "1408", "viettel")
-        assert event.message_at == (SENT_AT if gateway.tells_message_time else None)
+        assert event.message_at == (SENT_AT if gateway.is_timed else None)
         assert gateway.parse(unpack_callback(pack_callback(callback), LISTED), KEY) == gateway.open(callback, KEY)
 
     def test_the_words_of_its_carriers_are_understood(self) -> None:

@@ -97,7 +97,7 @@ async def test_a_gift_is_counted_once_whatever_its_sender_repeats(spoken: Portal
 
     changed = {name: replace(message, text="VNN 6") for name, message in first.items()}
     for name, told in (await together(spoken, list(changed.items()))).items():
-        is_told = SENDERS[name].tells_conflicts
+        is_told = speaker(name, SECRETS[name]).has_word_for_conflicts
         assert told[0][1] is (Verdict.CONFLICT if is_told else Verdict.TAKEN), name
         assert is_told or told[0][0] == at_once[name][0][0], name
     assert await stored(spoken) == {code_of(name): [100_000] for name in MESSAGING}

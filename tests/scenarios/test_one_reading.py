@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,11 @@ from gateways.wire.checksums import hmac_sha256_hex, md5_hex, sha256_base64
 from service.commands.read import reading_of
 from service.intake.packing import pack_callback, unpack_callback
 from service.operations.rereading import reread
-from tests.gateways.adapters import soap_calls, standard_calls
+from tests.gateways.adapters import generic_dialects, soap_calls, standard_calls
 from tests.gateways.calls import KEY, LISTED, gateway, request
 from tests.support.portal import PATH_SECRET, Portal
 from tests.support.portal import message as event
-from tests.support.protocols import SOAP_LOGIN, fetch
+from tests.support.protocols import SOAP_LOGIN, fetch, own_keys
 
 BOOK = book_from_file(load(Path(__file__).parents[1] / "campaigns/book/book.toml"))
 AT = datetime.fromisoformat("2019-10-17T20:05:00+07:00")
@@ -40,8 +41,11 @@ VCOM = gateway("vcom_json", {"client_id": "cp", "secrets": ["a-secret"]})
 ESMS = gateway("esms_get", {"cpid": "cp", "secrets": ["a-secret"]})
 ONEPAY = gateway("onepay", {"product": "sms", "access_key": "ak", "secrets": ["a-secret"]})
 APPOTA = gateway("appota_ipn", {"secrets": ["a-secret"]})
+VTL = {"VTL": "viettel"}
 PARLAYX = gateway("parlayx_sms", {"path_secret": "a-secret"})
 PARLAYX_HEX = gateway("parlayx_sms", {"path_secret": "a-secret", "hex_dcs": True})
+GENERIC_XML = gateway("generic", {"dialect": generic_dialects.XML, "secrets": ["a-secret"], "carriers": VTL})
+GENERIC_FORM = gateway("generic", tomllib.loads(own_keys("generic", ["a-secret"])))
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -173,6 +177,22 @@ def parlayx_call(code: str, written: bytes) -> Callback:
     return request(body=call.replace(b"TEXT", written), path_secret="a-secret")
 
 
+def generic_xml(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """In Base64, in elements of a hub that there is not."""
+    written = base64.b64encode(text.replace("\0", "").encode("utf-8", "surrogatepass")).decode()
+    inner = f"<from>84950000001</from><to>{code}</to><body>{written}</body>"
+    body = f"<mo><head><ref>7</ref></head><sms>{inner}</sms></mo>".encode()
+    yield "base64", request(body=body, headers={"authorization": "Bearer a-secret"})
+
+
+def generic_form(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Encoded, signed over all values in the order of their names."""
+    raw = text.encode("utf-8", "surrogatepass")
+    sign = md5_hex(b"849500000017" + raw + code.encode() + b"a-secret")
+    body = f"id=7&from=84950000001&to={quote_plus(code)}&text={quote_from_bytes(raw)}&sign={sign}"
+    yield "encoded", request(body=body.encode())
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -192,6 +212,8 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (APPOTA, appota),
     (PARLAYX, parlayx),
     (PARLAYX_HEX, parlayx_hex),
+    (GENERIC_XML, generic_xml),
+    (GENERIC_FORM, generic_form),
 ]
 
 

@@ -102,10 +102,20 @@ SENDERS = {
 }
 
 
+GENERIC_KEYS = """secrets = {secrets}
+dialect.format = "form"
+dialect.fields = {{ id = "id", msisdn = "from", short_code = "to", text = "text" }}
+dialect.signature = {{ place = "sign", kind = "plain", hash = "md5", parts = ["sorted", "secret"] }}
+dialect.answers.accepted.body = "OK"
+dialect.example.body = "id=1&from=84950000001&to=1408&text=VNN&sign=6017e1e89fcb5b9bd685856c8686ddb4"
+dialect.example.secret = "nobody-s"
+dialect.example.means = {{ id = "1", msisdn = "84950000001", short_code = "1408", text = "VNN" }}"""
+
 ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
     "standard": ("secrets = {secrets}", "secrets"),
     "kannel": ("path_secret = {secrets}", "path_secret"),
     "oneapi_sms": ("path_secret = {secrets}", "path_secret"),
+    "generic": (GENERIC_KEYS, "secrets"),
     "camara_billing": ("secrets = {secrets}", "secrets"),
     "parlayx_sms": ('password_form = "md5_spId"\npassword = {secrets}', "password"),
     "jasmin": ("path_secret = {secrets}", "path_secret"),

@@ -225,11 +225,8 @@ def _required(values: Mapping[str, str], names: Mapping[str, str], meaning: str)
 
 def _from_base64(path: str, encoded: str) -> str:
     try:
-        # The hub's encoder breaks lines every 76 characters. A blank inside is none of its doing: `VNN 5` that
-        # was never encoded would else decode to three bytes of nothing.
-        lines = encoded.strip().replace("\r", "").replace("\n", "")
-        return encodings.decode_unnamed(base64.b64decode(lines, validate=True))
-    except (binascii.Error, ValueError):
+        return encodings.decode_unnamed(encodings.from_base64(encoded))
+    except ValueError:
         fields.malformed(path, "is not Base64")
 
 

@@ -1,0 +1,328 @@
+"""`generic`: a hub that nobody has seen, by a dialect in its account's settings.
+
+Settings: `dialect` (its format, where each fact of a message is, how it is signed, what it is answered, and an
+example by which `apply` tries all of that; see `dialect.py`), `secrets` (with a dialect that has a signature),
+`without_ids` (must be true where the dialect has no `fields.id`: an id is then derived from number, code, time and
+text), `path_secret`, `carriers` (the hub's words for carriers: the dialect has none of its own). Callback: GET or
+POST, body up to 64 KiB, query up to 8 KiB.
+
+Limits: messages only, one a callback. Whoever has not passed every factor, and whoever is too early or too large, is
+answered by status alone (403, 413, 503), the same whatever the dialect: else an answer would tell which accounts
+there are. The time of a message is no part of its content. No header is a field: only those that all protocols keep
+come back from the spool.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Annotated, ClassVar, Self
+from xml.sax.saxutils import escape
+
+from pydantic import Field, model_validator
+
+from gateways.adapters.generic.dialect import Dialect, Part, Signature, Words
+from gateways.adapters.generic.reading import JsonTree, Reading, read
+from gateways.callback import Callback
+from gateways.events import Event, Message
+from gateways.gateway import (
+    SECRETS_MAX,
+    Account,
+    AccountSettings,
+    Gateway,
+    MalformedCallback,
+    Rejected,
+    SignatureRejected,
+    is_any_of,
+)
+from gateways.outcome import Answer, Outcome, Result
+from gateways.wire import encodings, fields
+from gateways.wire.checksums import require_checksum
+from gateways.wire.digest import WEAK_ID, id_without_one, keyed_digest
+
+
+def _require_epoch_ms(path: str, text: str) -> datetime:
+    if len(text) < 4:
+        fields.malformed(path, "is not a time in milliseconds since 1970")
+    at, rest = fields.require_epoch(path, text[:-3]), text[-3:]
+    if not (rest.isascii() and rest.isdigit()):
+        fields.malformed(path, "is not a time in milliseconds since 1970")
+    return at.replace(microsecond=int(rest) * 1000)
+
+
+_TIMES: dict[str, Callable[[str, str], datetime]] = {
+    "rfc3339": fields.require_time,
+    "compact": fields.require_compact_time,
+    "epoch": fields.require_epoch,
+    "epoch_ms": _require_epoch_ms,
+}
+_ENCODED: dict[str, Callable[[str], bytes]] = {
+    "base64": encodings.from_base64,
+    "hex": lambda written: bytes.fromhex(written.strip()),
+}
+
+# What is answered before somebody is known, by every account alike.
+_STATUSES: dict[Outcome, int] = {
+    Outcome.UNAUTHENTICATED: 403,
+    Outcome.STALE: 403,
+    Outcome.TOO_LARGE: 413,
+    Outcome.OVERLOADED: 503,
+    Outcome.UNAVAILABLE: 503,
+}
+
+_TRIED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+_TRIED_FROM = IPv4Address("127.0.0.1")
+_TRIED_KEY = bytes(32)
+
+
+class GenericSettings(AccountSettings):
+    """The keys of a `generic` account."""
+
+    dialect: Dialect
+    secrets: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=SECRETS_MAX, repr=False
+    )
+    without_ids: bool = False
+
+    def factors(self) -> frozenset[str]:
+        """The signature, and the path secret, where there are such."""
+        return super().factors() | ({"signature"} if self.secrets else set())
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        dialect = self.dialect
+        if (dialect.signature is None) == bool(self.secrets):
+            raise ValueError("secrets go with dialect.signature: give both or neither")
+        if self.without_ids != (dialect.fields.id is None):
+            raise ValueError(
+                "without_ids = true goes with a dialect without fields.id: a repeat is then told by the time alone"
+            )
+        if dialect.example.secret in self.secrets:
+            raise ValueError("dialect.example.secret is kept in clear: sign the example with one made up for it")
+        return self
+
+    @model_validator(mode="after")
+    def _understands_its_example(self) -> Self:
+        fault = _fault_of_example(self)
+        if fault is not None:
+            raise ValueError(f"dialect.example {fault}")
+        return self
+
+
+class Generic(Gateway[GenericSettings]):
+    """One hub, in the dialect of its account."""
+
+    name: ClassVar[str] = "generic"
+    settings_model: ClassVar[type[AccountSettings]] = GenericSettings
+    methods: ClassVar[frozenset[str]] = frozenset({"GET", "POST"})
+
+    @classmethod
+    def decoy_settings(cls) -> dict[str, object]:
+        """A secret and a path secret, in a dialect of nobody."""
+        word = secrets.token_urlsafe(32)
+        return {**super().decoy_settings(), "secrets": (word,), "dialect": _NOBODYS_DIALECT}
+
+    @property
+    def is_timed(self) -> bool:
+        """Where the dialect has a time."""
+        return self.settings.dialect.fields.time is not None
+
+    @property
+    def answer_depends_on_reading(self) -> bool:
+        """Where what does not count is answered otherwise."""
+        return self.settings.dialect.answers.not_counted is not None
+
+    def verify(self, callback: Callback) -> None:
+        """The signature by the dialect's recipe, and that what names us does so."""
+        dialect = self.settings.dialect
+        try:
+            reading = read(callback, dialect.format)
+        except MalformedCallback:
+            # Who cannot be read cannot be known: unauthenticated, and kept if it came from a listed network.
+            reading = JsonTree(None)
+        are_ours = True
+        for name, value in dialect.ours.items():
+            are_ours &= is_any_of(reading.raw(name), (value,))
+        if dialect.signature is not None:
+            _require_signature(dialect.signature, self.settings.secrets, callback, reading)
+        if not are_ours:
+            raise SignatureRejected("another's name")
+
+    def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
+        """The one message of a callback."""
+        fields.require_plain_body(callback.headers)
+        dialect, names = self.settings.dialect, self.settings.dialect.fields
+        reading = read(callback, dialect.format)
+        for name, values in dialect.allowed.items():
+            if reading.required(name) not in values:
+                fields.malformed(reading.path(name), "is none of the values that the dialect allows")
+        flags = list(reading.flags)
+        native_id = None if names.id is None else reading.required(names.id)
+        msisdn = fields.require_msisdn(reading.path(names.msisdn), reading.required(names.msisdn))
+        short_code = fields.require_short_code(reading.path(names.short_code), reading.required(names.short_code))
+        said = None if names.carrier is None else reading.optional(names.carrier, flags)
+        written = None if names.time is None else reading.optional(names.time, flags)
+        message_at = fields.optional(_TIMES[dialect.time_format], "time", written, flags)
+        text = _decoded(reading.path(names.text), reading.text(names.text), dialect.text_form)
+        if native_id is None:
+            at = written if message_at else None
+            told = (msisdn, short_code, text)
+            native_id = id_without_one(digest_key, self.account.code, told, at, callback.received_at, flags)
+        kept, text_flags = fields.storable_text(text)
+        return (
+            Message(
+                native_id=native_id,
+                digest=keyed_digest(digest_key, "message", msisdn, short_code, text, said),
+                msisdn=msisdn,
+                short_code=short_code,
+                text=kept,
+                carrier=self.carrier_of(said, {}),
+                message_at=message_at,
+                operator_time=written if message_at else None,
+                flags=tuple(dict.fromkeys((*text_flags, *flags))),
+            ),
+        )
+
+    def respond(self, result: Result) -> Answer:
+        """The dialect's words to whoever is known; a status to all others."""
+        if result.outcome in _STATUSES:
+            status = _STATUSES[result.outcome]
+            headers = (("retry-after", str(result.retry_after_seconds)),) if status == 503 else ()
+            return Answer(status, b"", "text/plain", headers)
+        answers = self.settings.dialect.answers
+        words = {
+            Outcome.CONFLICT: answers.conflict,
+            Outcome.REJECTED_POLICY: answers.not_counted,
+            Outcome.MALFORMED: answers.malformed,
+        }.get(result.outcome) or answers.accepted
+        return Answer(words.status, _body(words, result.events), words.content_type)
+
+
+def _require_signature(signature: Signature, valid: tuple[str, ...], callback: Callback, reading: Reading) -> None:
+    place, name = signature.place, signature.place.removeprefix("header:")
+    given = callback.headers.get(name.lower(), "") if place != name else reading.raw(place).decode("utf-8", "replace")
+    if not given.startswith(signature.prefix):
+        given = ""
+    given = given.removeprefix(signature.prefix)
+    if signature.kind == "token":
+        require_checksum(given, valid, lambda secret: secret.decode())
+        return
+    parts = [_part(part, callback, reading, place) for part in signature.split_parts]
+    # Digits of either case are the same number.
+    said = given.lower() if signature.encoding == "hex" else given
+
+    def made(secret: bytes) -> str:
+        if signature.kind == "hmac":
+            digest = hmac.digest(secret, b"".join(part or b"" for part in parts), signature.hash)
+        else:
+            signed = b"".join(secret if part is None else part for part in parts)
+            digest = hashlib.new(signature.hash, signed).digest()
+        return digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
+
+    require_checksum(said, valid, made)
+
+
+def _part(part: Part, callback: Callback, reading: Reading, place: str) -> bytes | None:
+    """The bytes of a part; None where the secret goes."""
+    if part.kind == "secret":
+        return None
+    if part.kind == "body":
+        return callback.body
+    if part.kind == "sorted":
+        return reading.sorted_values(place)
+    if part.kind == "header":
+        return callback.headers.get(part.name.lower(), "").encode("utf-8", "surrogatepass")
+    return reading.raw(part.name) if part.kind == "field" else part.name.encode()
+
+
+def _decoded(path: str, written: str, form: str) -> str:
+    decode = _ENCODED.get(form)
+    if decode is None:
+        return written
+    try:
+        return encodings.decode_unnamed(decode(written))
+    except ValueError:
+        fields.malformed(path, f"is not {form}")
+
+
+def _body(words: Words, events: tuple[Event, ...]) -> bytes:
+    if "{id}" not in words.body or not events:
+        return words.body.encode()
+    native_id = events[0].native_id
+    if "json" in words.content_type:
+        native_id = json.dumps(native_id)[1:-1]
+    elif "xml" in words.content_type or "html" in words.content_type:
+        native_id = escape(native_id)
+    return words.body.replace("{id}", native_id).encode()
+
+
+def _fault_of_example(settings: GenericSettings) -> str | None:
+    """What is wrong with a dialect by its own example; None where that says what it means, by its secret alone."""
+    example = settings.dialect.example
+    callback = Callback(
+        method="GET" if settings.dialect.format == "query" else "POST",
+        query=example.query,
+        headers=example.headers,
+        body=example.body.encode(),
+        peer=_TRIED_FROM,
+        received_at=_TRIED_AT,
+    )
+    try:
+        (event,) = _tried(settings, (example.secret,) if example.secret else ()).open(callback, _TRIED_KEY)
+    except Rejected as rejected:
+        return f"is refused: {rejected.reason}"
+    if example.secret is not None and not _is_refused(settings, callback):
+        return "is taken whatever the secret: the signature signs nothing with it"
+    assert isinstance(event, Message)  # noqa: S101 -- a dialect knows nothing else
+    doubts = [flag for flag in event.flags if flag != WEAK_ID]
+    if doubts:
+        return f"is read with a doubt: {', '.join(doubts)}"
+    wrong = _misread(settings, event)
+    return f"does not say what its means.{wrong} says" if wrong else None
+
+
+def _misread(settings: GenericSettings, event: Message) -> str | None:
+    """Which fact of the example was read otherwise than it is meant."""
+    meant, names = settings.dialect.example.means, settings.dialect.fields
+    pairs = {
+        "id": (None if names.id is None else event.native_id, meant.id),
+        "msisdn": (event.msisdn, meant.msisdn),
+        "short_code": (event.short_code, meant.short_code),
+        "text": (event.text, meant.text),
+        "carrier": (None if names.carrier is None else event.carrier, meant.carrier),
+        "at": (event.message_at, meant.at),
+    }
+    return next((name for name, (was_read, is_meant) in pairs.items() if was_read != is_meant), None)
+
+
+def _is_refused(settings: GenericSettings, callback: Callback) -> bool:
+    try:
+        _tried(settings, (secrets.token_urlsafe(32),)).open(callback, _TRIED_KEY)
+    except SignatureRejected:
+        return True
+    return False
+
+
+def _tried(settings: GenericSettings, valid: tuple[str, ...]) -> Generic:
+    """A gateway of this dialect with no other factor than the example's secret."""
+    tried = settings.model_copy(update={"secrets": valid, "path_secret": ()})
+    return Generic(Account("example", "from_message", (), tried))
+
+
+_NOBODYS_BODY = '{"id":"1","from":"84950000001","to":"1408","text":"VNN"}'
+_NOBODYS_DIALECT: dict[str, object] = {
+    "format": "json",
+    "fields": {"id": "id", "msisdn": "from", "short_code": "to", "text": "text"},
+    "signature": {"place": "header:x-signature", "kind": "hmac", "parts": ("body",)},
+    "answers": {"accepted": {}},
+    "example": {
+        "body": _NOBODYS_BODY,
+        "secret": "nobody",
+        "headers": {"x-signature": hmac.digest(b"nobody", _NOBODYS_BODY.encode(), "sha256").hex()},
+        "means": {"id": "1", "msisdn": "84950000001", "short_code": "1408", "text": "VNN"},
+    },
+}

@@ -1,0 +1,167 @@
+"""A dialect: how a hub that nobody has seen puts messages into words, as its account writes it down."""
+
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+FIELDS_MAX = 20
+PARTS_MAX = 60
+BODY_CHARACTERS_MAX = 8_000
+
+Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_@:.\[\]-]{1,120}$")]
+"""Where a field is: the name of a parameter; or names with dots between them, a number for a place in a list."""
+WrittenPart = Annotated[
+    str, Field(pattern=r"^(secret|body|sorted|field:.{1,120}|header:[A-Za-z0-9-]{1,60}|text:.{1,200})$")
+]
+"""A part of what is signed: the secret, the body, all values in order of name, one field, header or text."""
+ContentType = Annotated[str, Field(pattern=r"^[a-z]+/[a-z0-9.+-]+(; charset=utf-8)?$")]
+Value = Annotated[str, Field(min_length=1, max_length=200)]
+Values = Annotated[tuple[Value, ...], Field(min_length=1, max_length=FIELDS_MAX)]
+
+
+class Part(NamedTuple):
+    """One of the parts that are signed, in their order: what kind it is, and which."""
+
+    kind: str
+    name: str
+
+
+class Table(BaseModel):
+    """A table of a dialect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class MessageFields(Table):
+    """Where each fact of a message is."""
+
+    id: Path | None = None
+    msisdn: Path
+    short_code: Path
+    text: Path
+    carrier: Path | None = None
+    time: Path | None = None
+
+
+class Signature(Table):
+    """How a callback is signed: `kind` of `parts`, written in `encoding`, at `place`.
+
+    `plain` is a hash of the parts, one of which is the secret; `hmac` is keyed by the secret; `token` is the secret
+    itself, behind `prefix`.
+    """
+
+    place: Annotated[str, Field(pattern=r"^(header:[A-Za-z0-9-]{1,60}|[A-Za-z0-9_@:.\[\]-]{1,120})$")]
+    kind: Literal["plain", "hmac", "token"]
+    hash: Literal["md5", "sha1", "sha256", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: Annotated[str, Field(max_length=40)] = ""
+    parts: Annotated[tuple[WrittenPart, ...], Field(max_length=PARTS_MAX)] = ()
+
+    @property
+    def split_parts(self) -> tuple[Part, ...]:
+        """The parts, told apart."""
+        return tuple(Part(kind, name) for kind, _, name in (part.partition(":") for part in self.parts))
+
+    @model_validator(mode="after")
+    def _is_a_recipe(self) -> Self:
+        has_secret = "secret" in self.parts
+        if self.kind == "plain" and not (has_secret and len(self.parts) > 1):
+            raise ValueError("plain signs parts of which one is secret and another is not")
+        if self.kind == "hmac" and (has_secret or not self.parts):
+            raise ValueError("hmac signs at least one part, and the secret is its key and no part")
+        if self.kind == "token" and self.parts:
+            raise ValueError("a token signs nothing: remove parts")
+        if "body" in self.parts and not self.place.startswith("header:"):
+            raise ValueError("a signature cannot stand in the body that it signs: its place is a header")
+        return self
+
+
+class Words(Table):
+    """One answer. `{id}` in `body` becomes the message's id, escaped as `content_type` wants it."""
+
+    status: Annotated[int, Field(ge=200, le=599)] = 200
+    body: Annotated[str, Field(max_length=2_000)] = ""
+    content_type: ContentType = "text/plain; charset=utf-8"
+
+
+class Answers(Table):
+    """What is answered to whoever has passed every factor: all others get the same from every account.
+
+    `accepted` is owed to a repeat too, and to what no campaign knows; `conflict` to another content under the same id
+    (default: as accepted); `not_counted` to a form that does not count and must not be charged (default: as
+    accepted); `malformed` to what is not understood.
+    """
+
+    accepted: Words
+    conflict: Words | None = None
+    not_counted: Words | None = None
+    malformed: Words = Words(status=400)
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> Self:
+        if not 200 <= self.accepted.status < 300:
+            raise ValueError("accepted must have a status of success, 200 to 299")
+        if self.not_counted == self.accepted:
+            raise ValueError("not_counted is what accepted is: leave it out")
+        return self
+
+
+class Meant(Table):
+    """What the example says, in our words; `carrier` as one of our carriers, `at` with its zone."""
+
+    id: Value | None = None
+    msisdn: Annotated[str, Field(pattern=r"^84[0-9]{9}$")]
+    short_code: Annotated[str, Field(pattern=r"^[0-9]{3,6}$")]
+    text: Annotated[str, Field(max_length=1_000)]
+    carrier: Value | None = None
+    at: AwareDatetime | None = None
+
+
+class Example(Table):
+    """A callback of this hub, by which the dialect is tried before it serves.
+
+    `secret` is what it was signed with: one made up for it, never the account's own, for it is kept in clear.
+    """
+
+    query: Annotated[str, Field(max_length=BODY_CHARACTERS_MAX)] = ""
+    headers: Annotated[dict[str, str], Field(max_length=FIELDS_MAX)] = {}
+    body: Annotated[str, Field(max_length=BODY_CHARACTERS_MAX)] = ""
+    secret: Value | None = None
+    means: Meant
+
+    @field_validator("headers")
+    @classmethod
+    def _have_lower_case_names(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name.lower(): said for name, said in value.items()}
+
+
+class Dialect(Table):
+    """All that is peculiar to a hub.
+
+    `ours`: fields that name us, with our name; another's is refused as wrong credentials. `allowed`: fields that have
+    one of a few values; any other makes the callback malformed.
+    """
+
+    format: Literal["query", "form", "json", "xml"]
+    fields: MessageFields
+    time_format: Literal["rfc3339", "compact", "epoch", "epoch_ms"] = "rfc3339"
+    text_form: Literal["plain", "base64", "hex"] = "plain"
+    signature: Signature | None = None
+    ours: Annotated[dict[Path, Value], Field(max_length=FIELDS_MAX)] = {}
+    allowed: Annotated[dict[Path, Values], Field(max_length=FIELDS_MAX)] = {}
+    answers: Answers
+    example: Example
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether a field's place is a path, and not the name of a parameter."""
+        return self.format in ("json", "xml")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        signature, example = self.signature, self.example
+        if (signature is None) != (example.secret is None):
+            raise ValueError("example.secret goes with signature: give both or neither")
+        if signature is not None and "sorted" in signature.parts and self.is_tree:
+            raise ValueError("the part sorted is for query and form alone")
+        return self
