@@ -59,7 +59,8 @@ class Message:
 class Charge:
     """One notice about a charge. `native_id` names the notice, `charge_id` the charge over all its notices.
 
-    `amount_vnd` is None where the protocol names no amount.
+    `amount_vnd` is None where the protocol names no amount. `echoed` is what the protocol's answer says again, in the
+    adapter's own order; it is not stored.
     """
 
     native_id: str
@@ -72,6 +73,7 @@ class Charge:
     short_code: str | None = None
     occurred_at: datetime | None = None
     reason: str | None = None
+    echoed: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
 

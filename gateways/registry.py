@@ -13,6 +13,7 @@ from gateways.adapters.oneapi_sms import OneApiSms
 from gateways.adapters.onepay import Onepay
 from gateways.adapters.parlayx_sms import ParlayXSms
 from gateways.adapters.standard.adapter import Standard
+from gateways.adapters.vascloud import Vascloud
 from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
@@ -28,6 +29,7 @@ from gateways.senders.oneapi_sms import OneApiSmsSender
 from gateways.senders.onepay import OnepaySender
 from gateways.senders.parlayx_sms import ParlayXSmsSender
 from gateways.senders.standard import StandardSender
+from gateways.senders.vascloud import VascloudSender
 from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
 from gateways.senders.vn_soap_mo import VnSoapMoSender
@@ -45,6 +47,7 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (ParlayXSms, ParlayXSmsSender),
     (CamaraBilling, CamaraBillingSender),
     (Generic, GenericSender),
+    (Vascloud, VascloudSender),
     (VnSoapMo, VnSoapMoSender),
 )
 

@@ -249,6 +249,19 @@ VIETNAMESE: dict[str, str] = {
         "accepted phải có mã trạng thái thành công, từ 200 đến 299"
     ),
     "not_counted is what accepted is: leave it out": ("not_counted giống hệt accepted: hãy bỏ đi"),
+    "transport = form needs secrets, signed and separator: ask VAS Cloud for its recipe": (
+        "transport = form cần secrets, signed và separator: hãy hỏi VAS Cloud cách ký"
+    ),
+    "services go with transport = xml: no form tells of a charge": (
+        "services chỉ đi cùng transport = xml: không biểu mẫu nào báo việc thu tiền"
+    ),
+    "secrets, signed and separator go with transport = form: a document is not signed": (
+        "secrets, signed và separator chỉ đi cùng transport = form: tài liệu XML không được ký"
+    ),
+    "signed names mo_id, token and others of source_address, mo_time, msisdn and mo": (
+        "signed phải nêu mo_id, token và có thể thêm source_address, mo_time, msisdn, mo"
+    ),
+    "signed names each field once": "signed chỉ nêu mỗi trường một lần",
     # What changes.
     "none": "không có",
     "decision {number}": "quyết định {number}",

@@ -26,8 +26,8 @@ class SharedSecretSettings(AccountSettings):
         return super().factors() | {"signature"}
 
 
-def require_checksum(given: str, secrets: Sequence[str], made: Callable[[bytes], str]) -> None:
-    """Pass if `given` is what `made` makes of any of `secrets`. Raises SignatureRejected.
+def is_checksum(given: str, secrets: Sequence[str], made: Callable[[bytes], str]) -> bool:
+    """Whether `given` is what `made` makes of any of `secrets`.
 
     As many are tried as an account may have, whatever the others gave, so that the time taken tells nothing.
     """
@@ -37,7 +37,12 @@ def require_checksum(given: str, secrets: Sequence[str], made: Callable[[bytes],
         is_right |= hmac.compare_digest(made(secret.encode()).encode(), said)
     for _ in range(SECRETS_MAX - len(secrets)):
         hmac.compare_digest(made(_NOBODYS).encode(), said)
-    if not is_right:
+    return is_right
+
+
+def require_checksum(given: str, secrets: Sequence[str], made: Callable[[bytes], str]) -> None:
+    """The same. Raises SignatureRejected."""
+    if not is_checksum(given, secrets, made):
         raise SignatureRejected("checksum wrong" if given else "checksum missing")
 
 

@@ -179,6 +179,11 @@ def require_epoch(path: str, text: str) -> datetime:
     return _require_within_years(path, at)
 
 
+def require_epoch_milliseconds(path: str, text: str) -> datetime:
+    """The same from whole milliseconds, to the second."""
+    return require_epoch(path, text[:-3])
+
+
 def _require_within_years(path: str, at: datetime) -> datetime:
     if not YEAR_MIN <= at.year <= YEAR_MAX:
         malformed(path, "is not within years 2000 to 2100")

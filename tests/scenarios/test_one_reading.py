@@ -46,6 +46,7 @@ PARLAYX = gateway("parlayx_sms", {"path_secret": "a-secret"})
 PARLAYX_HEX = gateway("parlayx_sms", {"path_secret": "a-secret", "hex_dcs": True})
 GENERIC_XML = gateway("generic", {"dialect": generic_dialects.XML, "secrets": ["a-secret"], "carriers": VTL})
 GENERIC_FORM = gateway("generic", tomllib.loads(own_keys("generic", ["a-secret"])))
+VASCLOUD = gateway("vascloud", {"path_secret": "a-secret"})
 SOAP_BASE64 = gateway("vn_soap_mo", soap_calls.SETTINGS | {"base64": True})
 
 PHONES = [
@@ -97,11 +98,9 @@ def kannel(code: str, text: str) -> Iterator[tuple[str, Callback]]:
 
 
 def soap(code: str, text: str) -> Iterator[tuple[str, Callback]]:
-    """Escaped, and each UTF-16 unit by its number, as serializers of Java write it."""
-    units = text.encode("utf-16-be", "surrogatepass")
-    numbers = "".join(f"&#{int.from_bytes(units[at : at + 2])};" for at in range(0, len(units), 2))
-    for label, written in {"escaped": escape(text), "by number": numbers}.items():
-        yield label, soap_call(code, written.encode("utf-8", "surrogatepass"))
+    """Escaped, and by number."""
+    for label, written in as_xml(text):
+        yield label, soap_call(code, written)
 
 
 def soap_base64(code: str, text: str) -> Iterator[tuple[str, Callback]]:
@@ -193,6 +192,23 @@ def generic_form(code: str, text: str) -> Iterator[tuple[str, Callback]]:
     yield "encoded", request(body=body.encode())
 
 
+def vascloud(code: str, text: str) -> Iterator[tuple[str, Callback]]:
+    """Escaped, and each UTF-16 unit by its number."""
+    fields = f"<mo_id>7</mo_id><source_address>84950000001</source_address><destination_address>{code}"
+    head = f"<ACCESSGW><MODULE>SMSGW</MODULE><COMMAND>{fields}</destination_address><content>"
+    for label, written in as_xml(text):
+        body = head.encode() + written + b"</content></COMMAND></ACCESSGW>"
+        yield label, request(body=body, path_secret="a-secret")
+
+
+def as_xml(text: str) -> Iterator[tuple[str, bytes]]:
+    """A text within a document: escaped, and each UTF-16 unit by its number, as serializers of Java write it."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    numbers = "".join(f"&#{int.from_bytes(units[at : at + 2])};" for at in range(0, len(units), 2))
+    for label, written in {"escaped": escape(text), "by number": numbers}.items():
+        yield label, written.encode("utf-8", "surrogatepass")
+
+
 def soap_call(code: str, written: bytes) -> Callback:
     fields = "<User_ID>84950000001</User_ID><Request_ID>7</Request_ID>"
     inner = f"{fields}<Service_ID>{code}</Service_ID><Message>TEXT</Message>"
@@ -214,6 +230,7 @@ WAYS: list[tuple[Gateway[Any], Callable[[str, str], Iterator[tuple[str, Callback
     (PARLAYX_HEX, parlayx_hex),
     (GENERIC_XML, generic_xml),
     (GENERIC_FORM, generic_form),
+    (VASCLOUD, vascloud),
 ]
 
 

@@ -125,6 +125,7 @@ ACCOUNT_KEYS: dict[str, tuple[str, str]] = {
         "secrets",
     ),
     "appota_ipn": ("secrets = {secrets}", "secrets"),
+    "vascloud": ('services = {{ S1408 = "1408" }}\npath_secret = {secrets}', "path_secret"),
     "vcom_json": ('client_id = "demo-cp"\nsecrets = {secrets}', "secrets"),
     "vn_http_get": ('dialect = "ddviet"\npath_secret = {secrets}', "path_secret"),
     "vn_soap_mo": ('dialect = "receiverMO"\nuser = "hub"\npassword = {secrets}', "password"),
