@@ -206,6 +206,20 @@ VIETNAMESE: dict[str, str] = {
     "refuse_value must be neither the success value nor -1, which hubs only file": (
         "refuse_value không được là giá trị thành công, cũng không được là -1, vì tổng đài chỉ lưu lại giá trị đó"
     ),
+    "each value must be one of viettel, vinaphone, mobifone, vietnamobile, gmobile, mvno, unknown": (
+        "mỗi giá trị phải là một trong viettel, vinaphone, mobifone, vietnamobile, gmobile, mvno, unknown"
+    ),
+    "success_value of GetMOData begins with 0|, for its sender cuts the text after it": (
+        "success_value của GetMOData phải bắt đầu bằng 0|, vì bên gửi cắt lấy phần chữ đứng sau"
+    ),
+    "refuse_value of GetMOData must not begin with 0, which means success": (
+        "refuse_value của GetMOData không được bắt đầu bằng 0, vì 0 nghĩa là thành công"
+    ),
+    "without_ids = true goes with dialect short, and with no other: its messages have no id, so a call that is "
+    "repeated counts again": (
+        "without_ids = true chỉ đi cùng dialect short: tin nhắn ở đó không có mã, nên một lệnh gọi lặp lại sẽ được "
+        "tính thêm lần nữa"
+    ),
     "product = smsplus needs short_code and success_codes, which its calls do not say, and style = ack": (
         "product = smsplus cần short_code và success_codes, vì các lệnh gọi không nêu, và style = ack"
     ),

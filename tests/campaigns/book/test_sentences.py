@@ -6,6 +6,7 @@ from string import Formatter
 
 from campaigns.book import faults, slips, unusual
 from campaigns.book.vietnamese import VIETNAMESE
+from gateways.events import CARRIERS
 
 ROOT = Path(__file__).parents[3]
 ROOMS = ("campaigns", "service")
@@ -25,6 +26,23 @@ def templates() -> set[str]:
                     each.value for each in told if isinstance(each, ast.Constant) and isinstance(each.value, str)
                 }
     return found
+
+
+def of_protocols() -> set[str]:
+    """What protocols refuse settings with: they know no table, so their English is what it is looked up by."""
+    found = {f"each value must be one of {', '.join(CARRIERS)}"}
+    for file in (ROOT / "gateways/gateway.py", *(ROOT / "gateways" / "adapters").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)):
+                continue
+            if getattr(node.exc.func, "id", "") == "ValueError" and isinstance(node.exc.args[0], ast.Constant):
+                found.add(str(node.exc.args[0].value))
+    return found
+
+
+def test_what_a_protocol_says_of_its_settings_has_its_vietnamese() -> None:
+    assert len(of_protocols()) > 10
+    assert of_protocols() - VIETNAMESE.keys() == set()
 
 
 def test_every_sentence_has_its_vietnamese_with_the_same_values() -> None:
