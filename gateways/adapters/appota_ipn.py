@@ -78,7 +78,7 @@ class AppotaIpn(Gateway[AppotaIpnSettings]):
                 msisdn=msisdn,
                 short_code=short_code,
                 text=kept,
-                carrier=self.carrier_of(None, {}),
+                carrier=self.carrier_of(None),
                 claimed_vnd=amount_vnd,
                 flags=text_flags,
             ),

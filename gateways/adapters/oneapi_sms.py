@@ -111,7 +111,7 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
-            carrier=self.carrier_of(None, {}),
+            carrier=self.carrier_of(None),
             message_at=message_at,
             operator_time=written if message_at else None,
             flags=tuple(dict.fromkeys((*kept_flags, *flags))),

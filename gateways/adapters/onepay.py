@@ -127,7 +127,7 @@ class Onepay(Gateway[OnepaySettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
-            carrier=self.carrier_of(None, {}),
+            carrier=self.carrier_of(None),
             message_at=message_at,
             operator_time=written if message_at else None,
             claimed_vnd=amount_vnd,

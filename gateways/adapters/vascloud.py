@@ -182,7 +182,7 @@ class Vascloud(Gateway[VascloudSettings]):
             msisdn=msisdn,
             short_code=short_code,
             text=kept,
-            carrier=self.carrier_of(None, {}),
+            carrier=self.carrier_of(None),
             message_at=message_at,
             operator_time=written if message_at else None,
             flags=tuple(dict.fromkeys((*text_flags, *flags))),

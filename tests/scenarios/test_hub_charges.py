@@ -17,12 +17,26 @@ from tests.support.portal import BOOK, Portal, Reply, running
 from tests.support.protocols import account_table, fetch, speaker
 from tests.support.reports import money, swept
 
+REPLYING = """
+[[gateway]]
+code = "replying"
+adapter = "onepay"
+carrier = "viettel"
+charging = "on_message"
+networks = ["127.0.0.0/8"]
+product = "sms"
+access_key = "ak"
+secrets = ["word"]
+style = "reply"
+refuse_text = "Sai cu phap"
+"""
 BOOKED = "\n".join(
     (
         BOOK[: BOOK.index("[[gateway]]")],
         account_table("onepay", ["word"]),
         account_table("appota_ipn", ["word"]),
         account_table("vascloud", ["word"]).replace("on_message", "on_report"),
+        REPLYING,
     )
 )
 AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -44,12 +58,15 @@ def sms(native_id: str, at: datetime = AT) -> Sms:
 
 def onepay(**changes: str) -> Request:
     """A call of SMSplus with other values than its sender's, signed anew."""
-    values = {
-        "access_key": "ak", "amount": "100000", "command_code": "VNN", "mo_message": "VNN 5", "msisdn": "84950000001",
-    } | changes  # fmt: skip
+    return fetched("onepay", {"amount": "100000", "command_code": "VNN", "mo_message": "VNN 5"} | changes)
+
+
+def fetched(account: str, said: dict[str, str]) -> Request:
+    """A call of 1Pay's."""
+    values = {"access_key": "ak", "msisdn": "84950000001"} | said
     signed = "&".join(f"{name}={values[name]}" for name in sorted(values))
     query = urlencode({**values, "signature": hmac_sha256_hex(b"word", signed.encode())})
-    return Request("GET", f"/gw/onepay/onepay?{query}", {})
+    return Request("GET", f"/gw/onepay/{account}?{query}", {})
 
 
 def appota(**changes: str) -> Request:
@@ -117,3 +134,16 @@ async def test_a_charge_that_names_no_message_finds_it_whichever_comes_first(por
     await swept(portal)
     assert await money(portal) == (2, 200_000)
     await require_invariants(portal.dsn)
+
+
+async def test_what_does_not_count_is_given_back_where_that_was_agreed_on(portal: Portal) -> None:
+    def texted(native_id: str, text: str) -> Request:
+        named = {"request_id": native_id, "request_time": AT.isoformat(), "short_code": "1408", "command": "VNN"}
+        return fetched("replying", {"mo_message": text, **named})
+
+    for native_id, text, status in (("1", "VNN 5", 1), ("2", "VNN 5 nhe", 0), ("3", "xin chao", 1)):
+        # An unknown keyword is held, not refused: money may have found its campaign late.
+        first, again = [await sent(portal, texted(native_id, text)) for _ in range(2)]
+        assert (first.status, first.body[:11]) == (200, f'{{"status":{status}'.encode()), text
+        assert again.body == first.body
+    assert await money(portal) == (1, 100_000)
