@@ -1,7 +1,7 @@
 """What carriers of the torture send: events with ids from the seed, and what each must become if it is stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,11 @@ class Kind(StrEnum):
     CHARGE = "charge"
     REVERSAL = "reversal"
 
+
+ON_REPORT = frozenset({"reports", "appota"})
+"""The accounts whose gifts count when their charge is reported."""
+UNIT_VND = 20_000
+"""What a message that does not count is charged all the same."""
 
 Key = tuple[str, Kind, str]
 """What an event is once for ever: account, kind, native id."""
@@ -72,6 +77,7 @@ class Clerk:
         link = self.links[account]
         reading = read(self._book, sms.short_code, sms.text, sms.at or datetime.now(UTC))
         meaning = Meaning(reading.outcome.value, reading.campaign, reading.units, reading.amount_vnd)
+        sms = replace(sms, amount_vnd=reading.amount_vnd or UNIT_VND)
         data: dict[str, Any] = {
             "message_id": sms.native_id,
             "msisdn": sms.msisdn,
@@ -84,6 +90,13 @@ class Clerk:
             data["operator_time"] = sms.at.isoformat()
         native_id = link.sender().native_id(sms)
         return Event(account, Kind.MESSAGE, native_id, meaning, _standard("message.received", data), sms)
+
+    def charge_with(self, about: Event) -> Event:
+        """The charge that a message's own callback carries, under the message's id."""
+        assert about.sms is not None
+        vnd = about.sms.amount_vnd
+        meaning = Meaning(reading="succeeded", vnd=vnd)
+        return Event(about.account, Kind.CHARGE, about.native_id, meaning, {"vnd": vnd}, gift=about.native_id)
 
     def charge(self, about: Event, charge_id: str, status: str, vnd: int) -> Event:
         """A notice about the charge of a message."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.torture.events import Event, Key, Kind, is_counted
+from tests.torture.events import ON_REPORT, Event, Key, Kind, is_counted
 from tests.torture.ledger import Ledger
 
 EVIDENCE_MAX = 5
@@ -150,7 +150,7 @@ def worth(message: Event, belonging: Iterable[Event]) -> tuple[int, int, int]:
     others = list(belonging)
     if not is_counted(message):
         return 0, 0, 0
-    if message.account == "reports" and not any(each.meaning.reading == "succeeded" for each in others):
+    if message.account in ON_REPORT and not any(each.meaning.reading == "succeeded" for each in others):
         return 0, 0, 0
     reversals = [each for each in others if each.kind is Kind.REVERSAL]
     if any(each.scope == "total" for each in reversals):

@@ -13,9 +13,11 @@ from campaigns.book.book import Book
 from gateways.sender import Sms
 from service.simulator.forms import counted_text, units_texted, unknown_text, wrong_text
 from service.simulator.links import Link
-from tests.torture.events import Clerk, Event, is_counted
+from tests.torture.events import ON_REPORT, Clerk, Event, is_counted
 
-ACCOUNT_WEIGHTS: Mapping[str, int] = {"hub": 45, "viettel": 20, "reports": 15, "vina": 10, "soap": 10}
+ACCOUNT_WEIGHTS: Mapping[str, int] = {
+    "hub": 45, "viettel": 20, "reports": 15, "vina": 10, "soap": 10, "vas": 8, "appota": 8,
+}  # fmt: skip
 CONTENT_WEIGHTS: Mapping[str, int] = {"counted": 88, "wrong": 6, "unknown": 4, "closed": 2}
 BATCH_SHARE = 0.12
 BATCH_MAX = 12
@@ -79,7 +81,7 @@ class Stream:
             size = chance.randint(2, BATCH_MAX) if is_standard and chance.random() < BATCH_SHARE else 1
             due = chance.uniform(0, self._seconds)
             skew = chance.choices(list(CLOCKS), list(CLOCKS.values()))[0] if is_standard else timedelta(0)
-            events = tuple(self._message(account) for _ in range(size))
+            events = tuple(each for _ in range(size) for each in self._with_charge(self._message(account)))
             left -= size
             if is_standard and chance.random() < MALFORMED:
                 yield Delivery(0, due, account, events, damage=chance.choice(tuple(DAMAGES)))
@@ -87,11 +89,20 @@ class Stream:
             is_broken_off = chance.random() < BROKEN_OFF
             yield Delivery(0, due, account, events, skew, is_broken_off=is_broken_off)
             if chance.random() < DUPLICATES:
-                yield Delivery(0, due + chance.choice((0.0, 0.0, 0.5, 3.0)), account, self._some(events))
+                again = self._some(events) if is_standard else events
+                yield Delivery(0, due + chance.choice((0.0, 0.0, 0.5, 3.0)), account, again)
             if is_standard:
                 yield from self._belonging(account, events, due)
             elif chance.random() < CONFLICTS:
-                yield Delivery(0, self._near(due), account, (self._other_content(account, events[0]),))
+                other = self._with_charge(self._other_content(account, events[0]))
+                yield Delivery(0, self._near(due), account, other)
+
+    def _with_charge(self, message: Event) -> tuple[Event, ...]:
+        """A message with all that comes in its callback."""
+        link = self.clerk.links[message.account]
+        if message.account in ON_REPORT and link.sender().charges_at_once:
+            return message, self.clerk.charge_with(message)
+        return (message,)
 
     def _some(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """The same events again; of a batch sometimes only a part, in another order."""
@@ -115,7 +126,7 @@ class Stream:
             if drawn < conflicts:
                 about.append(self._other_content(account, event))
             elif drawn < conflicts + REVERSALS and is_counted(event):
-                about += self._reversals(event, is_reported=account == "reports")
+                about += self._reversals(event, is_reported=account in ON_REPORT)
             for each in about:
                 yield Delivery(0, self._near(due), account, (each,))
                 if chance.random() < DUPLICATES:
