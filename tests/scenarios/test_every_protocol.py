@@ -18,8 +18,8 @@ from gateways.registry import ADAPTERS, SENDERS
 from gateways.sender import Reply, Sender, Sms, Verdict
 from gateways.wire.signatures import new_secret
 from tests.support.away import database_away, fill_disk, free_disk, replayed, require_invariants
-from tests.support.portal import BOOK, Portal, running
-from tests.support.protocols import account_table, code_of, speaker
+from tests.support.portal import BOOK, Portal, eventually, running
+from tests.support.protocols import NUMBER, account_table, code_of, speaker
 
 SECRETS = {name: new_secret() if name == "standard" else f"a-{name}-secret" for name in ADAPTERS}
 MESSAGING = [name for name in ADAPTERS if SENDERS[name].carries_messages]
@@ -35,7 +35,7 @@ def book() -> str:
 def sms(native_id: str, text: str = "VNN 5") -> Sms:
     """A donor's message, sent now."""
     at = datetime.now(UTC).replace(microsecond=0)
-    return Sms(0, native_id, "84950000001", "1408", text, "VNN", "viettel", None, at, amount_vnd=100_000)
+    return Sms(0, native_id, NUMBER, "1408", text, "VNN", "viettel", None, at, amount_vnd=100_000)
 
 
 @pytest.fixture
@@ -86,7 +86,9 @@ async def together(portal: Portal, posts: Sequence[tuple[str, Sms]]) -> dict[str
     return told
 
 
-async def test_a_gift_is_counted_once_whatever_its_sender_repeats(spoken: Portal) -> None:
+async def test_a_gift_is_counted_once_whatever_its_sender_repeats(
+    spoken: Portal, capfd: pytest.CaptureFixture[str]
+) -> None:
     first = {name: sms("77000000001") for name in ADAPTERS}
     at_once = await together(spoken, [(name, first[name]) for name in ADAPTERS for _ in range(AT_ONCE)])
     for name, told in at_once.items():
@@ -107,7 +109,18 @@ async def test_a_gift_is_counted_once_whatever_its_sender_repeats(spoken: Portal
     for name in ADAPTERS:
         wrong = speaker(name, new_secret() if name == "standard" else "another-secret")
         assert wrong.judge([first[name]], await post(spoken, wrong, first[name])) is Verdict.REFUSED, name
+        damaged = replace(first[name], native_id="77000000009", msisdn=f"{NUMBER}x")
+        assert NUMBER.encode() not in (await post(spoken, speaker(name, SECRETS[name]), damaged)).body, name
     await require_invariants(spoken.dsn)
+
+    logged: list[str] = []
+
+    async def is_logged() -> bool:
+        logged.append(capfd.readouterr().out)
+        return "".join(logged).count("outcome=malformed") == len(ADAPTERS)
+
+    await eventually(is_logged)
+    assert [each for each in (NUMBER, first["standard"].text, *SECRETS.values()) if each in "".join(logged)] == []
 
 
 async def test_what_is_taken_while_the_database_is_away_is_counted_afterwards(spoken: Portal) -> None:
