@@ -9,10 +9,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import asyncpg
+
 from service.commands.opening import CommandRefused
+from service.live.high_water import select_identity
 from service.operations.backup import times
 from service.operations.backup.manifest import FORMAT, BackupRefused, Manifest, beside, collect, measure
 from service.operations.backup.tools import choose_tools, dump
+from service.operations.day_seals import DaySeals, SealedDays, SealsUnusable, written
 from service.postgres.database import DATABASE_ERRORS, Database
 from service.postgres.embedded.data_folder import try_lock
 from service.runtime.files import sync, write_durably
@@ -108,6 +112,7 @@ async def back_up(settings: Settings, database: Database, keyring: Keyring, file
                 seen = await connection.fetchrow(SELECT_SNAPSHOT)
                 assert seen is not None  # noqa: S101 -- a SELECT without FROM always has a row
                 figures = await collect(connection)
+                seals = await _sealed_days(settings, keyring, connection)
                 keyring.require_own(bytes.fromhex(figures.key_check))
                 tools = await asyncio.to_thread(choose_tools, settings.postgres, seen["major"])
                 await dump(tools, database.dsn, seen["snapshot"], partial, output)
@@ -124,6 +129,7 @@ async def back_up(settings: Settings, database: Database, keyring: Keyring, file
             dump_bytes=size,
             dump_sha256=sha256,
             figures=figures,
+            seals=seals,
         )
         write_durably(beside(file), manifest.sealed(keyring))
         _name(partial, file)
@@ -133,6 +139,15 @@ async def back_up(settings: Settings, database: Database, keyring: Keyring, file
     finally:
         os.close(output)
     return manifest
+
+
+async def _sealed_days(settings: Settings, keyring: Keyring, connection: asyncpg.Connection) -> SealedDays:
+    """The days that this machine has sealed, for the manifest. A file that cannot be used stops no backup."""
+    try:
+        return written(DaySeals(settings.data_dir, keyring).read(await select_identity(connection)))
+    except SealsUnusable as unusable:
+        print(f"portal1400: no sealed day is in the manifest: {unusable}", file=sys.stderr)
+        return {}
 
 
 def _reserve(file: Path, partial: Path) -> int:

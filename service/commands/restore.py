@@ -22,7 +22,8 @@ from service.live import high_water as published
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
 from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
 from service.operations.backup.restore import Proof, bring_back
-from service.postgres.database import DATABASE_ERRORS, Database
+from service.operations.day_seals import DaySeals, SealsUnusable, read_days
+from service.postgres.database import DATABASE_ERRORS, Database, is_away
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.runtime.keyring import Keyring
 from service.runtime.refusals import Refused
@@ -64,6 +65,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 database, keyring, file, manifest, preference=target.postgres, deep=arguments.deep
             )
             if not arguments.drill:
+                await _keep_days(settings, keyring, database, manifest)
                 await _warn_of_newer(settings, database)
     except CommandRefused:
         raise
@@ -71,8 +73,9 @@ async def run(arguments: argparse.Namespace) -> int:
         raise CommandRefused([f"the restore failed: {refused}"]) from None
     except DATABASE_ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
+        cause = "the database went away" if is_away(error) else "the database refused a statement of ours"
         raise CommandRefused(
-            [f"the restore failed: the database went away ({reason}); make a new database before you try again"]
+            [f"the restore failed: {cause} ({reason}); make a new database before you try again"]
         ) from None
     if arguments.drill:
         record(settings, "drill")
@@ -128,6 +131,20 @@ def _remove(folder: Path) -> None:
         _tell(f"{folder} could not be removed: remove it by hand")
 
 
+async def _keep_days(settings: Settings, keyring: Keyring, database: Database, manifest: Manifest) -> None:
+    """Let this machine go on comparing the days that were sealed before the backup."""
+    try:
+        async with database.borrow() as connection:
+            installation = await published.select_identity(connection)
+        await asyncio.to_thread(
+            DaySeals(settings.data_dir, keyring).keep_restored, installation, read_days(manifest.seals)
+        )
+    except SealsUnusable as unusable:
+        _tell(str(unusable))
+    except OSError as error:
+        _tell(f"the sealed days of the backup were not kept on this machine ({error.strerror})")
+
+
 async def _warn_of_newer(settings: Settings, database: Database) -> None:
     """Say now what `serve` would refuse later: this machine has published more than the backup holds."""
     try:
@@ -148,10 +165,13 @@ async def _warn_of_newer(settings: Settings, database: Database) -> None:
 
 def _tell_proof(manifest: Manifest, proof: Proof, seconds: float, *, is_drill: bool) -> None:
     print(f"backup of {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC: {summary(manifest)}")
-    print("every figure is what the manifest says")
+    newer = "every figure that lasts" if proof.migrations_applied else "every figure"
+    print(f"{newer} is what the manifest says")
     if proof.migrations_applied:
         print(f"{proof.migrations_applied} migration(s) applied")
     print(f"{proof.invariants} invariants hold: every figure can be recomputed from its facts")
+    if proof.days_sealed:
+        print(f"{proof.days_sealed} sealed day(s) hold the facts that they held")
     if proof.texts_read is not None:
         print(f"{proof.texts_read} stored texts read as they were")
     print(f"drill passed in {seconds:.1f} s, nothing is left of it" if is_drill else f"restored in {seconds:.1f} s")

@@ -7,9 +7,10 @@ are missing, a few in each round; `verify` compares every day in it with the dat
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import orjson
@@ -37,6 +38,24 @@ REST_SECONDS_MAX = 30.0
 LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL max_parallel_workers_per_gather = 0"
 
 Days = dict[date, dict[str, DayDigest]]
+SealedDays = dict[str, dict[str, tuple[int, str]]]
+"""The same as it is written down: by the day in ISO 8601, and the kind of facts."""
+
+
+def written(days: Days) -> SealedDays:
+    """Days as a document holds them, the oldest first."""
+    return {
+        day.isoformat(): {kind: (digest.rows, digest.sha256) for kind, digest in days[day].items()}
+        for day in sorted(days)
+    }
+
+
+def read_days(held: Mapping[str, Mapping[str, Sequence[Any]]]) -> Days:
+    """Days from a document. Raises ValueError, TypeError, AttributeError."""
+    return {
+        date.fromisoformat(day): {kind: DayDigest(*each) for kind, each in kinds.items()}
+        for day, kinds in held.items()
+    }
 
 
 class SealsUnusable(Refused):
@@ -66,10 +85,7 @@ class DaySeals:
                     f"{self.path} holds the sealed days of another database: PORTAL1400_DATABASE_URL or "
                     "PORTAL1400_DATA_DIR names the wrong one"
                 )
-            return {
-                date.fromisoformat(day): {kind: DayDigest(*each) for kind, each in kinds.items()}
-                for day, kinds in body.items()
-            }
+            return read_days(body)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -81,7 +97,7 @@ class DaySeals:
 
     def write(self, installation: str, days: Days) -> None:
         """Replace the file. Raises OSError."""
-        body = {day.isoformat(): {kind: list(each) for kind, each in days[day].items()} for day in sorted(days)}
+        body = written(days)
         mac = self._mac(installation, body).hex()
         document = {"format": FORMAT, "installation": installation, "days": body, "mac": mac}
         write_durably(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -149,10 +165,25 @@ class DaySeals:
     async def compare(self, connection: asyncpg.Connection) -> tuple[int, list[Difference]]:
         """How many days are sealed here, and which hold other facts than then. Raises SealsUnusable."""
         days = await asyncio.to_thread(self.read, await select_identity(connection))
-        differences = []
-        for day, sealed in days.items():
-            differences += await _differences(connection, day, sealed)
-        return len(days), differences[:DIFFERENCES_MAX]
+        return len(days), await compare_days(connection, days)
+
+    def keep_restored(self, installation: str, restored: Days) -> None:
+        """Take over days that were sealed before a backup was made; what is sealed here already stays.
+
+        Raises SealsUnusable, OSError.
+        """
+        days = self.read(installation)
+        if any(day not in days for day in restored):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.write(installation, restored | days)
+
+
+async def compare_days(connection: asyncpg.Connection, days: Days) -> list[Difference]:
+    """Which of `days` hold other facts now, by day and kind, in the caller's snapshot."""
+    differences: list[Difference] = []
+    for day, sealed in days.items():
+        differences += await _differences(connection, day, sealed)
+    return differences[:DIFFERENCES_MAX]
 
 
 async def _differences(connection: asyncpg.Connection, day: date, sealed: dict[str, DayDigest]) -> list[Difference]:

@@ -2,9 +2,7 @@
 
 import asyncio
 import subprocess
-import tarfile
 import time
-from io import BytesIO
 from pathlib import Path
 
 import asyncpg
@@ -15,7 +13,8 @@ from campaigns.schema.migrate import __name__ as migrate_module
 from tests.support.fleet import Carriers, Fleet
 from tests.support.portal import Portal, book_file, message
 from tests.support.postgres import TestServer
-from tests.support.processes import ROOT, SERVICE
+from tests.support.processes import SERVICE
+from tests.support.releases import release_before
 
 LATER = [migration for migration in shipped_migrations() if migration.number > 1]
 """Each of these meets databases that a release without it serves."""
@@ -101,28 +100,6 @@ async def test_a_lock_that_never_comes_is_a_sentence_and_nothing_is_half_done(
     assert await migrate(connection, next_release) == (next_release[-1].name,)
     await connection.close()
     await holder.close()
-
-
-def release_before(migration: Migration, folder: Path) -> Path:
-    """The tree before `migration` came into it, from the repository's history; skips where there is none."""
-
-    def git(*arguments: str) -> bytes:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False, timeout=60)
-        if done.returncode != 0:
-            pytest.skip(f"no history here: git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout
-
-    # Wherever it lay then: the oldest commit that brought it.
-    commits = git("log", "--diff-filter=A", "--format=%H", "--", f":(glob)**/migrations/{migration.name}")
-    added = commits.decode().split()[-1] if commits.strip() else ""
-    # Not committed yet: what is committed is the release before.
-    tree = git("archive", "--format=tar", f"{added}~1" if added else "HEAD", "service", *PACKAGES)
-    with tarfile.open(fileobj=BytesIO(tree)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
-
-
-PACKAGES = ("campaigns", "gateways", "metrics")
 
 
 @pytest.mark.slow

@@ -1,27 +1,37 @@
-"""The manifest beside a dump: its figures, read in the dump's own snapshot, its SHA-256, and who made it."""
+"""The manifest beside a dump: its figures, read in the dump's own snapshot, its SHA-256, and who made it.
+
+With the digests of past days that the machine of the backup had sealed by then: what the facts of those days were,
+whatever the dump holds.
+"""
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.schema.migrate import SELECT_HISTORY, SELECT_HISTORY_EXISTS
 from campaigns.totals.rollups import select_totals, select_unallocated
 from gateways.wire.mac import hmac_sha256
 from metrics.board import encode, encode_unallocated
+from service.operations.day_seals import SealedDays
 from service.runtime.keyring import SELECT_INSTALLATION, Keyring, WrongSecretKey
 from service.runtime.refusals import Refused
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 1 had no seals of days."""
 SUFFIX = ".manifest.json"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 DIFFERENCES_MAX = 20
+LASTING = ("messages", "units", "pledged_vnd", "uncounted")
+"""Of a campaign's figures those that no migration changes."""
 
 # What no total sums up is counted: rows of every table that holds facts or evidence.
 SELECT_ROWS = """
@@ -66,13 +76,17 @@ class Manifest(BaseModel):
     dump_bytes: int
     dump_sha256: str
     figures: Figures
+    seals: SealedDays = Field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """What the MAC is over: what stood in the file, in this order."""
+        return self.model_dump_json(exclude_unset=True).encode()
 
     def sealed(self, keyring: Keyring) -> bytes:
         """The manifest as a file, with a MAC that only the installation's own key can make."""
-        body = self.model_dump_json()
-        return orjson.dumps(
-            {"manifest": orjson.loads(body), "mac": _mac(keyring, body.encode()).hex()}, option=orjson.OPT_INDENT_2
-        )
+        document = {"manifest": orjson.loads(self.body), "mac": _mac(keyring, self.body).hex()}
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
 
 def _mac(keyring: Keyring, body: bytes) -> bytes:
@@ -90,6 +104,12 @@ def read_manifest(file: Path, keyring: Keyring) -> Manifest:
     try:
         with path.open("rb") as opened:
             document = orjson.loads(opened.read(MANIFEST_BYTES_MAX))
+        # Asked before anything else is read: a later format may hold what this release does not know.
+        if document["manifest"]["format"] not in READABLE:
+            raise BackupRefused(
+                f"{path} has another format than this release reads (up to {FORMAT}): install the release that "
+                "made it, or a newer one"
+            )
         manifest = Manifest.model_validate(document["manifest"])
         mac = bytes.fromhex(document["mac"])
     except OSError as error:
@@ -99,17 +119,13 @@ def read_manifest(file: Path, keyring: Keyring) -> Manifest:
         ) from None
     except (ValueError, KeyError, TypeError, ValidationError):
         raise BackupRefused(f"{path} is damaged or no manifest: take another copy or another backup") from None
-    if manifest.format != FORMAT:
-        raise BackupRefused(
-            f"{path} has format {manifest.format}, and this release reads {FORMAT}: install the release that made it"
-        )
     try:
         keyring.require_own(bytes.fromhex(manifest.figures.key_check))
     except (WrongSecretKey, ValueError):
         raise BackupRefused(
             f"PORTAL1400_SECRET_KEY is not the key {file} was made with: nothing in it could be opened; set that key"
         ) from None
-    if not hmac.compare_digest(mac, _mac(keyring, manifest.model_dump_json().encode())):
+    if not hmac.compare_digest(mac, _mac(keyring, manifest.body)):
         raise BackupRefused(f"{path} was changed since it was made: take another copy or another backup")
     return manifest
 
@@ -168,6 +184,21 @@ def compare(expected: Figures, found: Figures) -> list[str]:
         if wanted.get(place) != there.get(place)
     ]
     return differences[:DIFFERENCES_MAX]
+
+
+def compare_lasting(expected: Figures, found: Figures) -> list[str]:
+    """The same for figures of a release before this one, once its migrations were applied: of what lasts."""
+    return compare(_lasting(expected, found.rows), _lasting(found, expected.rows))
+
+
+def _lasting(figures: Figures, known: Mapping[str, int]) -> Figures:
+    """What means the same in every release; of tables those that the other has counted too."""
+    campaigns = {
+        slug: {name: totals.get(name) for name in LASTING} for slug, totals in sorted(figures.campaigns.items())
+    }
+    rows = {table: count for table, count in figures.rows.items() if table in known}
+    changes = {"campaigns": campaigns, "unallocated": {}, "rows": rows, "migrations": []}
+    return figures.model_copy(update=changes)
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:

@@ -12,7 +12,8 @@ from campaigns.schema.locks import MIGRATION_LOCK, if_free
 from campaigns.schema.migrate import migrate, shipped_migrations
 from metrics.proofs import prove
 from service.operations.backup import tools as dump_tools
-from service.operations.backup.manifest import BackupRefused, Manifest, collect, compare
+from service.operations.backup.manifest import BackupRefused, Manifest, collect, compare, compare_lasting
+from service.operations.day_seals import compare_days, read_days
 from service.operations.rereading import reread
 from service.postgres.database import DATABASE_ERRORS, Database
 from service.runtime.keyring import Keyring
@@ -49,6 +50,8 @@ class Proof:
 
     migrations_applied: int
     invariants: int
+    days_sealed: int
+    """How many past days hold the facts that the manifest says."""
     texts_read: int | None
     """None: not asked for."""
 
@@ -117,11 +120,13 @@ async def _alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 async def _prove(connection: asyncpg.Connection, keyring: Keyring, manifest: Manifest, *, deep: bool) -> Proof:
+    # Our queries know the tables of this release: what an older one left is brought there first.
+    applied = await migrate(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        differences = compare(manifest.figures, await collect(connection))
+        agree = compare_lasting if applied else compare
+        differences = agree(manifest.figures, await collect(connection))
     if differences:
         raise RestoreDiffers("what was restored differs from the manifest: " + "; ".join(differences))
-    applied = await migrate(connection)
     await connection.execute("ANALYZE")
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         proved = 0
@@ -134,11 +139,19 @@ async def _prove(connection: asyncpg.Connection, keyring: Keyring, manifest: Man
                     "docs/backup.md tells how to bring such a backup back all the same"
                 )
             proved += 1
+        days = read_days(manifest.seals)
+        if changed := await compare_days(connection, days):
+            first = changed[0]
+            raise RestoreDiffers(
+                f"the backup holds other facts than were sealed: {first.place}, sealed were {first.expected}, it "
+                f"holds {first.found}. They were changed before the backup was made; docs/backup.md tells how to "
+                "bring such a backup back all the same"
+            )
         report = await reread(connection, keyring) if deep else None
     if report is not None and report.differences:
         first = report.differences[0]
         raise RestoreDiffers(f"a stored text reads otherwise: {first.place}, was {first.expected}, is {first.found}")
-    return Proof(len(applied), proved, report.read if report else None)
+    return Proof(len(applied), proved, len(days), report.read if report else None)
 
 
 async def _take_back(connection: asyncpg.Connection, failed: BaseException) -> None:

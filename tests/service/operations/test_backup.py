@@ -15,15 +15,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import orjson
 import pytest
 
+from campaigns.schema.migrate import Migration, shipped_migrations
 from service.commands.backup import chosen_file
+from service.live.high_water import select_identity
 from service.live.high_water_file import HighWaterFile, Versions
 from service.operations.backup.manifest import Manifest, beside, measure, read_manifest
 from service.operations.backup.restore import SELECT_MAJOR
@@ -37,16 +40,22 @@ from service.operations.backup.tools import (
     restore,
     without_password,
 )
+from service.operations.day_seals import DaySeals
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.postgres.session import tool_options
 from service.runtime.files import write_durably
 from service.runtime.keyring import Keyring
 from tests.support.databases import cloned_database
-from tests.support.portal import SECRET_KEY, Portal, eventually, message, running
+from tests.support.fleet import Fleet
+from tests.support.portal import SECRET_KEY, Portal, book_file, eventually, message, running, signed
 from tests.support.postgres import TestServer, binaries, start_server
 from tests.support.processes import SERVICE
+from tests.support.releases import release_before
+from tests.support.tampering import tamper
 
 ROOT = Path(__file__).parents[3]
+OLDEST = next(each for each in shipped_migrations() if each.number == 3)
+"""Of the first whose release before it could make a backup."""
 KEYRING = Keyring(SECRET_KEY)
 NOW = datetime(2026, 11, 22, 4, 5, 6, tzinfo=UTC)
 COUNT_TABLES = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -178,6 +187,83 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
         await give(portal, "after the restore")
 
 
+async def test_days_that_were_sealed_stand_in_the_manifest_and_are_compared_with_what_comes_back(
+    database_dsn: str, target: str, tmp_path: Path
+) -> None:
+    at = datetime.now(UTC) - timedelta(days=5)
+    seals, elsewhere = DaySeals(tmp_path, KEYRING), DaySeals(tmp_path / "elsewhere", KEYRING)
+    async with running(database_dsn, tmp_path, clock=lambda: at, invariant_seconds="86400") as portal:
+        raw = orjson.dumps(message("m-1"))
+        assert (await portal.post(raw, headers=signed(raw, at=at))).outcome == "accepted"
+        # As if it had been stored when it came.
+        await tamper(database_dsn, "DELETE FROM late_fact")
+        connection = await portal.opened.database.connect(may_take_long=True)
+        installation = await select_identity(connection)
+        await seals.add_missing(connection, asyncio.sleep)
+        await connection.close()
+    days = seals.read(installation)
+    assert at.date() in days
+    for name in ("whole", "changed"):
+        ended = await command(database_dsn, tmp_path, "backup", tmp_path / f"{name}.dump")
+        assert ended.code == 0, ended.err
+        # Nothing sums it up, so no invariant and no figure tells.
+        await tamper(database_dsn, "UPDATE message SET parts = 3")
+    refused = await command(target, elsewhere.path.parent, "restore", tmp_path / "changed.dump")
+    assert f"holds other facts than were sealed: day {at.date()} (UTC), messages, sealed were 1 facts" in refused.err
+    assert (refused.code, await ask(target, COUNT_TABLES), elsewhere.path.exists()) == (1, 0, False)
+    ended = await command(target, elsewhere.path.parent, "restore", "--json", tmp_path / "whole.dump")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["days_sealed"] == len(days)
+    assert elsewhere.read(installation) == days, "verify goes on comparing them"
+
+
+async def backup_of_the_release_before(server: TestServer, migration: Migration, folder: Path) -> Path:
+    """A backup of two gifts and what counts nowhere, made by the release that did not have `migration` yet."""
+    root = release_before(migration, folder / "before")
+    (folder / "old").mkdir()
+    async with empty_database(server) as dsn:
+
+        async def before(*arguments: str | Path) -> None:
+            process = await asyncio.create_subprocess_exec(
+                *(*SERVICE, *arguments), cwd=root, env=environ(dsn, folder / "old"), stdin=subprocess.DEVNULL
+            )
+            assert await asyncio.wait_for(process.wait(), 60) == 0
+
+        site = Fleet(dsn, folder / "old", 1, root, changes={}, arguments=("serve",))
+        meant = ["--yes"] if (root / "campaigns/book/unusual.py").exists() else []
+        await before("apply", *meant, book_file(folder))
+        site.start()
+        try:
+            await site.ready()
+            async with aiohttp.ClientSession() as http:
+                for number, text in enumerate(("VNN 5", "VNN 2", "VNN what", "NOBODY KNOWS")):
+                    raw = orjson.dumps(message(f"old-{number}", text))
+                    url = f"http://127.0.0.1:{site.port}/gw/standard/hub"
+                    async with http.post(url, data=raw, headers=signed(raw)) as answer:
+                        assert answer.status == 200
+        finally:
+            await site.end()
+        await before("backup", folder / "old.dump")
+    return folder / "old.dump"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("migration", [OLDEST, shipped_migrations()[-1]], ids=lambda each: each.name)
+async def test_a_backup_of_a_release_before_is_restored_and_counts_what_it_counted(
+    server: TestServer, target: str, tmp_path: Path, migration: Migration
+) -> None:
+    file = await backup_of_the_release_before(server, migration, tmp_path)
+    ended = await command(target, tmp_path / "new", "restore", "--deep", "--json", file)
+    assert ended.code == 0, ended.err
+    said = json.loads(ended.out)
+    assert said["migrations_applied"] > 0
+    assert (said["texts_read"], said["pledged_vnd"]) == (4, 140_000)
+    async with running(target, tmp_path / "new", book="") as portal:
+        totals = await portal.totals()
+        assert (totals["messages"], totals["units"], totals["pledged_vnd"]) == (2, 7, 140_000)
+        assert (await portal.post(message("old-0", "VNN 5"))).outcome == "duplicate"
+
+
 async def killed_at_work(dsn: str, folder: Path, file: Path) -> None:
     """Kill a backup with SIGKILL while pg_dump waits for a lock."""
     holder = await asyncpg.connect(dsn)
@@ -292,6 +378,12 @@ def other_figures(file: Path) -> None:
     resealed(file, figures=figures.model_copy(update={"campaigns": {**figures.campaigns, "vnn": vnn}}))
 
 
+def of_a_later_format(file: Path) -> None:
+    document = orjson.loads(beside(file).read_bytes())
+    document["manifest"] |= {"format": 3, "what_only_a_later_release_knows": True}
+    beside(file).write_bytes(orjson.dumps(document))
+
+
 def of_a_newer_release(file: Path) -> None:
     figures = read_manifest(file, KEYRING).figures
     resealed(file, figures=figures.model_copy(update={"migrations": [*figures.migrations, "9999_later.sql"]}))
@@ -309,7 +401,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is damaged or no manifest",
     ),
     "a manifest that somebody edited": (raise_a_figure, "was changed since it was made"),
-    "a manifest of a later format": (lambda file: resealed(file, format=2), "install the release that made it"),
+    "a manifest of a later format": (of_a_later_format, "another format than this release reads (up to 2): install"),
     "figures that differ": (other_figures, "campaigns.vnn.pledged_vnd: the manifest says 1, the database 300000"),
     "a newer release": (of_a_newer_release, "with migration 9999_later.sql, unknown to this release"),
     "a newer PostgreSQL": (lambda file: resealed(file, server=99), "comes from PostgreSQL 99 and this server is "),
