@@ -11,6 +11,7 @@ from campaigns.schema.migrate import pending
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
 from service.commands.running import Running, running_workers
+from service.operations.file_systems import mounted, unfit
 from service.postgres.database import Database
 from service.postgres.failover import unconfirmed
 from service.postgres.inspection import inspect
@@ -76,6 +77,8 @@ async def run(arguments: argparse.Namespace) -> int:
 async def _look(settings: Settings, workers: int | None, report: Report) -> None:
     running = await running_workers(settings)
     report.workers = len(running)
+    if (warning := unfit(settings.data_dir, mounted())) is not None:
+        report.warnings.append(warning)
     async with opened(settings, may_migrate=False, may_be_behind=settings.migrate_on_start) as ready:
         report.database = ready.database.description
         if ready.kind != "live":

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from metrics.instruments import Instruments
+from service.operations.file_systems import mounted, unfit
 from service.postgres.embedded.data_folder import DataFolder
 from service.runtime.settings import Settings
 from service.runtime.tasks import cancel_and_wait, repeat
@@ -35,7 +36,9 @@ class DiskWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Look once, so that a start on a full disk says so, and then now and then."""
+        """Look once, so that a start on a full disk says so, or on one of memory, and then now and then."""
+        if (sentence := unfit(self._folders["data"], await asyncio.to_thread(mounted))) is not None:
+            log.warning("data_folder_unfit", reason=sentence)
         await self.look()
         self._task = repeat("disk", self.look, (LOOK_SECONDS,))
 

@@ -1,7 +1,7 @@
 """Bringing a backup into an empty database, and the proof that it is what was backed up."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from campaigns.schema.locks import MIGRATION_LOCK, if_free
-from campaigns.schema.migrate import migrate, shipped_migrations
+from campaigns.schema.migrate import MigrationRefused, migrate, shipped_migrations
 from metrics.proofs import prove
 from service.operations.backup import tools as dump_tools
 from service.operations.backup.manifest import BackupRefused, Manifest, collect, compare, compare_lasting
@@ -41,6 +41,11 @@ SELECT format('DROP FUNCTION %s CASCADE', p.oid::regprocedure)
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+"""
+
+SELECT_SCHEMAS = """
+SELECT nspname, format('DROP SCHEMA %I', nspname) AS removal FROM pg_namespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND nspname <> ALL ($1::name[])
 """
 
 
@@ -80,11 +85,14 @@ async def bring_back(
                     f"{manifest.server} or newer"
                 )
             tools = await asyncio.to_thread(dump_tools.choose_tools, preference, max(major, manifest.tools))
+            schemas = [row["nspname"] for row in await connection.fetch(SELECT_SCHEMAS, [])]
             try:
                 await dump_tools.restore(tools, database.dsn, major, file)
                 return await _prove(connection, keyring, manifest, deep=deep)
             except BaseException as failed:
-                await _take_back(connection, failed)
+                await _take_back(connection, schemas, failed)
+                if isinstance(failed, MigrationRefused):
+                    raise BackupRefused(str(failed)) from None
                 raise
     finally:
         connection.terminate()
@@ -154,11 +162,13 @@ async def _prove(connection: asyncpg.Connection, keyring: Keyring, manifest: Man
     return Proof(len(applied), proved, len(days), report.read if report else None)
 
 
-async def _take_back(connection: asyncpg.Connection, failed: BaseException) -> None:
-    """Remove what was restored into a database that was empty."""
+async def _take_back(connection: asyncpg.Connection, schemas: Sequence[str], failed: BaseException) -> None:
+    """Remove what was restored into a database that was empty, and had these schemas."""
     try:
         async with connection.transaction():
             for row in await connection.fetch(SELECT_REMOVALS):
+                await connection.execute(row["removal"])
+            for row in await connection.fetch(SELECT_SCHEMAS, schemas):
                 await connection.execute(row["removal"])
     except DATABASE_ERRORS:
         raise BackupRefused(

@@ -25,11 +25,11 @@ TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;"
 """Older servers refuse a setting that newer tools write into every script."""
 LOCK_WAIT = "60s"
 REACHING = (
-    "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGPASSFILE", "PGKRBSRVNAME", "PGGSSLIB",
-    "PGSSLMODE", "PGSSLNEGOTIATION", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL",
+    "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "PGKRBSRVNAME",
+    "PGGSSLIB", "PGSSLMODE", "PGSSLNEGOTIATION", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL",
     "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION",
 )  # fmt: skip
-"""The variables of libpq that asyncpg reads as well."""
+"""The variables of libpq that asyncpg goes by as well. PGSERVICE is none: a service is named in the address."""
 
 
 class ToolFailed(Refused):

@@ -187,6 +187,32 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
         await give(portal, "after the restore")
 
 
+async def test_tables_in_a_schema_of_their_own_come_back_where_search_path_names_it(
+    server: TestServer, target: str, tmp_path: Path
+) -> None:
+    async def named(dsn: str, sql: str) -> None:
+        await ask(dsn, sql.format(name=await ask(dsn, "SELECT current_database()")))
+
+    async with empty_database(server) as dsn:
+        await named(dsn, "CREATE SCHEMA gifts")
+        await named(dsn, "ALTER DATABASE {name} SET search_path = gifts")
+        async with running(dsn, tmp_path) as portal:
+            await give(portal, "a")
+            assert await ask(dsn, "SELECT 'money_line'::regclass::text || current_schema()") == "money_linegifts"
+            ended = await command(dsn, tmp_path, "backup", tmp_path / "own.dump")
+            assert ended.code == 0, ended.err
+    for _ in range(2):
+        refused = await command(target, tmp_path / "elsewhere", "restore", tmp_path / "own.dump")
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert "lie in the schema gifts, which search_path does not name" in refused.err
+        assert await ask(target, "SELECT count(*) FROM pg_namespace WHERE nspname = 'gifts'") == 0
+    await named(target, "ALTER DATABASE {name} SET search_path = gifts")
+    ended = await command(target, tmp_path / "elsewhere", "restore", tmp_path / "own.dump")
+    assert ended.code == 0, ended.err
+    async with running(target, tmp_path / "elsewhere", book="") as portal:
+        assert (await portal.post(message("a"))).outcome == "duplicate"
+
+
 async def test_days_that_were_sealed_stand_in_the_manifest_and_are_compared_with_what_comes_back(
     database_dsn: str, target: str, tmp_path: Path
 ) -> None:
@@ -572,9 +598,12 @@ def test_the_tools_learn_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PGSSLROOTCERT", "/etc/ca.pem")
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGSERVICE", "another")
+    monkeypatch.setenv("PGSERVICEFILE", "/etc/services.conf")
     assert "PGSSLROOTCERT" not in environment("hunter2", is_socket=True)
     given = environment("hunter2")
     assert (given["PGOPTIONS"], given["PGCLIENTENCODING"]) == (tool_options(), "UTF8")
+    assert ("PGSERVICE" in given, given["PGSERVICEFILE"]) == (False, "/etc/services.conf")
     assert SECRET_KEY not in given.values()
     assert given["PGSSLROOTCERT"] == "/etc/ca.pem"
     assert given["PGPASSWORD"] == "hunter2"
