@@ -4,12 +4,17 @@ The previous release's workers go on while a migration runs. A table's lock that
 everybody who comes after it, so it waits for a moment only, lets them pass, and tries again. A file
 NNNN_words_concurrently.sql makes indexes without holding up writers, which PostgreSQL does outside a transaction
 only: `concurrent_indexes.py`.
+
+A file whose first line is `-- additive` lets the releases before it start on a database that has it: they write and
+read as ever, and what it adds stays empty meanwhile. That stands in the history, where those releases see it; without
+it they go on running, and refuse to start.
 """
 
 import asyncio
 import hashlib
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -25,6 +30,9 @@ LOCK_PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Between two attempts; four fifths of the time and more belong to the workers."""
 MIGRATION_SECONDS_MAX = 24 * 3600.0
 """A statement of a migration may take long: an index over years of gifts does."""
+
+ADDITIVE = "-- additive"
+"""The first line of a migration with which the releases before it may start."""
 
 _FILE_NAME = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 
@@ -45,6 +53,11 @@ class Migration:
     def sha256(self) -> bytes:
         """What tells an edited file from the one that was applied."""
         return hashlib.sha256(self.sql.encode()).digest()
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether a release that does not know it may start all the same."""
+        return self.sql.partition("\n")[0].strip() == ADDITIVE
 
     @property
     def is_concurrent(self) -> bool:
@@ -72,10 +85,16 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     number integer PRIMARY KEY,
     name text NOT NULL,
     sha256 bytea NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    additive boolean NOT NULL DEFAULT false
 )
 """
-SELECT_HISTORY = "SELECT number, name, sha256 FROM schema_migration ORDER BY number"
+ADD_ADDITIVE = "ALTER TABLE schema_migration ADD COLUMN IF NOT EXISTS additive boolean NOT NULL DEFAULT false"
+# A history of a release that did not know the column yet has none that is.
+SELECT_HISTORY = """
+SELECT number, name, sha256, coalesce((to_jsonb(m) ->> 'additive')::boolean, false) AS additive
+FROM schema_migration AS m ORDER BY number
+"""
 SELECT_HISTORY_EXISTS = "SELECT to_regclass('schema_migration') IS NOT NULL"
 # In whichever schema: one that search_path does not name would be taken for an empty database.
 SELECT_HIDDEN = """
@@ -84,7 +103,7 @@ WHERE c.relname = 'schema_migration' AND NOT pg_table_is_visible(c.oid)
     AND EXISTS (SELECT FROM pg_class AS o WHERE o.relname = 'money_line' AND o.relnamespace = c.relnamespace)
 LIMIT 1
 """
-INSERT_HISTORY = "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)"
+INSERT_HISTORY = "INSERT INTO schema_migration (number, name, sha256, additive) VALUES ($1, $2, $3, $4)"
 SET_LIMITS = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = 0"
 
 
@@ -107,7 +126,7 @@ async def pending(
     shipped = shipped_migrations() if shipped is None else shipped
     known = {migration.number for migration in shipped}
     for number, row in applied.items():
-        if number not in known:
+        if number not in known and not row["additive"]:
             raise MigrationRefused(
                 f"the database holds migration {row['name']}, which this release does not know: "
                 "it was made by a newer release; install that one"
@@ -135,6 +154,8 @@ async def migrate(connection: asyncpg.Connection, shipped: tuple[Migration, ...]
     try:
         waiting = await pending(connection, shipped)
         await connection.execute(CREATE_HISTORY)
+        if waiting:
+            await _patiently(connection, "the history of migrations", (ADD_ADDITIVE,))
         for migration in waiting:
             await (_apply_concurrent if migration.is_concurrent else _apply)(connection, migration)
         return tuple(migration.name for migration in waiting)
@@ -144,15 +165,24 @@ async def migrate(connection: asyncpg.Connection, shipped: tuple[Migration, ...]
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    await _patiently(connection, f"migration {migration.name}", (migration.sql,), _row_of(migration))
+
+
+async def _patiently(
+    connection: asyncpg.Connection, what: str, statements: Sequence[str], row: tuple[object, ...] = ()
+) -> None:
+    """`statements`, and `row` into the history, in one transaction: tried again until they get their locks."""
     deadline, attempt = time.monotonic() + LOCK_PATIENCE_SECONDS, 0
     while True:
         try:
             async with connection.transaction():
                 await connection.execute(SET_LIMITS)
-                await connection.execute(migration.sql, timeout=MIGRATION_SECONDS_MAX)
-                await connection.execute(INSERT_HISTORY, migration.number, migration.name, migration.sha256)
+                for sql in statements:
+                    await connection.execute(sql, timeout=MIGRATION_SECONDS_MAX)
+                if row:
+                    await connection.execute(INSERT_HISTORY, *row)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            await _pause(f"migration {migration.name} does not get its locks", deadline, attempt)
+            await _pause(f"{what} does not get its locks", deadline, attempt)
             attempt += 1
         else:
             return
@@ -163,7 +193,11 @@ async def _apply_concurrent(connection: asyncpg.Connection, migration: Migration
         await make_indexes(connection, migration.sql, LOCK_PATIENCE_SECONDS, MIGRATION_SECONDS_MAX)
     except IndexRefused as refused:
         raise MigrationRefused(f"migration {migration.name}: {refused}") from None
-    await connection.execute(INSERT_HISTORY, migration.number, migration.name, migration.sha256)
+    await connection.execute(INSERT_HISTORY, *_row_of(migration))
+
+
+def _row_of(migration: Migration) -> tuple[int, str, bytes, bool]:
+    return migration.number, migration.name, migration.sha256, migration.is_additive
 
 
 async def _pause(what: str, deadline: float, attempt: int) -> None:

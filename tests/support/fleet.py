@@ -39,6 +39,8 @@ class Fleet:
     changes: dict[str, str] = field(default_factory=lambda: {"PORTAL1400_DRAIN_SECONDS": "2"})
     arguments: tuple[str, ...] | None = None
     """Of the command line, where they are not `serve --workers N`."""
+    python: Path | None = None
+    """That of a release, where it is not the tests' own."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +67,11 @@ class Fleet:
         """Start it; `ready` tells when all workers serve. `log_to`: another descriptor for its log."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*SERVICE, *(self.arguments or ("serve", "--workers", str(self.workers)))],
+                [
+                    str(self.python or SERVICE[0]),
+                    *SERVICE[1:],
+                    *(self.arguments or ("serve", "--workers", str(self.workers))),
+                ],
                 env=self.environ,
                 cwd=self.root,
                 stdout=log,

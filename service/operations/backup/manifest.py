@@ -58,6 +58,8 @@ class Figures(BaseModel):
     kind: str
     key_check: str
     migrations: list[str]
+    additive: list[str] = Field(default_factory=list)
+    """Those of them with which a release that does not know them may start."""
     campaigns: dict[str, dict[str, Any]]
     unallocated: dict[str, Any]
     rows: dict[str, int]
@@ -168,6 +170,7 @@ async def collect(connection: asyncpg.Connection) -> Figures:
         kind=installation["kind"],
         key_check=bytes(installation["key_check"]).hex(),
         migrations=[row["name"] for row in history],
+        additive=[row["name"] for row in history if row["additive"]],
         campaigns={each.campaign: orjson.loads(encode(each).body) for each in await select_totals(connection)},
         unallocated=orjson.loads(encode_unallocated(await select_unallocated(connection))),
         rows=dict(rows),
@@ -197,7 +200,7 @@ def _lasting(figures: Figures, known: Mapping[str, int]) -> Figures:
         slug: {name: totals.get(name) for name in LASTING} for slug, totals in sorted(figures.campaigns.items())
     }
     rows = {table: count for table, count in figures.rows.items() if table in known}
-    changes = {"campaigns": campaigns, "unallocated": {}, "rows": rows, "migrations": []}
+    changes = {"campaigns": campaigns, "unallocated": {}, "rows": rows, "migrations": [], "additive": []}
     return figures.model_copy(update=changes)
 
 

@@ -101,6 +101,7 @@ async def bring_back(
 def require_known(manifest: Manifest) -> None:
     """Raises BackupRefused for a backup of a newer release, whose tables this one does not know."""
     known = {migration.name for migration in shipped_migrations()}
+    known.update(manifest.figures.additive)
     if unknown := [name for name in manifest.figures.migrations if name not in known]:
         raise BackupRefused(
             f"the backup was made by release {manifest.software} with migration {unknown[0]}, unknown to this "

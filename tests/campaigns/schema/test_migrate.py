@@ -8,6 +8,7 @@ import pytest
 from campaigns.schema.migrate import (
     CREATE_HISTORY,
     INSERT_HISTORY,
+    Migration,
     MigrationRefused,
     migrate,
     pending,
@@ -32,6 +33,26 @@ async def test_a_database_of_a_newer_release_is_refused(connection: asyncpg.Conn
     await connection.execute("INSERT INTO schema_migration VALUES (9999, '9999_later.sql', 'x')")
     with pytest.raises(MigrationRefused, match="9999_later"):
         await pending(connection)
+
+
+async def test_a_newer_migration_that_only_adds_lets_this_release_start(connection: asyncpg.Connection) -> None:
+    later = Migration(9999, "9999_later.sql", "-- additive\nCREATE TABLE later_table ();")
+    assert await migrate(connection, (*shipped_migrations(), later)) == (later.name,)
+    assert await pending(connection) == ()
+    assert await migrate(connection) == ()
+    other = Migration(9999, later.name, "CREATE TABLE later_table (); -- additive")
+    assert (later.is_additive, other.is_additive) == (True, False)
+
+
+async def test_a_history_from_before_there_were_such_migrations_is_read_and_gets_the_column(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute("ALTER TABLE schema_migration DROP COLUMN additive")
+    assert await pending(connection) == ()
+    assert await migrate(connection) == ()
+    later = Migration(9999, "9999_later.sql", "-- additive\nCREATE TABLE later_table ();")
+    assert await migrate(connection, (*shipped_migrations(), later)) == (later.name,)
+    assert await pending(connection) == ()
 
 
 async def test_two_migrators_at_once_apply_each_file_once(database_dsn: str) -> None:
@@ -62,7 +83,7 @@ async def test_orphans_counted_by_notices_are_counted_by_charges_after_the_migra
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.execute(CREATE_HISTORY)
     await connection.execute(first.sql)
-    await connection.execute(INSERT_HISTORY, first.number, first.name, first.sha256)
+    await connection.execute(INSERT_HISTORY, first.number, first.name, first.sha256, first.is_additive)
     await connection.execute(OLD_NOTICES)
     await migrate(connection)
     row = await connection.fetchrow("SELECT sum(orphan_charges), sum(orphan_vnd) FROM unallocated_total")
