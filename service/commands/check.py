@@ -95,12 +95,15 @@ async def _look_inside(database: Database, keyring: Keyring, report: Report) -> 
         if (warning := await unconfirmed(database.servers, connection)) is not None:
             # No problem of ours, and no reason to hold a restart back: without its standbys a primary goes on alone.
             report.warnings.append(warning)
-        report.pending_migrations = [migration.name for migration in await pending(connection)]
-        if report.pending_migrations:
+        waiting = await pending(connection)
+        report.pending_migrations = [migration.name for migration in waiting]
+        if waiting:
+            is_additive = all(migration.is_additive for migration in waiting)
+            then = "" if is_additive else "; a release without them does not start from then on"
             report.warnings.append(
                 f"database: {len(report.pending_migrations)} migration(s) are pending, first "
                 f"{report.pending_migrations[0]}: `serve`, `apply` or `migrate`, whichever comes first, applies "
-                "them; book and accounts were not looked at"
+                f"them{then}; book and accounts were not looked at"
             )
             return
         await _look_at_book(connection, keyring, report)

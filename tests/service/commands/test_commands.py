@@ -193,6 +193,7 @@ def test_pending_migrations_are_named_and_applied_by_migrate(
     assert main(["check"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"warning: database: \d+ migration\(s\) are pending, first 0001_\S+: `serve`, `apply`", said)
+    assert "a release without them does not start from then on" in said
     assert main(["migrate"]) == 0
     assert "the schema is up to date" in capsys.readouterr().out
     assert main(["verify"]) == 0
