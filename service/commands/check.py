@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from campaigns.book.store import load_book
-from campaigns.schema.migrate import pending
+from campaigns.schema.migrate import pending, shipped_migrations
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
 from service.commands.running import Running, running_workers
@@ -98,8 +98,9 @@ async def _look_inside(database: Database, keyring: Keyring, report: Report) -> 
         waiting = await pending(connection)
         report.pending_migrations = [migration.name for migration in waiting]
         if waiting:
-            is_additive = all(migration.is_additive for migration in waiting)
-            then = "" if is_additive else "; a release without them does not start from then on"
+            is_new = len(waiting) == len(shipped_migrations())
+            has_way_back = is_new or all(migration.is_additive for migration in waiting)
+            then = "" if has_way_back else "; a release without them does not start from then on"
             report.warnings.append(
                 f"database: {len(report.pending_migrations)} migration(s) are pending, first "
                 f"{report.pending_migrations[0]}: `serve`, `apply` or `migrate`, whichever comes first, applies "

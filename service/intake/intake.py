@@ -227,8 +227,10 @@ class Intake:
 
     async def _store(self, opened: "Opened") -> Ending:
         account, callback, events = opened
-        if not self._writer.connected or not self._circuit.allows():
+        if not self._writer.connected:
             return await self._spool(opened, "the database is away")
+        if not self._circuit.allows():
+            return await self._spool(opened, "the database does not commit in time")
         try:
             entry = await self._rows.build(account, callback, events)
             if Outcome.REJECTED_POLICY in entry.outcomes and await self._replay.has_said_yes(

@@ -40,6 +40,8 @@ QUEUED_EVENTS_MAX = 200
 """With more live events than this before the writer, the replay waits."""
 LIVE_FACTOR = 3
 """While carriers post, the replay rests this many times as long as it worked."""
+REST_SECONDS_MAX = 1.5
+"""But no longer: what took long stood still, before a database that did, and took nothing from anybody."""
 MARGIN_SECONDS = 2.0
 """Over the time of a statement, until a record that is still not committed counts as failed."""
 SUSPECT_FAILURES_MAX = 3
@@ -49,6 +51,11 @@ PAUSES: tuple[float, ...] = (1.0, 5.0, 30.0, 60.0)
 """Before such a record, or an account whose records waited for a lock, is tried again."""
 LIVE_SECONDS = 1.0
 """How long after a live callback carriers count as posting."""
+
+
+def rest_seconds(worked: float) -> float:
+    """How long the replay rests for live callbacks after a batch that took `worked` seconds."""
+    return min(worked * LIVE_FACTOR, REST_SECONDS_MAX)
 
 
 class Later(Exception):
@@ -265,7 +272,7 @@ class Replay:
                 progress.passed = batch[-1].number
             worked = time.monotonic() - started
             is_live = time.monotonic() - self._live_at < LIVE_SECONDS
-            await asyncio.sleep(worked * LIVE_FACTOR if is_live else 0)
+            await asyncio.sleep(rest_seconds(worked) if is_live else 0)
 
     async def _store_groups(
         self, spool: Spool, progress: Progress, batch: list[Stored]

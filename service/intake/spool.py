@@ -211,7 +211,8 @@ class Spool:
 
     def _note(self, error: Exception | None) -> None:
         problem = None if error is None else str(error) or type(error).__name__
-        if problem is not None and problem != self.problem:
+        # A full disk is met in several ways, in turns, by each callback: the first of them is told.
+        if problem is not None and self.problem is None:
             log.error("spool_cannot_write", file=self.name, reason=problem)
         elif problem is None and self.problem is not None:
             log.warning("spool_writes_again", file=self.name)

@@ -1,6 +1,8 @@
 """Commands: what they print, their exit codes, and a sentence for everything that stands in their way."""
 
+import asyncio
 import json
+import os
 import re
 import socket
 from io import BytesIO, StringIO, TextIOWrapper
@@ -181,6 +183,12 @@ async def bare_database(database_dsn: str) -> None:
     await connection.close()
 
 
+async def forget_the_newest_migration(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("DELETE FROM schema_migration WHERE number = (SELECT max(number) FROM schema_migration)")
+    await connection.close()
+
+
 def test_pending_migrations_are_named_and_applied_by_migrate(
     environ: pytest.MonkeyPatch, bare_database: None, capsys: Capture
 ) -> None:
@@ -193,10 +201,15 @@ def test_pending_migrations_are_named_and_applied_by_migrate(
     assert main(["check"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"warning: database: \d+ migration\(s\) are pending, first 0001_\S+: `serve`, `apply`", said)
-    assert "a release without them does not start from then on" in said
+    assert "a release without them" not in said, "there is none before the first"
     assert main(["migrate"]) == 0
     assert "the schema is up to date" in capsys.readouterr().out
     assert main(["verify"]) == 0
+    capsys.readouterr()
+    asyncio.run(forget_the_newest_migration(os.environ["PORTAL1400_DATABASE_URL"]))
+    assert main(["check"]) == 0
+    assert "1 migration(s) are pending" in (said := capsys.readouterr().out)
+    assert "a release without them does not start from then on" in said
 
 
 def test_apply_prints_what_changed_and_then_that_nothing_does(

@@ -306,6 +306,18 @@ async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp
             await eventually(is_deleted)
 
 
+async def test_a_disk_that_fails_in_several_ways_at_once_is_told_once(
+    portal: Portal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = portal.service.intake.replay.own
+    capsys.readouterr()
+    for failure in ("no room", "full", "no room", None, "no room"):
+        own._note(None if failure is None else OSError(failure))
+    said = capsys.readouterr().out
+    assert (said.count("spool_cannot_write"), said.count("spool_writes_again")) == (2, 1)
+    own._note(None)
+
+
 async def test_what_a_worker_leaves_at_its_end_is_taken_over_at_once(server: TestServer, tmp_path: Path) -> None:
     async with cloned_database(server) as dsn, running(dsn, tmp_path) as other:
         async with AsyncExitStack() as stack:
