@@ -155,6 +155,19 @@ class SeriesObject(_Object):
     points: list[PointObject]
 
 
+class StreamState(_Object):
+    """The data of a stream's event `state`, for those who ask with `?state=true`."""
+
+    age_seconds: Annotated[
+        Annotated[float, Field(ge=0)] | None,
+        Field(description="since this server last read its database; above 2 figures are not live; null: not yet"),
+    ]
+    book_version: Annotated[COUNT, Field(description="after another one ask for /api/v1/campaigns again")]
+    withdrawn: Annotated[
+        bool, Field(description="the one campaign of this stream is in the book no more: take its figures down")
+    ]
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
