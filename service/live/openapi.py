@@ -8,15 +8,38 @@ from aiohttp import web
 
 from service.listeners.entity import Entity, answer
 
+# `read` lays everything out at once: what would have to be unfolded, RapiDoc unfolds for the mouse alone.
 PAGE = b"""<!doctype html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>portal1400 API</title>
+<meta name="description" content="The public API of portal1400: campaigns, live totals, series and the event stream.">
+<link rel="icon" href="/favicon.ico">
+<style>
+body { margin: 0; color: #1d1a18; background: #fff; font-family: system-ui, sans-serif; }
+header { padding: 0.8rem 1.2rem; border-bottom: 1px solid #ddd6cf; }
+h1 { margin: 0; font-size: 1.3rem; }
+p { margin: 0.2rem 0 0; }
+a { color: #a3141a; }
+a:focus-visible { outline: 3px solid #a3141a; outline-offset: 3px; }
+rapi-doc { display: block; height: auto; min-height: 80vh; --blue: #17527a !important; --green: #35620a !important;
+  --light-fg: #59524d !important; --fg3: #59524d !important; }
+</style>
 <script src="/api/docs/rapidoc.js" defer></script>
-<rapi-doc spec-url="/api/v1/openapi.json" render-style="view" load-fonts="false" show-header="false"
-  allow-authentication="false" allow-server-selection="false" schema-style="table"></rapi-doc>
+</head>
+<body>
+<header>
+<h1>portal1400 API</h1>
+<p><a href="/api/v1/openapi.json">OpenAPI document (JSON)</a> \xc2\xb7 <a href="/">Portal</a></p>
+</header>
+<rapi-doc spec-url="/api/v1/openapi.json" render-style="read" load-fonts="false" show-header="false"
+  show-side-nav="false" allow-authentication="false" allow-server-selection="false" allow-try="false"
+  schema-style="tree" schema-expand-level="9" schema-description-expanded="true" theme="light" bg-color="#ffffff"
+  text-color="#1d1a18" primary-color="#a3141a" regular-font="system-ui, sans-serif"></rapi-doc>
 <noscript><p>The document is at <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p></noscript>
+</body>
 </html>
 """
 # The reader styles itself inside its shadow root; nothing may come from elsewhere.

@@ -89,6 +89,7 @@ IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 
+TAG = "Public API"
 EVENTS = """\
 Server-sent events. At once and with each change an event `totals` for each campaign that is followed: `id` is its
 version, `data` one totals object. With `state=true` first, with each new book, and when figures grow old or are read
@@ -150,6 +151,7 @@ def _operation(about: About) -> dict[str, Any]:
         }
     return {
         "operationId": about.name,
+        "tags": [TAG],
         "summary": about.sentence,
         "parameters": parameters,
         "responses": responses,

@@ -17,7 +17,7 @@ from campaigns.totals.totals import CampaignTotals, CarrierTotals, UnallocatedTo
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.listeners.middleware import errors_as_problems
-from service.live import stream
+from service.live import openapi, stream
 from service.live import totals_api as api
 from service.live.last_hour import LastHour
 from service.live.series import SeriesCache
@@ -161,6 +161,7 @@ class Site:
         series = SeriesCache(self.read_series, lambda _campaign: 0)
         app.add_routes(api.routes(self.board, book, series, clock, instruments.count_shed))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
+        app.add_routes(openapi.routes(self.public_url))
         app.add_routes(pages.routes(people))
 
         async def seat(_app: web.Application) -> None:

@@ -53,7 +53,7 @@ VIETNAMESE = (
     "Tin nhắn 2.000",
     "Suất ủng hộ 4.500",
     "Mục tiêu 5.000.000.000 ₫ đạt 1,8%",
-    "Soạn VNN hoặc VNN n (n = 1..100) gửi 1408",
+    "Soạn VNN hoặc VNN n (n từ 1 đến 100) gửi 1408",
     "Mỗi suất 20.000 ₫. Ví dụ: VNN là 20.000 ₫, VNN 5 là 100.000 ₫.",
     "Từ 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026",
     "3586/BTTTT-KHTC: từ 00:00 ngày 17/10/2026 đến 24:00 ngày 30/11/2026",
@@ -75,7 +75,7 @@ ENGLISH = (
     "Messages 2,000",
     "Units given 4,500",
     "Goal ₫5,000,000,000 1.8% reached",
-    "Text VNN or VNN n (n = 1..100) to 1408",
+    "Text VNN or VNN n (n from 1 to 100) to 1408",
     "From 00:00 on 17 October 2026 to 24:00 on 31 December 2026",
     "4012/BTTTT-KHTC (extension)",
     "Viettel 1,200 ₫60,000,000",
@@ -151,7 +151,7 @@ async def test_the_front_page_lists_open_then_upcoming_then_closed(http: ClientS
     page = await words_on(http, "/")
     order = [page.index(campaign.name_vi) for campaign in (POOR, VACCINE, ORANGE, OLD)]
     assert order == sorted(order)
-    assert "Soạn COVID NK (N = 1..2000) gửi 1407" in page
+    assert "Soạn COVID NK (N từ 1 đến 2000) gửi 1407" in page
     assert "COVID 50K là 50.000 ₫" in page
     assert "Từ 08:30 ngày 01/02/2027 đến 24:00 ngày 28/02/2027" in page
     assert "Soạn DA CAM" not in page, "nobody is invited to text a closed campaign"
@@ -381,7 +381,7 @@ async def test_a_board_that_saw_the_database_long_ago_says_so(http: ClientSessio
     for path in ("/", f"/c/{POOR.slug}"):
         assert "đọc cơ sở dữ liệu lần cuối cách đây 2 phút" in await words_on(http, path)
     async with http.get("/?lang=en") as response:
-        assert "last read its database 2 min ago" in await response.text()
+        assert "last read its database 2\u00a0min ago" in await response.text()
         assert float(response.headers["x-portal1400-age-seconds"]) >= 130
 
 

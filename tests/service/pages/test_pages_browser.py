@@ -16,7 +16,7 @@ from campaigns.totals.rollups import Point, Series
 from campaigns.totals.totals import CarrierTotals
 from metrics.board import encode
 from service.web.words import Language, load_words
-from tests.support.pages_site import ORANGE, POOR, VACCINE, Site, serving, totals
+from tests.support.pages_site import NOW, ORANGE, POOR, VACCINE, Site, serving, totals
 
 VI = load_words()[Language.VI]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -52,6 +52,15 @@ new MutationObserver(() => {
 }).observe(document, { childList: true, subtree: true, characterData: true });
 """
 """Notes every box that moves and every number the page ever showed."""
+
+BROKEN_FIGURES = """
+() => [...document.querySelectorAll("[data-money], [data-count], [data-stage]")].filter((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  return new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1;
+}).map((each) => each.outerHTML)
+"""
+"""The figures that stand on more than one line."""
 
 
 @dataclass
@@ -266,6 +275,43 @@ async def test_the_keyboard_alone_reaches_the_language_and_shows_where_it_is(bro
         visit.require_quiet()
 
 
+async def test_the_api_can_be_read_by_the_keyboard_alone(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, "/api/docs") as visit:
+        page = visit.page
+        await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        unchanged = page.get_by_role("button", name="304").first
+        await expect(unchanged).to_be_visible()
+        for _ in range(20):
+            await page.keyboard.press("Tab")
+            if await unchanged.evaluate("(each) => each.getRootNode().activeElement === each"):
+                break
+        await expect(unchanged).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Nothing has changed since").first).to_be_visible()
+        visit.require_quiet()
+
+
+async def test_no_figure_breaks_in_two_on_a_small_phone(browser: Browser, site: Site) -> None:
+    site.post(totals(version=1240, scale=1_911))
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", (320, 640)) as visit:
+        page = visit.page
+        await expect(page.locator("[data-count='viettel.messages']")).to_have_text("2.293.200")
+        broken = await page.evaluate(BROKEN_FIGURES)
+        assert broken == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_paper_shows_dark_figures_bars_and_where_it_came_from(browser: Browser, site: Site) -> None:
+    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
+        page = visit.page
+        await page.emulate_media(media="print", color_scheme="dark")
+        await expect(page.locator("body")).to_have_css("color", "rgb(0, 0, 0)")
+        await expect(page.locator("progress")).to_have_css("print-color-adjust", "exact")
+        await expect(page.locator("#address")).to_have_text(f"{address}/c/{POOR.slug}")
+        await expect(page.locator("#address")).to_be_visible()
+        await expect(page.locator("#copy")).to_be_hidden()
+
+
 async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> None:
     async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
         await visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -274,7 +320,7 @@ async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> 
         copied = await visit.page.evaluate("navigator.clipboard.readText()")
         assert copied == await visit.page.locator("#quote-line").text_content()
         told = f"{VI.messages(2_000)}, {VI.money(90_000_000)} ("
-        assert copied.startswith(f"Tính đến 20:30:15 ngày 20/11/2026: {told}")
+        assert copied.startswith(f"{VI.as_of(NOW)}: {told}")
 
 
 async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Browser, site: Site) -> None:
