@@ -57,6 +57,8 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self.is_connected = False
         self._is_read = True
+        self._read_before: list[CampaignTotals] = []
+        """What was read over this connection: another one may lead to another database."""
         self._side_trouble: str | None = None
 
     def start(self) -> None:
@@ -100,6 +102,7 @@ class Feed:
         for channel in (TOTALS_CHANNEL, BOOK_CHANNEL):
             await connection.add_listener(channel, self._hear)
         self.is_connected = True
+        self._read_before = []
         while True:
             self._news.clear()
             await self.read(connection)
@@ -136,7 +139,7 @@ class Feed:
         if await connection.fetchval(SELECT_VERSION) != self._book_version:
             self._book_version = await self._reload(connection)
         seen_at = time.monotonic()
-        totals = await select_totals(connection)
+        totals = self._read_before = await select_totals(connection, self._read_before)
         unallocated = await self._read_beside(connection)
         self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
         for snapshot in self._board.snapshots:

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from campaigns.book.apply_file import load
+from campaigns.book.recording import apply_changes
 from campaigns.schema.partitions import make_partitions
 from campaigns.totals.rollups import FigureUnreadable, select_totals, select_unallocated
 from campaigns.totals.totals import FIGURE_MAX
@@ -96,3 +98,49 @@ async def test_a_side_figure_that_cannot_be_shown_is_told_apart(
             await select_unallocated(connection)
         return
     assert (await select_unallocated(connection)).orphan_vnd == expected
+
+
+ORGANISATION = '[[organisation]]\ncode = "o"\nname_vi = "O"\n'
+CAMPAIGN = """
+[[campaign]]
+slug = "{slug}"
+name_vi = "V"
+category = "other"
+organiser = "o"
+opens_at = 2026-01-01T00:00:00+07:00
+closes_at = 2027-01-01T00:00:00+07:00
+[[campaign.route]]
+short_code = "1408"
+keywords = ["{slug}"]
+grammar = "fixed"
+unit_vnd = 20_000
+"""
+FILL = """
+INSERT INTO campaign_total (campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd, wrong_syntax,
+                            before_open, after_close, as_of)
+SELECT id, carrier, 1, 5, 1, 1, 1, 20000, 0, 0, 0, now() FROM campaign, unnest('{viettel,gmobile}'::text[]) AS carrier
+"""
+RAISE = """
+UPDATE campaign_total SET messages = messages + 1, version = version + $2
+WHERE campaign_id = (SELECT id FROM campaign WHERE slug = $1)
+"""
+VERSIONS = {"no other version": (0, False), "a higher version": (1, True), "a lower version": (-1, True)}
+
+
+async def test_only_what_has_another_version_is_read_again(connection: asyncpg.Connection) -> None:
+    async def apply(*slugs: str) -> None:
+        content = ORGANISATION + "".join(CAMPAIGN.format(slug=slug) for slug in slugs)
+        await apply_changes(connection, load(content.encode()), [], now=NOW)
+
+    await apply("aa", "bb")
+    await connection.execute(FILL)
+    assert await select_totals(connection, []) == await select_totals(connection)
+    for label, (rise, is_read) in VERSIONS.items():
+        before = await select_totals(connection)
+        await connection.execute(RAISE, "aa", rise)
+        after = await select_totals(connection, before)
+        assert (after == await select_totals(connection)) is is_read, label
+        assert after[1] is before[1], "it was not read"
+        assert [each.campaign for each in after] == ["aa", "bb"]
+    await apply("aa", "bb", "cc")
+    assert [each.campaign for each in await select_totals(connection, before[1:])] == ["aa", "bb", "cc"]
