@@ -19,12 +19,27 @@ def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
 TIME = {"type": "string", "format": "date-time"}
 SERIES = [
     SLUG,
-    _query("bucket", "width of a point", type="string", enum=["minute", "hour", "day"], default="hour"),
-    _query("from", "inclusive; default: the campaign opens; taken down to its full minute", **TIME),
-    _query("to", "exclusive; default: the later of the campaign's end and now; taken up to its full minute", **TIME),
+    _query(
+        "bucket",
+        "width of a point; the first and the last may be cut by from and to",
+        type="string",
+        enum=["minute", "hour", "day"],
+        default="hour",
+    ),
+    _query(
+        "from",
+        "inclusive; default: the campaign opens; taken down to its full minute",
+        **TIME,
+    ),
+    _query(
+        "to",
+        "exclusive; default: the later of its end and now; taken up to its full minute",
+        **TIME,
+    ),
 ]
 STREAM = [
     _query("campaign", "only this campaign; default: all open and upcoming ones", type="string"),
+    _query("lastEventId", "ignored, as the header Last-Event-ID is: a stream begins with the newest", type="string"),
     _query(
         "state", "also events `state`: the age of the figures and the book's version", type="string", enum=["true"]
     ),

@@ -115,7 +115,7 @@ class CampaignObject(_Object):
 
     slug: str
     name_vi: str
-    name_en: str
+    name_en: Annotated[str, Field(description="the Vietnamese one where there is no other")]
     category: str
     organiser: str
     state: Literal["upcoming", "open", "closed"]

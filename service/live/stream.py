@@ -36,6 +36,8 @@ def _never() -> int:
 
 
 YES = "true"
+PARAMETERS = frozenset({"campaign", "state", "lastEventId"})
+"""The last is what stand-ins for EventSource send in place of the header, and ignored as that is."""
 
 
 class Streams:
@@ -83,12 +85,12 @@ class Streams:
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """One viewer: asked, checked, seated."""
         asked = dict(request.query)
-        if asked.keys() - {"campaign", "state"} or len(request.query) > len(asked) or asked.get("state", YES) != YES:
+        if asked.keys() - PARAMETERS or len(request.query) > len(asked) or asked.get("state", YES) != YES:
             return problem(
                 400,
                 "bad-parameter",
                 "Bad parameter",
-                "the query parameters here are campaign and state=true, each given once or not at all",
+                "the query parameters here are campaign, state=true and lastEventId, each given once or not at all",
             )
         slug = asked.get("campaign")
         if slug is not None and slug not in self._book().by_slug:

@@ -102,6 +102,8 @@ def routes(
             raise ParameterRefused("bucket", "want minute, hour or day")
         since = _floor(_moment(request, "from") or found.opens_at)
         until = _ceil(_moment(request, "to") or max(found.closes_at, clock()))
+        if until < since and "to" not in request.query:
+            raise ParameterRefused("from", "lies after the end of what there is; give to as well")
         if until < since:
             raise ParameterRefused("to", "lies before from")
         async with cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:

@@ -31,7 +31,7 @@ async def test_a_viewer_gets_a_snapshot_at_once_and_then_each_change(portal: Por
             assert (version, orjson.loads(data)["version"], orjson.loads(data)["messages"]) == (number,) * 3
             # The bytes of the event are the bytes of the JSON address: they are the same snapshot.
             assert (await fetch(portal, "GET", "/api/v1/campaigns/vnn/totals")).body == data
-    async with following(portal, "?campaign=vnn", **{"Last-Event-ID": "3"}) as again:
+    async with following(portal, "?campaign=vnn&lastEventId=3", **{"Last-Event-ID": "3"}) as again:
         assert (await again.totals(1))[0] == 3
 
 

@@ -195,6 +195,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     "a year too far": (f"{SERIES_PATH}?to=9999-12-31T23:59:59Z", 400, "bad-parameter"),
     "the year one": (f"{SERIES_PATH}?from=0001-01-01T00:00:00%2B14:00", 400, "bad-parameter"),
     "an end before its start": (f"{SERIES_PATH}?from=2026-02-01&to=2026-01-01", 400, "bad-parameter"),
+    "a start after everything": (f"{SERIES_PATH}?from=2099-06-01", 400, "bad-parameter"),
     "a misspelt parameter": (f"{SERIES_PATH}?buckets=day", 400, "bad-parameter"),
     "a parameter where none is taken": ("/api/v1/totals?campaign=vnn", 400, "bad-parameter"),
     "a parameter on a campaign": ("/api/v1/campaigns/vnn?x=1", 400, "bad-parameter"),
@@ -218,6 +219,8 @@ async def test_every_wrong_question_has_a_clear_refusal(lasting_portal: Portal) 
         assert len(problem["detail"]) > 15, label
         if kind == "bad-parameter":
             assert "query parameter " in problem["detail"], label
+            # Who is refused is told of a parameter that was given.
+            assert problem["parameter"] in path, label
 
 
 METHODS: dict[str, tuple[str, str, int]] = {
