@@ -265,6 +265,8 @@ async function refreshPage() {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh) return;
+    // A worker a moment behind does not know yet what this page was written from: ask again.
+    if (!ok && Number(page.body.dataset.book) < Number(document.body.dataset.book)) return;
     replaceLayout(main, fresh);
     document.title = page.title;
     document.body.dataset.book = page.body.dataset.book;

@@ -1,10 +1,12 @@
 """A crowd that asks for a long series over HTTP: one reading, one encoding, and an event loop that goes on."""
 
 import asyncio
+import gzip
 import socket
 import time
 from collections.abc import AsyncGenerator
 
+import aiohttp
 import orjson
 import pytest
 
@@ -122,6 +124,20 @@ async def test_who_reads_nothing_is_cut_off(filled: Portal, monkeypatch: pytest.
                 await asyncio.sleep(0.01)
         # What the kernel had taken over still comes.
         assert await asyncio.to_thread(drain, reader) < whole
+
+
+async def test_compressed_it_is_the_same_for_a_tenth_of_the_bytes_and_known_again(filled: Portal) -> None:
+    whole = (await taken(filled)).partition(b"\r\n\r\n")[2]
+    async with aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "gzip"}) as http:
+        for method in ("GET", "HEAD"):
+            async with http.request(method, filled.base + PATH) as answer:
+                packed, size, tag = await answer.read(), int(answer.headers["Content-Length"]), answer.headers["ETag"]
+                assert (answer.status, answer.headers["Content-Encoding"]) == (200, "gzip")
+            if method == "GET":
+                assert gzip.decompress(packed) == whole
+                assert len(packed) == size < len(whole) / 10
+        async with http.get(filled.base + PATH, headers={"If-None-Match": tag}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
 
 
 async def test_its_head_has_the_size_and_no_body(filled: Portal) -> None:
