@@ -137,9 +137,10 @@ class SignatureRejected(Rejected):
 
 
 class CredentialsAbsent(SignatureRejected):
-    """Nothing was shown but what every first request shows: a client that waits for the challenge begins so.
+    """The header that carries the credentials is not there. It is not kept, so that it is never there in a replay.
 
-    RFC 9110, section 11.6.1. Raised by `verify`; out of `open` it comes only when every other factor has passed.
+    Of a protocol that `challenges` a client may begin so and wait to be asked (RFC 9110, section 11.6.1). Raised by
+    `verify`; out of `open` it comes only when every other factor has passed.
     """
 
 
@@ -177,6 +178,8 @@ class Gateway(ABC, Generic[Settings]):
     kept_headers: ClassVar[tuple[str, ...]] = ("content-type", "content-encoding", "user-agent")
     """The headers, in lower case, that stay with a callback in the spool and in its raw record: all that `parse`
     reads, and what a person needs to judge the record by. No header that carries a secret."""
+    challenges: ClassVar[bool] = False
+    """Whether its senders may show their credentials only when a first answer has asked for them."""
     reports_charges: ClassVar[bool] = False
     """Whether its reports say to which message a charge belongs: only such an account may be `on_report`."""
     tells_message_time: ClassVar[bool] = False
@@ -221,6 +224,11 @@ class Gateway(ABC, Generic[Settings]):
     def messages_of(self) -> str | None:
         """The account whose messages its charges and reversals are about; None: its own."""
         return None
+
+    @property
+    def headers_to_keep(self) -> tuple[str, ...]:
+        """`kept_headers`, and what the account's settings add to them."""
+        return self.kept_headers
 
     @property
     def answer_depends_on_reading(self) -> bool:

@@ -54,9 +54,6 @@ _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
 ADAPTERS: Final[Mapping[str, type[Gateway[Any]]]] = {adapter.name: adapter for adapter, _ in _PROTOCOLS}
 SENDERS: Final[Mapping[str, type[Sender[Any]]]] = {adapter.name: sender for adapter, sender in _PROTOCOLS}
 
-KEPT_HEADERS: Final = tuple(dict.fromkeys(header for adapter, _ in _PROTOCOLS for header in adapter.kept_headers))
-"""What some protocol keeps: a callback is kept with these, so that nobody need know its protocol to keep it."""
-
 
 def decoy(name: str) -> Gateway[Any]:
     """A gateway of protocol `name` that refuses everything, with the work a real one takes to refuse.

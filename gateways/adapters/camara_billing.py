@@ -28,7 +28,7 @@ from pydantic import Field
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Reversal, ReversalScope
-from gateways.gateway import AccountSettings, Gateway, SignatureRejected, is_any_of
+from gateways.gateway import AccountSettings, CredentialsAbsent, Gateway, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.checksums import SharedSecretSettings
@@ -110,7 +110,7 @@ class CamaraBilling(Gateway[CamaraBillingSettings]):
         bearer = _BEARER.fullmatch(header)
         given = bearer[1].encode() if bearer else b""
         if not is_any_of(given, self.settings.secrets):
-            raise SignatureRejected("bearer token wrong" if header else "bearer token missing")
+            raise SignatureRejected("bearer token wrong") if header else CredentialsAbsent("bearer token missing")
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """One notice about a payment, or one refund."""

@@ -186,7 +186,8 @@ class Intake:
             events = gateway.open(callback, self._digest_key)
         except CredentialsAbsent as absent:
             ending = end(gateway, callback, absent.outcome, reason=why(party, absent.reason))
-            ending.aside = Kind.CHALLENGED if account is not None else None
+            if account is not None and gateway.challenges:
+                ending.aside = Kind.CHALLENGED
             return ending
         except SignatureRejected as rejected:
             if account is not None and rejected.from_listed_network:

@@ -3,26 +3,31 @@
 import re
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from gateways.callback import NO_REQUEST, Callback
+from gateways.gateway import Gateway
 from gateways.outcome import Answer
-from gateways.registry import KEPT_HEADERS
 
 _STRAY_BYTE = re.compile(r"[\udc80-\udcff]")
 
 
-def pack_callback(callback: Callback) -> bytes:
+def pack_callback(callback: Callback, gateway: Gateway[Any]) -> bytes:
     """A callback as one record: a JSON line about it, then its body. Credentials are not kept.
+
+    What headers are kept the `gateway` says.
 
     Nor is its id: that is the record's own, wherever it is kept.
     """
     about = {
         "method": callback.method,
         "query": _percent_encoded(callback.query),
-        "headers": {name: _writable(callback.headers[name]) for name in KEPT_HEADERS if name in callback.headers},
+        "headers": {
+            name: _writable(callback.headers[name]) for name in gateway.headers_to_keep if name in callback.headers
+        },
         "received_at": callback.received_at,
         "delivery_report": callback.is_delivery_report,
     }

@@ -93,7 +93,9 @@ class Quarantine:
                     account_id=account.id,
                     outcome=outcome.value,
                     reason=reason[:REASON_CHARACTERS_MAX],
-                    sealed=sealer.seal(pack_callback(callback), b"quarantine.sealed:" + row_id.bytes),
+                    sealed=sealer.seal(
+                        pack_callback(callback, account.gateway), b"quarantine.sealed:" + row_id.bytes
+                    ),
                     day=day,
                     kept_max=self._kept_max,
                 )

@@ -75,7 +75,7 @@ class RowBuilder:
             row, outcome = self._row(event, row_id, of)
             rows.append(row)
             outcomes.append(outcome)
-        sealed = sealer.seal(pack_callback(callback), b"raw_callback.sealed:" + raw_id.bytes)
+        sealed = sealer.seal(pack_callback(callback, account.gateway), b"raw_callback.sealed:" + raw_id.bytes)
         raw = RawRow(raw_id, day, account.id, sealed)
         return Entry(rows, outcomes, raw, callback.received_at, day, account.counts_on_report, answered)
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
 import structlog
 
 from gateways.callback import Callback
+from gateways.gateway import Gateway
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
 from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
@@ -156,7 +157,8 @@ class Spool:
         if refusal is not None and refusal is not self.problem:
             raise SpoolRefused(refusal)
         identity = callback.request_id.bytes
-        packed = _pack(Spooled(account.id, account.code, account.adapter, callback, answer))
+        spooled = Spooled(account.id, account.code, account.adapter, callback, answer)
+        packed = _pack(spooled, account.gateway)
         sealed = self._sealer.seal(packed, b"spool.sealed:" + identity)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         row = (identity, self._now_us(), sealed)
@@ -274,7 +276,7 @@ class Spool:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
 
 
-def _pack(spooled: Spooled) -> bytes:
+def _pack(spooled: Spooled, gateway: Gateway[Any]) -> bytes:
     about = {
         "account_id": spooled.account_id,
         "code": spooled.code,
@@ -282,7 +284,7 @@ def _pack(spooled: Spooled) -> bytes:
         "peer": str(spooled.callback.peer),
         "answer": None if spooled.answer is None else spooled.answer.decode("latin-1"),
     }
-    return orjson.dumps(about) + b"\n" + pack_callback(spooled.callback)
+    return orjson.dumps(about) + b"\n" + pack_callback(spooled.callback, gateway)
 
 
 def _unpack(packed: bytes, request_id: UUID) -> Spooled:

@@ -117,7 +117,7 @@ async def test_a_gift_is_counted_once_whatever_its_sender_repeats(
 
     async def is_logged() -> bool:
         logged.append(capfd.readouterr().out)
-        return "".join(logged).count("outcome=malformed") == len(ADAPTERS)
+        return "".join(logged).count("outcome=malformed") == len(MESSAGING)
 
     await eventually(is_logged)
     assert [each for each in (NUMBER, first["standard"].text, *SECRETS.values()) if each in "".join(logged)] == []

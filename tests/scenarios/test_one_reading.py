@@ -251,7 +251,7 @@ def test_every_way_reads_a_text_as_the_command_reads_it(text: str, code: str) ->
     for ours, ways in WAYS:
         for label, callback in ways(code, text):
             events = ours.open(callback, KEY)
-            assert ours.parse(unpack_callback(pack_callback(callback), LISTED), KEY) == events
+            assert ours.parse(unpack_callback(pack_callback(callback, ours), LISTED), KEY) == events
             message = events[0]
             assert isinstance(message, Message)
             assert said(read(BOOK, message.short_code, message.text, AT)) == meant, (ours.name, label)

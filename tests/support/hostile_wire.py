@@ -27,8 +27,8 @@ class Heard:
 
     @property
     def undated(self) -> bytes:
-        """Everything but what a clock says."""
-        return re.sub(rb"\r\nDate: [^\r]*", b"", self.content)
+        """Everything but what a clock says, and our id of the request."""
+        return re.sub(rb"\r\n(?:Date|x-portal1400-request): [^\r]*", b"", self.content)
 
     @property
     def body(self) -> bytes:

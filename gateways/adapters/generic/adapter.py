@@ -33,6 +33,7 @@ from gateways.gateway import (
     SECRETS_MAX,
     Account,
     AccountSettings,
+    CredentialsAbsent,
     Gateway,
     MalformedCallback,
     Rejected,
@@ -77,6 +78,9 @@ _STATUSES: dict[Outcome, int] = {
 _TRIED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 _TRIED_FROM = IPv4Address("127.0.0.1")
 _TRIED_KEY = bytes(32)
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Headers that may carry a secret whatever a dialect says of them: never kept."""
 
 
 class GenericSettings(AccountSettings):
@@ -125,6 +129,16 @@ class Generic(Gateway[GenericSettings]):
         """A secret and a path secret, in a dialect of nobody."""
         word = secrets.token_urlsafe(32)
         return {**super().decoy_settings(), "secrets": (word,), "dialect": _NOBODYS_DIALECT}
+
+    @property
+    def headers_to_keep(self) -> tuple[str, ...]:
+        """With those of a signature, by which the record shows whose it is; a token is a secret."""
+        signature = self.settings.dialect.signature
+        if signature is None or signature.kind == "token":
+            return self.kept_headers
+        own = (signature.place, *signature.parts)
+        names = {each.removeprefix("header:").lower() for each in own if each.startswith("header:")}
+        return (*self.kept_headers, *sorted(names - CREDENTIALS))
 
     @property
     def is_timed(self) -> bool:
@@ -208,6 +222,8 @@ def _require_signature(signature: Signature, valid: tuple[str, ...], callback: C
     if not given.startswith(signature.prefix):
         given = ""
     given = given.removeprefix(signature.prefix)
+    if place != name and name.lower() not in callback.headers:
+        raise CredentialsAbsent("checksum missing")
     if signature.kind == "token":
         require_checksum(given, valid, lambda secret: secret.decode())
         return

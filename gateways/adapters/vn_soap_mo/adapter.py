@@ -112,6 +112,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
     settings_model: ClassVar[type[AccountSettings]] = VnSoapMoSettings
     methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, "soapaction")
+    challenges: ClassVar[bool] = True
 
     def __init__(self, account: Account[VnSoapMoSettings]) -> None:
         super().__init__(account)

@@ -110,7 +110,7 @@ def test_a_text_is_what_the_donor_meant(ours: Gateway[Any], label: str) -> None:
     message = read(ours, HEAD + query)
     assert (message.text, message.flags) == (meant, flags)
     assert (message.native_id, message.msisdn, message.carrier) == ("7", "84950000001", "vinaphone")
-    unpacked = unpack_callback(pack_callback(fetched(HEAD + query)), LISTED)
+    unpacked = unpack_callback(pack_callback(fetched(HEAD + query), ours), LISTED)
     assert ours.parse(unpacked, KEY) == (message,)
 
 
@@ -169,7 +169,7 @@ def test_a_call_without_an_id_is_a_message_of_its_own() -> None:
     assert message.flags == ("weak_id",)
     assert len(message.native_id) == 66
     # The spool keeps the time of receipt, so that what it gives back is the same message.
-    assert ours.parse(unpack_callback(pack_callback(callback), LISTED), KEY) == (message,)
+    assert ours.parse(unpack_callback(pack_callback(callback, ours), LISTED), KEY) == (message,)
     others = [
         replace(callback, received_at=RECEIVED_AT + timedelta(microseconds=1)),
         replace(callback, query=callback.query.replace("VNN", "UH")),

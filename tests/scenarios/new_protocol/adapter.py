@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Gateway, SignatureRejected
+from gateways.gateway import AccountSettings, CredentialsAbsent, Gateway, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
@@ -63,6 +63,8 @@ class Telex(Gateway[TelexSettings]):
     def verify(self, callback: Callback) -> None:
         """The password in its header."""
         given = callback.headers.get("x-telex-password", "").encode("utf-8", "surrogatepass")
+        if not given:
+            raise CredentialsAbsent("password")
         if not hmac.compare_digest(self.settings.password.encode(), given):
             raise SignatureRejected("password")
 

@@ -96,7 +96,7 @@ def main() -> None:
         "viettel",
         sms.at,
     )
-    assert account.gateway.parse(unpack_callback(pack_callback(callback), LOOPBACK), KEY) == (event,)
+    assert account.gateway.parse(unpack_callback(pack_callback(callback, account.gateway), LOOPBACK), KEY) == (event,)
     taken = account.gateway.respond(Result(outcome=Outcome.ACCEPTED, now=NOW, events=(event,)))
     assert sender.judge([sms], Reply(taken.status, "text/plain", taken.body)) is Verdict.TAKEN
 
