@@ -33,6 +33,13 @@ AFTER = BOOK.replace('secrets = ["', f'secrets = ["{NEW_SECRET}", "', 1)
 """The hub signs with another secret and the SOAP hub speaks another dialect than the book before says."""
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine nothing is passed over for the time that it takes."""
+    monkeypatch.setattr(quarantine_replay, "REHEARSAL_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(quarantine_replay, "STATEMENT_SECONDS", 60.0)
+
+
 @pytest.fixture
 async def unmended(environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
     """A running portal whose book knows neither the hub's new secret nor the SOAP hub's dialect."""

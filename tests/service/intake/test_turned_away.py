@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from gateways.registry import ADAPTERS
@@ -87,7 +88,7 @@ def log_lines(path: Path) -> Iterator[list[str]]:
             yield lines
         finally:
             logs.close()
-            logs.configure("console")
+            structlog.reset_defaults()
             stream.seek(0, io.SEEK_SET)
             lines += stream.read().splitlines()
 
