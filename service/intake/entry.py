@@ -53,6 +53,8 @@ class Entry:
     is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)
+    size_bytes: int = field(init=False)
+    """What it weighs on its way into the database: its raw form, beside which its rows are light."""
 
     def is_read_before(self, version: int) -> bool:
         """Whether a text in it was read by an older book than `version`."""
@@ -61,11 +63,7 @@ class Entry:
     def __post_init__(self) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.queued_at = time.monotonic()
-
-    @property
-    def size_bytes(self) -> int:
-        """What it weighs on its way into the database: its raw form, beside which its rows are light."""
-        return len(self.raw.sealed)
+        self.size_bytes = len(self.raw.sealed)
 
     def outcome(self, place: int, result: EventResult) -> Outcome:
         """How the event at `place` ended, by its fate and, where it is new, its reading."""

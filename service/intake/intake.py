@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.messages import ReadByOldBook
 from gateways.callback import Callback
 from gateways.gateway import CredentialsAbsent, MalformedCallback, Rejected, SignatureRejected
@@ -20,7 +21,7 @@ from service.catalog.catalog import Catalog, Party
 from service.intake.bodies import LARGE_BYTES, Bodies, Sender
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.ending import Ending, Events, end, flags_of, forwarding, why
-from service.intake.entry import Entry, EventResult, Fate
+from service.intake.entry import Entry, EventResult, Fate, Row
 from service.intake.limits import InFlight
 from service.intake.packing import pack_answer, unpack_answer
 from service.intake.quarantine import UNSTORABLE, Kept, Quarantine
@@ -318,18 +319,22 @@ class Opened(NamedTuple):
         return end(self.account.gateway, self.callback, outcome, self.events, conflicts, errors, reason, readings)
 
 
+def _reading(row: Row, result: EventResult) -> str | None:
+    """How a text was read that this very callback brought."""
+    return row.reading if isinstance(row, MessageRow) and result.fate is Fate.NEW else None
+
+
 def _conclude(opened: Opened, entry: Entry, results: Sequence[EventResult]) -> Ending:
-    readings = tuple(
-        getattr(row, "reading", None) if result.fate is Fate.NEW else None
-        for row, result in zip(entry.rows, results, strict=True)
-    )
     if len(results) == 1:
+        # Nearly every callback.
+        readings: tuple[str | None, ...] = (_reading(entry.rows[0], results[0]),)
         outcome = entry.outcome(0, results[0])
         stored = results[0].answer
         if stored is not None:
             answer = unpack_answer(bytes(stored))
             return Ending(outcome, answer, 1, readings=readings, flags=flags_of(opened.events))
         return opened.end(outcome, conflicts=(0,) if outcome is Outcome.CONFLICT else (), readings=readings)
+    readings = tuple(_reading(row, result) for row, result in zip(entry.rows, results, strict=True))
     outcomes = {entry.outcome(place, result) for place, result in enumerate(results)}
     conflicts = tuple(place for place, result in enumerate(results) if result.fate is Fate.CONFLICT)
     return opened.end(min(outcomes, key=WORST_FIRST.index), conflicts=conflicts, readings=readings)

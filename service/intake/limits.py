@@ -1,12 +1,13 @@
 """The in-flight limit of one account."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 IN_HAND_BYTES_MAX = 16 * 1024 * 1024
 """What the bodies of one account may weigh that are in hand at once: four full commits."""
 
 
-class _Held(NamedTuple):
+@dataclass(slots=True)
+class _Held:
     """What an account has in hand."""
 
     callbacks: int = 0
@@ -36,13 +37,19 @@ class InFlight:
 
     def add(self, account: str, events: int, size_bytes: int) -> None:
         """A callback is in hand."""
-        held = self._held.get(account, _Held())
-        self._held[account] = _Held(held.callbacks + 1, held.events + events, held.size_bytes + size_bytes)
+        held = self._held.get(account)
+        if held is None:
+            held = self._held[account] = _Held()
+        held.callbacks += 1
+        held.events += events
+        held.size_bytes += size_bytes
 
     def remove(self, account: str, events: int, size_bytes: int) -> None:
         """It was answered."""
         held = self._held[account]
         if held.callbacks == 1:
             del self._held[account]
-        else:
-            self._held[account] = _Held(held.callbacks - 1, held.events - events, held.size_bytes - size_bytes)
+            return
+        held.callbacks -= 1
+        held.events -= events
+        held.size_bytes -= size_bytes

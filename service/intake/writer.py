@@ -180,7 +180,7 @@ class Writer:
         if (
             self._stopping
             or self._queue.events + len(entry.rows) > self._queue_events_max
-            or (self._queue and self._queue.size_bytes + entry.size_bytes > QUEUE_BYTES_MAX)
+            or (self._queue.events and self._queue.size_bytes + entry.size_bytes > QUEUE_BYTES_MAX)
         ):
             raise QueueFull
         self._queue.push(entry)
