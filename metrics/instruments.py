@@ -208,6 +208,7 @@ class Instruments:
         build.labels(version).set(1)
         self._last_children: dict[str, Gauge] = {}
         self._callback_children: dict[tuple[str, str], Counter] = {}
+        self._turned_away_children: dict[tuple[str, str, bool], Counter] = {}
         self._seconds_children = {adapter: self.callback_seconds.labels(adapter) for adapter in self._adapters}
         for adapter in self._adapters:
             for reason in QUARANTINE_REASONS:
@@ -227,7 +228,11 @@ class Instruments:
 
     def count_turned_away(self, adapter: str, kind: str, *, is_listed: bool) -> None:
         """One request that is no callback of an account; `is_listed`: it came from an account's networks."""
-        self.turned_away.labels(adapter, kind, PEERS[is_listed]).inc()
+        child = self._turned_away_children.get((adapter, kind, is_listed))
+        if child is None:
+            child = self.turned_away.labels(adapter, kind, PEERS[is_listed])
+            self._turned_away_children[adapter, kind, is_listed] = child
+        child.inc()
 
     def know_turned_away(self, kinds: Iterable[str]) -> None:
         """Make the children, so that a rate exists from the first request on."""

@@ -22,6 +22,8 @@ from service.runtime.keyring import Keyring
 
 log = structlog.get_logger("catalog")
 
+PEERS_REMEMBERED_MAX = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Party:
@@ -67,6 +69,8 @@ class Catalog:
         self.path_secrets: frozenset[str] = frozenset()
         """Of all accounts: what must not be logged where it stands in the wrong place of an address."""
         self._networks: tuple[Network, ...] = ()
+        self._listed: dict[Address, bool] = {}
+        """What was asked of `_networks`: few senders, many callbacks."""
         self.codes: dict[int, str] = {}
         """The code of each account, by its id."""
 
@@ -80,7 +84,12 @@ class Catalog:
 
     def is_listed(self, peer: Address) -> bool:
         """Whether `peer` lies in the networks of an account; one that lists everybody knows nobody."""
-        return any(peer in network for network in self._networks)
+        known = self._listed.get(peer)
+        if known is None:
+            if len(self._listed) >= PEERS_REMEMBERED_MAX:
+                self._listed.clear()
+            known = self._listed[peer] = any(peer in network for network in self._networks)
+        return known
 
     async def load(self, connection: asyncpg.Connection) -> int:
         """Take over the newest book and accounts, and keep them for a start without the database.
@@ -137,6 +146,7 @@ class Catalog:
         self.path_secrets = frozenset(
             secret for account in accounts.by_code.values() for secret in account.gateway.settings.path_secret
         )
+        self._listed = {}
         self._networks = tuple(
             {
                 network: None

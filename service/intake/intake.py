@@ -162,7 +162,10 @@ class Intake:
             # A gateway's address is not personal, and the first thing that its engineer asks for.
             more |= {"peer": str(callback.peer), "forwarded": forwarding(callback)}
             if party.account is None:
+                more["listed"] = self.turned_away.count(Kind.UNKNOWN_ACCOUNT, callback.peer, party.adapter)
                 more["tried"] = self.safe(tried)
+            else:
+                more["listed"] = self.turned_away.is_listed(callback.peer)
         elif reading := ending.reading:
             more["reading"] = reading
         if ending.flags:

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """Why a request is no callback."""
 
     WRONG_ADDRESS = "wrong_address"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    """Refused as a callback is, which has a line of its own."""
     WRONG_METHOD = "wrong_method"
     BAD_HTTP = "bad_http"
     TLS = "tls"
@@ -75,8 +77,7 @@ class TurnedAway:
         `tried` holds no secret: what stood in the protocol's and the account's places of the address. Lines of one
         peer are told apart by account and fault, and a carrier's by `tried` as well: it may be mending its address.
         """
-        is_listed = self._is_listed(peer)
-        self._instruments.count_turned_away(adapter, kind, is_listed=is_listed)
+        is_listed = self.count(kind, peer, adapter)
         apart = fields.get("account", ""), fields.get("fault", ""), tried if is_listed else ""
         key = (site_of(peer), kind, apart)
         now = self._steady()
@@ -93,6 +94,16 @@ class TurnedAway:
             write(kind.value, **name, **where, **fields, left_out=left_out)
         if len(self._lines) > PEERS_MAX:
             del self._lines[next(iter(self._lines))]
+
+    def count(self, kind: Kind, peer: Address, adapter: str) -> bool:
+        """Count one without a line; returns whether its sender is listed."""
+        is_listed = self._is_listed(peer)
+        self._instruments.count_turned_away(adapter, kind, is_listed=is_listed)
+        return is_listed
+
+    def is_listed(self, peer: Address) -> bool:
+        """Whether `peer` is a carrier's address."""
+        return self._is_listed(peer)
 
     def see_bad_http(self, fault: HttpFault, remote: str) -> None:
         """Bytes that are no request; `remote` is the connection's other side, behind a proxy the proxy."""

@@ -142,6 +142,7 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
         "callbacks_total hub stale": 1,
         "callbacks_total hub too_large": 1,
         "callbacks_total unknown unauthenticated": 1,
+        "turned_away_total standard unknown_account listed": 1,
         "callbacks_total vina accepted": 1,
         "callbacks_total soap rejected_policy": 1,
         "callback_seconds_count standard": 12,

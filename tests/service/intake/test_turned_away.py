@@ -150,7 +150,7 @@ async def test_the_log_names_what_failed_and_for_whom(
             wrong = await portal.post(message("m-3", "VNN xx"))
             await portal.post(message("m-4", operator_time="soon"))
             assert [each.headers["x-portal1400-reading"] for each in (counted, wrong)] == ["counted", "wrong_syntax"]
-            for kind, count in {"wrong_address": 5, "wrong_method": 1}.items():
+            for kind, count in {"wrong_address": 5, "wrong_method": 1, "unknown_account": 4}.items():
                 assert await away(portal, kind) == count, kind
     *bad, incomplete = (line for line in lines if "fault=" in line)
     assert f"fault='{HttpFault.BODY_BROKEN_OFF.value}'" in incomplete
