@@ -21,6 +21,16 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 LISTED = IPv4Address("127.0.0.1")
 STRANGER = IPv4Address("192.0.2.1")
 RECEIVED_AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
+STATUS_ALONE: dict[Outcome, Answer] = {
+    Outcome.MALFORMED: Answer(400, b"", "text/plain"),
+    Outcome.UNAUTHENTICATED: Answer(403, b"", "text/plain"),
+    Outcome.STALE: Answer(403, b"", "text/plain"),
+    Outcome.TOO_LARGE: Answer(413, b"", "text/plain"),
+    Outcome.OVERLOADED: LATER,
+    Outcome.UNAVAILABLE: LATER,
+}
+"""What is owed by protocols that have no words for it."""
 ACCIDENTS = (b'"', b"<", b"&", b"\x00", b"{", b"%", b"+", b"\xff", b"\\ud800", b"=")
 
 

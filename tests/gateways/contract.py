@@ -33,6 +33,7 @@ from tests.gateways.calls import (
     STRANGER,
     HeadersAskedFor,
     Sms,
+    flipped_bits,
     gateway,
     mutated,
     received,
@@ -92,9 +93,10 @@ class ProtocolContract(ABC):
     def with_content(self, content: bytes) -> Callback:
         """Any bytes in the place of the message, rightly authenticated."""
 
-    @abstractmethod
     def flipped(self) -> Iterator[Callback]:
-        """The callback with one bit flipped, for each bit that is signed or secret."""
+        """The callback with one bit flipped, for each bit that is signed or secret: here of the path secret alone."""
+        for secret in flipped_bits(self.settings["path_secret"]):
+            yield replace(self.callback(), path_secret=secret)
 
     def others(self) -> Iterator[Callback]:
         """Callbacks that say something else than one message, where the protocol has any."""

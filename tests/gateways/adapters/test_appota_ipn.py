@@ -8,14 +8,13 @@ import pytest
 from gateways.events import Charge, ChargeStatus, Message
 from gateways.gateway import Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome
-from tests.gateways.calls import KEY, gateway
+from tests.gateways.calls import KEY, STATUS_ALONE, gateway
 from tests.gateways.documented import documented
 from tests.gateways.signed_form import Call, SignedFormContract
 
 SECRET = "test-client-secret"
 SETTINGS = {"secrets": [SECRET]}
 OK = Answer(200, b"", "text/plain")
-LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
 
 
 class TestAppotaIpn(SignedFormContract):
@@ -24,14 +23,7 @@ class TestAppotaIpn(SignedFormContract):
     fuzzed = "body"
     beside = (Charge,)
     may_say_nothing = True
-    answers: ClassVar[dict[Outcome, Answer]] = dict.fromkeys(Outcome, OK) | {
-        Outcome.MALFORMED: Answer(400, b"", "text/plain"),
-        Outcome.UNAUTHENTICATED: Answer(403, b"", "text/plain"),
-        Outcome.STALE: Answer(403, b"", "text/plain"),
-        Outcome.TOO_LARGE: Answer(413, b"", "text/plain"),
-        Outcome.OVERLOADED: LATER,
-        Outcome.UNAVAILABLE: LATER,
-    }
+    answers: ClassVar[dict[Outcome, Answer]] = dict.fromkeys(Outcome, OK) | STATUS_ALONE
     secret = SECRET
     plain_call: ClassVar[dict[str, str]] = {
         "status": "1", "sandbox": "0", "transaction_id": "TX0001", "transaction_type": "SMS",

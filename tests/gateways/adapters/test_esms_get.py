@@ -15,15 +15,13 @@ from gateways.outcome import Answer, Outcome
 from gateways.registry import SENDERS
 from gateways.sender import Reply, Verdict
 from gateways.wire.donor_reply import REPLY_TEXT
-from tests.gateways.calls import KEY, gateway, result
+from tests.gateways.calls import KEY, STATUS_ALONE, gateway, result
 from tests.gateways.contract import sent_sms
 from tests.gateways.documented import documented
 from tests.gateways.signed_form import Call, SignedFormContract
 
 SECRET = "test-private-key"
 SETTINGS = {"cpid": "CP01", "secrets": [SECRET]}
-EMPTY = {status: Answer(status, b"", "text/plain") for status in (400, 403, 413)}
-LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
 
 
 def taken(native_id: str, text: str = REPLY_TEXT) -> Answer:
@@ -50,14 +48,7 @@ class TestEsmsGet(SignedFormContract):
     signed = ("cpid", "smsid", "content", "receiverTime")
     signature_name = "sign"
     vector = "49ca2f482de2c504d889b443974e2fee"
-    answers: ClassVar[dict[Outcome, Answer]] = dict.fromkeys(Outcome, taken("900000001")) | {
-        Outcome.MALFORMED: EMPTY[400],
-        Outcome.UNAUTHENTICATED: EMPTY[403],
-        Outcome.STALE: EMPTY[403],
-        Outcome.TOO_LARGE: EMPTY[413],
-        Outcome.OVERLOADED: LATER,
-        Outcome.UNAVAILABLE: LATER,
-    }
+    answers: ClassVar[dict[Outcome, Answer]] = dict.fromkeys(Outcome, taken("900000001")) | STATUS_ALONE
 
     @classmethod
     def signature(cls, call: Call, secret: str) -> str:

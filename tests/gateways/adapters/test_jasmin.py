@@ -1,7 +1,6 @@
 """Jasmin: bytes in two places, a coding that is itself a byte, receipts, and the one body it takes for a yes."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote_plus
@@ -12,7 +11,7 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Message
 from gateways.gateway import Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome
-from tests.gateways.calls import KEY, PLAIN, Sms, flipped_bits, gateway, request
+from tests.gateways.calls import KEY, PLAIN, Sms, gateway, request
 from tests.gateways.contract import AdapterContract
 
 SECRET = "tram-jasmin-1"
@@ -60,10 +59,6 @@ class TestJasmin(AdapterContract):
     def others(self) -> Iterator[Callback]:
         yield posted("id=mt-1&level=2&message_status=DELIVRD", query="msg=0c9", is_delivery_report=True)
         yield request(method="GET", query=RECEIPT + "&msg=0c9", path_secret=SECRET, is_delivery_report=True)
-
-    def flipped(self) -> Iterator[Callback]:
-        for secret in flipped_bits(SECRET):
-            yield replace(self.callback(), path_secret=secret)
 
 
 RECEIPT = "id=mt-1&message_status=DELIVRD&level=2&connector=vms_tx&subdate=2611211530&err=000&text=VNN"

@@ -12,7 +12,7 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Message
 from gateways.gateway import Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome
-from tests.gateways.calls import KEY, PLAIN, Sms, flipped_bits, gateway, request
+from tests.gateways.calls import KEY, PLAIN, Sms, gateway, request
 from tests.gateways.contract import AdapterContract
 
 SECRET = "tram-cuu-tro-1"
@@ -55,10 +55,6 @@ class TestKannel(AdapterContract):
 
     def others(self) -> Iterator[Callback]:
         yield fetched("ref=gift-1&msg=7c1f&d=1&fid=abc&ts=1795249803", is_delivery_report=True)
-
-    def flipped(self) -> Iterator[Callback]:
-        for secret in flipped_bits(SECRET):
-            yield replace(self.callback(), path_secret=secret)
 
 
 def sent(headers: dict[str, str], sms: Sms = PLAIN) -> Callback:

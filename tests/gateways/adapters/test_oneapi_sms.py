@@ -12,13 +12,12 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Message, Reversal
 from gateways.gateway import MalformedCallback
 from gateways.outcome import Answer, Outcome
-from tests.gateways.calls import KEY, PLAIN, RECEIVED_AT, Sms, flipped_bits, gateway, request
+from tests.gateways.calls import KEY, PLAIN, RECEIVED_AT, STATUS_ALONE, Sms, gateway, request
 from tests.gateways.contract import AdapterContract
 
 SECRET = "tram-oneapi-1"
 SETTINGS: dict[str, Any] = {"path_secret": SECRET, "message_reference": "referenceCode"}
 OK = Answer(200, b"", "text/plain")
-LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
 PAGE = (Path(__file__).parents[3] / "docs" / "carriers" / "oneapi_sms.md").read_text(encoding="utf-8")
 
 
@@ -64,15 +63,7 @@ class TestOneApiSms(AdapterContract):
     adapter = "oneapi_sms"
     settings: ClassVar[dict[str, Any]] = SETTINGS
     mutations = 3_000
-    answers: ClassVar[dict[Outcome, Answer]] = {
-        **dict.fromkeys(Outcome, OK),
-        Outcome.MALFORMED: replace(OK, status=400),
-        Outcome.UNAUTHENTICATED: replace(OK, status=403),
-        Outcome.STALE: replace(OK, status=403),
-        Outcome.TOO_LARGE: replace(OK, status=413),
-        Outcome.OVERLOADED: LATER,
-        Outcome.UNAVAILABLE: LATER,
-    }
+    answers: ClassVar[dict[Outcome, Answer]] = dict.fromkeys(Outcome, OK) | STATUS_ALONE
 
     def callback(self, sms: Sms = PLAIN) -> Callback:
         return posted(notified(written(sms)))
@@ -84,10 +75,6 @@ class TestOneApiSms(AdapterContract):
         yield posted(listed(written(Sms(id="1")), written(Sms(id="2"))))
         yield posted(charged())
         yield posted(charged("Refunded"))
-
-    def flipped(self) -> Iterator[Callback]:
-        for secret in flipped_bits(SECRET):
-            yield replace(self.callback(), path_secret=secret)
 
 
 def ids(document: object, received_at: Any = RECEIVED_AT, **settings: Any) -> list[tuple[str, tuple[str, ...]]]:

@@ -14,7 +14,7 @@ from gateways.outcome import Answer, FieldError, Outcome
 from gateways.registry import SENDERS
 from gateways.sender import Reply, Verdict
 from gateways.wire.donor_reply import REPLY_TEXT
-from tests.gateways.calls import KEY, gateway, replied, result
+from tests.gateways.calls import KEY, STATUS_ALONE, gateway, replied, result
 from tests.gateways.contract import sent_sms
 from tests.gateways.documented import documented
 from tests.gateways.signed_form import Call, SignedFormContract
@@ -33,14 +33,7 @@ def told(status: int, text: str) -> Answer:
 
 
 TAKEN = told(1, REPLY_TEXT)
-LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
-ANSWERS = dict.fromkeys(Outcome, TAKEN) | {
-    Outcome.UNAUTHENTICATED: Answer(403, b"", "text/plain"),
-    Outcome.STALE: Answer(403, b"", "text/plain"),
-    Outcome.TOO_LARGE: Answer(413, b"", "text/plain"),
-    Outcome.OVERLOADED: LATER,
-    Outcome.UNAVAILABLE: LATER,
-}
+ANSWERS = dict.fromkeys(Outcome, TAKEN) | STATUS_ALONE | {Outcome.MALFORMED: TAKEN}
 
 
 class TestSmsCharging(SignedFormContract):

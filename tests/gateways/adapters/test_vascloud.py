@@ -1,7 +1,6 @@
 """VAS Cloud: documents of messages and of charges, the same messages as forms, and answers that name again."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from gateways.gateway import Gateway, MalformedCallback, SignatureRejected
 from gateways.outcome import Answer, FieldError, Outcome
 from gateways.registry import SENDERS
 from gateways.sender import Reply, Verdict
-from tests.gateways.calls import KEY, PLAIN, Sms, flipped_bits, gateway, request, result
+from tests.gateways.calls import KEY, PLAIN, STATUS_ALONE, Sms, gateway, request, result
 from tests.gateways.contract import AdapterContract, sent_sms
 from tests.gateways.documented import documented
 from tests.gateways.signed_form import Call, SignedFormContract
@@ -28,14 +27,6 @@ FORM = {
     "transport": "form", "secrets": [TOKEN], "separator": "|",
     "signed": ["mo_id", "source_address", "mo_time", "msisdn", "mo", "token"],
 }  # fmt: skip
-LATER = Answer(503, b"", "text/plain", (("retry-after", "5"),))
-TURNED_AWAY = {
-    Outcome.UNAUTHENTICATED: Answer(403, b"", "text/plain"),
-    Outcome.STALE: Answer(403, b"", "text/plain"),
-    Outcome.TOO_LARGE: Answer(413, b"", "text/plain"),
-    Outcome.OVERLOADED: LATER,
-    Outcome.UNAVAILABLE: LATER,
-}
 
 
 def told(error_id: int, sentence: str, module: str = "SMSGW", more: str = "") -> Answer:
@@ -94,7 +85,7 @@ class TestDocuments(AdapterContract):
     methods = frozenset({"POST", "GET"})
     mutations = 3_000
     answers: ClassVar[dict[Outcome, Answer]] = (
-        dict.fromkeys(Outcome, told(0, "Success")) | {Outcome.MALFORMED: told(1, "Invalid parameter")} | TURNED_AWAY
+        dict.fromkeys(Outcome, told(0, "Success")) | STATUS_ALONE | {Outcome.MALFORMED: told(1, "Invalid parameter")}
     )
 
     def callback(self, sms: Sms = PLAIN) -> Callback:
@@ -106,10 +97,6 @@ class TestDocuments(AdapterContract):
     def others(self) -> Iterator[Callback]:
         yield charge_document()
 
-    def flipped(self) -> Iterator[Callback]:
-        for secret in flipped_bits(SECRET):
-            yield replace(self.callback(), path_secret=secret)
-
 
 class TestForms(SignedFormContract):
     adapter = "vascloud"
@@ -117,8 +104,8 @@ class TestForms(SignedFormContract):
     methods = frozenset({"POST", "GET"})
     answers: ClassVar[dict[Outcome, Answer]] = (
         dict.fromkeys(Outcome, in_json(0, "Success"))
+        | STATUS_ALONE
         | {Outcome.MALFORMED: in_json(1, "Invalid parameter")}
-        | TURNED_AWAY
     )
     secret = TOKEN
     plain_call: ClassVar[dict[str, str]] = {

@@ -1,6 +1,5 @@
 """Hubs that fetch an address: three dialects, texts that run over, letters of Windows-1258, calls without an id."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from gateways.gateway import Gateway, MalformedCallback
 from gateways.outcome import Answer, Outcome
 from gateways.registry import SENDERS
 from service.intake.packing import pack_callback, unpack_callback
-from tests.gateways.calls import KEY, LISTED, PLAIN, RECEIVED_AT, Sms, flipped_bits, gateway, received, request
+from tests.gateways.calls import KEY, LISTED, PLAIN, RECEIVED_AT, Sms, gateway, received, request
 from tests.gateways.contract import AdapterContract, sent_sms
 from tests.gateways.documented import documented
 
@@ -58,10 +57,6 @@ class TestDdviet(AdapterContract):
 
     def with_content(self, content: bytes) -> Callback:
         return fetched(content.decode("utf-8", "surrogateescape"))
-
-    def flipped(self) -> Iterator[Callback]:
-        for secret in flipped_bits(SECRET):
-            yield replace(self.callback(), path_secret=secret)
 
 
 class TestTxid(TestDdviet):
