@@ -129,6 +129,7 @@ def demo_book(now: datetime) -> str:
         "@SIGNING@": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
         "@PATH@": secrets.token_urlsafe(24),
         "@PASSWORD@": secrets.token_urlsafe(24),
+        "@SECRET@": secrets.token_urlsafe(24),
     }
     for mark, value in values.items():
         template = template.replace(mark, value)

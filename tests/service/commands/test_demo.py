@@ -98,7 +98,12 @@ def test_the_demo_moves_is_exact_and_ends_cleanly(tmp_path: Path) -> None:
     assert f"{base}/" in said
     assert re.search(r"http://127\.0\.0\.1:\d+/metrics", said)
     assert seconds < 60
-    secrets = tomllib.loads((tmp_path / "demo" / "book.toml").read_text())["gateway"]
-    for gateway in secrets:
-        for name in ("path_secret", "password"):
-            assert gateway.get(name, "no secret here") not in said
+    gateways = tomllib.loads((tmp_path / "demo" / "book.toml").read_text())["gateway"]
+    assert len({gateway["adapter"] for gateway in gateways}) == 6
+    logged = (tmp_path / "demo" / "demo.log").read_text()
+    for gateway in gateways:
+        assert re.search(rf"account={gateway['code']}\s", logged)
+        for name in ("path_secret", "password", "secrets"):
+            given = gateway.get(name, "no secret here")
+            for secret in [given] if isinstance(given, str) else given:
+                assert secret not in said + logged
