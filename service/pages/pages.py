@@ -1,15 +1,13 @@
-"""The public pages: the live campaigns, one campaign, and the files they need."""
+"""The public pages: the live campaigns, one campaign, and the way from a mistyped address."""
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from datetime import datetime
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from campaigns.book.book import Book, Campaign
@@ -21,11 +19,11 @@ from service.pages.addresses import (
     campaign_address,
     meant_address,
     prefers_html,
-    robots,
-    sitemap,
     suffix_of,
 )
 from service.pages.chart import draw
+from service.pages.site_files import AN_HOUR, COMMON_HEADERS, ROOT_FILES, SiteFiles
+from service.pages.templates import Templates, load_templates
 from service.pages.views import campaign_view, group, name_of
 from service.runtime.slices import Slices
 from service.web.assets import Assets
@@ -42,17 +40,7 @@ PAGE_HEADERS = {
     # Long enough that a cache in front takes the crowd, short enough that nobody sees an old number.
     "Cache-Control": "public, max-age=1",
 }
-COMMON_HEADERS = {"X-Content-Type-Options": "nosniff"}
-FOR_EVER = "public, max-age=31536000, immutable"
-A_DAY = "public, max-age=86400"
-AN_HOUR = "public, max-age=3600"
 HTML = "text/html; charset=utf-8"
-ROOT_FILES = {
-    "/favicon.ico": "favicon.ico",
-    "/apple-touch-icon.png": "touch-icon.png",
-    "/apple-touch-icon-precomposed.png": "touch-icon.png",
-}
-"""What is asked for without having read any page's links."""
 NOT_OF_PAGES = re.compile(r"/(api|gw|static)(/|$)")
 """Addresses of programs, which want a problem and no page."""
 
@@ -66,10 +54,10 @@ def routes(pages: "Pages") -> list[web.RouteDef]:
     return [
         web.get("/", pages.front),
         web.get("/c/{slug}", pages.campaign),
-        web.get("/static/{edition}/{name}", pages.static),
-        *(web.get(path, pages.root_file) for path in ROOT_FILES),
-        web.get("/robots.txt", pages.robots),
-        web.get("/sitemap.xml", pages.sitemap),
+        web.get("/static/{edition}/{name}", pages.files.static),
+        *(web.get(path, pages.files.root_file) for path in ROOT_FILES),
+        web.get("/robots.txt", pages.files.robots),
+        web.get("/sitemap.xml", pages.files.sitemap),
     ]
 
 
@@ -96,10 +84,7 @@ class Pages:
         self._clock = clock
         self._words = load_words()
         self._assets = Assets()
-        self._files = {
-            name: Entity((asset.body,), asset.content_type, tag=asset.etag)
-            for name, asset in self._assets.by_name.items()
-        }
+        self.files = SiteFiles(self._assets, book, self._origin)
         self._templates: Templates | None = None
         self._loading = asyncio.Lock()
         self._rendered: dict[tuple[str, Language], tuple[Hashable, Entity]] = {}
@@ -158,35 +143,6 @@ class Pages:
 
         state = (book.version, stale, version, view.state, minute, series)
         return await self._page(request, self._remembered(path, words, state, render), words)
-
-    async def static(self, request: web.Request) -> web.Response:
-        """`GET /static/{edition}/{name}`: a file of the list, for ever under its own hash.
-
-        While workers of two releases run side by side, a page may ask for the other's edition: it gets ours,
-        which nobody keeps.
-        """
-        name = request.match_info["name"]
-        if name not in self._files:
-            raise web.HTTPNotFound
-        current = request.match_info["edition"] == self._assets.edition
-        return await self._file(request, name, FOR_EVER if current else "no-cache")
-
-    async def root_file(self, request: web.Request) -> web.Response:
-        """A file at the address where it is looked for unasked."""
-        return await self._file(request, ROOT_FILES[request.path], A_DAY)
-
-    async def robots(self, request: web.Request) -> web.Response:
-        """`GET /robots.txt`: pages may be indexed, callbacks and the API not."""
-        entity = Entity((robots(self._origin).encode(),), "text/plain; charset=utf-8")
-        return await answer(request, entity, {**COMMON_HEADERS, "Cache-Control": A_DAY})
-
-    async def sitemap(self, request: web.Request) -> web.Response:
-        """`GET /sitemap.xml`: every page in both languages; not found where nobody has said how we are reached."""
-        if not self._origin:
-            raise web.HTTPNotFound
-        book = self._book()
-        entity = Entity((sitemap(self._origin, book).encode(),), "application/xml; charset=utf-8")
-        return await answer(request, entity, {**COMMON_HEADERS, "Cache-Control": AN_HOUR})
 
     @web.middleware
     async def lead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -277,26 +233,3 @@ class Pages:
             "Content-Language": words.language.value,
             "x-portal1400-age-seconds": "unknown" if age is None else f"{age:.1f}",
         }
-
-    async def _file(self, request: web.Request, name: str, cache_control: str) -> web.Response:
-        return await answer(request, self._files[name], {**COMMON_HEADERS, "Cache-Control": cache_control})
-
-
-class Templates(NamedTuple):
-    """The templates, compiled, and the macros they share."""
-
-    by_name: dict[str, Template]
-    parts: Any
-
-
-def load_templates() -> Templates:
-    """Read and compile all of them: some tens of milliseconds of work."""
-    folder = files("service.web") / "templates"
-    sources = {
-        each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")
-    }
-    environment = Environment(
-        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    compiled = {name: environment.get_template(name) for name in sources}
-    return Templates(compiled, compiled["parts.html"].module)
