@@ -4,21 +4,32 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from html import unescape
 from xml.etree import ElementTree
 
 import orjson
 import pytest
 from aiohttp import ClientSession
+from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from campaigns.book.book import Book, Decision, Grammar, Route
+from campaigns.totals.rollups import Series
+from service.live.campaign_objects import CampaignObjects
+from service.pages import pages
+from service.runtime import slices
 from service.web.assets import CONTENT_TYPES
 from service.web.words import Language, load_words
 from tests.support.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, at, serving, totals
 
 WORDS = load_words()
 VI, EN = WORDS[Language.VI], WORDS[Language.EN]
+
+
+async def no_hour(_campaign_id: int, _now: datetime) -> Series | None:
+    """No chart."""
+    return None
 
 
 @pytest.fixture
@@ -408,6 +419,47 @@ async def test_a_chart_that_cannot_be_read_becomes_a_sentence(http: ClientSessio
 async def test_a_crowd_reads_the_last_hour_once(http: ClientSession, site: Site) -> None:
     await asyncio.gather(*(words_on(http, f"/c/{POOR.slug}") for _ in range(20)))
     assert site.series_reads == 1
+
+
+MANY = 60
+
+
+async def test_a_long_page_lets_everything_else_go_first_and_lays_out_only_what_changed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    many = [replace(POOR, id=number, slug=f"s-{number}") for number in range(MANY)]
+    site.book = Book(8, many, ORGANISATIONS)
+    site.post(*(totals(campaign, version=1) for campaign in many))
+    people = pages.Pages(site.board, lambda: site.book, no_hour, lambda: site.now, None)
+    request = make_mocked_request("GET", "/")
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await people.front(request)
+    laid_out = dict(people._cards)
+    site.post(totals(many[7], version=2))
+    counting = asyncio.create_task(count_turns())
+    first = await people.front(request)
+    counting.cancel()
+    assert turns >= MANY
+    assert {slug for (slug, _), card in people._cards.items() if card is not laid_out[slug, Language.VI]} == {"s-7"}
+    again = await people.front(request)
+    assert first.body is again.body, "encoded once"
+
+    turns, counting = 0, asyncio.create_task(count_turns())
+    objects = CampaignObjects()
+    every = await objects.every(site.book, site.now)
+    counting.cancel()
+    assert turns >= MANY
+    assert await objects.every(site.book, site.now) is every
+    assert await objects.every(Book(9, many, ORGANISATIONS), site.now) is not every
+    assert orjson.loads(b"".join(every.pieces))["campaigns"][0]["slug"] == "s-0"
 
 
 async def test_no_number_and_no_text_of_anybody_is_on_a_page(http: ClientSession) -> None:
