@@ -271,6 +271,8 @@ async function refreshPage() {
     document.title = page.title;
     document.body.dataset.book = page.body.dataset.book;
     outdated = newestBook > Number(page.body.dataset.book);
+    // Whoever read further down, or hears the page, must not miss that there is nothing to read any more.
+    if (!ok && !isAbsent) main.focus();
     isAbsent = !ok;
     // That page may come from a worker a moment behind: no figure goes back.
     for (const totals of newest.values()) show(totals);

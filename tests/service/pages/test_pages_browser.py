@@ -361,6 +361,7 @@ async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_
         site.book = Book(8, (ORANGE, VACCINE), whole.organisations.values(), (POOR.slug,))
         await expect(page.locator("h1")).to_have_text("This campaign has been withdrawn", timeout=2_000)
         await expect(page.locator("h2")).to_have_text("Chiến dịch này đã được rút lại")
+        await expect(page.locator("main")).to_be_focused()
         await expect(page).to_have_title("This campaign has been withdrawn – Humanitarian Portal 1400")
         await expect(page.locator("article, [data-money], .sms")).to_have_count(0)
         site.book = Book(9, whole.campaigns, whole.organisations.values())
