@@ -92,7 +92,7 @@ async def test_a_callback_larger_than_a_commit_goes_alone() -> None:
 def weighing(account: int, name: str, size_bytes: int, *, is_replayed: bool = False) -> Any:
     """A waiting callback of one event whose raw form has so many bytes."""
     made = of(account, name)
-    made.raw = made.raw._replace(sealed=bytes(size_bytes))
+    made.size_bytes = size_bytes
     made.is_replayed = is_replayed
     return made
 
