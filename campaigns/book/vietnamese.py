@@ -248,6 +248,10 @@ VIETNAMESE: dict[str, str] = {
     "without_ids = true goes with a dialect without fields.id: a repeat is then told by the time alone": (
         "without_ids = true chỉ dùng khi dialect không có fields.id: khi đó chỉ thời gian cho biết tin nào gửi lại"
     ),
+    "short_code is a place in fields or a code of the dialect's own: give one of them": (
+        "short_code hoặc là một vị trí trong fields, hoặc là mã riêng của dialect: hãy ghi một trong hai"
+    ),
+    "a charge needs fields.id, by which a repeat is told": ("charge cần fields.id, nhờ đó mới biết tin nào gửi lại"),
     "plain signs parts of which one is secret and another is not": (
         "plain ký trên các phần, trong đó có secret và ít nhất một phần khác"
     ),

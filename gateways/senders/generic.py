@@ -243,6 +243,8 @@ def _values(sms: Sms, dialect: Any, at: datetime) -> dict[str, str]:
     }
     if sms.said is not None:
         said[names.carrier] = sms.said
+    if dialect.charge is not None:
+        said |= {dialect.charge.status: dialect.charge.succeeded[0], dialect.charge.amount: str(sms.amount_vnd)}
     return {place: value for place, value in said.items() if place is not None}
 
 

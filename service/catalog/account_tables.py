@@ -92,7 +92,8 @@ class _Table:
         settings = self._settings(adapter, own) if isinstance(adapter, str) and adapter in ADAPTERS else None
         if common is None or settings is None or self.problems:
             return None
-        if common.charging not in (possible := settings.chargings()):
+        possible = settings.chargings() | ({"on_report"} if common.code in self.reported else set())
+        if common.charging not in possible:
             expected = ", ".join(each for each in get_args(SupportedCharging) if each in possible)
             reason = say("is not what makes money of these messages; write {expected}", expected=expected)
             self._refuse(("charging",), reason)

@@ -6,10 +6,10 @@ example by which `apply` tries all of that; see `dialect.py`), `secrets` (with a
 text), `path_secret`, `carriers` (the hub's words for carriers: the dialect has none of its own). Callback: GET or
 POST, body up to 64 KiB, query up to 8 KiB.
 
-Limits: messages only, one a callback. Whoever has not passed every factor, and whoever is too early or too large, is
-answered by status alone (403, 413, 503), the same whatever the dialect: else an answer would tell which accounts
-there are. The time of a message is no part of its content. No header is a field: only those that all protocols keep
-come back from the spool.
+Limits: one message a callback, and its charge with it or never. Whoever has not passed every factor, and whoever is
+too early or too large, is answered by status alone (403, 413, 503), the same whatever the dialect: else an answer
+would tell which accounts there are. The time of a message is no part of its content. No header is a field: only
+those that all protocols keep come back from the spool.
 """
 
 import base64
@@ -18,6 +18,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Annotated, ClassVar, Self
@@ -25,14 +26,15 @@ from xml.sax.saxutils import escape
 
 from pydantic import Field, model_validator
 
-from gateways.adapters.generic.dialect import Dialect, Part, Signature, Words
+from gateways.adapters.generic.dialect import ChargeFields, Dialect, Part, Signature, Words
 from gateways.adapters.generic.reading import JsonTree, Reading, read
 from gateways.callback import Callback
-from gateways.events import Event, Message
+from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import (
     SECRETS_MAX,
     Account,
     AccountSettings,
+    Charging,
     CredentialsAbsent,
     Gateway,
     MalformedCallback,
@@ -96,6 +98,11 @@ class GenericSettings(AccountSettings):
         """The signature, and the path secret, where there are such."""
         return super().factors() | ({"signature"} if self.secrets else set())
 
+    def chargings(self) -> frozenset[Charging]:
+        """Where the dialect has a charge, what became of it; else that the message came."""
+        is_told = self.dialect.charge is not None
+        return frozenset({"on_report", "on_settlement"} if is_told else {"on_message", "on_reply", "on_settlement"})
+
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         dialect = self.dialect
@@ -123,6 +130,7 @@ class Generic(Gateway[GenericSettings]):
     name: ClassVar[str] = "generic"
     settings_model: ClassVar[type[AccountSettings]] = GenericSettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET", "POST"})
+    reports_charges: ClassVar[bool] = True
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:
@@ -167,38 +175,24 @@ class Generic(Gateway[GenericSettings]):
             raise SignatureRejected("another's name")
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
-        """The one message of a callback."""
+        """The one message of a callback, and its charge where the dialect has such; nothing of a trial."""
         fields.require_plain_body(callback.headers)
-        dialect, names = self.settings.dialect, self.settings.dialect.fields
+        dialect = self.settings.dialect
         reading = read(callback, dialect.format)
+        if any(reading.optional(name, []) in values for name, values in dialect.trial.items()):
+            return ()
+        # First of all: what has an id may be answered otherwise, whatever else is wrong with it.
+        native_id = None if dialect.fields.id is None else reading.required(dialect.fields.id)
         for name, values in dialect.allowed.items():
             if reading.required(name) not in values:
                 fields.malformed(reading.path(name), "is none of the values that the dialect allows")
-        flags = list(reading.flags)
-        native_id = None if names.id is None else reading.required(names.id)
-        msisdn = fields.require_msisdn(reading.path(names.msisdn), reading.required(names.msisdn))
-        short_code = fields.require_short_code(reading.path(names.short_code), reading.required(names.short_code))
-        said = None if names.carrier is None else reading.optional(names.carrier, flags)
-        written = None if names.time is None else reading.optional(names.time, flags)
-        message_at = fields.optional(_TIMES[dialect.time_format], "time", written, flags)
-        text = _decoded(reading.path(names.text), reading.text(names.text), dialect.text_form)
-        if native_id is None:
-            at = written if message_at else None
-            told = (msisdn, short_code, text)
-            native_id = id_without_one(digest_key, self.account.code, told, at, callback.received_at, flags)
-        kept, text_flags = fields.storable_text(text)
+        message = self._message(native_id, reading, callback.received_at, digest_key)
+        if dialect.charge is None:
+            return (message,)
+        charge = _charge(dialect.charge, message.native_id, reading, digest_key)
         return (
-            Message(
-                native_id=native_id,
-                digest=keyed_digest(digest_key, "message", msisdn, short_code, text, said),
-                msisdn=msisdn,
-                short_code=short_code,
-                text=kept,
-                carrier=self.carrier_of(said, {}),
-                message_at=message_at,
-                operator_time=written if message_at else None,
-                flags=tuple(dict.fromkeys((*text_flags, *flags))),
-            ),
+            replace(message, claimed_vnd=charge.amount_vnd),
+            replace(charge, message_ref=message.native_id, occurred_at=message.message_at),
         )
 
     def respond(self, result: Result) -> Answer:
@@ -211,9 +205,63 @@ class Generic(Gateway[GenericSettings]):
         words = {
             Outcome.CONFLICT: answers.conflict,
             Outcome.REJECTED_POLICY: answers.not_counted,
-            Outcome.MALFORMED: answers.malformed,
+            Outcome.MALFORMED: (self._has_id(result) and answers.malformed_with_id) or answers.malformed,
         }.get(result.outcome) or answers.accepted
         return Answer(words.status, _body(words, result.events), words.content_type)
+
+    def _has_id(self, result: Result) -> bool:
+        """Whether what is malformed had an id that could be read."""
+        name = self.settings.dialect.fields.id
+        nameless = {"body", f"body.{name}", f"query.{name}", "headers.content-encoding"}
+        return name is not None and all(error.path not in nameless for error in result.errors)
+
+    def _message(self, native_id: str | None, reading: Reading, received_at: datetime, digest_key: bytes) -> Message:
+        dialect, names, flags = self.settings.dialect, self.settings.dialect.fields, list(reading.flags)
+        msisdn = fields.require_msisdn(reading.path(names.msisdn), reading.required(names.msisdn))
+        short_code = dialect.short_code or ""
+        if names.short_code is not None:
+            code = reading.required(names.short_code)
+            short_code = fields.require_short_code(reading.path(names.short_code), code)
+        said = None if names.carrier is None else reading.optional(names.carrier, flags)
+        written = None if names.time is None else reading.optional(names.time, flags)
+        message_at = fields.optional(_TIMES[dialect.time_format], "time", written, flags)
+        text = _decoded(reading.path(names.text), reading.text(names.text), dialect.text_form)
+        if native_id is None:
+            at, told = written if message_at else None, (msisdn, short_code, text)
+            native_id = id_without_one(digest_key, self.account.code, told, at, received_at, flags)
+        kept, text_flags = fields.storable_text(text)
+        # Of a hub that names no carrier it is no part of the content.
+        content = (msisdn, short_code, text, *(() if names.carrier is None else (said,)))
+        return Message(
+            native_id=native_id,
+            digest=keyed_digest(digest_key, "message", *content),
+            msisdn=msisdn,
+            short_code=short_code,
+            text=kept,
+            carrier=self.carrier_of(said),
+            message_at=message_at,
+            operator_time=written if message_at else None,
+            flags=tuple(dict.fromkeys((*text_flags, *flags))),
+        )
+
+
+def _charge(names: ChargeFields, native_id: str, reading: Reading, digest_key: bytes) -> Charge:
+    said = reading.required(names.status)
+    status = names.meaning(said)
+    if status is None:
+        fields.malformed(reading.path(names.status), "is none of the words that the dialect knows")
+    amount_vnd = fields.require_vnd(reading.path(names.amount), reading.required(names.amount))
+    flags: list[str] = []
+    reason = None if names.reason is None else reading.optional(names.reason, flags)
+    return Charge(
+        native_id=native_id,
+        digest=keyed_digest(digest_key, "charge", said, amount_vnd),
+        charge_id=native_id,
+        status=status,
+        amount_vnd=amount_vnd,
+        reason=None if status is ChargeStatus.SUCCEEDED else reason,
+        flags=tuple(flags),
+    )
 
 
 def _require_signature(signature: Signature, valid: tuple[str, ...], callback: Callback, reading: Reading) -> None:
@@ -288,31 +336,38 @@ def _fault_of_example(settings: GenericSettings) -> str | None:
         received_at=_TRIED_AT,
     )
     try:
-        (event,) = _tried(settings, (example.secret,) if example.secret else ()).open(callback, _TRIED_KEY)
+        events = _tried(settings, (example.secret,) if example.secret else ()).open(callback, _TRIED_KEY)
     except Rejected as rejected:
         return f"is refused: {rejected.reason}"
     if example.secret is not None and not _is_refused(settings, callback):
         return "is taken whatever the secret: the signature signs nothing with it"
-    assert isinstance(event, Message)  # noqa: S101 -- a dialect knows nothing else
-    doubts = [flag for flag in event.flags if flag != WEAK_ID]
+    if not events:
+        return "is a trial: give one that says something"
+    doubts = [flag for event in events for flag in event.flags if flag != WEAK_ID]
     if doubts:
         return f"is read with a doubt: {', '.join(doubts)}"
-    wrong = _misread(settings, event)
+    wrong = _misread(settings, events)
     return f"does not say what its means.{wrong} says" if wrong else None
 
 
-def _misread(settings: GenericSettings, event: Message) -> str | None:
+def _misread(settings: GenericSettings, events: tuple[Event, ...]) -> str | None:
     """Which fact of the example was read otherwise than it is meant."""
     meant, names = settings.dialect.example.means, settings.dialect.fields
-    pairs = {
-        "id": (None if names.id is None else event.native_id, meant.id),
-        "msisdn": (event.msisdn, meant.msisdn),
-        "short_code": (event.short_code, meant.short_code),
-        "text": (event.text, meant.text),
-        "carrier": (None if names.carrier is None else event.carrier, meant.carrier),
-        "at": (event.message_at, meant.at),
-    }
-    return next((name for name, (was_read, is_meant) in pairs.items() if was_read != is_meant), None)
+    was_read: dict[str, object] = {}
+    for event in events:
+        if isinstance(event, Message):
+            was_read |= {
+                "id": None if names.id is None else event.native_id,
+                "msisdn": event.msisdn,
+                "short_code": event.short_code,
+                "text": event.text,
+                "carrier": None if names.carrier is None else event.carrier,
+                "at": event.message_at,
+            }
+        elif isinstance(event, Charge):
+            was_read |= {"charge": event.status, "amount_vnd": event.amount_vnd}
+    is_meant = meant.model_dump()
+    return next((name for name, value in is_meant.items() if was_read.get(name) != value), None)
 
 
 def _is_refused(settings: GenericSettings, callback: Callback) -> bool:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateways.events import ChargeStatus
+
 FIELDS_MAX = 20
 PARTS_MAX = 60
 BODY_CHARACTERS_MAX = 8_000
@@ -37,10 +39,31 @@ class MessageFields(Table):
 
     id: Path | None = None
     msisdn: Path
-    short_code: Path
+    short_code: Path | None = None
     text: Path
     carrier: Path | None = None
     time: Path | None = None
+
+
+class ChargeFields(Table):
+    """Where a callback says what became of the charge of its message: what `status` says, and the `amount` in VND.
+
+    A word that is in none of the lists means `otherwise`; `reason` is kept where it was no success.
+    """
+
+    status: Path
+    amount: Path
+    reason: Path | None = None
+    succeeded: Values
+    failed: Annotated[tuple[Value, ...], Field(max_length=FIELDS_MAX)] = ()
+    pending: Annotated[tuple[Value, ...], Field(max_length=FIELDS_MAX)] = ()
+    otherwise: Literal["failed", "pending", "malformed"] = "malformed"
+
+    def meaning(self, said: str) -> ChargeStatus | None:
+        """What a word says of the charge; None: nothing that the dialect knows."""
+        known = {"succeeded": self.succeeded, "failed": self.failed, "pending": self.pending}
+        meant = next((status for status, words in known.items() if said in words), self.otherwise)
+        return None if meant == "malformed" else ChargeStatus(meant)
 
 
 class Signature(Table):
@@ -89,13 +112,14 @@ class Answers(Table):
 
     `accepted` is owed to a repeat too, and to what no campaign knows; `conflict` to another content under the same id
     (default: as accepted); `not_counted` to a form that does not count and must not be charged (default: as
-    accepted); `malformed` to what is not understood.
+    accepted); `malformed` to what is not understood, `malformed_with_id` where its id is (default: as malformed).
     """
 
     accepted: Words
     conflict: Words | None = None
     not_counted: Words | None = None
     malformed: Words = Words(status=400)
+    malformed_with_id: Words | None = None
 
     @model_validator(mode="after")
     def _are_told_apart(self) -> Self:
@@ -115,6 +139,8 @@ class Meant(Table):
     text: Annotated[str, Field(max_length=1_000)]
     carrier: Value | None = None
     at: AwareDatetime | None = None
+    charge: Literal["succeeded", "failed", "pending"] | None = None
+    amount_vnd: Annotated[int, Field(ge=0)] | None = None
 
 
 class Example(Table):
@@ -139,16 +165,20 @@ class Dialect(Table):
     """All that is peculiar to a hub.
 
     `ours`: fields that name us, with our name; another's is refused as wrong credentials. `allowed`: fields that have
-    one of a few values; any other makes the callback malformed.
+    one of a few values; any other makes the callback malformed. `trial`: fields by a value of which a callback is a
+    trial, and says nothing. `short_code`: that of an account whose callbacks do not say it.
     """
 
     format: Literal["query", "form", "json", "xml"]
     fields: MessageFields
+    short_code: Annotated[str, Field(pattern=r"^[0-9]{3,6}$")] | None = None
+    charge: ChargeFields | None = None
     time_format: Literal["rfc3339", "compact", "epoch", "epoch_ms"] = "rfc3339"
     text_form: Literal["plain", "base64", "hex"] = "plain"
     signature: Signature | None = None
     ours: Annotated[dict[Path, Value], Field(max_length=FIELDS_MAX)] = {}
     allowed: Annotated[dict[Path, Values], Field(max_length=FIELDS_MAX)] = {}
+    trial: Annotated[dict[Path, Values], Field(max_length=FIELDS_MAX)] = {}
     answers: Answers
     example: Example
 
@@ -160,6 +190,10 @@ class Dialect(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         signature, example = self.signature, self.example
+        if (self.short_code is None) == (self.fields.short_code is None):
+            raise ValueError("short_code is a place in fields or a code of the dialect's own: give one of them")
+        if self.charge is not None and self.fields.id is None:
+            raise ValueError("a charge needs fields.id, by which a repeat is told")
         if (signature is None) != (example.secret is None):
             raise ValueError("example.secret goes with signature: give both or neither")
         if signature is not None and "sorted" in signature.parts and self.is_tree:

@@ -3,6 +3,8 @@
 import hmac
 from typing import Any
 
+from gateways.wire.donor_reply import REPLY_TEXT
+
 EXAMPLE_SECRET = "a-secret-of-the-example"
 MEANS = {"id": "900000001", "msisdn": "84950000001", "short_code": "1408", "text": "VNN 5"}
 
@@ -112,6 +114,15 @@ VCOM: dict[str, Any] = {
     },
 }  # fmt: skip
 
+ONEPAY_TAKEN = {
+    "body": '{"status":1,"sms":"' + REPLY_TEXT + '","type":"text"}',
+    "content_type": "application/json",
+}
+ONEPAY_ANSWERS: dict[str, Any] = {
+    "accepted": ONEPAY_TAKEN,
+    "malformed": {"status": 400, "content_type": "text/plain"},
+    "malformed_with_id": ONEPAY_TAKEN,
+}
 ONEPAY_SMS: dict[str, Any] = {
     "format": "query",
     "fields": {
@@ -127,9 +138,7 @@ ONEPAY_SMS: dict[str, Any] = {
         ],
     },
     "ours": {"access_key": "ak_test"},
-    "answers": {
-        "accepted": {"body": '{"status":1,"sms":"Cam on ban","type":"text"}', "content_type": "application/json"},
-    },
+    "answers": ONEPAY_ANSWERS,
     "example": {
         "query": "access_key=ak_test&command=VNN&mo_message=VNN+5&msisdn=84950000001&request_id=r-0001"
         "&request_time=2026-11-21T15:30:00Z&short_code=1408"
@@ -138,18 +147,53 @@ ONEPAY_SMS: dict[str, Any] = {
         "means": {**MEANS, "id": "r-0001", "at": "2026-11-21T15:30:00Z"},
     },
 }  # fmt: skip
+ONEPAY_SMSPLUS: dict[str, Any] = {
+    "format": "query",
+    "fields": {"id": "request_id", "msisdn": "msisdn", "text": "mo_message", "time": "request_time"},
+    "short_code": "1408",
+    "charge": {
+        "status": "error_code", "succeeded": ["OK"], "otherwise": "failed", "reason": "error_code",
+        "amount": "amount",
+    },
+    "signature": {
+        "place": "signature", "kind": "hmac", "hash": "sha256",
+        "parts": [
+            "text:access_key=", "field:access_key", "text:&amount=", "field:amount", "text:&command_code=",
+            "field:command_code", "text:&error_code=", "field:error_code", "text:&error_message=",
+            "field:error_message", "text:&mo_message=", "field:mo_message", "text:&msisdn=", "field:msisdn",
+            "text:&request_id=", "field:request_id", "text:&request_time=", "field:request_time",
+        ],
+    },
+    "ours": {"access_key": "ak_test"},
+    "answers": ONEPAY_ANSWERS,
+    "example": {
+        "query": "access_key=ak_test&amount=20000&command_code=VNN&error_code=OK&error_message=done"
+        "&mo_message=VNN+5&msisdn=84950000001&request_id=r-0002&request_time=2026-11-21T15:30:05Z"
+        "&signature=a196b5e57d28a664e1d34c77da644b9a1f8b7a15da091007fcfc1b1f164c9fc2",
+        "secret": "test-secret",
+        "means": {
+            **MEANS, "id": "r-0002", "at": "2026-11-21T15:30:05Z", "charge": "succeeded", "amount_vnd": 20_000,
+        },
+    },
+}  # fmt: skip
+"""Of its second call: the first, which only asks, needs the adapter."""
 
 APPOTA: dict[str, Any] = {
     "format": "form",
     "fields": {"id": "transaction_id", "msisdn": "phone", "short_code": "code", "text": "message"},
+    "charge": {"status": "status", "succeeded": ["1"], "failed": ["0"], "amount": "amount"},
     "signature": {"place": "hash", "kind": "plain", "hash": "md5", "parts": ["sorted", "secret"]},
-    "allowed": {"sandbox": ["0"], "status": ["1"]},
-    "answers": {"accepted": {}},
+    "allowed": {"sandbox": ["0", "1"], "transaction_type": ["SMS"], "currency": ["VND"]},
+    "trial": {"sandbox": ["1"]},
+    "answers": {
+        "accepted": {"content_type": "text/plain"},
+        "malformed": {"status": 400, "content_type": "text/plain"},
+    },
     "example": {
         "body": "status=1&sandbox=0&transaction_id=TX0001&transaction_type=SMS&phone=84950000001&message=VNN+5"
-        "&code=1408&amount=100000&currency=VND&state=camp-7&target=&country_code=VN&hash=5c69fca49addced379f6dab8900879b7",
+        "&code=1408&amount=100000&currency=VND&state=camp-7&target=&country_code=VN"
+        "&hash=5c69fca49addced379f6dab8900879b7",
         "secret": "test-client-secret",
-        "means": {**MEANS, "id": "TX0001"},
+        "means": {**MEANS, "id": "TX0001", "charge": "succeeded", "amount_vnd": 100_000},
     },
 }  # fmt: skip
-"""Of its message alone: what it says of the charge needs the adapter."""
