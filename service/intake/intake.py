@@ -188,15 +188,13 @@ class Intake:
             if callback.method == "GET" and (document := gateway.describe(callback)) is not None:
                 return Ending(Outcome.ACCEPTED, document, aside=Kind.DESCRIPTION)
             events = gateway.open(callback, self._digest_key)
-        except CredentialsAbsent as absent:
-            ending = end(gateway, callback, absent.outcome, reason=why(party, absent.reason))
-            if account is not None and gateway.challenges:
-                ending.aside = Kind.CHALLENGED
-            return ending
         except SignatureRejected as rejected:
-            if account is not None and rejected.from_listed_network:
+            ending = end(gateway, callback, rejected.outcome, reason=why(party, rejected.reason))
+            if account is not None and gateway.challenges and isinstance(rejected, CredentialsAbsent):
+                ending.aside = Kind.CHALLENGED
+            elif account is not None and rejected.from_listed_network:
                 self._quarantine.keep_in_background(account, callback, rejected.outcome, rejected.reason)
-            return end(gateway, callback, rejected.outcome, reason=why(party, rejected.reason))
+            return ending
         except Rejected as rejected:
             errors: tuple[FieldError, ...] = ()
             if isinstance(rejected, MalformedCallback):

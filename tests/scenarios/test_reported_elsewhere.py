@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.portal import BOOK, Portal, running
+from tests.support.portal import BOOK, Portal, eventually, running
 from tests.support.protocols import fetch
 from tests.support.reports import money, orphans, reasons, require_sound
 
@@ -67,3 +67,11 @@ async def test_a_gift_is_its_message_its_payment_and_its_refund_in_whatever_orde
     assert await money(apart) == (len(orders), len(orders) * 80_000)
     assert await orphans(apart) == (1, 0)
     await require_sound(apart)
+
+    async def is_kept() -> bool:
+        rows = await apart.fetch("SELECT outcome FROM quarantine")
+        return [row["outcome"] for row in rows] == ["unauthenticated"]
+
+    # An operator that forgets its token is no client that waits to be asked: what it said is kept.
+    assert (await fetch(apart, "POST", "/gw/camara_billing/payments?msg=1", data=b"{}")).status == 401
+    await eventually(is_kept)
