@@ -19,6 +19,8 @@ NO_PROTOCOL = "none"
 """The label of a request that names no protocol we speak."""
 PEERS = ("unlisted", "listed")
 """The label of a request from elsewhere, and of one from the networks of an account."""
+MESSAGE_TIMES = ("ahead", "near", "behind")
+"""How the time that a message bears compares with its arrival."""
 QUARANTINE_REASONS = ("malformed", "unauthenticated", "unstorable")
 
 
@@ -88,6 +90,12 @@ class Instruments:
             "portal1400_uncounted_messages",
             "Messages committed at zero VND, by reason",
             ["carrier", "reason"],
+            registry=registry,
+        )
+        self.message_times = Counter(
+            "portal1400_message_times",
+            "Messages that bear a time: over a minute ahead of their arrival, over five behind it, or near",
+            ["account", "time"],
             registry=registry,
         )
         self.last_callback = Gauge(
@@ -252,6 +260,8 @@ class Instruments:
         """Make the children of accounts, so that a rate exists from their first callback on."""
         for account in accounts:
             self.conflicts.labels(account)
+            for time in MESSAGE_TIMES:
+                self.message_times.labels(account, time)
             self.conflict_callbacks_left_out.labels(account)
             for outcome in self._outcomes:
                 self.callbacks.labels(account, outcome)

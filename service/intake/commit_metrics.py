@@ -1,15 +1,21 @@
-"""What a commit adds to the counters: messages that count, money by campaign and carrier, conflicts."""
+"""What a commit adds to the counters: messages that count, money by campaign and carrier, conflicts, their times."""
 
 from collections import Counter
+from datetime import timedelta
 
 import structlog
 
+from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.folding import CHARGE_CAUSE
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.catalog import Catalog
+from service.intake.row_builder import TIME_IN_FUTURE
 from service.intake.writer import CommitReport
 
 log = structlog.get_logger("commits")
+
+AHEAD, BEHIND = timedelta(minutes=1), timedelta(minutes=5)
+"""A message is on its way for some seconds, and a clock that is set errs by less than one."""
 
 
 class CommitMetrics:
@@ -31,7 +37,10 @@ class CommitMetrics:
         instruments, catalog = self._instruments, self._catalog
         counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
+        times: Counter[tuple[int, str]] = Counter()
         for message in commit.messages:
+            if message.operator_time is not None:
+                times[message.account_id, _compared(message)] += 1
             if message.units is None or message.amount_vnd is None or message.campaign_id is None:
                 uncounted[message.carrier, message.reading] += 1
                 continue
@@ -53,9 +62,19 @@ class CommitMetrics:
                 instruments.messages.labels(campaign.slug, carrier).inc(messages)
                 instruments.units.labels(campaign.slug, carrier).inc(units)
                 instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
+        for (account_id, time), count in times.items():
+            instruments.message_times.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT), time).inc(count)
         for account_id in commit.conflicts:
             instruments.conflicts.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT)).inc()
         for account_id, callbacks in Counter(commit.left_out).items():
             account = catalog.codes.get(account_id, UNKNOWN_ACCOUNT)
             instruments.conflict_callbacks_left_out.labels(account).inc(callbacks)
             log.warning("conflict_callbacks_left_out", account=account, callbacks=callbacks)
+
+
+def _compared(message: MessageRow) -> str:
+    """How the time that a message bears compares with its arrival. One far ahead is not believed, but flagged."""
+    delay = message.received_at - message.message_at
+    if delay < -AHEAD or TIME_IN_FUTURE in message.flags.split(","):
+        return "ahead"
+    return "behind" if delay > BEHIND else "near"

@@ -28,6 +28,9 @@ UNALLOCATED = frozenset(
     {ReadingOutcome.UNKNOWN_KEYWORD, ReadingOutcome.UNKNOWN_SHORT_CODE, ReadingOutcome.EMPTY_TEXT}
 )
 
+TIME_IN_FUTURE = "time_in_future"
+"""The flag of a message whose own time is not believed."""
+
 
 class NoDataKey(Exception):
     """The key of the callback's day cannot be had now: the database is away."""
@@ -173,5 +176,5 @@ def _believed(at: datetime | None, received_at: datetime, flags: tuple[str, ...]
     if at is None:
         return received_at, flags
     if at - received_at > AHEAD_MAX:
-        return received_at, (*flags, "time_in_future")
+        return received_at, (*flags, TIME_IN_FUTURE)
     return at, flags

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
-from metrics.instruments import PEERS, QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
+from metrics.instruments import MESSAGE_TIMES, PEERS, QUARANTINE_REASONS, UNKNOWN_ACCOUNT, Instruments
 from metrics.invariants import INVARIANTS
 from metrics.subjects import SUBJECTS
 from service.listeners.shedding import SURFACES
@@ -43,6 +43,7 @@ CLOSED_SETS: dict[str, set[str]] = {
     "invariant": {invariant.name for invariant in INVARIANTS},
     "account": {UNKNOWN_ACCOUNT},
     "act": set(ACTS),
+    "time": set(MESSAGE_TIMES),
     "subject": {subject.name for subject in SUBJECTS},
     "alertstate": {"pending", "firing"},
     "job": {"portal1400"},

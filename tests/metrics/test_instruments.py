@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,7 @@ FAMILIES = {
     "portal1400_units": "counter",
     "portal1400_pledged_vnd": "counter",
     "portal1400_uncounted_messages": "counter",
+    "portal1400_message_times": "counter",
     "portal1400_last_callback_timestamp_seconds": "gauge",
     "portal1400_commit_seconds": "histogram",
     "portal1400_commit_batch_messages": "histogram",
@@ -110,9 +111,10 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
     await portal.post(message("m-1", "VNN 5"))
     await portal.post(message("m-1", "VNN 6"))
     await portal.post(message("m-1", "VNN 6"))
-    await portal.post(message("m-2", "VNN x"))
-    await portal.post(message("m-3", "UH", short_code="1409"))
-    await portal.post(message("m-4", "XYZ"))
+    now = datetime.now(UTC)
+    await portal.post(message("m-2", "VNN x", operator_time=(now - timedelta(minutes=30)).isoformat()))
+    await portal.post(message("m-3", "UH", short_code="1409", operator_time=now.isoformat()))
+    await portal.post(message("m-4", "XYZ", operator_time=(now + timedelta(minutes=2)).isoformat()))
     await portal.post(message("m-5", "VNN", msisdn="12"))
     await portal.post(message("m-6"), headers={"webhook-id": "x"})
     await portal.post(message("m-7"), account="nobody")
@@ -165,6 +167,9 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
         "quarantined_total standard malformed": 1,
         "quarantined_total standard unauthenticated": 1,
         "conflicts_total hub": 1,
+        "message_times_total hub behind": 1,
+        "message_times_total hub near": 1,
+        "message_times_total hub ahead": 1,
     }
     for account in ("hub", "vina", "soap"):
         at = after["portal1400_last_callback_timestamp_seconds", frozenset({("account", account)})]
