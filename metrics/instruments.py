@@ -150,6 +150,11 @@ class Instruments:
             "How far this machine's clock is ahead of the database's, negative when behind; 0 until compared",
             registry=registry,
         )
+        self.totals_age = Gauge(
+            "portal1400_totals_age_seconds",
+            "How long ago this worker last read the totals that it shows; infinite before the first time",
+            registry=registry,
+        )
         self.stream_viewers = Gauge("portal1400_stream_viewers", "Open event streams", registry=registry)
         self.event_loop_stall_seconds = Gauge(
             "portal1400_event_loop_stall_seconds",

@@ -1,5 +1,6 @@
 """The parts that publish figures, made for one worker: from the database's news to the bytes that viewers get."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ def make_live(
 ) -> LiveParts:
     """Make the parts; nothing runs yet."""
     board = Board()
+    instruments.totals_age.set_function(lambda: math.inf if board.age_seconds is None else board.age_seconds)
     high_water = HighWaterMark(settings.data_dir, instruments)
     feed = Feed(
         connect=lambda: database.connect("portal1400 feed"),

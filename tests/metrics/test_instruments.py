@@ -1,6 +1,7 @@
 """Every family moves by a known amount, in both formats, and labels are closed sets that exist from the start."""
 
 import math
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -34,6 +35,7 @@ FAMILIES = {
     "portal1400_spool_files_refused": "gauge",
     "portal1400_disk_free_bytes": "gauge",
     "portal1400_clock_ahead_of_database_seconds": "gauge",
+    "portal1400_totals_age_seconds": "gauge",
     "portal1400_stream_viewers": "gauge",
     "portal1400_quarantined": "counter",
     "portal1400_conflicts": "counter",
@@ -94,6 +96,7 @@ def changed(before: Samples, after: Samples) -> dict[str, float]:
         "commit_seconds_count",
         "stall_seconds",
         "ahead_of_database_seconds",
+        "age_seconds",
         "free_bytes",
     )
     moved = {}
@@ -175,6 +178,16 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
         at = after["portal1400_last_callback_timestamp_seconds", frozenset({("account", account)})]
         assert started - 1 <= at <= datetime.now(UTC).timestamp(), account
     assert sum(value for (name, _), value in after.items() if name == "portal1400_commit_seconds_count") >= batches
+
+
+async def test_the_age_of_the_totals_is_theirs_and_not_the_scrape_s(portal: Portal) -> None:
+    # As it is before the first reading, and an hour after one.
+    board = portal.service.live.board
+    for seen_at, expected in ((None, math.inf), (time.monotonic() - 3600, 3600.0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(board, "_seen_at", seen_at)
+            assert await portal.metric("portal1400_totals_age_seconds") == pytest.approx(expected, abs=60)
+    assert await portal.metric("portal1400_totals_age_seconds") < 60
 
 
 async def test_a_reversal_shows_in_the_gauges_and_the_counters_never_fall(portal: Portal) -> None:
