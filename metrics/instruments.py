@@ -66,7 +66,7 @@ class Instruments:
         )
         self.callback_seconds = Histogram(
             "portal1400_callback_seconds",
-            "From the first byte read to the answer",
+            "From a callback's last byte to our answer",
             ["adapter"],
             buckets=CALLBACK_BUCKETS,
             registry=registry,
