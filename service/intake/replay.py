@@ -7,9 +7,8 @@ duplicate, a conflict, or a case for a person in quarantine.
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,6 +19,7 @@ from service.catalog.accounts import LoadedAccount
 from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.quarantine import NO_EVENT, NOT_IN_TIME, UNSTORABLE, Kept, Quarantine
+from service.intake.replay_progress import BATCH_RECORDS, Hold, Progress, Record, Suspect
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled
 from service.intake.spool_claim import SpoolFolder
@@ -31,8 +31,6 @@ from service.runtime.tasks import backoff, cancel_and_wait, repeat
 
 log = structlog.get_logger("replay")
 
-BATCH_RECORDS = 50
-"""Records parsed in one go: the event loop is kept from live callbacks for a few milliseconds at most."""
 ROUND_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 60.0
 """What was passed over, and a file that could not be used, is looked at again after this."""
@@ -68,66 +66,6 @@ class NotInTime(Later):
 
 class LockHeld(Later):
     """The record, or one that was stored with it, needs a lock that somebody else holds."""
-
-
-@dataclass(slots=True)
-class Suspect:
-    """A record that was not committed in time although it was tried alone, and the writer's commits by then."""
-
-    since: float
-    commits: int
-    failures: int = 0
-    """While others were committed: of its own fault, therefore."""
-    again_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Hold:
-    """An account whose records waited for a lock of somebody else's: they stay, and those of others go on."""
-
-    failures: int = 0
-    again_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record and what is in it; None when it does not open."""
-
-    stored: Stored
-    spooled: Spooled | None
-
-    @property
-    def account(self) -> str:
-        """Whose it is."""
-        return "" if self.spooled is None else self.spooled.code
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far the replay of a spool has come, and how much it takes at once."""
-
-    passed: int = 0
-    """The number of the last record that was looked at and left."""
-    records: int = BATCH_RECORDS
-    suspects: dict[bytes, Suspect] = field(default_factory=dict)
-    held: dict[str, Hold] = field(default_factory=dict)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether something that failed is to be tried again."""
-        due_at = [each.again_at for each in self.suspects.values()] + [each.again_at for each in self.held.values()]
-        return any(at <= time.monotonic() for at in due_at)
-
-    def groups(self, records: Iterable[Record]) -> "deque[list[Record]]":
-        """What is stored together: of accounts that are not held all; of one that was, and may try, its own alone."""
-        together: dict[str | None, list[Record]] = defaultdict(list)
-        for record in records:
-            hold = self.held.get(record.account)
-            if hold is None:
-                together[None].append(record)
-            elif hold.again_at <= time.monotonic():
-                together[record.account].append(record)
-        return deque(together.values())
 
 
 class Replay:
