@@ -61,7 +61,7 @@ async def live(portal: Portal, outcomes: list[str | None], until: asyncio.Event)
 
 async def test_a_record_that_takes_too_long_is_set_apart_and_live_callbacks_notice_nothing(spooled: Portal) -> None:
     replay = spooled.service.intake.replay
-    replay.suspect_seconds, replay.pauses = 0.0, (0.1,)
+    replay.suspect_seconds, replay.suspect_pauses = 0.0, (0.1,)
     outcomes: list[str | None] = []
     until = asyncio.Event()
     carrier = asyncio.create_task(live(spooled, outcomes, until))
@@ -99,7 +99,7 @@ async def test_without_proof_that_the_fault_is_its_own_a_record_stays_and_is_sto
 
 async def test_an_account_that_somebody_locks_waits_alone_and_is_never_called_at_fault(portal: Portal) -> None:
     replay = portal.service.intake.replay
-    replay.suspect_seconds, replay.pauses = 0.0, (0.05,)
+    replay.suspect_seconds, replay.lock_pauses = 0.0, (0.05,)
     async with database_away(portal):
         await cancel_and_wait(replay._task)
         for number in range(PAIRS):
