@@ -48,7 +48,7 @@ SUSPECT_SECONDS = 300.0
 SUSPECT_PAUSES: tuple[float, ...] = (1.0, 5.0, 30.0, 60.0)
 """Before such a record is tried again."""
 LOCK_PAUSES: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
-"""Before an account whose records waited for a lock is tried again: that takes a quarter of a second of one writer."""
+"""Before an account whose records waited for a lock is tried again, which takes a writer a quarter of a second."""
 LIVE_SECONDS = 1.0
 """How long after a live callback carriers count as posting."""
 
