@@ -146,12 +146,18 @@ class Intake:
 
     def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line, unless it is a usual one and not of the sample."""
-        if ending.aside is not None:
+        if ending.aside is Kind.DESCRIPTION:
             self.turned_away.see(
                 ending.aside, callback.peer, callback.request_id, adapter=party.adapter, account=party.label
             )
             return
-        self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
+        event = "callback"
+        if ending.aside is Kind.CHALLENGED:
+            # Written each time, as a refusal is: who is told to come again must not hear it sooner than strangers do.
+            event = Kind.CHALLENGED.value
+            self.turned_away.count(Kind.CHALLENGED, callback.peer, party.adapter)
+        else:
+            self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
         more: dict[str, object] = {}
         if self._log_one_in > 1 and ending.outcome in USUAL:
             self._usual[party.label] += 1
@@ -172,7 +178,7 @@ class Intake:
             more["flags"] = ", ".join(ending.flags)
         write = self._log.warning if ending.outcome in LOUD else self._log.info
         write(
-            "callback", request=callback.request_id, account=party.label, adapter=party.adapter,
+            event, request=callback.request_id, account=party.label, adapter=party.adapter,
             outcome=ending.outcome, events=ending.events, status=ending.answer.status,
             milliseconds=round(seconds * 1000, 2), reason=ending.reason, **more,
         )  # fmt: skip
