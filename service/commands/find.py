@@ -8,7 +8,7 @@ import asyncpg
 
 from campaigns.gifts.finding import Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
-from service.catalog.accounts import load_account_rows
+from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import CommandRefused, opened
 from service.commands.printing import as_json, as_local
 from service.commands.running import running_workers
@@ -39,8 +39,8 @@ async def run(arguments: argparse.Namespace) -> int:
     async with opened(settings, may_migrate=False) as ready:
         connection = await ready.database.connect("portal1400 find")
         try:
-            account_id = await _account(connection, arguments.account)
-            found = await find(connection, account_id, asked)
+            account_id, stored_under = await _account(connection, ready.keyring, arguments.account)
+            found = await find(connection, stored_under, asked)
             kept, is_complete = await _quarantined(connection, ready.keyring, account_id, asked)
         finally:
             await connection.close()
@@ -63,12 +63,14 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0 if is_known else 1
 
 
-async def _account(connection: asyncpg.Connection, code: str) -> int:
-    accounts = {row.code: row.id for row in await load_account_rows(connection)}
-    if code not in accounts:
-        known = ", ".join(sorted(accounts)) or "none was applied yet"
+async def _account(connection: asyncpg.Connection, keyring: Keyring, code: str) -> tuple[int, int]:
+    """The account's id, and that of the account under which its events are stored."""
+    rows = {row.code: row for row in await load_account_rows(connection)}
+    if code not in rows:
+        known = ", ".join(sorted(rows)) or "none was applied yet"
         raise CommandRefused(f"no account has the code {code}; there are: {known}")
-    return accounts[code]
+    loaded = load_accounts(rows.values(), keyring.settings.unseal, {}).by_code.get(code)
+    return rows[code].id, rows[code].id if loaded is None else loaded.events_id
 
 
 async def _quarantined(

@@ -167,7 +167,9 @@ class QuarantineReplay:
             with suppress(ReplayRefused, _Unauthenticated, MalformedCallback):
                 sealed = await select_sealed(self._connection, row.id)
                 _, _, events = await self._parsed(row, sealed, is_source_trusted=is_source_trusted)
-            account_id = row.account_id or 0
+            account = self._today.accounts.get(row.account_id or 0)
+            # What it names may be another account's.
+            account_id = account.events_id if account is not None else 0
             named.append((row, names_in(account_id, events)))
             if any(map(is_unnamed, events)):
                 by_number.add(account_id)

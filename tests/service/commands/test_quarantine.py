@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from campaigns.gifts.quarantined import Actor, Choice, select_quarantined
-from service.commands import quarantine, verify
+from service.commands import find, quarantine, verify
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused
 from service.operations import quarantine_replay
@@ -23,7 +23,7 @@ from service.operations.quarantine_replay import QuarantineReplay
 from tests.service.intake.test_no_events import Asking
 from tests.support.away import require_invariants
 from tests.support.portal import BOOK, Portal, book_file, eventually, message, running, signed
-from tests.support.protocols import SENDERS, get_kannel, post_soap
+from tests.support.protocols import SENDERS, fetch, get_kannel, post_soap
 from tests.support.reports import REPORT_BOOK, charge, gift, taken_back
 
 Capture = pytest.CaptureFixture[str]
@@ -194,6 +194,45 @@ async def test_a_dry_run_knows_what_stored_charges_have_to_do_with_each_other(
         _, replayed = await ran(quarantine, capsys, "replay", "--account", "hub")
         assert rehearsed["callbacks"] == replayed["callbacks"]
         assert replayed["counted"] == {"vnn": {"messages": 0, "units": 0, "vnd": -80_000}}
+        await require_invariants(portal.dsn)
+
+
+PAYMENTS = """
+[[gateway]]
+code = "payments"
+adapter = "camara_billing"
+carrier = "viettel"
+charging = "on_report"
+messages_of = "hub"
+secrets = ["TOKEN"]
+networks = ["127.0.0.0/8"]
+"""
+PAID = {
+    "specversion": "1.0", "id": "ev-1", "source": "op",
+    "type": "org.camaraproject.carrier-billing.v0.payment-completed",
+    "data": {"paymentId": "pay-1", "status": "succeeded"},
+}  # fmt: skip
+
+
+async def test_a_charge_that_another_account_reports_is_rehearsed_and_found_with_its_message(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture
+) -> None:
+    async with running(database_dsn, tmp_path, REPORT_BOOK + PAYMENTS.replace("TOKEN", "the-old-one")) as portal:
+        body = orjson.dumps(gift())
+        await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+        path, headers = "/gw/camara_billing/payments?msg=m-1", {"authorization": "Bearer the-new-one"}
+        assert (await fetch(portal, "POST", path, data=orjson.dumps(PAID), headers=headers)).status == 401
+        ids = [str(row["id"]) for row in await kept(portal)]
+        assert len(ids) == 2
+        after = AFTER.replace('charging = "on_message"', 'charging = "on_report"', 1)
+        await mend(portal, tmp_path, after + PAYMENTS.replace("TOKEN", "the-new-one"))
+        words = ("replay", *ids, "--trust-source", "--by", "An", "--reason-text", "asked the operator")
+        _, rehearsed = await ran(quarantine, capsys, *words, "--dry-run")
+        _, replayed = await ran(quarantine, capsys, *words)
+        assert rehearsed["callbacks"] == replayed["callbacks"]
+        assert replayed["counted"] == {"vnn": VNN}
+        _, found = await ran(find, capsys, "payments", "op|ev-1")
+        assert found["known"]
         await require_invariants(portal.dsn)
 
 
