@@ -1,5 +1,6 @@
--- What people did with quarantined callbacks: one row for each act, with whoever did it. Workers of the version before
--- know nothing of it, and go on.
+-- additive
+-- What people did with quarantined callbacks: one row for each act, with whoever did it. The release before knows
+-- nothing of it, and goes on.
 CREATE TABLE quarantine_act (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     quarantine_id uuid NOT NULL,
