@@ -213,7 +213,8 @@ def test_pending_migrations_are_named_and_applied_by_migrate(
         pending = [each for each in shipped if each.number >= first]
         asyncio.run(forget_migrations_from(first, os.environ["PORTAL1400_DATABASE_URL"]))
         assert main(["check"]) == 0
-        assert f"{len(pending)} migration(s) are pending" in (said := capsys.readouterr().out)
+        said = capsys.readouterr().out
+        assert f"{len(pending)} migration(s) are pending" in said
         is_told = "a release without them does not start from then on" in said
         assert is_told is (first == not_additive)
 
