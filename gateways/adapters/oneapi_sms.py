@@ -64,6 +64,8 @@ class OneApiSms(Gateway[OneApiSmsSettings]):
         """The messages in their order, or one charge or reversal; one malformed message refuses the whole list."""
         fields.require_plain_body(callback.headers)
         document = require_object("body", require_json(callback.body))
+        if len({_TRANSACTION, _NOTIFICATION, _LIST} & document.keys()) > 1:
+            fields.malformed("body", "holds more than one notification")
         if _TRANSACTION in document:
             return (self._transaction(require_object(_TRANSACTION, document[_TRANSACTION]), digest_key),)
         if _NOTIFICATION in document:

@@ -30,13 +30,27 @@ from gateways.wire.checksums import is_checksum, md5_hex
 from gateways.wire.digest import keyed_digest
 from gateways.wire.form import Form
 from gateways.wire.statuses import TAKEN, status_alone
-from gateways.wire.xml import local_name, require_xml
+from gateways.wire.xml import local_name, only_child, require_xml
 
 _NAMESPACE = "http://ws.apache.org/ns/synapse"
 _MESSAGES, _CHARGES = "SMSGW", "SDP"
 _CHARGES_ANSWERED = "SDP NOTIFIER"
 _ECHOED = ("queueID", "msisdn", "service_id", "package_id")
 _TEXT = "content"
+_READ = frozenset(
+    {
+        "mo_id",
+        "source_address",
+        "destination_address",
+        _TEXT,
+        "queueID",
+        "resultCode",
+        "service_id",
+        "msisdn",
+        "price",
+    }
+)
+"""What decides of a document which gift is meant."""
 _LAYOUT = " \t\r\n"
 """Blanks that a template may have around an id."""
 _DONE = "0"
@@ -223,16 +237,19 @@ def _command(body: bytes) -> tuple[Form, bool]:
     root, is_repaired = require_xml(body)
     if local_name(root) != "ACCESSGW":
         fields.malformed("body", "is not an ACCESSGW document")
-    parts = {local_name(part): part for part in root}
-    module = ((parts["MODULE"].text or "") if "MODULE" in parts else "").strip(_LAYOUT)
+    named = only_child("ACCESSGW.MODULE", root, "MODULE")
+    module = ((named.text or "") if named is not None else "").strip(_LAYOUT)
     if module not in (_MESSAGES, _CHARGES):
         fields.malformed("ACCESSGW.MODULE", f"must be one of {_MESSAGES}, {_CHARGES}")
-    if "COMMAND" not in parts:
+    command = only_child(f"{module}.COMMAND", root, "COMMAND")
+    if command is None:
         fields.malformed(f"{module}.COMMAND", "is missing")
     values: dict[str, bytes] = {}
     repeated: set[str] = set()
-    for element in parts["COMMAND"]:
+    for element in command:
         name, text = local_name(element), element.text or ""
+        if len(element) and name in _READ:
+            fields.malformed(f"{module}.{name}", "holds elements instead of text")
         if name in values:
             repeated.add(name)
             continue

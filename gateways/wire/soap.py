@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from gateways.outcome import FieldError
 from gateways.wire.fields import malformed
-from gateways.wire.xml import local_name, require_xml
+from gateways.wire.xml import local_name, only_child, require_xml
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
 
@@ -47,11 +47,10 @@ def require_call(body: bytes) -> Call:
     envelope, is_repaired = require_xml(body)
     if local_name(envelope) != "Envelope":
         malformed("body", "is not a SOAP envelope")
-    parts = {local_name(part): part for part in envelope}
-    content = parts.get("Body")
+    content = only_child("body.Envelope.Body", envelope, "Body")
     if content is None or len(content) != 1:
         malformed("body.Envelope", "does not hold a Body with one operation")
-    return Call(content[0], parts.get("Header"), is_repaired)
+    return Call(content[0], only_child("body.Envelope.Header", envelope, "Header"), is_repaired)
 
 
 def result(operation: Operation, value: str) -> bytes:

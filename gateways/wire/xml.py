@@ -67,6 +67,17 @@ def local_name(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
+def only_child(path: str, parent: Element, name: str) -> Element | None:
+    """The one child of that name; None where there is none. Raises MalformedCallback where there are several.
+
+    Whoever took one of two would lose the gift in the other.
+    """
+    found = [child for child in parent if local_name(child) == name]
+    if len(found) > 1:
+        malformed(path, "is given twice")
+    return found[0] if found else None
+
+
 def _decoded(body: bytes) -> str:
     """The characters of a document: in UTF-16 or the one-byte encoding it names if it can be that, else UTF-8."""
     start = body.lstrip(b"\r\n\t ")

@@ -98,6 +98,8 @@ def test_a_list_is_one_callback_and_its_messages_are_as_many() -> None:
         ({"inboundSMSMessageNotification": {}}, "inboundSMSMessageNotification.inboundSMSMessage"),
         ({"deliveryInfoNotification": {}}, "body"),
         ([], "body"),
+        ({**notified(written()), **charged()}, "body"),
+        ({**notified(written()), **listed(written())}, "body"),
         (charged(amount="20000.5"), "amountTransaction.paymentAmount.chargingInformation.amount"),
         (charged(amount=20000.5), "amountTransaction.paymentAmount.chargingInformation.amount"),
         (charged(amount="-1"), "amountTransaction.paymentAmount.chargingInformation.amount"),

@@ -240,6 +240,10 @@ def test_a_message_that_was_read_and_cannot_be_kept_is_told_later_in_its_words(o
         (posted("<ACCESSGW><MODULE>MT</MODULE><COMMAND/></ACCESSGW>"), "ACCESSGW.MODULE"),
         (posted("<ACCESSGW><COMMAND/></ACCESSGW>"), "ACCESSGW.MODULE"),
         (posted(document("SMSGW", MESSAGE).replace("</COMMAND>", "<mo_id>2</mo_id></COMMAND>")), "SMSGW.mo_id"),
+        # Each holds another gift than the one that would be read.
+        (posted(document("SMSGW", MESSAGE).replace("</COMMAND>", "</COMMAND><COMMAND/>")), "SMSGW.COMMAND"),
+        (posted(document("SMSGW", MESSAGE).replace("</COMMAND>", "</COMMAND><MODULE/>")), "ACCESSGW.MODULE"),
+        (posted(document("SMSGW", MESSAGE).replace("VNN 5", "VNN <b>5</b>")), "SMSGW.content"),
         (charge_document(service_id="S1409"), "SDP.service_id"),
         (charge_document(service_id=None), "SDP.service_id"),
         (charge_document(queueID=None), "SDP.queueID"),

@@ -142,6 +142,7 @@ BROKEN = {
     "no body": b'<s:Envelope xmlns:s="x"/>',
     "empty body": b'<s:Envelope xmlns:s="x"><s:Body/></s:Envelope>',
     "two operations": b'<s:Envelope xmlns:s="x"><s:Body><receiverMO/><receiverMO/></s:Body></s:Envelope>',
+    "two bodies": envelope("receiverMO", f"{REST}<Message>V</Message>").replace(b"<s:Body>", b"<s:Body/><s:Body>"),
     "two ids": envelope("receiverMO", f"{REST}<Message>V</Message><moid>8</moid>"),
     "an encoding nobody has": b'<?xml version="1.0" encoding="klingon"?><a/>',
     "a document type": b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>',
