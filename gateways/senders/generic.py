@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlencode
 from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.sax.saxutils import escape
 
 from defusedxml.ElementTree import fromstring
 
@@ -254,5 +255,5 @@ def _told(words: Any, native_id: str) -> bytes:
     if "json" in words.content_type:
         written = json.dumps(native_id)[1:-1]
     elif "xml" in words.content_type:
-        written = native_id.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        written = escape(native_id, {'"': "&quot;", "'": "&apos;"})
     return str(words.body).replace("{id}", written).encode()

@@ -17,9 +17,10 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Annotated, ClassVar, Self
 from xml.sax.saxutils import escape
@@ -80,6 +81,9 @@ _STATUSES: dict[Outcome, int] = {
 _TRIED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 _TRIED_FROM = IPv4Address("127.0.0.1")
 _TRIED_KEY = bytes(32)
+
+_QUOTES = {'"': "&quot;", "'": "&apos;"}
+"""An answer may have the id in an attribute."""
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that may carry a secret whatever a dialect says of them: never kept."""
@@ -179,10 +183,23 @@ class Generic(Gateway[GenericSettings]):
         fields.require_plain_body(callback.headers)
         dialect = self.settings.dialect
         reading = read(callback, dialect.format)
-        if any(reading.optional(name, []) in values for name, values in dialect.trial.items()):
-            return ()
+        doubted = None
+        for name, values in dialect.trial.items():
+            doubts: list[str] = []
+            if reading.word(name, doubts) in values:
+                return ()
+            doubted = name if doubts else doubted
         # First of all: what has an id may be answered otherwise, whatever else is wrong with it.
         native_id = None if dialect.fields.id is None else reading.required(dialect.fields.id)
+        if doubted is not None:
+            # No trial may become money.
+            fields.malformed(reading.path(doubted), "says whether it is a trial, and cannot be read")
+        for path, length in reading.lists(self._read_always).items():
+            if length > self._lists_of_example.get(path, 0):
+                # One message a callback: what stands behind it would be lost.
+                fields.malformed(
+                    reading.path(path) if path else "body", "is a list that is longer than the example's"
+                )
         for name, values in dialect.allowed.items():
             if reading.required(name) not in values:
                 fields.malformed(reading.path(name), "is none of the values that the dialect allows")
@@ -208,6 +225,18 @@ class Generic(Gateway[GenericSettings]):
             Outcome.MALFORMED: (self._has_id(result) and answers.malformed_with_id) or answers.malformed,
         }.get(result.outcome) or answers.accepted
         return Answer(words.status, _body(words, result.events), words.content_type)
+
+    @cached_property
+    def _read_always(self) -> tuple[str, ...]:
+        """Where those facts are that every callback has."""
+        dialect = self.settings.dialect
+        names = dialect.fields
+        charge = (dialect.charge.status, dialect.charge.amount) if dialect.charge is not None else ()
+        return tuple(name for name in (names.id, names.msisdn, names.short_code, names.text, *charge) if name)
+
+    @cached_property
+    def _lists_of_example(self) -> Mapping[str, int]:
+        return read(_example_of(self.settings), self.settings.dialect.format).lists(self._read_always)
 
     def _has_id(self, result: Result) -> bool:
         """Whether what is malformed had an id that could be read."""
@@ -320,21 +349,14 @@ def _body(words: Words, events: tuple[Event, ...]) -> bytes:
     if "json" in words.content_type:
         native_id = json.dumps(native_id)[1:-1]
     elif "xml" in words.content_type or "html" in words.content_type:
-        native_id = escape(native_id)
+        native_id = escape(native_id, _QUOTES)
     return words.body.replace("{id}", native_id).encode()
 
 
 def _fault_of_example(settings: GenericSettings) -> str | None:
     """What is wrong with a dialect by its own example; None where that says what it means, by its secret alone."""
     example = settings.dialect.example
-    callback = Callback(
-        method="GET" if settings.dialect.format == "query" else "POST",
-        query=example.query,
-        headers=example.headers,
-        body=example.body.encode(),
-        peer=_TRIED_FROM,
-        received_at=_TRIED_AT,
-    )
+    callback = _example_of(settings)
     try:
         events = _tried(settings, (example.secret,) if example.secret else ()).open(callback, _TRIED_KEY)
     except Rejected as rejected:
@@ -348,6 +370,18 @@ def _fault_of_example(settings: GenericSettings) -> str | None:
         return f"is read with a doubt: {', '.join(doubts)}"
     wrong = _misread(settings, events)
     return f"does not say what its means.{wrong} says" if wrong else None
+
+
+def _example_of(settings: GenericSettings) -> Callback:
+    example = settings.dialect.example
+    return Callback(
+        method="GET" if settings.dialect.format == "query" else "POST",
+        query=example.query,
+        headers=example.headers,
+        body=example.body.encode(),
+        peer=_TRIED_FROM,
+        received_at=_TRIED_AT,
+    )
 
 
 def _misread(settings: GenericSettings, events: tuple[Event, ...]) -> str | None:

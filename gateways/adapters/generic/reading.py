@@ -1,7 +1,7 @@
 """What stands in a callback, whatever its format: one way to ask for a field."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element
 
 from gateways.callback import Callback
@@ -30,9 +30,17 @@ class Reading(ABC):
     def optional(self, name: str, flags: list[str]) -> str | None:
         """A short field; None where it is absent or empty, and flagged where it cannot be read."""
 
+    def word(self, name: str, flags: list[str]) -> str | None:
+        """The same of a field that may say yes or no."""
+        return self.optional(name, flags)
+
     @abstractmethod
     def text(self, name: str) -> str:
         """The donor's text, which may be empty but must be there."""
+
+    def lists(self, names: Iterable[str]) -> Mapping[str, int]:  # noqa: ARG002 -- only JSON has lists
+        """How long each list is that the way to one of these fields leads through, by its own path."""
+        return {}
 
     def sorted_values(self, without: str) -> bytes:  # noqa: ARG002 -- paths have no order
         """The values of all fields but one, in the order of their names."""
@@ -107,6 +115,21 @@ class JsonTree(Tree):
 
     def __init__(self, document: object) -> None:
         self._document = document
+
+    def word(self, name: str, flags: list[str]) -> str | None:
+        found = self.find(name)
+        return str(found).lower() if isinstance(found, bool) else self.optional(name, flags)
+
+    def lists(self, names: Iterable[str]) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for name in names:
+            steps = name.split(".")
+            for place in range(len(steps)):
+                above = ".".join(steps[:place])
+                value = self.find(above) if above else self._document
+                if isinstance(value, list):
+                    found[above] = len(value)
+        return found
 
     def find(self, name: str) -> object:
         value = self._document

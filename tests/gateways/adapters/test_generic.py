@@ -324,10 +324,50 @@ def test_elements_given_twice_or_holding_others_are_nobody_s() -> None:
     assert repaired.flags == ("repaired",)
 
 
+def test_a_list_that_is_longer_than_the_example_s_is_malformed() -> None:
+    root = json.dumps([json.loads(dialects.JSON_BODY)["sms"]])
+    names = {"id": "0.ref", "msisdn": "0.from", "short_code": "0.to", "text": "0.parts.0.body"}
+    bare = {
+        "format": "json", "fields": names, "answers": {"accepted": {}},
+        "example": {"body": root, "means": dialects.MEANS},
+    }  # fmt: skip
+    ours = gateway("generic", {"dialect": bare, "path_secret": "tram"})
+    plain = request(body=root.encode(), path_secret="tram")
+    assert read(ours, plain).text == "VNN 5"
+    for longer, path in ((root[:-1] + "," + root[1:], "body"), (root.replace("}]", "},{}]", 1), "body.0.parts")):
+        with pytest.raises(MalformedCallback) as caught:
+            read(ours, replace(plain, body=longer.encode()))
+        assert [error.path for error in caught.value.errors] == [path]
+
+
+@pytest.mark.parametrize(
+    ("said", "events"),
+    [
+        ('"true"', 0),
+        ("true", 0),
+        ("false", 1),
+        ('"0"', 1),
+        ("null", 1),
+        ("1.0", None),
+        ("{}", None),
+        ('1,"try":1', None),
+    ],
+)  # fmt: skip
+def test_a_trial_is_never_money(said: str, events: int | None) -> None:
+    ours = gateway("generic", settings({**dialects.JSON, "trial": {"try": ["true"]}}))
+    callback = TestJson().with_content(dialects.JSON_BODY.replace("{", f'{{"try":{said},', 1).encode())
+    if events is None:
+        with pytest.raises(MalformedCallback, match="trial"):
+            ours.open(callback, KEY)
+    else:
+        assert len(ours.open(callback, KEY)) == events
+
+
 def test_an_id_is_escaped_in_an_answer() -> None:
     for dialect, native_id, body in (
         (dialects.JSON, 'a"b', b'{"ok":true,"ref":"a\\"b"}'),
         (dialects.XML, "a<b", b"<a><ref>a&lt;b</ref></a>"),
+        (changed(dialects.XML, "answers.accepted.body", '<a ref="{id}"/>'), "a\"'b", b'<a ref="a&quot;&apos;b"/>'),
         (changed(dialects.QUERY, "answers.accepted.body", "OK {id}"), "a<b", b"OK a<b"),
     ):
         ours = gateway("generic", settings(dialect))
