@@ -10,7 +10,7 @@ from campaigns.gifts.finding import Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import CommandRefused, opened
-from service.commands.printing import as_json, as_local
+from service.commands.printing import as_json, as_local, visible
 from service.commands.running import running_workers
 from service.operations.quarantine_search import holding
 from service.runtime.keyring import Keyring
@@ -110,12 +110,12 @@ def _without(row: Mapping[str, Any]) -> dict[str, Any]:
 def _tell(shown: Mapping[str, Any], is_known: bool, account: str) -> None:
     for name, kind in KINDS.items():
         for row in shown[name]:
-            print(f"{kind:11} {row.get('native_id') or row['request']} of {row['account']}")
+            print(visible(f"{kind:11} {row.get('native_id') or row['request']} of {row['account']}"))
             _tell_row(row)
             for line in row.get("lines", ()):
                 place = f"{as_local(line['at'])} {line['campaign']} {line['stage']}"
                 sums = f"{line['messages']:+} messages, {line['units']:+} units, {line['vnd']:+} VND"
-                print(f"  money        {place} {sums} ({line['cause']})")
+                print(visible(f"  money        {place} {sums} ({line['cause']})"))
     if not shown["quarantine_complete"]:
         print("quarantine   holds more of this account than was looked through; `quarantine list` shows it")
     for each in shown["spool"]:
@@ -142,7 +142,7 @@ def _tell_row(row: Mapping[str, Any]) -> None:
         if name in ("native_id", "account", "lines") or value in (None, [], False):
             continue
         write: Callable[[Any], str] = WRITTEN.get(type(value).__name__, str)
-        print(f"  {name:12} {write(value)}")
+        print(visible(f"  {name:12} {write(value)}"))
 
 
 def _listed(values: Sequence[str]) -> str:

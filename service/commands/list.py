@@ -6,7 +6,7 @@ from typing import Any
 from campaigns.gifts.worklists import LISTS, list_open
 from service.commands import quarantine
 from service.commands.opening import opened
-from service.commands.printing import add_listing, as_json, as_local
+from service.commands.printing import add_listing, as_json, as_local, visible
 from service.runtime.logs import without_numbers
 from service.runtime.settings import read_settings
 
@@ -43,7 +43,7 @@ async def run(arguments: argparse.Namespace) -> int:
         print(f"{count['count']:>7}  {count['day']}  {count['account']}  {count['reason']}")
     for row in rows:
         more = "; ".join(f"{name} {value}" for name, value in row.items() if name not in FIRST and value is not None)
-        print(f"{row['request']}  {as_local(row['received_at'])}  {row['account']}  {more}")
+        print(visible(f"{row['request']}  {as_local(row['received_at'])}  {row['account']}  {more}"))
     if found.total > len(rows):
         print(f"{found.total - len(rows)} more: --limit shows them")
     print(f"{found.total} in this list" if found.total else f"nothing: no {arguments.name} are open")

@@ -1,8 +1,8 @@
 """Who sits before a command: their language, and their account of the operating system."""
 
 import argparse
-import getpass
 import os
+import pwd
 from collections.abc import Mapping
 from typing import get_args
 
@@ -34,8 +34,8 @@ def name(given: str) -> str:
 
 
 def os_user() -> str:
-    """The account's name; its number where it has none, as in a container."""
+    """The account's name, whatever the environment says; its number where it has none, as in a container."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())

@@ -49,7 +49,17 @@ def add_listing(parser: argparse.ArgumentParser) -> None:
 
 def as_json(shown: Mapping[str, Any]) -> str:
     """One line; times are Vietnam's, ids as text, and ids of senders without what is shaped like a number."""
-    return json.dumps(shown, ensure_ascii=False, default=_plain)
+    return visible(json.dumps(shown, ensure_ascii=False, default=_plain))
+
+
+def visible(line: str) -> str:
+    """A line for a terminal: what does not print is written as JSON escapes it.
+
+    What a sender chose could otherwise move the cursor, begin a line or turn its direction, and be taken for ours.
+    """
+    if line.isprintable():
+        return line
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
 
 
 def _plain(value: object) -> str:

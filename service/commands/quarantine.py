@@ -22,7 +22,7 @@ from campaigns.gifts.quarantined import (
 from gateways.callback import Callback
 from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import name, os_user
-from service.commands.printing import add_listing, as_json, as_local, moment, request_id
+from service.commands.printing import add_listing, as_json, as_local, moment, request_id, visible
 from service.operations.quarantine_replay import QuarantineReplay, Replayed, Sums
 from service.runtime.settings import read_settings
 
@@ -126,11 +126,12 @@ async def _show(arguments: argparse.Namespace, who: Actor) -> int:
     print(f"size     query {about['query_bytes']} bytes, body {about['body_bytes']} bytes")
     print(f"now      {_in_words(now)}")
     for act in acts:
-        parts = (f"{act.what} by {act.acted_by or act.os_user}", act.outcome, act.found, act.reason)
+        by = f"{act.acted_by} (account {act.os_user})" if act.acted_by else act.os_user
+        parts = (f"{act.what} by {by}", act.outcome, act.found, act.reason)
         print(f"act      {as_local(act.acted_at)} {'; '.join(part for part in parts if part)}")
     if arguments.open:
         for part, said in _content(callback).items():
-            print(f"{part:8} {said}")
+            print(visible(f"{part:8} {said}"))
     return 0
 
 

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -321,13 +323,16 @@ async def test_a_signature_is_as_old_as_it_was_when_it_came(
 
 
 async def test_list_and_show_hold_nothing_that_was_sent_unless_it_is_opened(
-    unmended: Portal, tmp_path: Path, capsys: Capture
+    unmended: Portal, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal = unmended
     for number in range(3):
         await SENDERS["vn_soap_mo"].send(portal, f"m-{number}", text="VNN 5 🎗")
     await get_kannel(portal, "m-9", path_secret="the-secret-of-yesterday")
+    forged_body = "\x1b[2J\nact      replayed by Nam \u202e".encode()
+    await portal.post(forged_body, headers=signed(forged_body))
     ids = [str(row["id"]) for row in await kept(portal)]
+    forged = ids[-1]
     code, listed = await ran(quarantine, capsys, "list", "--account", "soap", "--limit", "2")
     assert (code, listed["count"], len(listed["rows"])) == (0, 3, 2)
     (count,) = listed["counts"]
@@ -349,6 +354,12 @@ async def test_list_and_show_hold_nothing_that_was_sent_unless_it_is_opened(
     )
     assert "VNN 5 🎗" in opened["body"]
     assert [(each["what"], each["acted_by"]) for each in opened["acts"]] == [("opened", "Lan")]
+    monkeypatch.setenv("LOGNAME", "another")
+    await quarantine.run(asked(quarantine, "show", forged, "--open", "--by", "Lan", "--reason-text", "the hub asks"))
+    lines = capsys.readouterr().out.splitlines()
+    (act,) = (line for line in lines if line.startswith("act"))
+    assert f"opened by Lan (account {pwd.getpwuid(os.getuid()).pw_name})" in act
+    assert lines[-1] == r"body     \u001b[2J\nact      replayed by Nam \u202e"
     assert await portal.fetch("SELECT FROM message") == []
     await portal.fetch("DELETE FROM data_key")
     with pytest.raises(Exception, match="was destroyed"):
