@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, RouteEntry
 from campaigns.book.book import VIETNAM, Grammar, Route
@@ -14,6 +14,8 @@ DONATION_CODES = range(1402, 1410)
 """The short codes of portal 1400 that take gifts."""
 UNIT_VND = range(5_000, 20_001)
 """The values of a unit that drives have had, and some below."""
+UNITS_MAX = {Grammar.UNITS: 100, Grammar.THOUSANDS: 2_000}
+"""The most units of a message that drives have had: two million dong either way."""
 GOAL_VND = range(100_000_000, 1_000_000_000_001)
 WINDOW_MAX = timedelta(days=366)
 WINDOW_MIN = timedelta(days=1)
@@ -30,6 +32,10 @@ class _Window:
     now: datetime
 
 
+def _is_utc_midnight(at: datetime) -> bool:
+    return at.astimezone(UTC).time() == time()
+
+
 WINDOW_RULES: tuple[tuple[str, Callable[[_Window], bool], str], ...] = (
     ("closes_at", lambda w: w.closes_at <= w.now, "has passed: nothing texted from now on would count"),
     ("closes_at", lambda w: w.closes_at - w.opens_at > WINDOW_MAX, "lies more than a year after the opening"),
@@ -43,6 +49,13 @@ WINDOW_RULES: tuple[tuple[str, Callable[[_Window], bool], str], ...] = (
             "write 00:00 of the next day"
         ),
     ),
+    *(
+        (key, is_so, "is midnight of UTC and 07:00 in Vietnam; midnight in Vietnam is written 00:00:00+07:00")
+        for key, is_so in (
+            ("opens_at", lambda w: _is_utc_midnight(w.opens_at)),
+            ("closes_at", lambda w: _is_utc_midnight(w.closes_at)),
+        )
+    ),
     (
         "closes_at",
         lambda w: w.closed_at is not None and w.closes_at < w.closed_at,
@@ -55,6 +68,13 @@ KEYWORD_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"[^\w ]|_"),
         '"{keyword}" holds punctuation, which donors would have to text as it stands; several keywords are a list',
+    ),
+    (
+        re.compile(r"[^\W_\x00-\x7f]"),
+        (
+            '"{keyword}" holds letters that a phone in Vietnam does not type, though they may look like A to Z; '
+            "type the keyword anew"
+        ),
     ),
     (
         re.compile(r"[0-9]$"),
@@ -92,7 +112,8 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
         if gateway.raw.get("code") in off:
             reason = say("takes the gateway off: every callback of it will be refused")
             found.append(ApplyWarning(f"{gateway.place.toml_path}.enabled", gateway.place.of("enabled"), reason))
-    return sorted(found, key=lambda each: each.line or 0)
+    # Of two keywords of one route each is told of the other, in the same words.
+    return sorted(dict.fromkeys(found), key=lambda each: each.line or 0)
 
 
 def _route_reasons(slug: str, route: Route, others: Iterable["_Held"]) -> Iterator[tuple[str, Sentence]]:
@@ -109,6 +130,9 @@ def _route_reasons(slug: str, route: Route, others: Iterable["_Held"]) -> Iterat
             unit=vnd(route.unit_vnd), first=vnd(UNIT_VND[0]), last=vnd(UNIT_VND[-1]),
         )  # fmt: skip
         yield "unit_vnd", reason
+    if route.grammar is not Grammar.FIXED and route.max_units > UNITS_MAX[route.grammar]:
+        most, usual = (vnd(each * route.unit_vnd) for each in (route.max_units, UNITS_MAX[route.grammar]))
+        yield "max_units", say("would let one message give {most}; usual is {usual} at most", most=most, usual=usual)
     for keyword in route.keywords:
         for pattern, text in KEYWORD_RULES:
             if pattern.search(keyword):

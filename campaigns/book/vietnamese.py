@@ -358,6 +358,16 @@ VIETNAMESE: dict[str, str] = {
     '"{keyword}" ends in N or GUI, which stand in advertisements for a number and for "send to"': (
         '"{keyword}" kết thúc bằng N hoặc GUI, mà trong lời kêu gọi đó là chỗ ghi số suất và chữ "gửi"'
     ),
+    '"{keyword}" holds letters that a phone in Vietnam does not type, though they may look like A to Z; type the '
+    "keyword anew": (
+        '"{keyword}" có chữ mà điện thoại ở Việt Nam không gõ được, dù có thể trông giống A đến Z; hãy gõ lại từ khóa'
+    ),
+    "is midnight of UTC and 07:00 in Vietnam; midnight in Vietnam is written 00:00:00+07:00": (
+        "là nửa đêm theo giờ UTC, tức 07:00 ở Việt Nam; nửa đêm ở Việt Nam viết là 00:00:00+07:00"
+    ),
+    "would let one message give {most}; usual is {usual} at most": (
+        "sẽ cho phép một tin nhắn ủng hộ {most}; thông thường nhiều nhất là {usual}"
+    ),
     "would be {goal}; count its zeros": "sẽ là {goal}; hãy đếm lại các số 0",
     "is none of the codes that take gifts, {first} to {last}": (
         "không thuộc các đầu số nhận ủng hộ, {first} đến {last}"

@@ -51,6 +51,7 @@ def stored(content: str) -> Stored:
     return Stored(book_from_file(load(content.encode())), {}, {}, frozenset(), frozenset())
 
 
+THOUSANDS = FILE[FILE.index("grammar") :], 'grammar = "thousands"\nmax_units = 10_000\n'
 # label, replaced in FILE, by, the key that is told, part of the reason
 UNUSUAL = [
     ("short code", '"1408"', '"1490"', "short_code", "1402 to 1409"),
@@ -62,6 +63,25 @@ UNUSUAL = [
     ("window of hours", "2027-01-01T00", "2026-10-17T05", "closes_at", "less than a day"),
     ("last second of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:59", "closes_at", "00:00 of the next day"),
     ("last minute of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:00", "closes_at", "00:00 of the next day"),
+    (
+        "opening at midnight of UTC",
+        "2026-10-17T00:00:00+07:00",
+        "2026-10-17T00:00:00Z",
+        "opens_at",
+        "07:00 in Vietnam",
+    ),
+    (
+        "closing at midnight of UTC",
+        "2027-01-01T00:00:00+07:00",
+        "2027-01-01T00:00:00Z",
+        "closes_at",
+        "07:00 in Vietnam",
+    ),
+    ("a hundred units with a zero more", "max_units = 100", "max_units = 1000", "max_units", "give 20,000,000 VND"),
+    ("thousands with a zero more", THOUSANDS[0], THOUSANDS[1], "max_units", "give 10,000,000 VND"),
+    ("Cyrillic that looks like BAO", '"Đa Cam"', '"ВАО"', "keywords", "does not type"),
+    ("one Greek letter", '"Đa Cam"', '"BΑO"', "keywords", "does not type"),
+    ("digits of another script", '"Đa Cam"', '"BAO٥X"', "keywords", "does not type"),
     ("several keywords in one", '"Đa Cam"', '"BÃO, UH, ỦNG HỘ"', "keywords", "punctuation"),
     ("keyword with a number", '"Đa Cam"', '"BAO12"', "keywords", "ends in a number"),
     ("keyword with the n of advertisements", '"Đa Cam"', '"VNN n"', "keywords", "ends in N or GUI"),
@@ -112,6 +132,11 @@ def test_a_keyword_that_is_another_with_a_number_is_told_whoever_came_first() ->
     longer_first = stored(FILE.replace('"Đa Cam"', '"DA CAM 5"'))
     shorter = FILE.replace('"vnn"', '"two"').replace("1/QD", "2/QD")
     assert any("with a number: who texts" in told.reason for told in plan(shorter, longer_first).warnings)
+
+
+def test_two_keywords_of_one_route_are_told_once() -> None:
+    (told,) = plan(FILE.replace('["Đa Cam"]', '["BAO", "BAO 5K"]')).warnings
+    assert '"BAO 5K" is "BAO" with a number' in told.reason
 
 
 def test_donors_are_told_in_words_and_figures() -> None:
