@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import structlog
 
@@ -137,8 +138,11 @@ class Intake:
         return ending.answer
 
     def safe(self, part: str) -> str:
-        """A part of an address as the log may have it, also where a path secret stands in its place."""
-        return "[a path secret]" if part in self._catalog.path_secrets else word(part)
+        """A part of an address as the log may have it, also where a path secret stands in its place or within it."""
+        # Encoded twice or in capitals it is as good as told.
+        said = (part.casefold(), unquote(part).casefold())
+        is_secret = any(secret.casefold() in each for secret in self._catalog.path_secrets for each in said)
+        return "[a path secret]" if is_secret else word(part)
 
     def known(self, part: str) -> str:
         """A part of an address that may hold anything: as it stands where it is an account's code, else `?`."""

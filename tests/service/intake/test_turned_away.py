@@ -55,6 +55,13 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a disabled account": ("POST /gw/standard/off", "account disabled (off)", "tried=off"),
     "an unknown account": ("POST /gw/standard/nobody", "unknown account", "tried=nobody"),
     "a secret for an account": (f"GET /gw/kannel/{PATH_SECRET}", "unknown account", "tried='[a path secret]'"),
+    "a secret behind an account": (f"GET /gw/kannel/vina%2F{PATH_SECRET}", "unknown account", "'[a path secret]'"),
+    "a secret encoded twice": (
+        f"GET /gw/kannel/%25{ord(PATH_SECRET[0]):02X}{PATH_SECRET[1:]}%20",
+        "",
+        "'[a path secret]'",
+    ),
+    "a secret for a protocol": (f"POST /gw/{PATH_SECRET.upper()}./x", "wrong_address", "'/gw/[a path secret]/x'"),
     "a misspelt protocol": (f"POST /gw/standart/hub/{PATH_SECRET}", "wrong_address", "address=/gw/standart/hub"),
     "no account": ("POST /gw/standard", "wrong_address", "address=/gw/standard"),
     "another method": ("GET /gw/standard/hub", "wrong_method", "account=hub"),
@@ -150,7 +157,7 @@ async def test_the_log_names_what_failed_and_for_whom(
             wrong = await portal.post(message("m-3", "VNN xx"))
             await portal.post(message("m-4", operator_time="soon"))
             assert [each.headers["x-portal1400-reading"] for each in (counted, wrong)] == ["counted", "wrong_syntax"]
-            for kind, count in {"wrong_address": 5, "wrong_method": 1, "unknown_account": 4}.items():
+            for kind, count in {"wrong_address": 6, "wrong_method": 1, "unknown_account": 6}.items():
                 assert await away(portal, kind) == count, kind
     *bad, incomplete = (line for line in lines if "fault=" in line)
     assert f"fault='{HttpFault.BODY_BROKEN_OFF.value}'" in incomplete
@@ -165,7 +172,11 @@ async def test_the_log_names_what_failed_and_for_whom(
         assert whose in line, label
         assert "peer=127.0.0.1" in line, label
     everything = "\n".join(lines)
-    assert [word for word in (PATH_SECRET, "wrong-word", "84950000001", "VNN") if word in everything] == []
+    assert [
+        word
+        for word in (PATH_SECRET, PATH_SECRET[1:], PATH_SECRET.upper(), "wrong-word", "84950000001", "VNN")
+        if word in everything
+    ] == []
     assert not {"Traceback", "request_failed"} & set(everything.split())
     for word in ("signature wrong", "behind our clock", "reading=wrong_syntax", "flags=field_left_out"):
         assert word in everything, word
