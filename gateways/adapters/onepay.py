@@ -43,6 +43,7 @@ _SIGNED: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """What is signed of each kind of call, in this order."""
+_TEXT = "mo_message"
 _ONLY_OF_A_CHARGE = ("request_id", "error_code")
 
 
@@ -118,7 +119,8 @@ class Onepay(Gateway[OnepaySettings]):
         short_code = self.settings.short_code or form.short_code("short_code")
         written = form.optional("request_time", flags)
         message_at = fields.optional(fields.require_time, "query.request_time", written, flags)
-        text = encodings.decode_or_vietnamese(form.text("mo_message"))
+        _require_one_meaning(kind, form)
+        text = encodings.decode_or_vietnamese(form.text(_TEXT))
         kept, text_flags = fields.storable_text(text)
         amount_vnd = form.vnd("amount") if kind == "charge" else None
         message = Message(
@@ -165,3 +167,14 @@ class Onepay(Gateway[OnepaySettings]):
             occurred_at=message.message_at,
             reason=None if is_success else code,
         )
+
+
+def _require_one_meaning(kind: str, form: Form) -> None:
+    """That the signature is of this callback alone. Raises MalformedCallback.
+
+    The pairs are joined unescaped. Where the donor's text alone may hold what looks like the next pair, no two
+    callbacks are the same bytes; else whoever saw one could cut it into another gift.
+    """
+    for name in _SIGNED[kind]:
+        if name != _TEXT and any(f"&{each}=".encode() in form.raw(name) for each in _SIGNED[kind]):
+            fields.malformed(f"query.{name}", "holds what another field begins with")

@@ -105,6 +105,29 @@ class Question(TestSmsplus):
     signed: ClassVar[tuple[str, ...]] = tuple(plain_call)
 
 
+WHOLE = "VNN 1&msisdn=84950000009&request_id=r-9&request_time=Z"
+CUT: list[tuple[type[TestSmsCharging], Call, Call]] = [
+    (TestSmsCharging, {"mo_message": WHOLE}, {
+        "mo_message": "VNN 1", "msisdn": "84950000009", "request_id": "r-9",
+        "request_time": "Z&msisdn=84950000001&request_id=r-0001&request_time=2026-11-21T15:30:00Z",
+    }),
+    (TestSmsplus, {"mo_message": "VNN 1&mo_message=VNN 9"}, {
+        "error_message": "done&mo_message=VNN 1", "mo_message": "VNN 9",
+    }),
+]  # fmt: skip
+"""What a donor may write, and what the same signed bytes say when they are cut elsewhere."""
+
+
+@pytest.mark.parametrize(("way", "said", "cut"), CUT)
+def test_a_signed_callback_cannot_be_cut_into_another_gift(way: type[TestSmsCharging], said: Call, cut: Call) -> None:
+    whole, other = ({**way.plain_call, **changes} for changes in (said, cut))
+    assert way.signature(whole, SECRET) == way.signature(other, SECRET)
+    ours = gateway("onepay", way.settings)
+    assert ours.open(way.sent(whole), KEY)
+    with pytest.raises(MalformedCallback, match="holds what another field begins with"):
+        ours.open(way.sent(other), KEY)
+
+
 @pytest.fixture
 def plus() -> Gateway[Any]:
     return gateway("onepay", SMSPLUS)
