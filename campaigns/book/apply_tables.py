@@ -31,6 +31,8 @@ def _plain(text: str) -> str:
 def _within_years(at: datetime) -> datetime:
     if at.year not in YEARS:
         raise ValueError(say("must lie in the years {first} to {last}; correct it", first=YEARS[0], last=YEARS[-1]))
+    if at.microsecond:
+        raise ValueError(say("must be a whole second; leave its fraction out"))
     return at.astimezone(UTC)
 
 

@@ -86,6 +86,7 @@ VIETNAMESE: dict[str, str] = {
         "phải có chữ và không có ký tự điều khiển; hãy sửa lại"
     ),
     "must lie in the years {first} to {last}; correct it": "phải nằm trong các năm {first} đến {last}; hãy sửa lại",
+    "must be a whole second; leave its fraction out": "phải là giây tròn; hãy bỏ phần lẻ của giây",
     "must begin with a letter once folded; donors could not text it": (
         "phải bắt đầu bằng chữ cái sau khi bỏ dấu; nếu không, người ủng hộ không nhắn được"
     ),

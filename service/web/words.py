@@ -118,8 +118,9 @@ class Words:
         return self("date", day=day, month=self._months[local.month - 1], year=local.year)
 
     def moment(self, at: datetime) -> str:
-        """Minute and day in Vietnam."""
-        return self("moment", time=f"{at.astimezone(VIETNAM):%H:%M}", date=self.date(at))
+        """Minute and day in Vietnam; with its seconds where there are any: texts count from that second on."""
+        local = at.astimezone(VIETNAM)
+        return self("moment", time=f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}", date=self.date(at))
 
     def closing(self, at: datetime) -> str:
         """An exclusive end as decisions write it: midnight is 24:00 of the day before."""

@@ -100,6 +100,7 @@ ROWS = [
     ("date for a time", "2026-10-17T00:00:00+07:00", "2026-10-17", "campaign[0].opens_at", 9, "a time with a zone"),
     ("time as text", "2026-10-17T00:00:00+07:00", '"2026-10-17T00:00:00+07:00"', "campaign[0].opens_at", 9, "a time"),
     ("year out of range", "2027-01-01", "2127-01-01", "campaign[0].closes_at", 10, "2000 to 2100"),
+    ("part of a second", "01T00:00:00+07:00", "01T00:00:00.5+07:00", "campaign[0].closes_at", 10, "whole second"),
     ("window of no length", "2027-01-01", "2026-10-17", "campaign[0].closes_at", 10, "later than opens_at"),
     ("goal of nothing", ROUTE, "goal_vnd = 0\n" + ROUTE, "campaign[0].goal_vnd", 11, "at least 1"),
     ("goal as float", ROUTE, "goal_vnd = 5e9\n" + ROUTE, "campaign[0].goal_vnd", 11, "whole number"),

@@ -165,7 +165,23 @@ async def test_the_front_page_lists_open_then_upcoming_then_closed(http: ClientS
     assert "Soạn COVID NK (N từ 1 đến 2000) gửi 1407" in page
     assert "COVID 50K là 50.000 ₫" in page
     assert "Từ 08:30 ngày 01/02/2027 đến 24:00 ngày 28/02/2027" in page
+    assert (
+        page.count("Chiến dịch chưa mở: tin nhắn gửi trước giờ mở được ghi nhận nhưng không tính tiền. Soạn COVID")
+        == 1
+    )
+    assert page.count("Chiến dịch chưa mở") == 1
     assert "Soạn DA CAM" not in page, "nobody is invited to text a closed campaign"
+
+
+async def test_a_window_is_shown_to_the_second_where_it_has_seconds(http: ClientSession, site: Site) -> None:
+    """A text of the minute in which it closes counts or not by the second."""
+    window = Decision("1/QĐ", at("2026-10-17T08:30:07"), at("2026-12-31T00:00:01"))
+    site.book = Book(8, (replace(POOR, decisions=(window,)),), ORGANISATIONS)
+    page = await words_on(http, f"/c/{POOR.slug}")
+    assert "Từ 08:30:07 ngày 17/10/2026 đến 00:00:01 ngày 31/12/2026" in page
+    assert "1/QĐ: từ 08:30:07 ngày 17/10/2026 đến 00:00:01 ngày 31/12/2026" in page
+    page = await words_on(http, f"/c/{POOR.slug}?lang=en")
+    assert "From 08:30:07 on 17 October 2026 to 00:00:01 on 31 December 2026, Vietnam time" in page
 
 
 async def test_tonights_appeal_stands_before_those_that_are_open_for_long(http: ClientSession, site: Site) -> None:
