@@ -15,6 +15,11 @@ from campaigns.book.sentences import Sentence, say, vnd
 from campaigns.book.unusual import warnings_of
 
 LEFT_OUT = "(secret, left out)"
+KEYWORD_STAYS = 'stays: keyword "{keyword}" on {code} of campaign {slug}; withdrawn = true takes it away'
+KEYWORD_STAYS_READ = (
+    'stays: keyword "{keyword}" on {code} of campaign {slug}; messages were read by it, so it counts until the '
+    "campaign closes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,9 @@ def _staying(
         for route in campaign.routes:
             for keyword in route.keywords:
                 if (route.short_code, keyword) not in named:
+                    is_read = (campaign.id, route.short_code, keyword) in stored.read
                     yield say(
-                        'stays: keyword "{keyword}" on {code} of campaign {slug}; withdrawn = true takes it away',
+                        KEYWORD_STAYS_READ if is_read else KEYWORD_STAYS,
                         keyword=keyword, code=route.short_code, slug=campaign.slug,
                     )  # fmt: skip
     in_file = {each.code for each in gateways}

@@ -333,6 +333,11 @@ VIETNAMESE: dict[str, str] = {
     'stays: keyword "{keyword}" on {code} of campaign {slug}; withdrawn = true takes it away': (
         'giữ nguyên: từ khóa "{keyword}" ở đầu số {code} của chiến dịch {slug}; withdrawn = true sẽ rút từ khóa này'
     ),
+    'stays: keyword "{keyword}" on {code} of campaign {slug}; messages were read by it, so it counts until the '
+    "campaign closes": (
+        'giữ nguyên: từ khóa "{keyword}" ở đầu số {code} của chiến dịch {slug}; đã có tin nhắn theo từ khóa này nên '
+        "vẫn được tính cho đến khi chiến dịch đóng"
+    ),
     "stays: gateway {code}, on": "giữ nguyên: cổng {code}, đang bật",
     "stays: gateway {code}, off": "giữ nguyên: cổng {code}, đang tắt",
     # What is unusual.

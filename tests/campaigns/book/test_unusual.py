@@ -1,5 +1,6 @@
 """What a file may mean and seldom does is told, at the line of its key, before anything is written."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -161,6 +162,11 @@ def test_what_the_file_does_not_name_stays_and_is_said() -> None:
     assert plan(two.replace(', "VNN N"', ""), stored(two)).stays == (
         'stays: keyword "VNN N" on 1408 of campaign vnn; withdrawn = true takes it away',
     )
+    (campaign,) = stored(two).book.campaigns
+    read = replace(stored(two), read=frozenset({(campaign.id, "1408", "VNN N")}))
+    (stays,) = plan(two.replace(', "VNN N"', ""), read).stays
+    assert stays.endswith("messages were read by it, so it counts until the campaign closes")
+    assert in_vietnamese(stays) != stays
     assert plan(FILE[: FILE.index("[[campaign]]")], stored(two)).stays == ("stays: campaign vnn",)
 
 
