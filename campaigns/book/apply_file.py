@@ -130,6 +130,8 @@ def _syntax_problem(message: str, text: str) -> ApplyProblem:
         slip = slip_of(lines[each - 1])
         if slip is not None:
             return ApplyProblem("", each, slip)
+    if message.startswith("Cannot overwrite a value"):
+        return ApplyProblem("", line, say("names a key that the table has already; leave one of the two"))
     if place is None:
         return ApplyProblem("", None, say("is not valid TOML: it ends too early; complete its last line"))
     reason = say("column {column}: is not valid TOML from here; correct the line", column=int(place[2]))

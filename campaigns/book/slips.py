@@ -24,6 +24,8 @@ def _holds(pattern: str) -> Callable[[str], bool]:
 
 VALUE = r"^[^#\"']*=\s*"
 """A line up to where its value begins."""
+DAY = r"=\s*\d{4}-\d{2}-\d{2}[Tt ]"
+"""A value up to where its day ends and its time begins."""
 SLIPS: tuple[tuple[Callable[[str], bool], str], ...] = (
     (
         _holds("[“”„‟‘’«»]"),
@@ -42,8 +44,13 @@ SLIPS: tuple[tuple[Callable[[str], bool], str], ...] = (
         "holds a number with commas; write it with _ or with nothing between, as in 1_500_000_000",
     ),
     (
-        _holds(r"=\s*\d{4}-\d{2}-\d{2}[T ]24:"),
+        _holds(DAY + "24:"),
         "holds the time 24:00; write 00:00 of the next day, which is the first instant that no longer counts",
+    ),
+    (
+        # Without its seconds; with a blank before the zone; with a zone that has no colon, or no minutes.
+        _holds(DAY + r"(?=\d)(?!\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?\s*(?:[,}\]#]|$))"),
+        "holds a time of another form; write it whole, as in 2026-11-28T20:07:00+07:00",
     ),
     (_is_no_day, "holds a day that its month does not have; correct it"),
     (

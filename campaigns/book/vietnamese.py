@@ -36,6 +36,12 @@ VIETNAMESE: dict[str, str] = {
     "holds the time 24:00; write 00:00 of the next day, which is the first instant that no longer counts": (
         "có giờ 24:00; hãy viết 00:00 của ngày hôm sau, là thời điểm đầu tiên không còn được tính"
     ),
+    "holds a time of another form; write it whole, as in 2026-11-28T20:07:00+07:00": (
+        "có giờ viết theo dạng khác; hãy viết đầy đủ, như 2026-11-28T20:07:00+07:00"
+    ),
+    "names a key that the table has already; leave one of the two": (
+        "ghi lại một khóa đã có trong bảng này; hãy chỉ giữ một trong hai"
+    ),
     "holds a day that its month does not have; correct it": "có ngày không tồn tại trong tháng; hãy sửa lại",
     'holds text without quotes; put each in quotes, as in keywords = ["UH", "UNG HO"]': (
         'có chữ không đặt trong ngoặc kép; hãy đặt từng từ trong ngoặc kép, như keywords = ["UH", "UNG HO"]'

@@ -276,7 +276,8 @@ UNREADABLE = [
     ("too large", b"#" * (1024 * 1024 + 1), None, "larger than 1048576 bytes"),
     ("nested without end", b"a = " + b"[" * 100_000, None, "nesting"),
     ("number without end", b"a = " + b"9" * 5_000, None, "number"),
-    ("key twice", b"a = 1\na = 2\n", 2, "column"),
+    ("key twice", b"a = 1\na = 2\n", 2, "leave one of the two"),
+    ("key twice at the end", b"a = 1\na = 2", None, "leave one of the two"),
 ]
 
 
@@ -350,6 +351,11 @@ SLIPS = [
     ("points in a number", "20_000", "1.500.000.000", 15, "with points"),
     ("commas in a number", "20_000", "1,500,000,000", 15, "with commas"),
     ("midnight as 24:00", "2027-01-01T00", "2026-12-31T24", 10, "00:00 of the next day"),
+    ("time without seconds", "2027-01-01T00:00:00", "2027-01-01T00:00", 10, "write it whole"),
+    ("zone without colon", "2027-01-01T00:00:00+07:00", "2027-01-01T00:00:00+0700", 10, "write it whole"),
+    ("zone of hours alone", "2027-01-01T00:00:00+07:00", "2027-01-01 00:00:00+07", 10, "write it whole"),
+    ("blank before the zone", "2027-01-01T00:00:00+07:00", "2027-01-01T00:00:00 +07:00", 10, "write it whole"),
+    ("time as it is spoken", "2027-01-01T00:00:00+07:00", "2027-01-01 8h30", 10, "write it whole"),
     ("thirty-first of November", "2027-01-01", "2026-11-31", 10, "its month does not have"),
     ("keyword without quotes", '["VNN"]', "[UH]", 13, '["UH", "UNG HO"]'),
     ("single brackets twice", CAMPAIGN, CAMPAIGN.replace("[[campaign]]", "[campaign]") * 2, 11, "[[campaign]]"),
