@@ -50,6 +50,28 @@ SELECT format('person of message %s', p.message_id) AS place, 'a message' AS exp
 FROM message_person AS p WHERE NOT EXISTS (SELECT FROM message AS m WHERE m.id = p.message_id)
 LIMIT $1
 """
+# What was kept is counted by account, outcome and day, as its bound needs it. A replay is of a callback that is here,
+# and one that was no mere repeat has left an event.
+QUARANTINE_IS_HELD = """
+SELECT * FROM (
+    SELECT format('quarantine of account %s, %s, %s', e.account_id, e.kind, e.day) AS place,
+           format('%s callbacks', e.callbacks) AS expected, format('%s', coalesce(q.callbacks, 0)) AS found
+    FROM evidence_day AS e LEFT JOIN (
+        SELECT account_id, outcome AS kind, day, count(*) AS callbacks FROM quarantine GROUP BY 1, 2, 3
+    ) AS q USING (account_id, kind, day)
+    WHERE e.kind IN ('malformed', 'unauthenticated') AND e.callbacks > coalesce(q.callbacks, 0)
+    UNION ALL
+    SELECT format('replay of callback %s', t.quarantine_id), 'its callback', 'none' FROM quarantine_act AS t
+    WHERE NOT EXISTS (SELECT FROM quarantine AS q WHERE q.id = t.quarantine_id)
+    UNION ALL
+    SELECT format('replay of callback %s', t.quarantine_id), 'an event of it', 'none' FROM quarantine_act AS t
+    WHERE t.is_stored AND t.outcome IN ('accepted', 'unallocated', 'rejected_policy')
+        AND NOT EXISTS (SELECT FROM message AS m WHERE m.raw_id = t.quarantine_id)
+        AND NOT EXISTS (SELECT FROM charge_notice AS c WHERE c.raw_id = t.quarantine_id)
+        AND NOT EXISTS (SELECT FROM reversal AS r WHERE r.raw_id = t.quarantine_id)
+) AS broken
+LIMIT $1
+"""
 # Every message of which another event speaks; a gift that its message alone made is proved by SQL.
 SELECT_JOINED = """
 SELECT account_id, message_ref FROM (
@@ -66,6 +88,11 @@ PROOFS = (
     Invariant("what_has_no_message_waits", "each event whose message has not come waits for it", MESSAGELESS_WAIT),
     Invariant(
         "raw_callbacks_are_held", "each event's callback is kept as it came, for as long as its day is", RAWS_ARE_HELD
+    ),
+    Invariant(
+        "quarantine_is_held",
+        "what was kept for a person is still there, and what was replayed into the store is stored",
+        QUARANTINE_IS_HELD,
     ),
     Invariant("persons_have_messages", "nobody's number is kept without a message", PERSONS_HAVE_MESSAGES),
 )

@@ -5,6 +5,7 @@ All of it is bounded in bytes as well as in number: a callback may be a thousand
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -161,6 +162,10 @@ ON CONFLICT ON CONSTRAINT quarantine_pkey DO NOTHING
 SELECT_IS_QUARANTINED = "SELECT EXISTS (SELECT FROM quarantine WHERE id = $1)"
 
 
+class _KeptMeanwhile(Exception):
+    """Somebody else has kept it at the same time: what was counted for it is taken back."""
+
+
 async def quarantine(
     connection: asyncpg.Connection,
     *,
@@ -178,16 +183,19 @@ async def quarantine(
 
     Bounds: `kept_max` callbacks and QUARANTINE_BYTES_PER_DAY_MAX per account, outcome and day.
     """
-    async with connection.transaction():
-        if await connection.fetchval(SELECT_IS_QUARANTINED, id):
-            return True
-        roomy = await _reserve(
-            connection, outcome, {(account_id, day): [len(sealed)]}, callbacks_max=kept_max,
-            bytes_max=QUARANTINE_BYTES_PER_DAY_MAX,
-        )  # fmt: skip
-        if not roomy:
-            return False
-        await connection.execute(
-            INSERT_QUARANTINE, id, received_at, adapter, account_id, outcome, reason, sealed, day
-        )
+    with suppress(_KeptMeanwhile):
+        async with connection.transaction():
+            if await connection.fetchval(SELECT_IS_QUARANTINED, id):
+                return True
+            roomy = await _reserve(
+                connection, outcome, {(account_id, day): [len(sealed)]}, callbacks_max=kept_max,
+                bytes_max=QUARANTINE_BYTES_PER_DAY_MAX,
+            )  # fmt: skip
+            if not roomy:
+                return False
+            done = await connection.execute(
+                INSERT_QUARANTINE, id, received_at, adapter, account_id, outcome, reason, sealed, day
+            )
+            if done == "INSERT 0 0":
+                raise _KeptMeanwhile
     return True

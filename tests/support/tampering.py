@@ -218,6 +218,14 @@ TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
         "DELETE FROM gift WHERE reversed_vnd > 0",
         {FOLDED, "no_gift_is_overdrawn"},
     ),
+    "a callback in quarantine": ("DELETE FROM quarantine", {"quarantine_is_held"}),
+    "a forged replay": (
+        """
+        INSERT INTO quarantine_act (quarantine_id, what, outcome, is_stored, os_user)
+        SELECT id, 'replayed', 'accepted', true, 'nobody' FROM quarantine
+        """,
+        {"quarantine_is_held"},
+    ),
     "a lock": ("ALTER TABLE money_line DISABLE TRIGGER fact_lock", {"facts_are_locked"}),
 }
 
@@ -233,6 +241,7 @@ async def fill_reports(portal: Portal) -> None:
     await portal.post(taken_back("r-4", 80_000, "m-4"))
     await portal.post(taken_back("r-5", 100_000, "m-5"))
     await portal.post(charge("succeeded", "c-9", "m-9"))
+    await portal.post(b"{")
 
 
 async def fill(portal: Portal) -> None:

@@ -1,7 +1,9 @@
 """Evidence costs its size: a callback is kept once, and of each account only so much a day."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -12,6 +14,7 @@ from metrics.invariant import check
 from metrics.invariants import INVARIANTS
 from service.intake.entry import Entry
 from service.runtime.uuid7 import uuid7
+from tests.support.portal import eventually
 from tests.support.rows import NOW, Driven, digest, driven, entry, message_row
 from tests.support.tampering import PAST_THE_LOCKS
 
@@ -102,11 +105,11 @@ async def test_a_conflict_whose_callback_is_gone_is_named_and_one_of_before_is_n
     assert (broken.expected, broken.found) == ("its callback", "none")
 
 
-async def keep(connection: asyncpg.Connection, outcome: str, size: int) -> bool:
+async def keep(connection: asyncpg.Connection, outcome: str, size: int, own_id: UUID | None = None) -> bool:
     """A callback of so many bytes is to be kept for a person."""
     return await quarantine(
-        connection, id=uuid7(NOW), received_at=NOW, adapter="standard", account_id=1, outcome=outcome, reason="-",
-        sealed=bytes(size), day=NOW.date(), kept_max=3,
+        connection, id=own_id or uuid7(NOW), received_at=NOW, adapter="standard", account_id=1, outcome=outcome,
+        reason="-", sealed=bytes(size), day=NOW.date(), kept_max=3,
     )  # fmt: skip
 
 
@@ -115,3 +118,24 @@ async def test_quarantine_is_bounded_in_bytes_as_well_as_in_number(connection: a
     await connection.execute(FILL, 1, "unauthenticated", NOW.date(), QUARANTINE_BYTES_PER_DAY_MAX - 10)
     assert [await keep(connection, "unauthenticated", size) for size in (11, 10, 1)] == [False, True, False]
     assert await connection.fetchval("SELECT count(*) FROM quarantine") == 4
+
+
+async def test_what_two_keep_at_the_same_time_is_counted_once(
+    connection: asyncpg.Connection, database_dsn: str
+) -> None:
+    other, own_id = await asyncpg.connect(database_dsn), uuid7(NOW)
+    first = other.transaction()
+    await first.start()
+    # Under another outcome, whose bound is a row of its own: nobody waits there.
+    assert await keep(other, "unauthenticated", 1, own_id)
+    second = asyncio.create_task(keep(connection, "malformed", 1, own_id))
+
+    async def is_waiting() -> bool:
+        return bool(await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    await eventually(is_waiting)
+    await first.commit()
+    assert await second
+    await other.close()
+    counted = await connection.fetch("SELECT kind, callbacks FROM evidence_day")
+    assert [tuple(row) for row in counted] == [("unauthenticated", 1)]
