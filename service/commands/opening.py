@@ -106,10 +106,8 @@ def refusal_of(error: Exception) -> Exception:
     """What a command says of an error of the database; the error itself when it is one of a file or of our output."""
     if isinstance(error, BrokenPipeError) or getattr(error, "filename", None) is not None:
         return error
-    if (sentence := known_cause(error)) is not None:
-        return CommandRefused(sentence)
     kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
-    return kind_of_refusal(f"the database answered with {type(error).__name__}: see its log")
+    return kind_of_refusal(known_cause(error) or f"the database answered with {type(error).__name__}: see its log")
 
 
 def require_live(opened_database: Opened) -> None:

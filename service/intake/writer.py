@@ -24,6 +24,7 @@ from service.intake.batch import store_batch
 from service.intake.entry import Entry, EventResult
 from service.intake.fair_queue import FairQueue
 from service.runtime.logs import describe_failure
+from service.runtime.refusals import Refused
 from service.runtime.tasks import backoff, cancel_and_wait
 
 log = structlog.get_logger("writer")
@@ -249,6 +250,8 @@ class Writer:
             return
         try:
             await self._lost()
+        except Refused as refused:  # a sentence of ours, which says why: a full disk, a lost password
+            log.warning("database_not_brought_back", reason=str(refused))
         except Exception as error:  # noqa: BLE001 -- the next attempt asks again
             log.warning("database_not_brought_back", **describe_failure(error))
 

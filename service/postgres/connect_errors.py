@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from collections.abc import Mapping
 
 import asyncpg
 
@@ -23,6 +24,12 @@ NO_SCHEMA = (
     "no schema that search_path names is there to make the tables in: CREATE SCHEMA public, owned by the role of the "
     "service, or set search_path for the role"
 )
+OF_ITS_MACHINE: Mapping[type[BaseException], str] = {
+    asyncpg.DiskFullError: "the disk of the database is full: make room there, nothing of it has to be restored",
+    asyncpg.OutOfMemoryError: "the machine of the database has no memory left for it: end what else takes it there",
+    asyncpg.PostgresIOError: "the database cannot read or write a file of its own: look at its disk (dmesg) and log",
+}
+"""What a server lacks that runs and answers: neither its address nor its data is to be changed for that."""
 SETTING = re.compile(r'configuration parameter "([A-Za-z0-9_.]{1,63})"')
 OF_THE_URL = re.compile(r"root certificate file|`ssl|direct TLS|target_session_attrs")
 """Sentences of asyncpg about parameters and files; the others may quote what is given."""
@@ -45,6 +52,8 @@ def why_not(error: BaseException, dsn: str) -> str:
                 "all connections are taken: raise max_connections, or the CONNECTION LIMIT of the database or the "
                 "role; `portal1400 check` says how many are needed"
             )
+        case _ if lacking := OF_ITS_MACHINE.get(type(error)):
+            return lacking
         case FileNotFoundError() if absent := missing_files(dsn):
             return f"PORTAL1400_DATABASE_URL names what is not there: {', '.join(absent)}"
         case asyncpg.ClientConfigurationError() if OF_THE_URL.match(str(error)):
@@ -62,7 +71,7 @@ def why_not(error: BaseException, dsn: str) -> str:
 
 
 def known_cause(error: BaseException) -> str | None:
-    """A sentence where an error of a statement tells what is wrong with the database, else None."""
+    """A sentence where an error of a connection or a statement tells what is wrong with the database, else None."""
     if isinstance(error, SHARED_STATEMENTS):
         return POOLER
-    return NO_SCHEMA if isinstance(error, asyncpg.InvalidSchemaNameError) else None
+    return NO_SCHEMA if isinstance(error, asyncpg.InvalidSchemaNameError) else OF_ITS_MACHINE.get(type(error))

@@ -28,6 +28,7 @@ from urllib.parse import quote
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from service.postgres.connect_errors import known_cause
 from service.postgres.embedded.binaries import Binaries, choose_binaries
 from service.postgres.embedded.data_folder import (
     PORT,
@@ -200,8 +201,8 @@ class EmbeddedHandle:
             ) from error
         except asyncpg.PostgresError as error:
             raise EmbeddedServerFailed(
-                f"PostgreSQL in {self._places.data} runs and does not let us in (SQLSTATE {error.sqlstate}): look "
-                "that code up, or restore the folder from a copy"
+                f"PostgreSQL in {self._places.data} runs and takes no connection (SQLSTATE {error.sqlstate}): "
+                f"{known_cause(error) or 'its manual tells what this code means'}; see {self._places.log}"
             ) from error
         return True
 

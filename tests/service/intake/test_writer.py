@@ -7,10 +7,12 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from campaigns.schema.partitions import make_partitions
 from service.intake.entry import Row
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable
+from service.postgres.embedded.handle import EmbeddedServerFailed
 from tests.support.portal import eventually
 from tests.support.rows import NOW, Driven, charge_row, digest, driven, entry, message_row, reversal_row
 
@@ -182,6 +184,7 @@ async def test_a_writer_survives_whatever_connecting_raises(
 
 async def test_a_writer_survives_a_server_that_cannot_be_started_again(start: Start, database_dsn: str) -> None:
     failures = [OSError("refused"), OSError("refused")]
+    reasons = [RuntimeError("number 0912345678"), EmbeddedServerFailed("its disk is full: make room")]
 
     async def connect() -> asyncpg.Connection:
         if failures:
@@ -189,11 +192,15 @@ async def test_a_writer_survives_a_server_that_cannot_be_started_again(start: St
         return await asyncpg.connect(database_dsn)
 
     async def cannot_ensure() -> None:
-        raise RuntimeError("the keeper did not start")
+        raise reasons.pop()
 
     writer = start(connect, lost=cannot_ensure)
-    writer.writer.start()
-    assert await writer.store([entry(message_row("m-1"))]) == [["new"]]
+    with capture_logs() as lines:
+        writer.writer.start()
+        assert await writer.store([entry(message_row("m-1"))]) == [["new"]]
+    told = [line for line in lines if line["event"] == "database_not_brought_back"]
+    assert [line.get("reason") for line in told] == ["its disk is full: make room", None]
+    assert told[1]["error"] == "RuntimeError", "and never the words of what is no sentence of ours"
 
 
 async def test_a_writer_survives_an_observer_that_fails(start: Start, connection: asyncpg.Connection) -> None:

@@ -706,6 +706,18 @@ async def test_damaged_data_is_a_sentence_with_the_servers_last_words(data_dir: 
         await connect_embedded(data_dir, timeout_seconds=30)
 
 
+async def test_a_server_whose_disk_is_full_asks_for_room_and_never_for_a_copy(handle: EmbeddedHandle) -> None:
+    connection = await asyncpg.connect(handle.dsn)
+    await connection.execute("""
+        CREATE FUNCTION no_room() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END$$;
+        CREATE EVENT TRIGGER no_room ON login EXECUTE FUNCTION no_room();
+    """)
+    await connection.close()
+    with pytest.raises(EmbeddedServerFailed, match=r"disk .* is full: make room .*; see .*postgres\.log"):
+        await handle.ensure()
+
+
 # What speaks of other servers, and what changes how tools read and write.
 FOREIGN = {
     "PGSSLMODE": "verify-full",
