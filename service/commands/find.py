@@ -8,8 +8,8 @@ import asyncpg
 
 from campaigns.gifts.finding import Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
-from service.catalog.accounts import load_account_rows, load_accounts
-from service.commands.opening import CommandRefused, opened
+from service.catalog.accounts import load_accounts
+from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
 from service.commands.running import running_workers
 from service.operations.quarantine_search import holding
@@ -65,10 +65,7 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _account(connection: asyncpg.Connection, keyring: Keyring, code: str) -> tuple[int, int]:
     """The account's id, and that of the account under which its events are stored."""
-    rows = {row.code: row for row in await load_account_rows(connection)}
-    if code not in rows:
-        known = ", ".join(sorted(rows)) or "none was applied yet"
-        raise CommandRefused(f"no account has the code {code}; there are: {known}")
+    rows = await require_account(connection, code)
     loaded = load_accounts(rows.values(), keyring.settings.unseal, {}).by_code.get(code)
     return rows[code].id, rows[code].id if loaded is None else loaded.events_id
 
@@ -123,8 +120,8 @@ def _tell(shown: Mapping[str, Any], is_known: bool, account: str) -> None:
     if not is_known:
         print(
             f"nothing is known of this id for {account}: no message, charge, reversal or conflict is stored under "
-            "it, and nothing in quarantine holds it. What was refused for its credentials from an address that is "
-            "not listed is not kept: look for it in the log"
+            "it, and nothing in quarantine holds it. Not kept, but in the log: the request of a repeat (the sender's "
+            "own id finds what it repeats), and what an address that is not listed sent without its proof"
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from campaigns.gifts.worklists import LISTS, list_open
 from service.commands import quarantine
-from service.commands.opening import opened
+from service.commands.opening import opened, require_account
 from service.commands.printing import add_listing, as_json, as_local, visible
 from service.runtime.logs import without_numbers
 from service.runtime.settings import read_settings
@@ -34,6 +34,8 @@ async def run(arguments: argparse.Namespace) -> int:
     if arguments.name == "quarantine":
         return await quarantine.show_list(arguments)
     async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        if arguments.account is not None:
+            await require_account(connection, arguments.account)
         found = await list_open(connection, arguments.name, arguments.account, arguments.since, arguments.limit)
     rows = [_shown(row) for row in found.rows]
     if arguments.json:

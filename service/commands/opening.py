@@ -4,7 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
+
 from campaigns.schema.migrate import MigrationRefused, migrate, pending
+from service.catalog.accounts import AccountRow, load_account_rows
 from service.catalog.last_good import LastGood, find_last_good
 from service.postgres.connect_errors import known_cause
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
@@ -108,6 +111,18 @@ def refusal_of(error: Exception) -> Exception:
         return error
     kind_of_refusal = DatabaseAway if is_away(error) else CommandRefused
     return kind_of_refusal(known_cause(error) or f"the database answered with {type(error).__name__}: see its log")
+
+
+async def require_account(connection: asyncpg.Connection, code: str) -> dict[str, AccountRow]:
+    """Every account, by its code, of which `code` is one: a mistyped name is not to look like one with nothing.
+
+    Raises CommandRefused, which names those that there are.
+    """
+    rows = {row.code: row for row in await load_account_rows(connection)}
+    if code not in rows:
+        known = ", ".join(sorted(rows)) or "none was applied yet"
+        raise CommandRefused(f"no account has the code {code}; there are: {known}")
+    return rows
 
 
 def require_live(opened_database: Opened) -> None:

@@ -20,7 +20,7 @@ from campaigns.gifts.quarantined import (
     select_sealed,
 )
 from gateways.callback import Callback
-from service.commands.opening import CommandRefused, opened, require_live
+from service.commands.opening import CommandRefused, opened, require_account, require_live
 from service.commands.person import name, os_user
 from service.commands.printing import add_listing, as_json, as_local, moment, request_id, visible
 from service.operations.quarantine_replay import QuarantineReplay, Replayed, Sums
@@ -77,6 +77,8 @@ async def show_list(arguments: argparse.Namespace) -> int:
     """Counts and rows, nothing of what was sent."""
     choice = Choice(None, arguments.account, arguments.reason, arguments.since, arguments.all)
     async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        if arguments.account is not None:
+            await require_account(connection, arguments.account)
         counts = await count_quarantined(connection, choice)
         rows = await select_quarantined(connection, choice, arguments.limit)
     total = sum(each.callbacks for each in counts)
@@ -151,6 +153,8 @@ async def _replay(arguments: argparse.Namespace, who: Actor) -> int:
     if arguments.trust_source and not (who.name and who.reason):
         raise CommandRefused("--trust-source answers for a sender: say --by NAME and --reason-text WHY too")
     async with _working() as (connection, work):
+        if arguments.account is not None:
+            await require_account(connection, arguments.account)
         # By name also what was replayed before, to be told so.
         choice = Choice(arguments.ids or None, *chosen[1:], is_done_too=bool(arguments.ids))
         rows = await _chosen(connection, choice)

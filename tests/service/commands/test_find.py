@@ -125,8 +125,12 @@ async def test_nothing_is_said_to_be_nothing_and_ids_show_no_number(portal: Port
         code, found, told = await asked(find, capsys, "hub", unknown)
         assert (code, found["known"]) == (1, False)
         assert "nothing is known of this id for hub" in told
+        assert "the request of a repeat (the sender's own id finds what it repeats)" in told
     with pytest.raises(CommandRefused, match="no account has the code hubb; there are: hub, soap, vina"):
         await find.run(argparse.Namespace(account="hubb", id="m-1", json=False))
+    for words in (["conflicts"], ["reviews"], ["quarantine"]):
+        with pytest.raises(CommandRefused, match="no account has the code hubb; there are: hub, soap, vina"):
+            await asked(listing, capsys, *words, "--account", "hubb")
     with pytest.raises(CommandRefused, match="want 1 to 200 letters"):
         await find.run(argparse.Namespace(account="hub", id=" ", json=False))
     await portal.post(message(NUMBER_LIKE))

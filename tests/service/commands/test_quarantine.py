@@ -371,6 +371,9 @@ async def test_what_is_not_there_and_what_was_not_said_are_sentences(unmended: P
     assert "nothing that was asked for is in quarantine" in capsys.readouterr().out
     assert await quarantine.run(asked(quarantine, "replay")) == 2
     assert "usage:" in capsys.readouterr().err
+    for words in (["list"], ["replay"], ["replay", "--dry-run"]):
+        with pytest.raises(CommandRefused, match="no account has the code hubb; there are: "):
+            await quarantine.run(asked(quarantine, *words, "--account", "hubb"))
     with pytest.raises(CommandRefused, match=f"no callback {UUID(int=7)} is in quarantine"):
         await quarantine.run(asked(quarantine, "show", str(UUID(int=7))))
     with pytest.raises(SystemExit):
