@@ -16,10 +16,12 @@ from campaigns.book.recording import AppliedBy, IntakeBusy, apply_changes, plan_
 from campaigns.book.sentences import Sentence, in_vietnamese, say
 from campaigns.book.store import load_book
 from service.catalog.account_tables import prepare_gateways
+from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.commands.person import add_language, language_of, name, os_user
 from service.commands.running import wanting
 from service.postgres.database import DATABASE_ERRORS
+from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
 
 YES = {"en": ("y", "yes"), "vi": ("c", "có", "co", "y", "yes")}
@@ -59,11 +61,13 @@ async def run(arguments: argparse.Namespace) -> int:
                 ) from None
             async with ready.database.borrow() as connection:
                 version = (await load_book(connection)).version
+                rows = await load_account_rows(connection)
+                accounts = load_accounts(rows, ready.keyring.settings.unseal, process_environment())
     except ApplyRefused as refused:
         raise CommandRefused(refused.lines(language)) from None
     if plan is None:
         return 1
-    warnings = [] if arguments.dry_run else await wanting(settings, version)
+    warnings = [] if arguments.dry_run else await wanting(settings, version, [*accounts.problems, *accounts.warnings])
     if arguments.json:
         print(
             json.dumps(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -40,13 +41,18 @@ async def running_workers(settings: Settings) -> list[Running]:
     return workers
 
 
-async def wanting(settings: Settings, book_version: int) -> list[str]:
-    """A sentence for each thing that a running worker's accounts lack. Waits until all read by `book_version`."""
+async def wanting(settings: Settings, book_version: int, here: Sequence[str]) -> list[str]:
+    """A sentence for each thing that a running worker's accounts lack. Waits until all read by `book_version`.
+
+    Where none runs nobody else tells: then it is what lacks `here`, in the environment of this command.
+    """
     deadline = time.monotonic() + LOAD_SECONDS
     workers = await running_workers(settings)
     while any(each.is_ready and each.book_version < book_version for each in workers) and time.monotonic() < deadline:
         await asyncio.sleep(PAUSE_SECONDS)
         workers = await running_workers(settings)
+    if not workers:
+        return [f"no worker runs here yet; by the environment of this command {each}" for each in here]
     return [
         f"running worker {worker.index}: {each}"
         for worker in workers
