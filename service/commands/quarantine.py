@@ -239,7 +239,9 @@ def _in_words(each: Replayed) -> str:
     counted = "; ".join(
         f"{slug} {sums.messages} messages, {sums.units} units, {sums.vnd} VND" for slug, sums in each.counted.items()
     )
-    return f"{each.outcome}: " + "; ".join(part for part in (each.found, counted) if part)
+    # How its texts were read, which of a duplicate is no second counting.
+    found = f"read as {each.found}" if each.is_stored else each.found
+    return f"{each.outcome}: " + "; ".join(part for part in (found, counted) if part)
 
 
 def _row_json(row: Quarantined) -> dict[str, Any]:

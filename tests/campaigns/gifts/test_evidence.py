@@ -24,6 +24,7 @@ SELECT_KEPT = """
 SELECT count(*) AS callbacks, count(sealed) AS whole, coalesce(sum(octet_length(sealed)), 0)::bigint AS bytes
 FROM conflict_callback
 """
+SELECT_WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1"
 FILL = "INSERT INTO evidence_day (account_id, kind, day, callbacks, bytes) VALUES ($1, $2, $3, 1, $4)"
 
 
@@ -131,7 +132,7 @@ async def test_what_two_keep_at_the_same_time_is_counted_once(
     second = asyncio.create_task(keep(connection, "malformed", 1, own_id))
 
     async def is_waiting() -> bool:
-        return bool(await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        return bool(await other.fetchval(SELECT_WAITS, connection.get_server_pid()))
 
     await eventually(is_waiting)
     await first.commit()

@@ -143,6 +143,8 @@ async def test_what_came_properly_meanwhile_is_a_duplicate_and_moves_nothing(
     await portal.post(changed, headers=signed(changed, secret=NEW_SECRET))
     assert len(await kept(portal)) == 3
     await mend(portal, tmp_path)
+    await quarantine.run(asked(quarantine, "replay", "--account", "hub", "--dry-run"))
+    assert "duplicate: read as counted 1\n" in capsys.readouterr().out
     for words in (["--dry-run"], []):
         code, ended = await ran(quarantine, capsys, "replay", "--account", "hub", *words)
         assert code == 0
