@@ -220,7 +220,8 @@ def switch(prefix: Path, name: str) -> None:
     releases = prefix / "releases"
     if not (releases / name / DONE).exists() or "/" in name:
         there = ", ".join(sorted(each.parent.name for each in releases.glob(f"*/{DONE}"))) or "none"
-        raise NotMade(f"{releases / name} is no release; there are: {there}")
+        which = f"{releases / name} is no release" if name else "RELEASE=NAME is missing"
+        raise NotMade(f"{which}; there are: {there}")
     link = prefix / ".current.new"
     link.unlink(missing_ok=True)
     link.symlink_to(f"releases/{name}")
@@ -240,8 +241,8 @@ def main(arguments: Sequence[str]) -> int:
                     fetch_installer()
                 case ["install", prefix]:
                     install(Path(prefix).absolute())
-                case ["switch", prefix, name]:
-                    switch(Path(prefix).absolute(), name)
+                case ["switch", prefix, *names] if len(names) <= 1:
+                    switch(Path(prefix).absolute(), "".join(names))
                 case _:
                     print(__doc__, file=sys.stderr)
                     return 2

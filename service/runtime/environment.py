@@ -24,6 +24,8 @@ class EnvironmentFileRefused(Refused):
 def with_environment_file(environ: Mapping[str, str]) -> Mapping[str, str]:
     """`environ`, and above it the file that it names, if it names one. Raises EnvironmentFileRefused."""
     path = environ.get(FILE_VARIABLE)
+    if path is not None and not path.strip():
+        raise EnvironmentFileRefused("it is set and names nothing: name the file, or do not set it")
     return environ if path is None else dict(environ) | read_environment_file(path)
 
 

@@ -50,7 +50,9 @@ def test_a_setup_that_fails_leaves_the_former_environment(
     assert (tmp_path / ".venv" / "kept").exists()
 
 
-def test_a_link_is_switched_to_whole_releases_only(environment: ModuleType, tmp_path: Path) -> None:
+def test_a_link_is_switched_to_whole_releases_only(
+    environment: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("1", "2", "half"):
         (tmp_path / "releases" / name).mkdir(parents=True)
         if name != "half":
@@ -60,6 +62,8 @@ def test_a_link_is_switched_to_whole_releases_only(environment: ModuleType, tmp_
         assert (tmp_path / "current").resolve().name == name
     with pytest.raises(environment.NotMade, match=r"half is no release; there are: 1, 2"):
         environment.switch(tmp_path, "half")
+    assert environment.main(["switch", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "switch: RELEASE=NAME is missing; there are: 1, 2\n"
     assert (tmp_path / "current").resolve().name == "1"
 
 

@@ -115,6 +115,8 @@ def read_manifest(file: Path, keyring: Keyring) -> Manifest:
         manifest = Manifest.model_validate(document["manifest"])
         mac = bytes.fromhex(document["mac"])
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not file.exists():
+            raise BackupRefused(f"{file} is not there: name a dump, beside which its manifest lies") from None
         raise BackupRefused(
             f"{path} cannot be read ({error.strerror}): the manifest belongs beside its dump; without it only "
             "PostgreSQL's own pg_restore brings the dump back, and nobody knows whether it is whole"

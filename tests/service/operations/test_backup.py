@@ -414,11 +414,17 @@ def of_a_newer_release(file: Path) -> None:
     resealed(file, figures=figures.model_copy(update={"migrations": [*figures.migrations, "9999_later.sql"]}))
 
 
+def take_both(file: Path) -> None:
+    file.unlink()
+    beside(file).unlink()
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a dump with a flipped bit": (flip, "is damaged, its SHA-256 differs"),
     "a dump that was cut off": (cut, " bytes instead of "),
     "a dump that was whole nowhere": (cut_before_it_was_measured, "the restore failed: pg_restore failed: "),
     "no dump": (lambda file: file.unlink(), "cannot be read (No such file or directory)"),
+    "neither of the two": (take_both, ".dump is not there: name a dump"),
     "no manifest": (lambda file: beside(file).unlink(), "the manifest belongs beside its dump"),
     "a manifest that is none": (lambda file: beside(file).write_bytes(b"[1]"), "is damaged or no manifest"),
     "half a manifest": (

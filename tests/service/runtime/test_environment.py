@@ -76,5 +76,7 @@ def test_the_file_counts_before_the_environment_that_names_it(tmp_path: Path) ->
     path = tmp_path / "env"
     path.write_text("A=file\n", encoding="utf-8")
     assert with_environment_file({"A": "process", "B": "process"}) == {"A": "process", "B": "process"}
+    with pytest.raises(EnvironmentFileRefused, match="names nothing"):
+        with_environment_file({FILE_VARIABLE: ""})
     named = {"A": "process", "B": "process", FILE_VARIABLE: str(path)}
     assert with_environment_file(named) == named | {"A": "file"}
