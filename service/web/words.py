@@ -18,6 +18,7 @@ SCRIPT_TEXTS = (
     "decimal_mark",
     "money",
     "percent",
+    "percent_under",
     "date",
     "months",
     "days_pad",
@@ -106,10 +107,14 @@ class Words:
         return self("messages_one" if count == 1 else "messages_many", count=self.number(count))
 
     def percent(self, part: int, whole: int) -> str:
-        """`part` of `whole` to a tenth of a percent, rounded down so that a goal is never reached too early."""
-        tenths = max(0, part) * 1000 // whole
+        """`part` of `whole` to a tenth of a percent, rounded down so that a goal is never reached too early.
+
+        What is less than a tenth and more than nothing is told as that.
+        """
+        under = 0 < part * 1000 < whole
+        tenths = 1 if under else max(0, part) * 1000 // whole
         number = self.number(tenths // 10) + self._texts["decimal_mark"] + str(tenths % 10)
-        return self("percent", number=number)
+        return self("percent_under" if under else "percent", number=number)
 
     def date(self, at: datetime) -> str:
         """The day in Vietnam."""

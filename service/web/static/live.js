@@ -92,7 +92,12 @@ function show(totals) {
   const known = newest.get(totals.campaign);
   const best = known && known.version >= totals.version ? known : totals;
   newest.set(totals.campaign, best);
-  if (root && best.version > Number(root.dataset.version)) paint(root, best);
+  if (root && best.version > Number(root.dataset.version)) {
+    paint(root, best);
+    // The hour is read again with the next pulse; until then it must not say beside a gift that none came.
+    const hour = document.getElementById("chart-peak");
+    if (hour?.textContent?.trim() === text("chart_quiet")) write(hour, "\u00a0");
+  }
   return root;
 }
 

@@ -38,13 +38,15 @@ export function messages(count) {
 }
 
 /**
- * A part of a goal in tenths of a percent, rounded down as the server does.
+ * A part of a goal in tenths of a percent, rounded down as the server does; more than nothing is never told as 0.
  * @param {number} part
  * @param {number} whole
  */
 export function percent(part, whole) {
-  const tenths = (BigInt(Math.max(0, part)) * 1000n) / BigInt(whole);
-  return text("percent", { number: number(tenths / 10n) + text("decimal_mark") + (tenths % 10n) });
+  const thousandfold = BigInt(Math.max(0, part)) * 1000n;
+  const under = thousandfold > 0n && thousandfold < BigInt(whole);
+  const tenths = under ? 1n : thousandfold / BigInt(whole);
+  return text(under ? "percent_under" : "percent", { number: number(tenths / 10n) + text("decimal_mark") + (tenths % 10n) });
 }
 
 /**

@@ -249,9 +249,14 @@ async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site
 
 
 async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(browser: Browser, site: Site) -> None:
+    site.series = Series(1, ())
     async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", clock=True) as visit:
         page = visit.page
-        await expect(page.locator("#chart-peak")).to_contain_text("Cao nhất 400 tin nhắn")
+        await expect(page.locator("#chart-peak")).to_have_text("Chưa có tin nhắn nào trong 60 phút qua.")
+        # A gift that the chart does not know yet.
+        site.post(replace(totals(version=1239), pledged_vnd=20_000))
+        await expect(page.locator(".hero .reached")).to_have_text("đạt dưới 0,1%")
+        await expect(page.locator("#chart-peak")).to_have_text("")
         start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
         site.series = Series(1, (Point(start, 1_500, 3_500, 70_000_000, ()),))
         site.post(totals(version=1240), seconds_ago=190)

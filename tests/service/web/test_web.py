@@ -66,6 +66,14 @@ def test_a_goal_is_never_reached_too_early(part: int, vi: str, en: str) -> None:
     assert VI.percent(9_999_999, 10_000_000) == "99,9%"
 
 
+@pytest.mark.parametrize(
+    ("part", "vi", "en"),
+    [(1, "dưới 0,1%", "under 0.1%"), (4_999_999, "dưới 0,1%", "under 0.1%"), (5_000_000, "0,1%", "0.1%")],
+)
+def test_a_first_gift_is_never_no_percent(part: int, vi: str, en: str) -> None:
+    assert (VI.percent(part, 5_000_000_000), EN.percent(part, 5_000_000_000)) == (vi, en)
+
+
 def test_one_message_is_not_one_messages() -> None:
     assert (EN.messages(1), EN.messages(2), VI.messages(1)) == (
         "1\u00a0message",
