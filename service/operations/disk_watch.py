@@ -32,7 +32,7 @@ class DiskWatch:
         self._folders = folders
         self._instruments = instruments
         self._free_bytes_min = free_bytes_min
-        self._troubles: tuple[str, ...] = ()
+        self._troubles: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -48,18 +48,20 @@ class DiskWatch:
 
     def troubles(self) -> Iterable[str]:
         """A sentence for each disk without enough room."""
-        return self._troubles
+        return tuple(self._troubles.values())
 
     async def look(self) -> None:
-        """Measure what is free; a sentence is logged when it is new."""
-        # A network file system that hangs would keep the event loop.
-        found = [sentence for name in self._folders if (sentence := await asyncio.to_thread(self._measure, name))]
-        for sentence in found:
-            if not self._troubles:
-                log.error("disk_without_room", reason=sentence)
-        if self._troubles and not found:
-            log.warning("disk_has_room_again")
-        self._troubles = tuple(found)
+        """Measure what is free; each folder's trouble is logged when it begins and when it ends."""
+        found: dict[str, str] = {}
+        for name in self._folders:
+            # A network file system that hangs would keep the event loop.
+            if (sentence := await asyncio.to_thread(self._measure, name)) is not None:
+                found[name] = sentence
+        for name in found.keys() - self._troubles.keys():
+            log.error("disk_without_room", folder=name, reason=found[name])
+        for name in self._troubles.keys() - found.keys():
+            log.warning("disk_has_room_again", folder=name)
+        self._troubles = found
 
     def _measure(self, name: str) -> str | None:
         folder = self._folders[name]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from metrics.instruments import Instruments
 from service.operations.disk_watch import DiskWatch, folders_of
@@ -37,6 +38,26 @@ async def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     watch = DiskWatch({"data": tmp_path / "gone"}, instruments())
     await watch.look()
     assert "gone cannot be looked at (No such file" in "".join(watch.troubles())
+
+
+async def test_each_folder_s_trouble_is_logged_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("data", "database")}
+    watch = DiskWatch(folders, instruments(), free_bytes_min=0)
+    folders["database"].mkdir()
+    with capture_logs() as lines:
+        await watch.look()
+        folders["database"].rmdir()
+        await watch.look()
+        await watch.look()
+        folders["data"].mkdir()
+        await watch.look()
+    assert [(line["event"], line["folder"]) for line in lines] == [
+        ("disk_without_room", "data"),
+        ("disk_without_room", "database"),
+        ("disk_has_room_again", "data"),
+    ]
+    (still,) = watch.troubles()
+    assert "database" in still
 
 
 def test_the_disk_of_an_own_database_is_its_keeper_s_to_watch(tmp_path: Path) -> None:
