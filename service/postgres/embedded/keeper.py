@@ -91,9 +91,13 @@ SETTINGS = {
 class Keeper:
     """Keeps one server running as long as it has users. `run` is its whole life."""
 
-    def __init__(self, places: DataFolder, binaries: Path, version: str, description: str) -> None:
-        """`binaries` is the folder with `postgres` and `initdb`; version and description are passed on to users."""
+    def __init__(self, places: DataFolder, binaries: Path, version: str, description: str, lock: int) -> None:
+        """`binaries` is the folder with `postgres` and `initdb`; version and description are passed on to users.
+
+        `lock`: the descriptor of the keeper's lock, which is held.
+        """
         self.places, self.binaries = places, binaries
+        self.lock = lock
         self.version, self.description = version, description
         self.users = open_lock(places.users_lock)
         self.account: Account | None = None
@@ -122,7 +126,8 @@ class Keeper:
             self._say(failure)
             self._tell(State("failed", failure))
             return 1
-        self.places.state.unlink(missing_ok=True)
+        if self._is_ours():
+            self.places.state.unlink(missing_ok=True)
         if self.socket_folder.parent != self.places.root:
             with contextlib.suppress(OSError):  # whatever still lies in it
                 self.socket_folder.rmdir()
@@ -143,7 +148,16 @@ class Keeper:
 
     def _tell(self, state: State) -> None:
         with contextlib.suppress(OSError):  # a full disk, a removed folder: no reason to leave a server behind
-            write_state(self.places, state)
+            if self._is_ours():
+                write_state(self.places, state)
+
+    def _is_ours(self) -> bool:
+        """Whether the folder is still the one that was given: in one made anew another keeper speaks."""
+        try:
+            named, held = self.places.keeper_lock.stat(), os.fstat(self.lock)
+        except OSError:
+            return False
+        return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
     def _prepare(self) -> None:
         self._note("preparing PostgreSQL")
@@ -344,7 +358,7 @@ def main() -> int:
         os._exit(0)  # the starter need not wait for us later: we are nobody's child
     for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
         os.dup2(descriptor, target)
-    return Keeper(places, Path(words.binaries), words.version, words.description).run()
+    return Keeper(places, Path(words.binaries), words.version, words.description, words.lock).run()
 
 
 if __name__ == "__main__":

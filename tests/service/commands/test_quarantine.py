@@ -334,7 +334,8 @@ async def test_list_and_show_hold_nothing_that_was_sent_unless_it_is_opened(
     forged_body = "\x1b[2J\nact      replayed by Nam \u202e".encode()
     await portal.post(forged_body, headers=signed(forged_body))
     ids = [str(row["id"]) for row in await kept(portal)]
-    forged = ids[-1]
+    # A callback whose credentials failed is kept in the background, so that it may come behind.
+    ((forged,),) = await portal.fetch("SELECT id::text FROM quarantine WHERE adapter = 'standard'")
     code, listed = await ran(quarantine, capsys, "list", "--account", "soap", "--limit", "2")
     assert (code, listed["count"], len(listed["rows"])) == (0, 3, 2)
     (count,) = listed["counts"]

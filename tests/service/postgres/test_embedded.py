@@ -460,6 +460,20 @@ async def test_a_folder_removed_and_made_anew_is_not_disturbed_by_the_old_server
     await new.close()
 
 
+async def test_a_keeper_whose_folder_was_made_anew_says_nothing_in_it(data_dir: Path) -> None:
+    old = await connect_embedded(data_dir, timeout_seconds=60)
+    server = state_of(data_dir).server_pid
+    shutil.rmtree(data_dir)
+    data_dir.mkdir(mode=0o755)
+    anew = DataFolder(data_dir)
+    anew.keeper_lock.touch()
+    anew.state.write_text("another's", encoding="utf-8")
+    await old.close()
+    keeper = int(Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+    await eventually(lambda: not Path(f"/proc/{keeper}").exists(), 30)
+    assert anew.state.read_text(encoding="utf-8") == "another's"
+
+
 # ---- places and accounts ---------------------------------------------------------------------------------------
 
 
