@@ -8,10 +8,12 @@ generator and database are on the same machine.
 import argparse
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from tests.support.portal import SIGNING_SECRET, book_file
 from tests.support.processes import SERVICE, environ_for
 
 PORT = PORTS["intake"]
+STALL = re.compile(r"^portal1400_event_loop_stall_seconds(?:{[^}]*})? (\S+)$", re.MULTILINE)
 BURST_SECONDS = 10.0
 
 
@@ -72,13 +75,23 @@ def described(tally: Tally) -> dict[str, Any]:
     }
 
 
+def longest_stall(pid: int) -> float:
+    """The longest stall of a worker's event loop within the last half to whole minute, milliseconds."""
+    found = []
+    for index in range(len(family(pid)) - 1):
+        with urllib.request.urlopen(f"http://127.0.0.1:{INTERNAL_PORT + index}/metrics", timeout=10) as answer:
+            found += STALL.findall(answer.read().decode())
+    return 1000 * max(map(float, found), default=0.0)
+
+
 def told(name: str, figures: dict[str, Any]) -> None:
     """One line for people."""
+    stall = f", stall {figures['stall_ms']:.0f} ms" if "stall_ms" in figures else ""
     cpu = f", {figures['cpu_us']:.0f} us CPU each" if "cpu_us" in figures else ""
     asked = f" of {figures['asked']:.0f}/s asked" if "asked" in figures else ""
     print(
         f"{name:44}{figures['per_second']:8.0f}/s{asked}, p50 {figures['p50_ms']:.1f} ms, "
-        f"p99 {figures['p99_ms']:.1f} ms{cpu}, {figures['statuses']}",
+        f"p99 {figures['p99_ms']:.1f} ms{cpu}{stall}, {figures['statuses']}",
         flush=True,
     )
 
@@ -103,6 +116,7 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
                     run = f"{workers}w-{stored}"
                     await flat_out(pid, f"warm-{run}", 2)
                     figures = await flat_out(pid, run, chosen.seconds)
+                    figures["stall_ms"] = longest_stall(pid)
                     found["growth"][run] = figures
                     told(f"{stored} gifts stored, {workers} worker(s), flat out", figures)
                     if is_last and workers == chosen.workers:
@@ -131,6 +145,7 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
 async def long_runs(pid: int, chosen: argparse.Namespace, found: dict[str, Any]) -> None:
     """What only the fullest database is asked."""
     found["sustained"] = await flat_out(pid, "sustained", chosen.sustained_seconds)
+    found["sustained"]["stall_ms"] = longest_stall(pid)
     told(f"sustained for {chosen.sustained_seconds:.0f} s", found["sustained"])
     for rate in chosen.rates:
         found[f"at_{rate:.0f}"] = await paced(f"at-{rate:.0f}", rate, chosen.seconds)
