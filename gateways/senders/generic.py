@@ -129,8 +129,11 @@ class _Writer(ABC):
         return self._query
 
     def all_but(self, place: str) -> bytes:
-        """All values but one, by the order of their names."""
-        raise NotImplementedError(place)
+        """All values but one, by the order of their names. Raises ValueError where names have no order.
+
+        A dialect that signs so in another format than query and form is refused before it gets here.
+        """
+        raise ValueError("only a query and a form are signed in the order of names")
 
 
 class _Form(_Writer):
