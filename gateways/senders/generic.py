@@ -128,7 +128,7 @@ class _Writer(ABC):
         """The query."""
         return self._query
 
-    def all_but(self, place: str) -> bytes:
+    def all_but(self, place: str) -> bytes:  # noqa: ARG002 -- those that have an order look at it
         """All values but one, by the order of their names. Raises ValueError where names have no order.
 
         A dialect that signs so in another format than query and form is refused before it gets here.
