@@ -75,7 +75,8 @@ LEFT JOIN LATERAL (
 WHERE ($1::uuid[] IS NULL OR q.id = ANY($1)) AND ($2::text IS NULL OR a.code = $2)
     AND ($3::text IS NULL OR q.outcome = $3 OR position($3 IN q.reason) > 0)
     AND ($4::timestamptz IS NULL OR q.received_at >= $4) AND ($5 OR last.is_stored IS NOT TRUE)
-ORDER BY q.id LIMIT $6
+-- Ids made within one millisecond have no order of their own.
+ORDER BY q.received_at, q.id LIMIT $6
 """
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import pwd
@@ -152,6 +153,25 @@ async def test_what_came_properly_meanwhile_is_a_duplicate_and_moves_nothing(
         assert ended["counted"] == {"vnn": VNN}
     assert len(await portal.fetch("SELECT FROM conflict")) == 1
     await require_invariants(portal.dsn)
+
+
+async def test_what_came_within_one_millisecond_is_listed_in_the_order_in_which_it_came(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path
+) -> None:
+    millisecond, step = datetime.now(UTC).replace(microsecond=0), itertools.count()
+    clock = lambda: millisecond + timedelta(microseconds=next(step) % 1000)  # noqa: E731
+    async with running(database_dsn, tmp_path, BEFORE, clock=clock) as portal:
+        ids = []
+        for number in range(8):
+            body = orjson.dumps(message(f"m-{number}"))
+            refused = await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+            ids.append(refused.headers["x-portal1400-request"])
+        await portal.service.intake.quarantine.stop()
+        connection = await portal.opened.database.connect()
+        rows = await select_quarantined(connection, Choice())
+        await connection.close()
+        assert len({each[:13] for each in ids}) == 1
+        assert [str(row.id) for row in rows] == ids
 
 
 async def test_a_reported_gift_is_counted_by_its_charge_and_once_by_two_at_a_time(
