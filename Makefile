@@ -83,6 +83,6 @@ lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded pyproject.toml -o requirements.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--extra embedded --group dev pyproject.toml -o requirements-dev.lock
+		--extra embedded --extra otel --group dev pyproject.toml -o requirements-dev.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --group ha -o requirements-ha.lock
