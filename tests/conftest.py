@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from tests.support.databases import cloned_database, make_template
@@ -14,6 +15,12 @@ from tests.support.portal import hasty_portal, lasting_portal, portal
 from tests.support.postgres import TestServer, start_server
 
 __all__ = ["hasty_portal", "lasting_portal", "portal"]
+
+# A busy machine makes examples slow, not wrong.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 PEER_MARKERS = ("browser", "prometheus", "kannel", "pgbouncer")
 

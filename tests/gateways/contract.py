@@ -235,7 +235,7 @@ class ProtocolContract(ABC):
         with pytest.raises(ValueError, match="secretz"):
             gateway(self.adapter, self.settings | {"secretz": "whatever"})
 
-    @examples(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
     def test_junk_is_only_ever_rejected(self, content: bytes) -> None:
         self._open_anything(gateway(self.adapter, self.settings), content)

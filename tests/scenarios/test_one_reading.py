@@ -239,7 +239,7 @@ def said(reading: Reading) -> tuple[object, ...]:
     return reading.outcome, reading.campaign, reading.keyword, reading.units, reading.amount_vnd
 
 
-@examples(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS, code=CODES)
 @example(text="VNN 5 \ud83c", code="1408")
 @example(text="VN\0N 5", code="841408")

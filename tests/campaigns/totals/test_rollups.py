@@ -68,7 +68,7 @@ async def test_no_sequence_of_claims_makes_the_totals_unreadable(
         assert await connection.fetchval("SELECT sum(orphan_vnd) FROM unallocated_total") == orphans
 
     @given(st.lists(EVENT, min_size=1, max_size=8))
-    @examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(max_examples=40, suppress_health_check=list(HealthCheck))
     def every_sequence(events: list[tuple[str, int, int]]) -> None:
         asyncio.run_coroutine_threadsafe(claimed(events), loop).result(30)
 
