@@ -16,8 +16,9 @@ from tests.support.postgres import TestServer
 from tests.support.processes import SERVICE
 from tests.support.releases import release_before
 
-LATER = [migration for migration in shipped_migrations() if migration.number > 1]
-"""Each of these meets databases that a release without it serves."""
+LATER = shipped_migrations()[-4:]
+"""Each met databases that a release without it serves. Neither a released migration nor the release before it ever
+changes: what was shown when it came stays shown, so the newest are played."""
 ADDITIVE = """
 ALTER TABLE message ADD COLUMN later_thought text;
 ALTER TABLE money_line ADD COLUMN later_thought bigint NOT NULL DEFAULT 0;

@@ -26,7 +26,7 @@ from tests.support.protocols import account_table, speaker
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")]
 
 CAMPAIGNS = BOOK[: BOOK.index("[[gateway]]")]
-CHANGE_OVER_AT_ONCE = 4
+CHANGE_OVER_AT_ONCE = 8
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Rotation:
 
         async def have_all() -> bool:
             names = [name for name, _, _ in self.verdicts[seen:]]
-            return all(names.count(name) >= 5 for name in ADAPTERS)
+            return all(names.count(name) >= 3 for name in ADAPTERS)
 
         await eventually(have_all, 30)
 
