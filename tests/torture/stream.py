@@ -17,7 +17,7 @@ from tests.torture.events import ON_REPORT, Clerk, Event, is_counted
 
 ACCOUNT_WEIGHTS: Mapping[str, int] = {
     "hub": 45, "viettel": 20, "reports": 15, "vina": 10, "soap": 10, "vas": 8, "appota": 8,
-    "sdp": 8, "sao-mai": 8,
+    "sdp": 8, "sao-mai": 8, "jas": 5, "esms": 5, "vcom": 5, "get": 5, "oneapi": 5, "onepay": 5,
 }  # fmt: skip
 CONTENT_WEIGHTS: Mapping[str, int] = {"counted": 88, "wrong": 6, "unknown": 4, "closed": 2}
 BATCH_SHARE = 0.12
