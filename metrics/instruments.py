@@ -208,6 +208,10 @@ class Instruments:
             "portal1400_account_usable", "1 while an enabled account can serve, 0 while a secret of it cannot be had",
             ["account"], registry=registry,
         )  # fmt: skip
+        self.account_test = Gauge(
+            "portal1400_account_test", "1 for an enabled account that is for tests: what it sends is no gift",
+            ["account"], registry=registry,
+        )  # fmt: skip
         self.account_secrets_missing = Gauge(
             "portal1400_account_secrets_missing", "Secrets of an enabled account that cannot be had", ["account"],
             registry=registry,
@@ -271,9 +275,15 @@ class Instruments:
             for outcome in self._outcomes:
                 self.callbacks.labels(account, outcome)
 
-    def see_account(self, account: str, *, is_enabled: bool, is_usable: bool, secrets_missing: int) -> None:
+    def see_account(
+        self, account: str, *, is_enabled: bool, is_usable: bool, is_test: bool, secrets_missing: int
+    ) -> None:
         """Whether an account can serve. One that is not enabled is no series: nobody waits for it."""
-        for family, value in ((self.account_usable, is_usable), (self.account_secrets_missing, secrets_missing)):
+        for family, value in (
+            (self.account_usable, is_usable),
+            (self.account_test, is_test),
+            (self.account_secrets_missing, secrets_missing),
+        ):
             if is_enabled:
                 family.labels(account).set(value)
             else:

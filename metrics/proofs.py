@@ -72,6 +72,15 @@ SELECT * FROM (
 ) AS broken
 LIMIT $1
 """
+# The first event of a callback bears the callback's own id, wherever it is kept.
+TESTS_ARE_NO_FACTS = """
+SELECT format('callback %s', t.id) AS place, 'a test and nothing else' AS expected, 'an event is stored' AS found
+FROM test_callback AS t
+WHERE EXISTS (SELECT FROM message AS m WHERE m.id = t.id)
+    OR EXISTS (SELECT FROM charge_notice AS c WHERE c.id = t.id)
+    OR EXISTS (SELECT FROM reversal AS r WHERE r.id = t.id)
+LIMIT $1
+"""
 # Every message of which another event speaks; a gift that its message alone made is proved by SQL.
 SELECT_JOINED = """
 SELECT account_id, message_ref FROM (
@@ -94,6 +103,7 @@ PROOFS = (
         "what was kept for a person is still there, and what was replayed into the store is stored",
         QUARANTINE_IS_HELD,
     ),
+    Invariant("tests_are_no_facts", "no callback of a test account is stored as a gift", TESTS_ARE_NO_FACTS),
     Invariant("persons_have_messages", "nobody's number is kept without a message", PERSONS_HAVE_MESSAGES),
 )
 GIFTS_FOLLOW_EVENTS = "gifts_follow_their_events"

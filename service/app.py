@@ -83,9 +83,9 @@ class Service:
         async with AsyncExitStack() as started:
             # In the order in which they are stopped last: what feeds a part ends before it.
             for stop in (
-                intake.data_keys.stop, intake.quarantine.stop, live.high_water.stop, live.feed.stop,
-                operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop, self._stop_writer,
-                self._join.stop, operations.disks.stop,
+                intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop, live.high_water.stop,
+                live.feed.stop, operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop,
+                self._stop_writer, self._join.stop, operations.disks.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             await self._join.start(self._copy)

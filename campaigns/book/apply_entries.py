@@ -173,3 +173,5 @@ class PreparedGateway:
     networks: tuple[str, ...]
     enabled: bool
     settings: Mapping[str, Any]
+    test: bool = False
+    """Whether what it sends is kept apart and never is money."""

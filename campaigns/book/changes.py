@@ -25,6 +25,10 @@ ReadKeyword = tuple[int, str, str]
 """Campaign id, short code, folded keyword: some message was read by it, whatever came of it."""
 
 
+IS_TEST = "gateway {code} is a test account: what it sends is answered and never counted"
+IS_REAL = "gateway {code} is a real account: what it sends from now on is money"
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What a file is held against. `withdrawn`: the ids of campaigns that once were in the book, by slug.
@@ -115,8 +119,10 @@ def gateway_changes(gateways: Sequence[PreparedGateway], stored: Stored, changes
                     carrier=wanted.carrier,
                 )
             )
+            if wanted.test:
+                changes.lines.append(say(IS_TEST, code=wanted.code))
         else:
-            told = differences(before, wanted, ("adapter", "carrier", "charging", "networks", "enabled"))
+            told = differences(before, wanted, ("adapter", "carrier", "charging", "networks", "enabled", "test"))
             old, new = comparable(before.settings), comparable(wanted.settings)
             # Names of keys only: a value may be a secret.
             told += [
@@ -128,6 +134,8 @@ def gateway_changes(gateways: Sequence[PreparedGateway], stored: Stored, changes
                 continue
             changes.gateways.append(wanted)
             changes.lines += [say("gateway {code}: {change}", code=wanted.code, change=each) for each in told]
+            if wanted.test != before.test:
+                changes.lines.append(say(IS_TEST if wanted.test else IS_REAL, code=wanted.code))
         if wanted.enabled != (before is None or before.enabled):
             template = "gateway {code} is on" if wanted.enabled else "gateway {code} is off: it takes no callbacks"
             changes.lines.append(say(template, code=wanted.code))

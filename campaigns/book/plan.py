@@ -20,6 +20,13 @@ KEYWORD_STAYS_READ = (
     'stays: keyword "{keyword}" on {code} of campaign {slug}; messages were read by it, so it counts until the '
     "campaign closes"
 )
+STAYS = {
+    (True, False): "stays: gateway {code}, on",
+    (False, False): "stays: gateway {code}, off",
+    (True, True): "stays: gateway {code}, on, a test account",
+    (False, True): "stays: gateway {code}, off, a test account",
+}
+"""By whether it is on, and whether it is a test account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,7 @@ def _staying(
     in_file = {each.code for each in gateways}
     for code, gateway in stored.gateways.items():
         if code not in in_file:
-            template = "stays: gateway {code}, on" if gateway.enabled else "stays: gateway {code}, off"
-            yield say(template, code=code)
+            yield say(STAYS[gateway.enabled, gateway.test], code=code)
 
 
 def _kept(file: ApplyFile, gateways: Sequence[PreparedGateway]) -> str:
@@ -134,6 +140,7 @@ def _kept(file: ApplyFile, gateways: Sequence[PreparedGateway]) -> str:
                 "charging": each.charging,
                 "networks": each.networks,
                 "enabled": each.enabled,
+                "test": each.test,
                 **_without_secrets(each.settings),
             }
             for each in gateways

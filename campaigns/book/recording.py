@@ -131,12 +131,12 @@ INSERT INTO route (campaign_id, short_code, keywords, grammar, unit_vnd, max_uni
 SELECT id, $2, $3, $4, $5, $6, $7 FROM campaign WHERE slug = $1
 """
 UPSERT_GATEWAY = """
-INSERT INTO gateway_account (code, adapter, carrier, charging, networks, enabled, settings, book_version)
-VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8)
+INSERT INTO gateway_account (code, adapter, carrier, charging, networks, enabled, settings, book_version, test)
+VALUES ($1, $2, $3, $4, $5, $6 AND NOT $9, $7::text::jsonb, $8, CASE WHEN $9 THEN $6::boolean END)
 ON CONFLICT ON CONSTRAINT gateway_account_code_once
 DO UPDATE SET adapter = EXCLUDED.adapter, carrier = EXCLUDED.carrier, charging = EXCLUDED.charging,
     networks = EXCLUDED.networks, enabled = EXCLUDED.enabled, settings = EXCLUDED.settings,
-    book_version = EXCLUDED.book_version
+    book_version = EXCLUDED.book_version, test = EXCLUDED.test
 """
 # Slot 0 is for commands. A line-less row of the carrier `unknown` shows nothing but its version.
 RAISE_TOTAL_VERSIONS = """
@@ -172,6 +172,7 @@ async def _write(connection: asyncpg.Connection, file: ApplyFile, version: int, 
             gateway.enabled,
             json.dumps(gateway.settings),
             version,
+            gateway.test,
         )
     if changes.shown:
         await connection.execute(RAISE_TOTAL_VERSIONS, sorted(changes.shown))

@@ -84,7 +84,9 @@ async def load_book(connection: asyncpg.Connection, version: int | None = None) 
 
 
 SELECT_GATEWAYS = """
-SELECT code, adapter, carrier, charging, networks, enabled, settings::text AS settings FROM gateway_account
+SELECT code, adapter, carrier, charging, networks, enabled OR coalesce(test, false) AS enabled,
+       settings::text AS settings, test IS NOT NULL AND NOT enabled AS test
+FROM gateway_account
 """
 
 
@@ -101,6 +103,7 @@ async def load_gateways(connection: asyncpg.Connection) -> Mapping[str, Prepared
             tuple(row["networks"]),
             row["enabled"],
             settings,
+            row["test"],
         )
     return stored
 

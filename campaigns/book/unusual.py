@@ -107,11 +107,19 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
     for slug, route, table in changes.routes:
         if table is not None:
             found += [_at(table, key, reason) for key, reason in _route_reasons(slug, route, others)]
+    tested = {
+        each.code
+        for each in changes.gateways
+        if each.test and each.code in stored.gateways and not stored.gateways[each.code].test
+    }
     off = {each.code for each in changes.gateways if not each.enabled}
     for gateway in file.gateways:
         if gateway.raw.get("code") in off:
             reason = say("takes the gateway off: every callback of it will be refused")
             found.append(ApplyWarning(f"{gateway.place.toml_path}.enabled", gateway.place.of("enabled"), reason))
+        if gateway.raw.get("code") in tested:
+            reason = say("makes a test account of one whose messages were money: gifts over it will not be counted")
+            found.append(ApplyWarning(f"{gateway.place.toml_path}.test", gateway.place.of("test"), reason))
     # Of two keywords of one route each is told of the other, in the same words.
     return sorted(dict.fromkeys(found), key=lambda each: each.line or 0)
 

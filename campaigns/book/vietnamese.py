@@ -320,6 +320,12 @@ VIETNAMESE: dict[str, str] = {
     "gateway {code}: {change}": "cổng {code}: {change}",
     "gateway {code} is on": "cổng {code} đang bật",
     "gateway {code} is off: it takes no callbacks": "cổng {code} đang tắt: không nhận tin nào",
+    "gateway {code} is a test account: what it sends is answered and never counted": (
+        "cổng {code} là cổng thử nghiệm: tin từ cổng được trả lời và không bao giờ được tính"
+    ),
+    "gateway {code} is a real account: what it sends from now on is money": (
+        "cổng {code} là cổng thật: tin từ cổng kể từ bây giờ là tiền ủng hộ"
+    ),
     "nothing changed": "không có gì thay đổi",
     "nothing would change": "sẽ không có gì thay đổi",
     # What donors are told, and what stays.
@@ -346,6 +352,8 @@ VIETNAMESE: dict[str, str] = {
     ),
     "stays: gateway {code}, on": "giữ nguyên: cổng {code}, đang bật",
     "stays: gateway {code}, off": "giữ nguyên: cổng {code}, đang tắt",
+    "stays: gateway {code}, on, a test account": "giữ nguyên: cổng {code}, đang bật, là cổng thử nghiệm",
+    "stays: gateway {code}, off, a test account": "giữ nguyên: cổng {code}, đang tắt, là cổng thử nghiệm",
     # What is unusual.
     "line {line} {place}": "dòng {line} {place}",
     "unusual: {place}: {reason}": "bất thường: {place}: {reason}",
@@ -392,6 +400,9 @@ VIETNAMESE: dict[str, str] = {
         '"{longer}" là "{shorter}" kèm một số: ai nhắn số suất đó cho "{shorter}" sẽ ủng hộ nhầm sang từ khóa kia'
     ),
     "takes the gateway off: every callback of it will be refused": ("tắt cổng này: mọi tin từ cổng sẽ bị từ chối"),
+    "makes a test account of one whose messages were money: gifts over it will not be counted": (
+        "biến một cổng thật thành cổng thử nghiệm: tiền ủng hộ qua cổng này sẽ không được tính"
+    ),
     "Apply it as it is? [y/N] ": "Áp dụng nguyên như vậy? [c/K] ",
     "nothing was applied": "chưa áp dụng gì",
     "nothing was applied: say --yes if what is unusual is meant": (

@@ -53,7 +53,7 @@ AccountDay = tuple[int, date]
 """Of whom evidence is kept, and on which day (UTC)."""
 
 
-async def _reserve(
+async def reserve(
     connection: asyncpg.Connection,
     kind: str,
     wanted: Mapping[AccountDay, Sequence[int]],
@@ -135,7 +135,7 @@ async def record_conflicts(
         sizes: dict[AccountDay, list[int]] = defaultdict(list)
         for raw in callbacks:
             sizes[raw.account_id, raw.received_on].append(len(raw.sealed))
-        roomy = await _reserve(
+        roomy = await reserve(
             connection, CONFLICT, sizes, callbacks_max=UNBOUNDED, bytes_max=CONFLICT_BYTES_PER_DAY_MAX
         )
         kept = []
@@ -187,7 +187,7 @@ async def quarantine(
         async with connection.transaction():
             if await connection.fetchval(SELECT_IS_QUARANTINED, id):
                 return True
-            roomy = await _reserve(
+            roomy = await reserve(
                 connection, outcome, {(account_id, day): [len(sealed)]}, callbacks_max=kept_max,
                 bytes_max=QUARANTINE_BYTES_PER_DAY_MAX,
             )  # fmt: skip

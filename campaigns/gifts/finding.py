@@ -66,6 +66,17 @@ FROM conflict AS c LEFT JOIN gateway_account AS a ON a.id = c.account_id
 WHERE (c.account_id = $1 AND c.native_id = $2) OR c.raw_id = $3
 ORDER BY c.received_at LIMIT $4
 """
+# Every arrival over a test account, apart from what is stored: none of it is money.
+SELECT_TESTS_FOUND = """
+SELECT t.id, a.code AS account, t.kind, t.native_id, t.raw_id AS request, t.received_at, t.happened_at, t.outcome,
+       t.carrier, t.short_code, t.reading, c.slug AS campaign, t.keyword, t.units, t.amount_vnd,
+       t.charge_ref AS charge, t.message_ref AS message, t.status, t.flags
+FROM test_event AS t LEFT JOIN gateway_account AS a ON a.id = t.account_id
+LEFT JOIN campaign AS c ON c.id = t.campaign_id
+WHERE (t.account_id = $1 AND $2 IN (t.native_id, t.charge_ref, t.message_ref))
+    OR (t.id >= $3 AND t.id < $4 AND t.raw_id = $5)
+ORDER BY t.id LIMIT $6
+"""
 
 EVENTS_MAX = 200
 """Of one id: a batch brings a hundred, and a charge may be told a few times."""
@@ -80,13 +91,17 @@ class Found(NamedTuple):
     lines: Sequence[dict[str, Any]]
     reviews: Sequence[dict[str, Any]]
     conflicts: Sequence[dict[str, Any]]
+    tests: Sequence[dict[str, Any]]
 
     def __bool__(self) -> bool:
         return any(self)
 
 
-async def find(connection: asyncpg.Connection, account_id: int, asked: str) -> Found:
-    """What is stored of `asked`: an id that the account's sender made, or a request's, of whatever account."""
+async def find(connection: asyncpg.Connection, account_id: int, asked: str, *, sent_over: int | None = None) -> Found:
+    """What is stored of `asked`: an id that the account's sender made, or a request's, of whatever account.
+
+    `sent_over`: the account under which its tests are kept, where that is not `account_id`.
+    """
     request = as_request(asked)
     first, last = (None, None) if request is None else _millisecond(request)
 
@@ -105,6 +120,7 @@ async def find(connection: asyncpg.Connection, account_id: int, asked: str) -> F
         await rows(SELECT_LINES_FOUND, [row["id"] for row in messages]),
         await rows(SELECT_REVIEWS_FOUND, events),
         await rows(SELECT_CONFLICTS_FOUND, account_id, asked, request, EVENTS_MAX),
+        await rows(SELECT_TESTS_FOUND, account_id if sent_over is None else sent_over, *key[1:]),
     )
 
 

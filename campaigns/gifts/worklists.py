@@ -1,4 +1,4 @@
-"""What waits for a person beside quarantine: conflicts, and events that did not fit their gift."""
+"""What waits for a person beside quarantine: conflicts, events that did not fit their gift; and what was a test."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -42,8 +42,27 @@ WHERE ($1::text IS NULL OR a.code = $1)
     AND ($2::timestamptz IS NULL OR coalesce(n.received_at, v.received_at) >= $2)
 GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
 """
-LISTS = {"conflicts": (COUNT_CONFLICTS, SELECT_CONFLICTS_LISTED), "reviews": (COUNT_REVIEWS, SELECT_REVIEWS_LISTED)}
-"""What waits for a person, beside quarantine: how it is counted, and how it is listed."""
+SELECT_TESTS_LISTED = """
+SELECT a.code AS account, t.kind, t.native_id, t.raw_id AS request, t.received_at, t.outcome, t.reading,
+       c.slug AS campaign, t.units, t.amount_vnd, t.status, t.message_ref AS message
+FROM test_event AS t LEFT JOIN gateway_account AS a ON a.id = t.account_id
+LEFT JOIN campaign AS c ON c.id = t.campaign_id
+WHERE ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR t.received_at >= $2)
+ORDER BY t.id LIMIT $3
+"""
+COUNT_TESTS = """
+SELECT a.code AS account, concat_ws(', ', t.kind, t.outcome, t.reading) AS reason,
+       (t.received_at AT TIME ZONE 'Asia/Ho_Chi_Minh')::date AS day, count(*) AS count
+FROM test_event AS t LEFT JOIN gateway_account AS a ON a.id = t.account_id
+WHERE ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR t.received_at >= $2)
+GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
+"""
+LISTS = {
+    "conflicts": (COUNT_CONFLICTS, SELECT_CONFLICTS_LISTED),
+    "reviews": (COUNT_REVIEWS, SELECT_REVIEWS_LISTED),
+    "tests": (COUNT_TESTS, SELECT_TESTS_LISTED),
+}
+"""What waits for a person, beside quarantine, and what was a test: how it is counted, and how it is listed."""
 
 
 class Listed(NamedTuple):

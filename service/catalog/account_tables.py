@@ -34,6 +34,7 @@ class CommonKeys(BaseModel):
     charging: SupportedCharging
     networks: Annotated[list[str], Field(max_length=NETWORKS_MAX)] = []
     enabled: bool = True
+    test: bool = False
 
 
 def prepare_gateways(file: ApplyFile, *, seal: Seal, digest_key: bytes) -> list[PreparedGateway]:
@@ -113,6 +114,7 @@ class _Table:
             networks,
             common.enabled,
             stored(common.code, common.adapter, own, seal, digest_key),
+            common.test,
         )
 
     def _common(self, raw: Mapping[str, Any]) -> CommonKeys | None:

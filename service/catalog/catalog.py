@@ -40,6 +40,11 @@ class Party:
     account: LoadedAccount | None
     fault: str = ""
 
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test account."""
+        return self.account is not None and self.account.is_test
+
 
 class Catalog:
     """One book version and the accounts as of it. Whoever reads both without awaiting sees them of one moment."""
@@ -138,6 +143,7 @@ class Catalog:
                 account.code,
                 is_enabled=account.enabled,
                 is_usable=account.is_usable,
+                is_test=account.is_test,
                 secrets_missing=len(account.missing) + len(account.left_out),
             )
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)

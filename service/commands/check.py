@@ -117,7 +117,13 @@ async def _look_at_book(connection: asyncpg.Connection, keyring: Keyring, report
     report.accounts = len(accounts.by_code)
     report.problems.extend(accounts.problems)
     report.warnings.extend(accounts.warnings)
-    if book.campaigns and not any(account.enabled for account in accounts.by_code.values()):
+    enabled = [account for account in accounts.by_code.values() if account.enabled]
+    report.warnings.extend(
+        f"gateway {account.code} is a test account: nothing that it sends is counted"
+        for account in enabled
+        if account.is_test
+    )
+    if book.campaigns and all(account.is_test for account in enabled):
         report.problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
 
 

@@ -40,7 +40,7 @@ async def run(arguments: argparse.Namespace) -> int:
         connection = await ready.database.connect("portal1400 find")
         try:
             account_id, stored_under = await _account(connection, ready.keyring, arguments.account)
-            found = await find(connection, stored_under, asked)
+            found = await find(connection, stored_under, asked, sent_over=account_id)
             kept, is_complete = await _quarantined(connection, ready.keyring, account_id, asked)
         finally:
             await connection.close()
@@ -96,6 +96,7 @@ def _shown(found: Found, asked: str) -> dict[str, Any]:
         "charges": [shown(row) | {"review": reviews.get(row["id"])} for row in found.charges],
         "reversals": [shown(row) | {"review": reviews.get(row["id"])} for row in found.reversals],
         "conflicts": [shown(row) for row in found.conflicts],
+        "tests": [shown(row) for row in found.tests],
     }
 
 
@@ -130,6 +131,7 @@ KINDS = {
     "charges": "charge",
     "reversals": "reversal",
     "conflicts": "conflict",
+    "tests": "test",
     "quarantine": "quarantined",
 }
 

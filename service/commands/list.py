@@ -1,4 +1,4 @@
-"""portal1400 list NAME: what waits for a person. Conflicts, events that did not fit their gift, and quarantine."""
+"""portal1400 list NAME: what waits for a person (conflicts, misfits, quarantine), and what test accounts sent."""
 
 import argparse
 from typing import Any
@@ -12,16 +12,19 @@ from service.runtime.settings import read_settings
 
 HELP = {
     "conflicts": "ids that came again with other content: both are kept, the money stays as it was told first",
+    "tests": "what test accounts sent, repeats too: none of it is money",
     "reviews": "charges and reversals that did not fit their gift, or whose message did not come",
 }
 assert HELP.keys() == LISTS.keys()  # noqa: S101 -- each list has its sentence
+STATE = {"conflicts": "open", "reviews": "open", "tests": "kept"}
+"""What the rows of a list are as long as they stand in it."""
 SENT = ("native_id", "message")
 """Columns with ids of senders, who may make them of numbers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    names = parser.add_subparsers(dest="name", metavar="conflicts | reviews | quarantine", required=True)
+    names = parser.add_subparsers(dest="name", metavar="conflicts | reviews | tests | quarantine", required=True)
     for name, sentence in HELP.items():
         add_listing(names.add_parser(name, help=sentence))
     kept = names.add_parser("quarantine", help="callbacks kept for a person, as `quarantine list` shows them")
@@ -48,7 +51,9 @@ async def run(arguments: argparse.Namespace) -> int:
         print(visible(f"{row['request']}  {as_local(row['received_at'])}  {row['account']}  {more}"))
     if found.total > len(rows):
         print(f"{found.total - len(rows)} more: --limit shows them")
-    print(f"{found.total} in this list" if found.total else f"nothing: no {arguments.name} are open")
+    print(
+        f"{found.total} in this list" if found.total else f"nothing: no {arguments.name} are {STATE[arguments.name]}"
+    )
     return 0
 
 

@@ -12,6 +12,7 @@ from service.intake.quarantine import Quarantine
 from service.intake.replay import Replay
 from service.intake.row_builder import RowBuilder
 from service.intake.spool_claim import SpoolFolder
+from service.intake.trials import TrialStore
 from service.intake.writer import CommitReport, Writer
 from service.listeners.overload import OverloadMonitor
 from service.postgres.data_keys import DataKeys
@@ -34,6 +35,7 @@ class IntakeParts:
     circuit: CircuitBreaker
     data_keys: DataKeys
     quarantine: Quarantine
+    trials: TrialStore
     replay: Replay
     intake: Intake
 
@@ -79,6 +81,7 @@ def make_intake(
     load = OverloadMonitor(lambda: writer.pressure, instruments.load_level.set)
     data_keys = DataKeys(database, keyring)
     rows = RowBuilder(catalog, keyring, data_keys)
+    trials = TrialStore(database, settings.queue_wait_seconds)
     quarantine = Quarantine(database, data_keys, instruments, settings.quarantine_per_account_max)
     replay = Replay(
         SpoolFolder(
@@ -95,6 +98,7 @@ def make_intake(
         digest_key=keyring.digest_key,
         quarantine=quarantine,
         circuit=circuit,
+        trials=trials,
     )
     instruments.spool_records.set_function(lambda: replay.records)
     instruments.spool_oldest_seconds.set_function(lambda: replay.oldest_seconds)
@@ -109,9 +113,10 @@ def make_intake(
         replay=replay,
         circuit=circuit,
         instruments=instruments,
+        trials=trials,
         queue_wait_seconds=settings.queue_wait_seconds,
         account_callbacks_max=settings.account_callbacks_max,
         account_events_max=settings.account_events_max,
         log_one_in=settings.log_callbacks_one_in,
     )
-    return IntakeParts(commits, writer, load, circuit, data_keys, quarantine, replay, intake)
+    return IntakeParts(commits, writer, load, circuit, data_keys, quarantine, trials, replay, intake)

@@ -6,6 +6,7 @@ Nothing is answered before it is durable, and no exception leaves without an ans
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ import structlog
 
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.messages import ReadByOldBook
+from campaigns.gifts.test_mode import DayFull
 from gateways.callback import Callback
 from gateways.gateway import CredentialsAbsent, MalformedCallback, Rejected, SignatureRejected
 from gateways.outcome import Answer, FieldError, Outcome
@@ -30,6 +32,7 @@ from service.intake.replay import Replay
 from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool_answers import keys_of
 from service.intake.spool_file import SpoolRefused
+from service.intake.trials import TrialsAway, TrialStore
 from service.intake.turns import FairTurns
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable, Writer
 from service.listeners.turned_away import Kind, TurnedAway, word
@@ -44,6 +47,10 @@ LOUD = frozenset({Outcome.CONFLICT, Outcome.MALFORMED, Outcome.OVERLOADED, Outco
 USUAL = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
 """Of these a sample may be logged: the metrics count them all."""
 REFUSED = frozenset({Outcome.UNAUTHENTICATED, Outcome.STALE})
+BEFORE_PROOF = REFUSED | {Outcome.TOO_LARGE}
+"""Who is answered so has not shown who he is, and learns nothing about the account."""
+TEST_HEADER = ("x-portal1400-test", "true")
+"""On every answer to a test account that has shown who it is."""
 # The worst first: how a callback with several events is counted.
 WORST_FIRST = (
     Outcome.CONFLICT, Outcome.REJECTED_POLICY, Outcome.UNALLOCATED, Outcome.ACCEPTED, Outcome.DUPLICATE,
@@ -64,6 +71,7 @@ class Intake:
         replay: Replay,
         circuit: CircuitBreaker,
         instruments: Instruments,
+        trials: TrialStore,
         queue_wait_seconds: float,
         account_callbacks_max: int,
         account_events_max: int,
@@ -78,6 +86,7 @@ class Intake:
         self._replay = replay
         self._circuit = circuit
         self._instruments = instruments
+        self._trials = trials
         self._queue_wait_seconds = queue_wait_seconds
         self._in_flight = InFlight(account_callbacks_max, account_events_max)
         self._turns = FairTurns()
@@ -122,6 +131,8 @@ class Intake:
                 **describe_failure(error),
             )  # fmt: skip
             ending = end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
+        if party.is_test and ending.aside is None and ending.outcome not in BEFORE_PROOF:
+            ending.answer = replace(ending.answer, headers=(*ending.answer.headers, TEST_HEADER))
         self._finish(party, ending, time.perf_counter() - started, callback, tried)
         return ending.answer
 
@@ -163,7 +174,7 @@ class Intake:
         else:
             self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
         more: dict[str, object] = {}
-        if self._log_one_in > 1 and ending.outcome in USUAL:
+        if self._log_one_in > 1 and ending.outcome in USUAL and not party.is_test:
             self._usual[party.label] += 1
             if self._usual[party.label] % self._log_one_in != 1:
                 return
@@ -178,6 +189,8 @@ class Intake:
                 more["listed"] = self.turned_away.is_listed(callback.peer)
         elif reading := ending.reading:
             more["reading"] = reading
+        if party.is_test:
+            more["test"] = True
         if ending.flags:
             more["flags"] = ", ".join(ending.flags)
         write = self._log.warning if ending.outcome in LOUD else self._log.info
@@ -202,7 +215,7 @@ class Intake:
             ending = end(gateway, callback, rejected.outcome, reason=why(party, rejected.reason))
             if account is not None and gateway.challenges and isinstance(rejected, CredentialsAbsent):
                 ending.aside = Kind.CHALLENGED
-            elif account is not None and rejected.from_listed_network:
+            elif account is not None and rejected.from_listed_network and not account.is_test:
                 self._quarantine.keep_in_background(account, callback, rejected.outcome, rejected.reason)
             return ending
         except Rejected as rejected:
@@ -225,7 +238,8 @@ class Intake:
             return await self._overloaded(opened, refusal)
         self._in_flight.add(*held)
         try:
-            self._instruments.see_callback(account.code, callback.received_at)
+            if not account.is_test:
+                self._instruments.see_callback(account.code, callback.received_at)
             self._replay.see_live()
             return await self._store(opened)
         finally:
@@ -233,7 +247,8 @@ class Intake:
 
     def _nothing_to_store(self, opened: "Opened") -> Ending:
         """A question before a charge, or a trial: yes, unless what its sender does upon a yes could not be kept."""
-        self._instruments.see_callback(opened.account.code, opened.callback.received_at)
+        if not opened.account.is_test:
+            self._instruments.see_callback(opened.account.code, opened.callback.received_at)
         if not self._writer.connected and self._replay.own.refusal is not None:
             return opened.end(Outcome.UNAVAILABLE, reason="the database is away, and the spool takes nothing")
         return opened.end(Outcome.ACCEPTED, reason="carries no event")
@@ -246,6 +261,8 @@ class Intake:
             return await self._spool(opened, "the database does not commit in time")
         try:
             entry = await self._rows.build(account, callback, events)
+            if account.is_test:
+                return _conclude(opened, entry, await self._trials.store(entry))
             if Outcome.REJECTED_POLICY in entry.outcomes and await self._replay.has_said_yes(
                 opened.keys(self._digest_key)
             ):
@@ -254,6 +271,10 @@ class Intake:
             results = await self._writer.store(entry, self._queue_wait_seconds)
         except NoDataKey:
             return await self._spool(opened, "the database is away")
+        except TrialsAway as away:
+            return await self._spool(opened, str(away))
+        except DayFull:
+            return opened.end(Outcome.UNAVAILABLE, reason="the account has sent as many tests today as are kept")
         except ReadByOldBook:
             # Something was taken back from the book this instant: the spool has it read again by the new one.
             return await self._spool(opened, "the book has changed")
@@ -280,7 +301,8 @@ class Intake:
         account = opened.account
         given, keys = None, []
         if account.gateway.answer_depends_on_reading:
-            given, keys = opened.accepted, opened.keys(self._digest_key)
+            # What a test was told is nothing that a real message with its id may count on.
+            given, keys = opened.accepted, [] if account.is_test else opened.keys(self._digest_key)
         try:
             await self._replay.own.keep(account, opened.callback, given, keys)
         except SpoolRefused as refused:
@@ -288,7 +310,12 @@ class Intake:
         return opened.end(Outcome.ACCEPTED, reason=f"spooled: {reason}")
 
     async def _keep_for_a_person(self, account: LoadedAccount, callback: Callback, reason: str) -> bool:
-        """Quarantine a verified callback; with the database away it waits for that in the spool."""
+        """Quarantine a verified callback; with the database away it waits for that in the spool.
+
+        One of a test account is told in the log alone: nobody has to count it.
+        """
+        if account.is_test:
+            return True
         kept = Kept.AWAY
         if self._writer.connected:
             kept = await self._quarantine.keep(account, callback, Outcome.MALFORMED, reason)

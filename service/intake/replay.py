@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from campaigns.gifts.messages import ReadByOldBook
+from campaigns.gifts.test_mode import DayFull
 from gateways.gateway import MalformedCallback
 from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount
@@ -24,6 +25,7 @@ from service.intake.row_builder import NoDataKey, RowBuilder
 from service.intake.spool import Spool, Spooled
 from service.intake.spool_claim import SpoolFolder
 from service.intake.spool_file import SpoolRefused, Stored
+from service.intake.trials import TrialsAway, TrialStore
 from service.intake.writer import DatabaseDown, Locked, QueueFull, Unstorable, Writer
 from service.runtime.keyring import SealBroken
 from service.runtime.logs import describe_failure
@@ -84,6 +86,7 @@ class Replay:
         digest_key: bytes,
         quarantine: Quarantine,
         circuit: CircuitBreaker,
+        trials: TrialStore,
     ) -> None:
         """Claims this worker's own spool at once. `statement_seconds`: how long a statement takes at most.
 
@@ -99,6 +102,7 @@ class Replay:
         self._digest_key = digest_key
         self._quarantine = quarantine
         self._circuit = circuit
+        self._trials = trials
         self._adopted: list[Spool] = []
         self._progress: dict[str, Progress] = defaultdict(Progress)
         self.suspect_seconds, self.suspect_pauses = SUSPECT_SECONDS, SUSPECT_PAUSES
@@ -310,9 +314,17 @@ class Replay:
         try:
             entry = await self._rows.build(account, callback, events, spooled.answer, spool.doubts_about(callback))
             entry.is_replayed = True
+            if spooled.is_test:
+                await self._trials.store(entry)
+                return
             await self._writer.store(entry, self._wait_seconds)
         except (NoDataKey, QueueFull, ReadByOldBook):
             raise Later from None
+        except TrialsAway:
+            raise NotInTime from None
+        except DayFull:
+            log.warning("spooled_test_let_go", account=account.code, request=callback.request_id)
+            return
         except Locked:
             raise LockHeld from None
         except DatabaseDown:
@@ -335,5 +347,8 @@ class Replay:
         return account
 
     async def _set_apart(self, account: LoadedAccount, spooled: Spooled, reason: str) -> None:
+        if spooled.is_test:
+            log.warning("spooled_test_let_go", account=account.code, request=spooled.callback.request_id)
+            return
         if await self._quarantine.keep(account, spooled.callback, Outcome.MALFORMED, reason) is not Kept.YES:
             raise Later

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from functools import partial
 
 import asyncpg
 import structlog
 
 from campaigns.gifts.sweeping import give_up, sweep
+from campaigns.gifts.test_mode import clear_tests
 from campaigns.schema.partitions import drop_partitions, make_partitions
 from service.intake.writer import CommitReport
 from service.postgres.database import Database
@@ -78,6 +80,8 @@ class Housekeeping:
         dropped = await drop_partitions(connection, before)
         if dropped:
             log.info("partitions_dropped", count=len(dropped))
+        if cleared := await clear_tests(connection, datetime.combine(before, time_of_day.min, UTC)):
+            log.info("tests_cleared", rows=cleared)
         return dropped
 
     def troubles(self) -> Iterable[str]:

@@ -20,7 +20,7 @@ TIMED_PROTOCOLS = frozenset(name for name, adapter in ADAPTERS.items() if adapte
 
 Peer = IPv4Address | IPv6Address
 
-_ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled"})
+_ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled", "test"})
 _ENVIRONMENT, _FILE = "env:", "file:"
 
 
@@ -82,6 +82,8 @@ def links_of(
 def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     if gateway.get("enabled") is False:
         return "it is disabled in the book file"
+    if gateway.get("test") is True:
+        return "it is a test account, whose messages move no figure"
     charging = gateway.get("charging", "on_message")
     if charging != "on_message" and not (charging == "on_report" and SENDERS[gateway["adapter"]].charges_at_once):
         return f"it charges {charging}, and the simulator plays accounts whose messages count at once"

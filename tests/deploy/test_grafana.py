@@ -63,7 +63,7 @@ def instruments() -> Instruments:
         outcomes=[outcome.value for outcome in Outcome],
     )
     made.know_accounts(["hub"])
-    made.see_account("hub", is_enabled=True, is_usable=True, secrets_missing=0)
+    made.see_account("hub", is_enabled=True, is_usable=True, is_test=False, secrets_missing=0)
     made.last_callback.labels("hub").set(1)
     made.know_campaigns(["vnn"])
     made.know_turned_away(Kind)

@@ -11,7 +11,7 @@ from gateways.registry import ADAPTERS
 from tests.gateways.calls import gateway, request
 
 PAGES = Path(__file__).parents[2] / "docs" / "carriers"
-COMMON_KEYS = {"code", "adapter", "carrier", "charging", "networks", "enabled"}
+COMMON_KEYS = {"code", "adapter", "carrier", "charging", "networks", "enabled", "test"}
 
 
 def documented(name: str) -> tuple[Gateway[Any], Callback]:

@@ -49,6 +49,7 @@ FAMILIES = {
     "portal1400_build_info": "gauge",
     "portal1400_worker_restarts": "counter",
     "portal1400_account_usable": "gauge",
+    "portal1400_account_test": "gauge",
     "portal1400_account_secrets_missing": "gauge",
 }
 PROMETHEUS, OPENMETRICS = "text/plain", "application/openmetrics-text; version=1.0.0"

@@ -75,3 +75,18 @@ async def test_a_gift_is_its_message_its_payment_and_its_refund_in_whatever_orde
     # An operator that forgets its token is no client that waits to be asked: what it said is kept.
     assert (await fetch(apart, "POST", "/gw/camara_billing/payments?msg=1", data=b"{}")).status == 401
     await eventually(is_kept)
+
+
+@pytest.mark.parametrize("of", ["texts", "payments"])
+async def test_where_one_of_the_two_accounts_is_for_tests_so_is_what_is_reported(
+    of: str, database_dsn: str, tmp_path: Path
+) -> None:
+    book = BOOK + ACCOUNTS.replace(f'code = "{of}"', f'code = "{of}"\ntest = true')
+    async with running(database_dsn, tmp_path, book=book) as portal:
+        for what in ("message", "payment", "refund"):
+            await say(portal, what, "1")
+        assert (await money(portal), await orphans(portal)) == ((0, 0), (0, 0))
+        rows = await portal.fetch("SELECT kind FROM test_event ORDER BY id")
+        assert [row["kind"] for row in rows] == (
+            ["message", "charge", "reversal"] if of == "texts" else ["charge", "reversal"]
+        )

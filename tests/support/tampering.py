@@ -210,6 +210,13 @@ TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
         """,
         {"persons_have_messages"},
     ),
+    "a test that became a gift": (
+        """
+        INSERT INTO test_callback (id, account_id, received_at, day, sealed)
+        SELECT id, account_id, received_at, received_at::date, '' FROM message WHERE native_id = 'm-1'
+        """,
+        {"tests_are_no_facts"},
+    ),
     "a message that is gone": (
         "DELETE FROM message WHERE native_id = 'm-1'",
         {"persons_have_messages"},
