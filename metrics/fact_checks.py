@@ -37,11 +37,18 @@ FROM unnest(ARRAY[
     'message', 'charge_notice', 'reversal', 'money_line', 'charge_match', 'gift', 'conflict', 'conflict_callback',
     'raw_callback', 'message_person', 'data_key', 'installation', 'book_version', 'organisation', 'campaign',
     'campaign_decision', 'route', 'gateway_account', 'late_fact', 'decision_withdrawal', 'route_withdrawal',
-    'keyword_read', 'applied_file', 'quarantine_act', 'quarantine', 'test_callback', 'test_event'
+    'keyword_read', 'applied_file', 'quarantine_act', 'quarantine', 'test_callback', 'test_event', 'privacy_act'
 ]) AS fact (name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger AS t
     WHERE t.tgrelid = to_regclass(fact.name) AND t.tgname = 'fact_lock' AND t.tgenabled IN ('O', 'A')
+)
+UNION ALL
+SELECT format('table %s', fact.name), 'changed only with a row that tells of it', 'open to change'
+FROM unnest(ARRAY['raw_callback', 'quarantine', 'data_key', 'installation']) AS fact (name)
+WHERE NOT EXISTS (
+    SELECT FROM pg_trigger AS t
+    WHERE t.tgrelid = to_regclass(fact.name) AND t.tgname = 'fact_lock_told' AND t.tgenabled IN ('O', 'A')
 )
 ORDER BY 1 LIMIT $1
 """

@@ -25,10 +25,11 @@ COMMANDS = {
     "check": "validate settings, database, book and accounts",
     "history": "what each version of the book changed, from which file and by whom",
     "find": "what is known of one id: a sender's own, or a request's",
-    "list": "what waits for a person: conflicts, reviews, quarantine",
+    "list": "what waits for a person: conflicts, reviews, quarantine; and who opened personal data",
     "quarantine": "list, show and replay callbacks that were kept for a person",
     "verify": "recompute every total from the facts",
     "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",
+    "erase": "forget a person who asks for it, by the number on stdin; money stays as it is",
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",
     "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }

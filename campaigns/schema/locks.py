@@ -19,6 +19,8 @@ INVARIANT_LOCK = 1400_0004
 """The one process of the cluster that checks the invariants, for as long as it lives."""
 DROP_LOCK = 1400_0005
 """Who drops the partitions whose time is over."""
+FORGET_LOCK = 1400_0006
+"""Who forgets the persons of a day whose time is over, and destroys its key."""
 SWEEP_LOCK = 1400_0010
 """Who sweeps up what was not joined."""
 APPLY_LOCK = 0x1400_0001

@@ -1,12 +1,13 @@
-"""portal1400 list NAME: what waits for a person (conflicts, misfits, quarantine), and what test accounts sent."""
+"""portal1400 list NAME: what waits for a person, what test accounts sent, and who opened or ended personal data."""
 
 import argparse
 from typing import Any
 
+from campaigns.gifts.privacy import select_acts
 from campaigns.gifts.worklists import LISTS, list_open
 from service.commands import quarantine
 from service.commands.opening import opened, require_account
-from service.commands.printing import add_listing, as_json, as_local, visible
+from service.commands.printing import ROWS_MAX, add_listing, as_json, as_local, row_count, visible
 from service.runtime.logs import without_numbers
 from service.runtime.settings import read_settings
 
@@ -24,18 +25,24 @@ SENT = ("native_id", "message")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    names = parser.add_subparsers(dest="name", metavar="conflicts | reviews | tests | quarantine", required=True)
+    metavar = "conflicts | reviews | tests | quarantine | accesses"
+    names = parser.add_subparsers(dest="name", metavar=metavar, required=True)
     for name, sentence in HELP.items():
         add_listing(names.add_parser(name, help=sentence))
     kept = names.add_parser("quarantine", help="callbacks kept for a person, as `quarantine list` shows them")
     add_listing(kept)
     quarantine.add_filter(kept)
+    accesses = names.add_parser("accesses", help="who opened or ended personal data, the newest first")
+    accesses.add_argument("--limit", metavar="N", type=row_count, default=ROWS_MAX, help=f"rows (default {ROWS_MAX})")
+    accesses.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 async def run(arguments: argparse.Namespace) -> int:
     """Print counts by day, account and reason, then the oldest rows. No number and no text."""
     if arguments.name == "quarantine":
         return await quarantine.show_list(arguments)
+    if arguments.name == "accesses":
+        return await _show_accesses(arguments)
     async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
         if arguments.account is not None:
             await require_account(connection, arguments.account)
@@ -54,6 +61,21 @@ async def run(arguments: argparse.Namespace) -> int:
     print(
         f"{found.total} in this list" if found.total else f"nothing: no {arguments.name} are {STATE[arguments.name]}"
     )
+    return 0
+
+
+async def _show_accesses(arguments: argparse.Namespace) -> int:
+    async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        acts = await select_acts(connection, arguments.limit)
+    if arguments.json:
+        print(as_json({"rows": acts}))
+        return 0
+    for act in acts:
+        by = f"{act['acted_by']} (account {act['os_user']})" if act["acted_by"] else act["os_user"]
+        about = ", ".join(f"{name} {value}" for name, value in dict(act["about"]).items())
+        line = f"{as_local(act['acted_at'])}  {act['what']}  {by}  {about}; {act['reason'] or 'no reason given'}"
+        print(visible(line))
+    print(f"{len(acts)} shown" if acts else "nobody has opened or ended personal data")
     return 0
 
 

@@ -69,7 +69,7 @@ async def run(arguments: argparse.Namespace) -> int:
     """Do what was asked; 1 when something that was to be replayed was not."""
     if arguments.act == "list":
         return await show_list(arguments)
-    who = _actor(arguments)
+    who = actor(arguments)
     return await (_show if arguments.act == "show" else _replay)(arguments, who)
 
 
@@ -228,7 +228,8 @@ async def _chosen(connection: asyncpg.Connection, choice: Choice) -> list[Quaran
     return rows
 
 
-def _actor(arguments: argparse.Namespace) -> Actor:
+def actor(arguments: argparse.Namespace) -> Actor:
+    """Who acts, from --by and --reason-text. Raises CommandRefused."""
     reason = (arguments.reason_text or "").strip() or None
     if reason is not None and (len(reason) > REASON_LETTERS_MAX or not reason.isprintable()):
         raise CommandRefused(f"--reason-text: one line of at most {REASON_LETTERS_MAX} letters")

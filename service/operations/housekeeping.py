@@ -10,8 +10,11 @@ from functools import partial
 import asyncpg
 import structlog
 
+from campaigns.gifts.privacy import forget_oldest_day
+from campaigns.gifts.quarantined import Actor
 from campaigns.gifts.sweeping import give_up, sweep
 from campaigns.gifts.test_mode import clear_tests
+from campaigns.schema.locks import FORGET_LOCK, if_free
 from campaigns.schema.partitions import drop_partitions, make_partitions
 from service.intake.writer import CommitReport
 from service.postgres.database import Database
@@ -29,6 +32,8 @@ CLOCK_DIFFERS_SECONDS = 60.0
 SELECT_CLOCK = "SELECT clock_timestamp()"
 SWEEP_SECONDS = 10.0
 """Charges and reversals that wait are looked after this often."""
+WHO = Actor("portal1400", "housekeeping", "PORTAL1400_PERSON_RETENTION_DAYS")
+"""Who is told to have forgotten a day."""
 BORROW_SECONDS = 5
 """A round that gets no connection in so long is left to the next one."""
 
@@ -84,6 +89,24 @@ class Housekeeping:
             log.info("tests_cleared", rows=cleared)
         return dropped
 
+    async def forget(self, connection: asyncpg.Connection) -> date | None:
+        """Forget the persons of one day whose time is over by both clocks, and destroy its key; returns the day.
+
+        Of a day whose callbacks are still kept nothing goes. One day a round: a mistake about the time is noticed
+        while nearly all is there.
+        """
+        today = (await self._earlier_clock(connection)).astimezone(UTC).date()
+        days = max(self._settings.person_retention_days, self._settings.raw_retention_days)
+        async with if_free(connection, FORGET_LOCK) as is_ours:
+            before = today - timedelta(days=days)
+            gone = await forget_oldest_day(connection, before, WHO) if is_ours else None
+        if gone is None:
+            return None
+        day, messages = gone
+        self._keyring.forget_day(day)
+        log.info("day_forgotten", day=day, messages=messages)
+        return day
+
     def troubles(self) -> Iterable[str]:
         """A clock that goes wrong: windows, days and the freshness of signatures are told by it."""
         if abs(self.clock_ahead_seconds) > CLOCK_DIFFERS_SECONDS:
@@ -109,6 +132,7 @@ class Housekeeping:
     async def _days(self, connection: asyncpg.Connection) -> None:
         await self.prepare(connection)
         await self.clear(connection)
+        await self.forget(connection)
         await give_up(connection, await self._earlier_clock(connection))
 
     async def _joining(self, connection: asyncpg.Connection) -> None:

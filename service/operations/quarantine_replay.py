@@ -209,6 +209,8 @@ class QuarantineReplay:
 
     async def opened(self, row: Quarantined, sealed: bytes) -> Callback:
         """The callback in clear."""
+        if not sealed:
+            raise ReplayRefused("what it said was erased at a person's request")
         sealer = self._keyring.day(row.day) or await self._keyring.find_day(self._connection, row.day)
         if sealer is None:
             raise ReplayRefused(f"the key of {row.day} was destroyed, and with it what this callback said")

@@ -101,6 +101,10 @@ class Keyring:
         self._days[day] = sealer
         return sealer
 
+    def forget_day(self, day: date) -> None:
+        """Let go of a key that was destroyed."""
+        self._days.pop(day, None)
+
     async def find_day(self, connection: asyncpg.Connection, day: date) -> Sealer | None:
         """The key of `day`, or None where it was destroyed. Makes none."""
         wrapped = await connection.fetchval(SELECT_DATA_KEY, day)

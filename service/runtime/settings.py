@@ -99,6 +99,9 @@ class Settings(BaseModel):
         10.0, gt=0, le=120, description="a viewer that reads nothing that long is dropped"
     )
     raw_retention_days: int = Field(90, ge=14, le=3650, description="days raw callbacks are kept")
+    person_retention_days: int = Field(
+        400, ge=90, le=3650, description="days numbers, texts and the keys of what is sealed are kept"
+    )
     quarantine_per_account_max: int = Field(
         10_000, ge=1, le=10_000_000, description="callbacks kept in quarantine per account, outcome and day"
     )

@@ -42,7 +42,8 @@ SELECT (SELECT count(*) FROM message) AS message, (SELECT count(*) FROM message_
        (SELECT count(*) FROM raw_callback) AS raw_callback, (SELECT count(*) FROM conflict) AS conflict,
        (SELECT count(*) FROM conflict_callback) AS conflict_callback,
        (SELECT count(*) FROM quarantine) AS quarantine, (SELECT count(*) FROM data_key) AS data_key,
-       (SELECT count(*) FROM gateway_account) AS gateway_account, (SELECT count(*) FROM route) AS route
+       (SELECT count(*) FROM gateway_account) AS gateway_account, (SELECT count(*) FROM route) AS route,
+       (SELECT count(*) FROM privacy_act) AS privacy_act
 """
 
 

@@ -38,6 +38,7 @@ COLUMNS_FREE = {
     "test_callback": set[str](),
     "test_event": set[str](),
     "quarantine": set[str](),
+    "privacy_act": set[str](),
 }
 """Every table of facts, with the columns of it that may change: none that a figure is made of."""
 ROWS_FREE = {"message_person", "data_key", "test_callback", "test_event"}

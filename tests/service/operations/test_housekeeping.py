@@ -8,7 +8,9 @@ import asyncpg
 import orjson
 import pytest
 
+from campaigns.gifts.privacy import select_acts
 from campaigns.schema.partitions import list_partitions
+from tests.support.away import require_invariants
 from tests.support.portal import Portal, eventually, message, running, signed
 
 START = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
@@ -77,6 +79,30 @@ async def test_looking_after_the_days_makes_them_ahead_and_drops_the_old_ones(
         # Money needs none of it.
         assert await connection.fetchval("SELECT count(*) FROM money_line") == 1
         await connection.close()
+
+
+async def test_a_day_is_forgotten_with_its_key_when_its_time_is_over_and_the_proofs_hold(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    # By the database's clock, and so by the earlier of both, 100 days ago.
+    clock.now = datetime.now(UTC).replace(hour=12) - timedelta(days=100)
+    async with running(database_dsn, tmp_path, clock=clock, person_retention_days="90") as portal:
+        await take(portal, clock, "m-old")
+        day, housekeeping = clock.now.date(), portal.service.operations.housekeeping
+        connection = await asyncpg.connect(portal.dsn)
+        assert await housekeeping.forget(connection) is None, "not by one clock alone"
+        clock.now = datetime.now(UTC)
+        await take(portal, clock, "m-new")
+        assert await housekeeping.forget(connection) == day
+        assert await connection.fetchval("SELECT count(*) FROM message_person") == 1
+        assert await connection.fetchval("SELECT count(*) FROM data_key WHERE day = $1", day) == 0
+        assert portal.opened.keyring.day(day) is None
+        (act,) = await select_acts(connection, 10)
+        assert (act["what"], act["about"]) == ("day_forgotten", {"day": day.isoformat(), "messages": 1})
+        assert await connection.fetchval("SELECT count(*) FROM money_line") == 2
+        await connection.close()
+        await require_invariants(portal.dsn)
 
 
 async def test_a_clock_that_is_ahead_deletes_nothing_and_is_told(database_dsn: str, tmp_path: Path) -> None:

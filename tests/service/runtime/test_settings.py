@@ -42,6 +42,7 @@ BAD: dict[str, list[str]] = {
     "stream_viewers_max": ["0", "1000001", "x"],
     "stream_write_seconds": ["0", "121", "x"],
     "raw_retention_days": ["13", "3651", "x"],
+    "person_retention_days": ["89", "3651", "x"],
     "quarantine_per_account_max": ["0", "10000001", "x"],
     "invariant_seconds": ["0.5", "86401", "x"],
     "drain_seconds": ["-1", "61", "x"],
