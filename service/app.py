@@ -17,10 +17,11 @@ from service.intake.assembly import make_intake
 from service.listeners.listener import Listener
 from service.listeners.listener_group import ListenerGroup
 from service.live.assembly import make_live
-from service.operations import health
+from service.operations import gateways_page, health
 from service.operations.assembly import make_operations
 from service.operations.database_join import DatabaseJoin
 from service.operations.instruments import make_instruments
+from service.operations.siblings import Siblings
 from service.pages import public
 from service.postgres.database import Database
 from service.runtime import logs
@@ -85,12 +86,15 @@ class Service:
             for stop in (
                 intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop, live.high_water.stop,
                 live.feed.stop, operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop,
-                self._stop_writer, self._join.stop, operations.disks.stop,
+                self._stop_writer, self._join.stop, operations.disks.stop, operations.carriers.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             await self._join.start(self._copy)
             intake.replay.start()
             await operations.disks.start()
+            port = inside.getsockname()[1]
+            siblings = Siblings(self.settings.internal_listen, port, self.keyring.key_check.hex()[:16])
+            await operations.carriers.start(siblings, port)
             live.connection_limit.watch(asyncio.get_running_loop())
             started.push_async_callback(operations.stalls.stop)
             operations.stalls.start()
@@ -124,7 +128,11 @@ class Service:
             turned_away=self.intake.intake.turned_away,
             astray=callbacks.astray(self.intake.intake, settings.trusted_proxies),
         )
-        probes = made(health.application(self.instruments.registry, self.health))
+        probes = made(
+            health.application(
+                self.instruments.registry, self.health, gateways_page.routes(self.operations.carriers, self.clock)
+            )
+        )
         await self.listeners.listen([(viewers, outside), (probes, inside)])
 
     async def stop(self, drain_seconds: float = 0.0) -> None:

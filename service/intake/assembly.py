@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metrics.carrier_health import CarrierHealth
 from metrics.instruments import Instruments
 from service.catalog.catalog import Catalog
 from service.intake.circuit_breaker import CircuitBreaker
@@ -29,6 +30,7 @@ TRIAL_SECONDS = 5.0
 class IntakeParts:
     """What takes callbacks, stores them and says how that goes."""
 
+    carriers: CarrierHealth
     commits: CommitMetrics
     writer: Writer
     load: OverloadMonitor
@@ -60,7 +62,8 @@ def make_intake(
     clock: Clock,
 ) -> IntakeParts:
     """Make the parts; nothing runs yet. Raises SpoolRefused."""
-    commits = CommitMetrics(instruments, catalog)
+    carriers = CarrierHealth(instruments.registry, clock)
+    commits = CommitMetrics(instruments, catalog, carriers)
     circuit = CircuitBreaker(TRIAL_SECONDS)
 
     def observe(commit: CommitReport) -> None:
@@ -119,4 +122,4 @@ def make_intake(
         account_events_max=settings.account_events_max,
         log_one_in=settings.log_callbacks_one_in,
     )
-    return IntakeParts(commits, writer, load, circuit, data_keys, quarantine, trials, replay, intake)
+    return IntakeParts(carriers, commits, writer, load, circuit, data_keys, quarantine, trials, replay, intake)

@@ -7,9 +7,10 @@ import structlog
 
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.folding import CHARGE_CAUSE
+from metrics.carrier_health import CarrierHealth
 from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
 from service.catalog.catalog import Catalog
-from service.intake.row_builder import TIME_IN_FUTURE
+from service.intake.row_builder import AHEAD_MAX, TIME_IN_FUTURE
 from service.intake.writer import CommitReport
 
 log = structlog.get_logger("commits")
@@ -21,9 +22,10 @@ AHEAD, BEHIND = timedelta(minutes=1), timedelta(minutes=5)
 class CommitMetrics:
     """Counts each commit. The catalog knows the names of campaigns and accounts."""
 
-    def __init__(self, instruments: Instruments, catalog: Catalog) -> None:
+    def __init__(self, instruments: Instruments, catalog: Catalog, carriers: CarrierHealth) -> None:
         self._instruments = instruments
         self._catalog = catalog
+        self._carriers = carriers
 
     def see(self, commit: CommitReport) -> None:
         """A group commit of a writer."""
@@ -38,9 +40,13 @@ class CommitMetrics:
         counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
         times: Counter[tuple[int, str]] = Counter()
+        see, codes = self._carriers.see_message, catalog.codes
         for message in commit.messages:
+            delay = None
             if message.operator_time is not None:
                 times[message.account_id, _compared(message)] += 1
+                delay = _delay_seconds(message)
+            see(codes.get(message.account_id, UNKNOWN_ACCOUNT), message.native_id, delay)
             if message.units is None or message.amount_vnd is None or message.campaign_id is None:
                 uncounted[message.carrier, message.reading] += 1
                 continue
@@ -70,6 +76,13 @@ class CommitMetrics:
             account = catalog.codes.get(account_id, UNKNOWN_ACCOUNT)
             instruments.conflict_callbacks_left_out.labels(account).inc(callbacks)
             log.warning("conflict_callbacks_left_out", account=account, callbacks=callbacks)
+
+
+def _delay_seconds(message: MessageRow) -> float:
+    """From a message's own time to its arrival. A time that is not believed was put aside, and lies far ahead."""
+    if TIME_IN_FUTURE in message.flags:
+        return -AHEAD_MAX.total_seconds() - 1
+    return (message.received_at - message.message_at).total_seconds()
 
 
 def _compared(message: MessageRow) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from metrics.instruments import Instruments
 from service.intake.assembly import IntakeParts
 from service.operations.backup import times
+from service.operations.carrier_watch import CarrierWatch
 from service.operations.day_seals import DaySeals
 from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
@@ -25,6 +26,7 @@ class OperationsParts:
     invariants: InvariantWatch
     disks: DiskWatch
     stalls: LoopStalls
+    carriers: CarrierWatch
 
 
 def make_operations(
@@ -48,4 +50,5 @@ def make_operations(
         invariants=InvariantWatch(settings.invariant_seconds, database, instruments, clock, seals),
         disks=DiskWatch(folders_of(settings), instruments),
         stalls=stalls,
+        carriers=CarrierWatch(intake.carriers, instruments.registry, settings.data_dir, clock),
     )

@@ -1,7 +1,7 @@
 """The internal listener: Prometheus, and the probes of an orchestrator. Not for the public."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,10 +51,12 @@ def accepted_format(accept: str) -> Exposition:
     return TEXT
 
 
-def application(registry: CollectorRegistry, health: Callable[[], Health]) -> web.Application:
-    """What the internal listener serves."""
+def application(
+    registry: CollectorRegistry, health: Callable[[], Health], more: Sequence[web.RouteDef] = ()
+) -> web.Application:
+    """What the internal listener serves: the probes, and `more`, for operators."""
     app = web.Application(middlewares=[errors_as_problems])
-    app.add_routes(routes(registry, health))
+    app.add_routes([*routes(registry, health), *more])
     return app
 
 
