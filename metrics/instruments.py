@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
+from metrics.service_levels import ServiceLevels
 
 UNKNOWN_ACCOUNT = "unknown"
 CALLBACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
@@ -221,6 +222,7 @@ class Instruments:
             registry=registry,
         )  # fmt: skip
         self.count_restarts(dict.fromkeys(RESTART_REASONS, 0))
+        self.service_levels = ServiceLevels(registry)
         build = Gauge("portal1400_build_info", "The running release", ["version"], registry=registry)
         build.labels(version).set(1)
         self._last_children: dict[str, Gauge] = {}
@@ -242,6 +244,7 @@ class Instruments:
             child = self._callback_children[account, outcome] = self.callbacks.labels(account, outcome)
         child.inc()
         self._seconds_children[adapter].observe(seconds)
+        self.service_levels.see_answer(account, outcome, seconds)
 
     def count_turned_away(self, adapter: str, kind: str, *, is_listed: bool) -> None:
         """One request that is no callback of an account; `is_listed`: it came from an account's networks."""
@@ -267,6 +270,8 @@ class Instruments:
 
     def know_accounts(self, accounts: Iterable[str]) -> None:
         """Make the children of accounts, so that a rate exists from their first callback on."""
+        accounts = tuple(accounts)
+        self.service_levels.know_accounts(accounts)
         for account in accounts:
             self.conflicts.labels(account)
             for time in MESSAGE_TIMES:

@@ -33,6 +33,9 @@ class CommitMetrics:
         if commit.messages:
             self._instruments.commit_batch.observe(len(commit.messages))
         self.count(commit)
+        self._instruments.service_levels.see_committed(
+            message.received_at for message in commit.messages if message.account_id not in commit.on_report
+        )
 
     def count(self, commit: CommitReport) -> None:
         """What was committed, by whomever. A message that counts on report is counted with its charge."""

@@ -50,6 +50,7 @@ def make_live(
         instruments=instruments,
         reload=catalog.load,
         inspect=high_water.inspect,
+        clock=clock,
     )
     series = SeriesCache(reading(database), published_versions(catalog, board))
     connection_limit = ConnectionLimit(settings.connections_max, lambda: len(streams.broadcaster))

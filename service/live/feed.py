@@ -16,6 +16,7 @@ from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.postgres.database import is_away
+from service.runtime.clock import Clock
 from service.runtime.logs import describe_failure
 from service.runtime.tasks import backoff, cancel_and_wait
 
@@ -45,6 +46,7 @@ class Feed:
         instruments: Instruments,
         reload: Callable[[asyncpg.Connection], Awaitable[int]],
         inspect: Callable[[Sequence[CampaignTotals], UnallocatedTotals | None], list[CampaignTotals]],
+        clock: Clock,
     ) -> None:
         self._connect = connect
         self._ensure = ensure
@@ -52,6 +54,7 @@ class Feed:
         self._instruments = instruments
         self._reload = reload
         self._inspect = inspect
+        self._clock = clock
         self._book_version = -1
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -142,6 +145,7 @@ class Feed:
         totals = self._read_before = await select_totals(connection, self._read_before)
         unallocated = await self._read_beside(connection)
         self._board.post(self._inspect(totals, unallocated), unallocated, seen_at)
+        self._instruments.service_levels.see_shown(seen_at, self._clock())
         for snapshot in self._board.snapshots:
             figures = snapshot.totals
             self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)

@@ -22,6 +22,8 @@ Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 FAMILIES = {
     "portal1400_callbacks": "counter",
     "portal1400_callback_seconds": "histogram",
+    "portal1400_late_answers": "counter",
+    "portal1400_message_shown_seconds": "histogram",
     "portal1400_messages": "counter",
     "portal1400_units": "counter",
     "portal1400_pledged_vnd": "counter",
@@ -129,7 +131,7 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
     await post_soap(portal, "s-1", "VNN x")
 
     async def is_published() -> bool:
-        return await portal.metric("portal1400_campaign_messages", campaign="vnn") == 2
+        return await portal.metric("portal1400_message_shown_seconds_count") == 6
 
     async with portal.http.get(portal.base + "/api/v1/stream") as stream:
         await stream.content.readany()
@@ -167,6 +169,7 @@ async def test_every_family_moves_by_what_happened(portal: Portal) -> None:
         "commit_batch_messages_sum": 6,
         "campaign_pledged_vnd vnn": 240_000,
         "campaign_messages vnn": 2,
+        "message_shown_seconds_count": 6,
         "stream_viewers": 1,
         "quarantined_total standard malformed": 1,
         "quarantined_total standard unauthenticated": 1,
