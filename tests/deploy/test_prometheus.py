@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from service.listeners.listener import bind
 from tests.support.dashboard import DASHBOARD, PANELS, ROOT, dashboard_queries
@@ -69,6 +70,8 @@ class Observed:
     http: aiohttp.ClientSession
     workers: tuple[Portal, ...]
     tasks: tuple["asyncio.Task[None]", ...]
+    heard: dict[str, list[dict[str, Any]]]
+    """The alerts that reached a person, by receiver."""
 
     async def ask(self, path: str, **parameters: str) -> Any:
         """The data of one API answer; fails with what Prometheus says."""
@@ -158,33 +161,88 @@ async def view(portal: Portal) -> None:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, workers: tuple[Portal, ...]) -> AsyncIterator[str]:
-    """Debian's Prometheus with our configuration, made faster; yields its address."""
+async def prometheus(folder: Path, workers: tuple[Portal, ...], alertmanager: str) -> AsyncIterator[str]:
+    """Debian's Prometheus with our configuration, made faster; yields its address. Alerts go to `alertmanager`."""
     configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    configuration["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yml")]
+    configuration["rule_files"] = [str(ROOT / "deploy/prometheus" / name) for name in configuration["rule_files"]]
+    configuration["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [alertmanager]}]
     targets = [portal.internal.removeprefix("http://") for portal in workers]
     configuration["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    with bind("127.0.0.1", 0) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    log = (folder / "prometheus.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
+    address = free_address()
+    command = (
         "prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address={address}", "--log.level=warn",
-        stdout=log, stderr=log,
+        # Told again soon: the first time it may not have found the Alertmanager yet.
+        f"--web.listen-address={address}", "--log.level=warn", "--rules.alert.resend-delay=1s",
     )  # fmt: skip
-    try:
+    async with peer(folder, *command):
         yield f"http://{address}"
-    finally:
-        process.terminate()
+
+
+@asynccontextmanager
+async def alertmanager(folder: Path, address: str, receiver: str) -> AsyncIterator[None]:
+    """Debian's Alertmanager with our configuration, made faster, whose receivers are paths of `receiver`.
+
+    Where it is not installed nobody listens at `address`.
+    """
+    if shutil.which("prometheus-alertmanager") is None:
+        yield
+        return
+    text = (ROOT / "deploy/prometheus/alertmanager.yml").read_text(encoding="utf-8")
+    text = re.sub(r"(group_wait|group_interval): \S+", r"\1: 1s", text.replace("http://receiver.example", receiver))
+    file = folder / "alertmanager.yml"
+    file.write_text(text, encoding="utf-8")
+    command = (
+        "prometheus-alertmanager", f"--config.file={file}", f"--storage.path={folder / 'notifications'}",
+        f"--web.listen-address={address}", "--cluster.listen-address=", "--log.level=warn",
+    )  # fmt: skip
+    async with peer(folder, *command):
+        yield
+
+
+@asynccontextmanager
+async def peer(folder: Path, *command: str) -> AsyncIterator[None]:
+    """A process of somebody else's, ended afterwards; its log is kept in `folder`."""
+    with (folder / f"{command[0]}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         try:
-            await asyncio.wait_for(process.wait(), 15)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        log.close()
+            yield
+        finally:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 15)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def free_address() -> str:
+    """A port that nobody listens on."""
+    with bind("127.0.0.1", 0) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def receiver(heard: dict[str, list[dict[str, Any]]]) -> AsyncIterator[str]:
+    """Who is called: keeps each alert under the path that it came to; yields its address."""
+
+    async def hear(request: web.Request) -> web.Response:
+        document = await request.json()
+        heard.setdefault(request.path.removeprefix("/"), []).extend(document["alerts"])
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/{receiver}", hear)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        socket = bind("127.0.0.1", 0)
+        await web.SockSite(runner, socket).start()
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +257,17 @@ async def observed(server: TestServer, tmp_path_factory: pytest.TempPathFactory)
                 dsn, folder, book=BOOK_WITH_A_BROKEN_ACCOUNT, account_callbacks_max=str(ACCOUNT_CALLBACKS_MAX)
             )
             workers += (await stack.enter_async_context(worker),)
-        address = await stack.enter_async_context(prometheus(tmp_path_factory.mktemp("prometheus"), workers))
+        heard: dict[str, list[dict[str, Any]]] = {}
+        called, calls = await stack.enter_async_context(receiver(heard)), free_address()
+        folder = tmp_path_factory.mktemp("prometheus")
+        await stack.enter_async_context(alertmanager(folder, calls, called))
+        address = await stack.enter_async_context(prometheus(folder, workers, calls))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         acts = [view(worker) for worker in workers]
         acts += [load(worker, f"w{number}") for number, worker in enumerate(workers)]
         tasks = tuple(asyncio.create_task(act) for act in acts)
         try:
-            yield Observed(address, http, workers, tasks)
+            yield Observed(address, http, workers, tasks, heard)
         finally:
             for task in tasks:
                 task.cancel()
@@ -297,3 +359,29 @@ async def test_the_alerts_that_the_load_deserves_fire_and_the_worst_do_not(obser
     names = await in_time(firing)
     assert names >= FIRING_AT_ONCE
     assert not names & {"Portal1400InvariantBroken", "Portal1400AllDown", "Portal1400WorkerDown"}
+
+
+@pytest.mark.skipif(
+    shutil.which("prometheus-alertmanager") is None,
+    reason="Alertmanager is not installed (apt: prometheus-alertmanager)",
+)
+async def test_alerts_reach_the_person_they_are_for(observed: Observed) -> None:
+    """By the shipped rules and routes, from what the load does."""
+    wanted = {
+        "heartbeat": {"Portal1400Watchdog"},
+        "day": {"Portal1400Conflicts", "Portal1400QuarantineGrows"},
+        "night": {"Portal1400AcknowledgementBudget"},
+    }
+
+    async def have_heard() -> bool:
+        names = {who: {alert["labels"]["alertname"] for alert in observed.heard.get(who, [])} for who in wanted}
+        return all(wanted[who] <= names[who] for who in wanted)
+
+    assert await in_time(have_heard), {who: len(alerts) for who, alerts in observed.heard.items()}
+    severities = {"heartbeat": "heartbeat", "day": "warning", "night": "critical"}
+    for who, alerts in observed.heard.items():
+        assert {alert["labels"]["severity"] for alert in alerts} == {severities[who]}
+        for alert in alerts:
+            assert alert["status"] in {"firing", "resolved"}
+            assert alert["annotations"]["runbook_url"].endswith(f"alerts.md#{alert['labels']['alertname'].lower()}")
+            assert alert["annotations"]["summary"]

@@ -39,13 +39,21 @@ def test_the_scrape_configuration_is_valid() -> None:
 
 
 def test_the_rules_are_valid() -> None:
-    assert "rules found" in promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yml")
+    assert "rules found" in promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yml", "objectives.yml")
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed (apt: prometheus-alertmanager)")
+def test_the_routes_to_people_are_valid() -> None:
+    done = subprocess.run(
+        ["amtool", "check-config", "alertmanager.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
 def test_the_unit_tests_of_the_rules_pass() -> None:
     files = sorted(path.name for path in PROMETHEUS.glob("rules_*test.yml"))
-    assert promtool("test", "rules", *files).count("SUCCESS") == len(files) == 3
+    assert promtool("test", "rules", *files).count("SUCCESS") == len(files) == 5
 
 
 @pytest.fixture
