@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from campaigns.book.book import Decision, Organisation, Route
+from campaigns.book.book import NO_REPLIES, Decision, Organisation, Replies, Route
 from campaigns.book.sentences import Sentence, in_vietnamese
 
 Charging = Literal["on_message", "on_reply", "on_report", "on_settlement"]
@@ -124,6 +124,7 @@ class CampaignEntry:
     decision: Decision
     routes: tuple[RouteEntry, ...]
     withdrawn_routes: tuple[WithdrawnRoute, ...] = ()
+    replies: Replies = NO_REPLIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,11 @@ from campaigns.book.apply_tables import (
     WithdrawnCampaignTable,
     WithdrawnRouteTable,
 )
-from campaigns.book.book import Book, Campaign, Decision, Grammar, Organisation, Route
+from campaigns.book.book import Book, Campaign, Decision, Grammar, Organisation, Replies, Route
 from campaigns.book.faults import faults
 from campaigns.book.grammar import fold
 from campaigns.book.overlap import claims_of, clashes
+from campaigns.book.replies import reply_faults
 from campaigns.book.sentences import say
 from campaigns.book.slips import slip_of
 from campaigns.book.toml_headers import Location, line_of, toml_lines, toml_path
@@ -85,6 +86,7 @@ def book_from_file(file: ApplyFile) -> Book:
             goal_vnd=entry.goal_vnd,
             decisions=(entry.decision,),
             routes=tuple(each.route for each in entry.routes),
+            replies=entry.replies,
         )
         for number, entry in enumerate(file.campaigns, start=1)
     )
@@ -204,6 +206,9 @@ class _Reader:
         if table.opens_at >= table.closes_at:
             self._refuse((*at, "closes_at"), say("must be later than opens_at; it is the first instant not counted"))
             return None
+        replies = Replies(table.hotline, table.reply_thank_you, table.reply_wrong_form, table.reply_closed)
+        for key, reason in reply_faults(replies):
+            self._refuse((*at, key), reason)
         return CampaignEntry(
             self._place(at),
             table.slug,
@@ -215,6 +220,7 @@ class _Reader:
             Decision(table.decision, table.opens_at, table.closes_at),
             tuple(each for each in routes if isinstance(each, RouteEntry)),
             tuple(each for each in routes if isinstance(each, WithdrawnRoute)),
+            replies,
         )
 
     def _route(self, at: Location, raw: dict[str, Any]) -> RouteEntry | WithdrawnRoute | None:

@@ -68,6 +68,9 @@ Vnd = Annotated[int, Field(ge=1, le=AMOUNT_VND_MAX)]
 Keyword = Annotated[str, Field(max_length=200), AfterValidator(_keyword)]
 Keywords = Annotated[list[Keyword], Field(min_length=1, max_length=KEYWORDS_MAX), AfterValidator(_each_once)]
 ShortCode = Annotated[str, Field(pattern=r"^[0-9]{3,6}$")]
+Hotline = Annotated[str, Field(min_length=1, max_length=30)]
+ReplyTemplate = Annotated[str, Field(min_length=1, max_length=300)]
+"""What it may hold is judged with the campaign's other texts (replies.py)."""
 
 
 Category = Literal[
@@ -110,6 +113,10 @@ class CampaignTable(_Table):
     opens_at: Moment
     closes_at: Moment
     goal_vnd: Vnd | None = None
+    hotline: Hotline | None = None
+    reply_thank_you: ReplyTemplate | None = None
+    reply_wrong_form: ReplyTemplate | None = None
+    reply_closed: ReplyTemplate | None = None
     withdrawn: Literal[False] = False
 
 
@@ -125,6 +132,10 @@ class WithdrawnCampaignTable(_Table):
     opens_at: Moment | None = None
     closes_at: Moment | None = None
     goal_vnd: Vnd | None = None
+    hotline: Hotline | None = None
+    reply_thank_you: ReplyTemplate | None = None
+    reply_wrong_form: ReplyTemplate | None = None
+    reply_closed: ReplyTemplate | None = None
     withdrawn: Literal[True]
 
 

@@ -52,6 +52,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Replies:
+    """The SMS by which a campaign answers its donors, as templates (replies.py); None: with nothing.
+
+    `hotline` is the number that donors may ring, which fills {hotline}.
+    """
+
+    hotline: str | None = None
+    reply_thank_you: str | None = None
+    reply_wrong_form: str | None = None
+    reply_closed: str | None = None
+
+
+NO_REPLIES = Replies()
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """A campaign as one book version knows it. `decisions` are in the order they were recorded, never empty."""
 
@@ -64,6 +80,7 @@ class Campaign:
     goal_vnd: int | None
     decisions: tuple[Decision, ...]
     routes: tuple[Route, ...]
+    replies: Replies = NO_REPLIES
 
     @property
     def opens_at(self) -> datetime:

@@ -32,9 +32,11 @@ from campaigns.book.changes import (
     problem_of,
 )
 from campaigns.book.overlap import Claim, claims_of, clashes
+from campaigns.book.replies import SMS_LETTERS_MAX, ReplyKind, is_too_long, key_of, longest, template_of
 from campaigns.book.sentences import Sentence, say, vnd
 
 FIELDS = ("name_vi", "name_en", "category", "organiser", "goal_vnd")
+REPLY_FIELDS = ("hotline", "reply_thank_you", "reply_wrong_form", "reply_closed")
 
 
 def changes_of(file: ApplyFile, gateways: Sequence[PreparedGateway], stored: Stored, now: datetime) -> Changes:
@@ -44,6 +46,7 @@ def changes_of(file: ApplyFile, gateways: Sequence[PreparedGateway], stored: Sto
     problems = list(organiser_problems(file, stored.book))
     for entry in file.campaigns:
         campaign = stored.book.by_slug.get(entry.slug)
+        problems.extend(_length_problems(entry, campaign))
         if campaign is not None:
             problems.extend(_KnownCampaign(entry, campaign, stored, changes).judged(now))
             continue
@@ -62,6 +65,20 @@ def changes_of(file: ApplyFile, gateways: Sequence[PreparedGateway], stored: Sto
     return changes
 
 
+def _length_problems(entry: CampaignEntry, campaign: Campaign | None) -> Iterator[ApplyProblem]:
+    """The texts that would take two SMS, by what the file says and by what the book has of the campaign already."""
+    routes = [each.route for each in entry.routes]
+    routes += campaign.routes if campaign is not None else ()
+    for kind in ReplyKind:
+        template = template_of(entry.replies, kind)
+        if template is not None and is_too_long(text := longest(template, entry.replies, routes)):
+            reason = say(
+                'takes more than one SMS at its longest values, {length} letters of {max}: "{text}"; shorten it',
+                length=len(text), max=SMS_LETTERS_MAX, text=text,
+            )  # fmt: skip
+            yield problem_at(entry, key_of(kind), reason)
+
+
 def _added(entry: CampaignEntry, known_id: int | None, changes: Changes) -> None:
     """A campaign that is not in the book: new, or back after a withdrawal (`known_id`) with what the file says."""
     if known_id is None:
@@ -77,6 +94,7 @@ def _added(entry: CampaignEntry, known_id: int | None, changes: Changes) -> None
             entry.goal_vnd,
             (),
             (),
+            entry.replies,
         )
         changes.campaigns.append(back)
         changes.shown.add(known_id)
@@ -120,14 +138,13 @@ class _KnownCampaign:
         self._write_routes()
         if len(self._changes.lines) > lines_before:
             self._changes.shown.add(self._campaign.id)
+        self._write_fields()
         return problems
 
     def _field_problems(self) -> Iterator[ApplyProblem]:
         entry, campaign = self._entry, self._campaign
         wanted = replace(campaign, **{name: getattr(entry, name) for name in FIELDS})
         told = differences(campaign, wanted, FIELDS)
-        if not told:
-            return
         if wanted.goal_vnd != campaign.goal_vnd:
             self._changes.goals.add(entry.slug)
             if self._is_read and not _is_another_number(entry.decision, campaign.decisions):
@@ -137,8 +154,16 @@ class _KnownCampaign:
                     goal=vnd(campaign.goal_vnd) if campaign.goal_vnd else say("none"),
                 )
                 yield problem_at(entry, "goal_vnd", reason)
-        self._changes.campaigns.append(wanted)
         self._changes.lines += [say("campaign {slug}: {change}", slug=entry.slug, change=each) for each in told]
+
+    def _write_fields(self) -> None:
+        """What the file says of the campaign itself. Replies are shown nowhere: they raise no version."""
+        entry, campaign = self._entry, self._campaign
+        told = differences(campaign.replies, entry.replies, REPLY_FIELDS)
+        self._changes.lines += [say("campaign {slug}: {change}", slug=entry.slug, change=each) for each in told]
+        wanted = replace(campaign, replies=entry.replies, **{name: getattr(entry, name) for name in FIELDS})
+        if wanted != campaign:
+            self._changes.campaigns.append(wanted)
 
     def _window_problems(self, now: datetime) -> list[ApplyProblem]:
         wanted, newest = self._entry.decision, self._campaign.decisions[-1]

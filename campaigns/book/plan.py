@@ -7,14 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, PreparedGateway, RouteEntry
-from campaigns.book.book import VIETNAM, CampaignState, Grammar
+from campaigns.book.book import VIETNAM, CampaignState, Grammar, Route
 from campaigns.book.campaign_changes import changes_of
 from campaigns.book.changes import Changes, Stored
 from campaigns.book.grammar import AMOUNT_RULES
+from campaigns.book.replies import SMS_LETTERS_MAX, ReplyKind, longest, template_of
 from campaigns.book.sentences import Sentence, say, vnd
 from campaigns.book.unusual import warnings_of
 
 LEFT_OUT = "(secret, left out)"
+REPLY_IN_WORDS = {
+    ReplyKind.THANK_YOU: '  a gift is answered "{text}" ({length} of {max} letters)',
+    ReplyKind.WRONG_FORM: '  a wrong form is answered "{text}" ({length} of {max} letters)',
+    ReplyKind.CLOSED: '  a text after the end is answered "{text}" ({length} of {max} letters)',
+}
 KEYWORD_STAYS = 'stays: keyword "{keyword}" on {code} of campaign {slug}; withdrawn = true takes it away'
 KEYWORD_STAYS_READ = (
     'stays: keyword "{keyword}" on {code} of campaign {slug}; messages were read by it, so it counts until the '
@@ -60,7 +66,9 @@ def _told(file: ApplyFile, stored: Stored, changes: Changes) -> Iterator[Sentenc
     changed |= {each.slug for each in changes.campaigns}
     for entry in file.campaigns:
         if entry.slug in changed:
+            campaign = stored.book.by_slug.get(entry.slug)
             yield from _campaign_in_words(entry)
+            yield from _replies_in_words(entry, () if campaign is None else campaign.routes)
     for each in file.withdrawn:
         if each.slug in stored.book.by_slug:
             yield say("{slug}: no longer shown anywhere; its keywords are free", slug=each.slug)
@@ -76,6 +84,15 @@ def _campaign_in_words(entry: CampaignEntry) -> Iterator[Sentence]:
     yield say("  goal: {goal}", goal=vnd(entry.goal_vnd) if entry.goal_vnd else say("none"))
     for each in entry.routes:
         yield from _route_in_words(each)
+
+
+def _replies_in_words(entry: CampaignEntry, known: Sequence[Route]) -> Iterator[Sentence]:
+    """Each text at its longest values, and how much of one SMS that is."""
+    for kind, template in REPLY_IN_WORDS.items():
+        text = template_of(entry.replies, kind)
+        if text is not None:
+            text = longest(text, entry.replies, [*(each.route for each in entry.routes), *known])
+            yield say(template, text=text, length=len(text), max=SMS_LETTERS_MAX)
 
 
 def _route_in_words(entry: RouteEntry) -> Iterator[Sentence]:

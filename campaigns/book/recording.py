@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
 import asyncpg
@@ -103,11 +103,14 @@ ON CONFLICT ON CONSTRAINT organisation_pkey
 DO UPDATE SET name_vi = EXCLUDED.name_vi, name_en = EXCLUDED.name_en
 """
 INSERT_CAMPAIGN = """
-INSERT INTO campaign (slug, name_vi, name_en, category, organiser, goal_vnd, book_version)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO campaign (slug, name_vi, name_en, category, organiser, goal_vnd, hotline, reply_thank_you,
+                      reply_wrong_form, reply_closed, book_version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 UPDATE_CAMPAIGN = """
-UPDATE campaign SET name_vi = $2, name_en = $3, category = $4, organiser = $5, goal_vnd = $6 WHERE id = $1
+UPDATE campaign SET name_vi = $2, name_en = $3, category = $4, organiser = $5, goal_vnd = $6, hotline = $7,
+    reply_thank_you = $8, reply_wrong_form = $9, reply_closed = $10
+WHERE id = $1
 """
 INSERT_DECISION = """
 INSERT INTO campaign_decision (campaign_id, number, decision, opens_at, closes_at, book_version)
@@ -189,6 +192,7 @@ async def _write_campaigns(connection: asyncpg.Connection, version: int, changes
             entry.category,
             entry.organiser,
             entry.goal_vnd,
+            *astuple(entry.replies),
             version,
         )
     for campaign in changes.campaigns:
@@ -200,6 +204,7 @@ async def _write_campaigns(connection: asyncpg.Connection, version: int, changes
             campaign.category,
             campaign.organiser,
             campaign.goal_vnd,
+            *astuple(campaign.replies),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from campaigns.book.apply_entries import PreparedGateway
-from campaigns.book.book import Book, Campaign, Decision, Grammar, Organisation, Route
+from campaigns.book.book import Book, Campaign, Decision, Grammar, Organisation, Replies, Route
 from campaigns.book.changes import ReadKeyword, Stored
 
 
@@ -18,7 +18,8 @@ class UnknownBookVersion(Exception):
 SELECT_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
 SELECT_ORGANISATIONS = "SELECT code, name_vi, name_en FROM organisation ORDER BY code"
 SELECT_CAMPAIGNS = """
-SELECT id, slug, name_vi, name_en, category, organiser, goal_vnd
+SELECT id, slug, name_vi, name_en, category, organiser, goal_vnd, hotline, reply_thank_you, reply_wrong_form,
+       reply_closed
 FROM campaign WHERE book_version <= $1 ORDER BY id
 """
 SELECT_DECISIONS = """
@@ -39,7 +40,7 @@ ORDER BY id
 async def load_book(connection: asyncpg.Connection, version: int | None = None) -> Book:
     """The book of `version`, by default the newest; version 0 is the empty book.
 
-    Windows and routes are those of that version; names, category, organiser and goal are as they are now.
+    Windows and routes are those of that version; names, category, organiser, goal and replies are as they are now.
     Raises UnknownBookVersion for one that was never applied.
     """
     newest = await connection.fetchval(SELECT_VERSION)
@@ -74,6 +75,7 @@ async def load_book(connection: asyncpg.Connection, version: int | None = None) 
             goal_vnd=row["goal_vnd"],
             decisions=tuple(decisions[row["id"]]),
             routes=tuple(routes.get(row["id"], ())),
+            replies=Replies(row["hotline"], row["reply_thank_you"], row["reply_wrong_form"], row["reply_closed"]),
         )
         campaigns.append(campaign)
     organisations = [

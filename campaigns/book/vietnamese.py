@@ -350,6 +350,33 @@ VIETNAMESE: dict[str, str] = {
         'giữ nguyên: từ khóa "{keyword}" ở đầu số {code} của chiến dịch {slug}; đã có tin nhắn theo từ khóa này nên '
         "vẫn được tính cho đến khi chiến dịch đóng"
     ),
+    # What donors are answered.
+    "goes with hotline, the number that donors may ring; add that key too": (
+        "phải đi cùng hotline, số điện thoại để người ủng hộ gọi; hãy thêm cả khóa đó"
+    ),
+    'holds "{letter}", which is no letter of a plain SMS': 'có ký tự "{letter}" không gửi được trong tin nhắn thường',
+    "may be filled with {allowed} and nothing else in braces": (
+        "chỉ được dùng {allowed}, không dùng ngoặc nhọn cho điều gì khác"
+    ),
+    'holds "{letter}", which is no letter of a plain SMS; write without diacritics, and without <, > and &': (
+        'có ký tự "{letter}" không gửi được trong tin nhắn thường; hãy viết không dấu, không dùng <, > và &'
+    ),
+    "must tell the donor {missing}; add it": "phải cho người ủng hộ biết {missing}; hãy thêm vào",
+    'asks for another gift ("{words}"): an answer to a message may not, or it is an advertisement; leave it out': (
+        'kêu gọi ủng hộ thêm ("{words}"): tin trả lời không được kêu gọi, nếu không sẽ là tin quảng cáo; hãy bỏ đi'
+    ),
+    'takes more than one SMS at its longest values, {length} letters of {max}: "{text}"; shorten it': (
+        'dài hơn một tin nhắn khi điền các giá trị dài nhất, {length} trên {max} ký tự: "{text}"; hãy rút ngắn'
+    ),
+    '  a gift is answered "{text}" ({length} of {max} letters)': (
+        '  tin được tính sẽ được trả lời "{text}" ({length} trên {max} ký tự)'
+    ),
+    '  a wrong form is answered "{text}" ({length} of {max} letters)': (
+        '  tin sai cú pháp sẽ được trả lời "{text}" ({length} trên {max} ký tự)'
+    ),
+    '  a text after the end is answered "{text}" ({length} of {max} letters)': (
+        '  tin gửi sau khi kết thúc sẽ được trả lời "{text}" ({length} trên {max} ký tự)'
+    ),
     "stays: gateway {code}, on": "giữ nguyên: cổng {code}, đang bật",
     "stays: gateway {code}, off": "giữ nguyên: cổng {code}, đang tắt",
     "stays: gateway {code}, on, a test account": "giữ nguyên: cổng {code}, đang bật, là cổng thử nghiệm",

@@ -29,6 +29,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "evidence_day": _ALL,
     "quarantine_act": _ALL,
     "privacy_act": ("id", "what", "counts", "os_user", "acted_by", "reason", "acted_at"),
+    "reply": _ALL,
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,

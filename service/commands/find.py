@@ -8,7 +8,8 @@ import asyncpg
 
 from campaigns.gifts.finding import Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
-from service.catalog.accounts import load_accounts
+from campaigns.gifts.receipts import receipt_code
+from service.catalog.accounts import AccountRow, load_accounts
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
 from service.commands.running import running_workers
@@ -39,7 +40,8 @@ async def run(arguments: argparse.Namespace) -> int:
     async with opened(settings, may_migrate=False) as ready:
         connection = await ready.database.connect("portal1400 find")
         try:
-            account_id, stored_under = await _account(connection, ready.keyring, arguments.account)
+            rows = await require_account(connection, arguments.account)
+            account_id, stored_under = _account(rows, ready.keyring, arguments.account)
             found = await find(connection, stored_under, asked, sent_over=account_id)
             kept, is_complete = await _quarantined(connection, ready.keyring, account_id, asked)
         finally:
@@ -50,7 +52,8 @@ async def run(arguments: argparse.Namespace) -> int:
         for each in worker.degraded
         if "wait in the spool" in each
     ]
-    shown = _shown(found, asked) | {
+    ids = {code: row.id for code, row in rows.items()}
+    shown = _shown(found, asked, lambda code, ref: receipt_code(ready.keyring.receipt_key, ids[code], ref)) | {
         "quarantine": [_without(row._asdict()) for row in kept],
         "quarantine_complete": is_complete,
         "spool": waiting,
@@ -63,9 +66,8 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0 if is_known else 1
 
 
-async def _account(connection: asyncpg.Connection, keyring: Keyring, code: str) -> tuple[int, int]:
+def _account(rows: Mapping[str, AccountRow], keyring: Keyring, code: str) -> tuple[int, int]:
     """The account's id, and that of the account under which its events are stored."""
-    rows = await require_account(connection, code)
     loaded = load_accounts(rows.values(), keyring.settings.unseal, {}).by_code.get(code)
     return rows[code].id, rows[code].id if loaded is None else loaded.events_id
 
@@ -80,8 +82,8 @@ async def _quarantined(
     return await select_quarantined(connection, Choice(ids, is_done_too=True)) if ids else [], search.is_complete
 
 
-def _shown(found: Found, asked: str) -> dict[str, Any]:
-    """Rows as they are shown: each message with its lines, each event with its review."""
+def _shown(found: Found, asked: str, receipt: Callable[[str, str], str]) -> dict[str, Any]:
+    """Rows as they are shown: each message with its lines and receipt code, each event with its review."""
     reviews = {row["event_id"]: row["reason"] for row in found.reviews}
 
     def shown(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +94,10 @@ def _shown(found: Found, asked: str) -> dict[str, Any]:
         return [shown(line) for line in found.lines if line["gift_id"] == message["id"]]
 
     return {
-        "messages": [shown(row) | {"lines": lines_of(row)} for row in found.messages],
+        "messages": [
+            shown(row) | {"receipt": receipt(row["account"], row["native_id"]), "lines": lines_of(row)}
+            for row in found.messages
+        ],
         "charges": [shown(row) | {"review": reviews.get(row["id"])} for row in found.charges],
         "reversals": [shown(row) | {"review": reviews.get(row["id"])} for row in found.reversals],
         "conflicts": [shown(row) for row in found.conflicts],

@@ -70,6 +70,7 @@ class Keyring:
         self.digest_key = _derive(secret, b"portal1400 digest v1")
         self._number_key = _derive(secret, b"portal1400 number v1")
         self._check = _derive(secret, b"portal1400 check v1")
+        self.receipt_key = _derive(secret, b"portal1400 receipt v1")
         self.manifest_key = _derive(secret, b"portal1400 manifest v1")
         self._wrapper = Sealer(_derive(secret, b"portal1400 wrap v1"))
         self.settings = Sealer(_derive(secret, b"portal1400 settings v1"))

@@ -12,7 +12,7 @@ import pytest
 
 from campaigns.book.apply_entries import ApplyRefused, PreparedGateway
 from campaigns.book.apply_file import book_from_file, load
-from campaigns.book.book import Book, Decision
+from campaigns.book.book import Book, Decision, Replies
 from campaigns.book.grammar import read
 from campaigns.book.recording import apply_changes
 from campaigns.book.store import UnknownBookVersion, load_book
@@ -143,6 +143,24 @@ async def test_within_a_table_every_key_is_what_the_file_says(connection: asyncp
         'campaign vnn: name_en "For the poor" -> none',
         "campaign vnn: goal_vnd 5_000_000_000 -> none",
     ]
+
+
+async def test_replies_are_stored_and_changed_as_the_file_says_and_raise_no_version(
+    connection: asyncpg.Connection,
+) -> None:
+    closes_at = FILE[FILE.index("closes_at") : FILE.index("\n", FILE.index("closes_at")) + 1]
+    replies = 'hotline = "19001530"\nreply_closed = "Da ket thuc. Ho tro {hotline}"\n'
+    await apply(connection, FILE)
+
+    assert await apply(connection, FILE.replace(closes_at, closes_at + replies)) == [
+        'campaign vnn: hotline none -> "19001530"',
+        'campaign vnn: reply_closed none -> "Da ket thuc. Ho tro {hotline}"',
+    ]
+    (campaign,) = (await load_book(connection)).campaigns
+    assert campaign.replies == Replies("19001530", reply_closed="Da ket thuc. Ho tro {hotline}")
+    assert await connection.fetchval("SELECT count(*) FROM campaign_total") == 0
+    assert len(await apply(connection, FILE)) == 2
+    assert (await load_book(connection)).campaigns[0].replies == Replies()
 
 
 FIRST = "2026-10-17T00:00:00+07:00 to 2027-01-01T00:00:00+07:00 (decision 1/QD)"

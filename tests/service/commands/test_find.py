@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from campaigns.gifts.receipts import as_receipt
 from gateways.callback import Callback
 from service.commands import find
 from service.commands import list as listing
@@ -58,6 +59,8 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
         "request": first.headers[REQUEST], "reading": "counted", "campaign": "vnn", "units": 5,
         "amount_vnd": 100_000, "state": "counted",
     }  # fmt: skip
+    assert as_receipt(stored["receipt"]) == stored["receipt"]
+    assert stored["receipt"] in told
     assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000]
     assert [(each["charge_id"], each["status"], each["message"]) for each in found["charges"]] == [
         ("c-1", "succeeded", "m-1")
