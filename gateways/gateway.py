@@ -72,9 +72,14 @@ class AccountSettings(BaseModel):
         """Which factors, beside the network list, these settings carry."""
         return frozenset({"path_secret"} if self.path_secret else ())
 
+    @property
+    def charges_by_reply(self) -> bool:
+        """Whether the donor is charged by our reply: by the good answer, or by an SMS that we have sent."""
+        return False
+
     def chargings(self) -> frozenset[Charging]:
         """What can make money of the messages of such an account, as far as these settings decide it."""
-        return CHARGINGS
+        return CHARGINGS if self.charges_by_reply else CHARGINGS - {"on_reply"}
 
     @field_validator("path_secret")
     @classmethod
@@ -235,9 +240,20 @@ class Gateway(ABC, Generic[Settings]):
         return self.kept_headers
 
     @property
+    def refuses_uncounted(self) -> bool:
+        """Whether its answer refuses a message that does not count, so that the donor is not charged: reply style."""
+        return False
+
+    @property
+    def carries_reply(self) -> bool:
+        """Whether its answer to a message holds an SMS to the donor."""
+        return False
+
+    @property
+    @final
     def answer_depends_on_reading(self) -> bool:
         """Whether the answer to a message is stored with it, to be repeated to the letter."""
-        return False
+        return self.refuses_uncounted or self.carries_reply
 
     @final
     def open(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:

@@ -1,6 +1,6 @@
 """How a callback ended, and what an adapter is told to put it into the sender's words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -50,7 +50,8 @@ class Result:
     `conflicts` the positions of those whose content differs from what we hold (in a batch also from an
     earlier event of it); `retry_after_seconds` goes
     with `overloaded` and `unavailable`; `readings` are how the texts were read, in the order of `events`, None for
-    what is no message or was not stored by this callback; `now` is our clock, for answers that tell it.
+    what is no message or was not stored by this callback; `reply` is what the donor is to be told by SMS, None where
+    that is left to the protocol's own words; `now` is our clock, for answers that tell it.
     """
 
     outcome: Outcome
@@ -59,4 +60,5 @@ class Result:
     conflicts: tuple[int, ...] = ()
     errors: tuple[FieldError, ...] = ()
     readings: tuple[str | None, ...] = ()
+    reply: str | None = field(default=None, repr=False)
     retry_after_seconds: int = 5

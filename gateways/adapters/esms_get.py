@@ -1,8 +1,9 @@
 """`esms_get`: eSMS hands over messages of a short code by fetching an address.
 
 Settings: `secrets` (the private key, one to eight valid at once), `cpid` (the portal's id at eSMS; another's is
-refused), `reply_text` (what the donor is answered by SMS), `path_secret`. Callback: GET, query up to 8 KiB, with
-`sign` = md5(cpid + smsid + content + receiverTime + private key) in hexadecimal digits, over the decoded values.
+refused), `reply_text` (what the donor is answered by SMS where the campaign has no text for it), `path_secret`.
+Callback: GET, query up to 8 KiB, with `sign` = md5(cpid + smsid + content + receiverTime + private key) in
+hexadecimal digits, over the decoded values.
 
 Limits: the signature covers neither the number nor the short code, and MD5 is weak, so the account needs another
 factor beside it. No carrier is named. Whether eSMS tries again, and what it does with another status than 200, is not
@@ -50,6 +51,11 @@ class EsmsGet(Gateway[EsmsGetSettings]):
         word = secrets.token_urlsafe
         return {**super().decoy_settings(), "secrets": (word(32),), "cpid": word(32)}
 
+    @property
+    def carries_reply(self) -> bool:
+        """In every answer."""
+        return True
+
     def verify(self, callback: Callback) -> None:
         """The signature over the bytes of the decoded values, and that the id is ours."""
         form = Form.of_query(callback.query)
@@ -94,6 +100,6 @@ class EsmsGet(Gateway[EsmsGetSettings]):
             for message in result.events
             if isinstance(message, Message)
         )
-        reply = escape(self.settings.reply_text)
+        reply = escape(self.settings.reply_text if result.reply is None else result.reply)
         body = f"<ClientResponse><Message>{reply}</Message>{about}</ClientResponse>"
         return Answer(TAKEN, body.encode(), "text/xml; charset=utf-8")

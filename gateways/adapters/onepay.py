@@ -1,11 +1,12 @@
 """`onepay`: 1Pay hands over messages of a short code (SMS charging), or messages with their charge (SMSplus).
 
 Settings: `product` (`sms` or `smsplus`; it decides, not the query), `access_key` (ours at 1Pay; another's is
-refused), `secrets` (one to eight valid at once), `reply_text` (what the donor is answered by SMS), `path_secret`.
-With `sms`: `style` (`ack`, or `reply`: a message that does not count is answered by status 0 with `refuse_text`, and
-1Pay gives the money back). With `smsplus`: `short_code` (no call says it), `success_codes` (which values of
-`error_code` are a success; every other is a failure). Callback: GET, query up to 8 KiB, with `signature` =
-HMAC-SHA256 in hexadecimal digits over `name=value` pairs of the decoded values, joined by `&` in _SIGNED's order.
+refused), `secrets` (one to eight valid at once), `reply_text` (what the donor is answered by SMS where no text of the
+campaign is for it), `path_secret`. With `sms`: `style` (`ack`, or `reply`: a message that does not count is answered
+by status 0 with `refuse_text`, and 1Pay gives the money back). With `smsplus`: `short_code` (no call says it),
+`success_codes` (which values of `error_code` are a success; every other is a failure). Callback: GET, query up to
+8 KiB, with `signature` = HMAC-SHA256 in hexadecimal digits over `name=value` pairs of the decoded values, joined by
+`&` in _SIGNED's order.
 
 SMSplus calls twice. The first call asks whether the text is right, before the carrier charges: it has no id and is no
 event, whatever it says. The second tells what became of the charge: a message and its charge, both `request_id`.
@@ -60,7 +61,14 @@ class OnepaySettings(SharedSecretSettings):
 
     def chargings(self) -> frozenset[Charging]:
         """SMSplus tells what became of each charge, SMS charging never does."""
-        return frozenset({"on_report", "on_settlement"} if self.product == "smsplus" else {"on_message", "on_reply"})
+        if self.product == "smsplus":
+            return frozenset({"on_report", "on_settlement"})
+        return frozenset({"on_message", "on_reply"} if self.charges_by_reply else {"on_message"})
+
+    @property
+    def charges_by_reply(self) -> bool:
+        """In reply style, where the other status gives the money back."""
+        return self.style == "reply"
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -91,9 +99,14 @@ class Onepay(Gateway[OnepaySettings]):
         return {**super().decoy_settings(), "secrets": (word(32),), "access_key": word(32), "product": "sms"}
 
     @property
-    def answer_depends_on_reading(self) -> bool:
-        """In reply style: a refusal is repeated as a refusal."""
+    def refuses_uncounted(self) -> bool:
+        """In reply style, by the status 0, which gives the money back."""
         return self.settings.style == "reply"
+
+    @property
+    def carries_reply(self) -> bool:
+        """Of SMS charging; of SMSplus the same words answer a charge that failed."""
+        return self.settings.product == "sms"
 
     def verify(self, callback: Callback) -> None:
         """The signature over the bytes of the decoded values, and that the access key is ours."""
@@ -146,7 +159,8 @@ class Onepay(Gateway[OnepaySettings]):
             return status_alone(result)
         is_refused = result.outcome is Outcome.REJECTED_POLICY and self.settings.refuse_text is not None
         text = self.settings.refuse_text if is_refused else self.settings.reply_text
-        body = {"status": 0 if is_refused else 1, "sms": text, "type": "text"}
+        said = result.reply if self.carries_reply and result.reply is not None else text
+        body = {"status": 0 if is_refused else 1, "sms": said, "type": "text"}
         return Answer(TAKEN, orjson.dumps(body), "application/json")
 
     def _kind(self, form: Form) -> str:

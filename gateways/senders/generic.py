@@ -80,7 +80,7 @@ class GenericSender(Sender[DialectSettings]):
             (answers.not_counted, Verdict.DECLINED),
         )
         for words, verdict in meanings:
-            if words is not None and reply.status == words.status and reply.body == _told(words, sms.native_id):
+            if words is not None and reply.status == words.status and _is_told(words, sms.native_id, reply.body):
                 return verdict
         return Verdict.LATER if reply.status in LATER_STATUSES else Verdict.REFUSED
 
@@ -252,11 +252,14 @@ def _values(sms: Sms, dialect: Any, at: datetime) -> dict[str, str]:
     return {place: value for place, value in said.items() if place is not None}
 
 
-def _told(words: Any, native_id: str) -> bytes:
-    """An answer about a message."""
+def _is_told(words: Any, native_id: str, body: bytes) -> bool:
+    """Whether `body` is this answer about a message, whatever its donor is told in it."""
     written = native_id
     if "json" in words.content_type:
         written = json.dumps(native_id)[1:-1]
     elif "xml" in words.content_type:
         written = escape(native_id, {'"': "&quot;", "'": "&apos;"})
-    return str(words.body).replace("{id}", written).encode()
+    pieces = [piece.replace("{id}", written).encode() for piece in str(words.body).split("{reply}")]
+    if len(pieces) == 1:
+        return body == pieces[0]
+    return len(body) >= sum(map(len, pieces)) and body.startswith(pieces[0]) and body.endswith(pieces[-1])

@@ -130,7 +130,9 @@ class VnSoapMoSender(Sender[HubSettings]):
         settings, tag = self.settings, self._template.result
         _, _, after = reply.body.decode("utf-8", "replace").partition(f"<{tag}>")
         value, closed, _ = after.partition(f"</{tag}>")
-        if closed and value == (settings.success_value or self._template.success):
+        # Whatever stands behind the bar of this dialect is for the donor.
+        is_text = settings.dialect == "GetMOData" and value.startswith("0|")
+        if closed and (is_text or value == (settings.success_value or self._template.success)):
             return Verdict.TAKEN
         is_declined = settings.style == "reply" and value == settings.refuse_value
         return Verdict.DECLINED if closed and is_declined else Verdict.REFUSED

@@ -19,7 +19,7 @@ from service.runtime.addresses import network
 
 FACTORS_MIN = 2
 NETWORKS_MAX = 100
-SupportedCharging = Literal["on_message", "on_report"]
+SupportedCharging = Literal["on_message", "on_reply", "on_report"]
 """What `apply` takes of the ways in which a message becomes money."""
 
 

@@ -154,7 +154,8 @@ async def _classify(
                 answer = held.answer
                 if entry.answered is not None and answer is not None and answer != entry.answered:
                     answer = entry.answered
-                    contradicted.add(key)
+                    if entry.may_refuse:
+                        contradicted.add(key)
                 fates.append(EventResult(Fate.DUPLICATE, answer))
             else:
                 fates.append(EventResult(Fate.CONFLICT, held.answer))

@@ -40,7 +40,8 @@ class Entry:
 
     `outcomes` say how each event ends if it is new. `awaits_report`: the account's `charging` is on_report, its
     messages count when their charge is reported. `answered`: what the sender was told already, packed, where it was
-    told before the text was read. `is_replayed`: it comes from the spool, and nobody waits for it.
+    told before the text was read. `may_refuse`: what does not count is refused, which is then repeated.
+    `is_replayed`: it comes from the spool, and nobody waits for it.
     """
 
     rows: Sequence[Row]
@@ -50,6 +51,7 @@ class Entry:
     day: date
     awaits_report: bool
     answered: bytes | None = None
+    may_refuse: bool = False
     is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)

@@ -301,8 +301,10 @@ class Intake:
         account = opened.account
         given, keys = None, []
         if account.gateway.answer_depends_on_reading:
-            # What a test was told is nothing that a real message with its id may count on.
-            given, keys = opened.accepted, [] if account.is_test else opened.keys(self._digest_key)
+            given = opened.accepted
+        # What a test was told is nothing that a real message with its id may count on.
+        if account.gateway.refuses_uncounted and not account.is_test:
+            keys = opened.keys(self._digest_key)
         try:
             await self._replay.own.keep(account, opened.callback, given, keys)
         except SpoolRefused as refused:
@@ -368,7 +370,9 @@ def _conclude(opened: Opened, entry: Entry, results: Sequence[EventResult]) -> E
         readings: tuple[str | None, ...] = (_reading(entry.rows[0], results[0]),)
         outcome = entry.outcome(0, results[0])
         stored = results[0].answer
-        if stored is not None:
+        is_another = outcome is Outcome.CONFLICT and not opened.account.gateway.refuses_uncounted
+        if stored is not None and not is_another:
+            # Of reply style to what contradicts a message too: any other answer could give its money back.
             answer = unpack_answer(bytes(stored))
             return Ending(outcome, answer, 1, readings=readings, flags=flags_of(opened.events))
         return opened.end(outcome, conflicts=(0,) if outcome is Outcome.CONFLICT else (), readings=readings)

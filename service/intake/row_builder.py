@@ -6,8 +6,10 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from campaigns.book.book import Book
-from campaigns.book.grammar import ReadingOutcome, read
+from campaigns.book.grammar import Reading, ReadingOutcome, read
+from campaigns.book.replies import reply_to
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
+from campaigns.gifts.receipts import receipt_code
 from gateways.callback import Callback
 from gateways.events import Charge, Event, Message, Reversal
 from gateways.outcome import Outcome, Result
@@ -80,7 +82,10 @@ class RowBuilder:
             outcomes.append(outcome)
         sealed = sealer.seal(pack_callback(callback, account.gateway), b"raw_callback.sealed:" + raw_id.bytes)
         raw = RawRow(raw_id, day, account.id, sealed)
-        return Entry(rows, outcomes, raw, callback.received_at, day, account.counts_on_report, answered)
+        return Entry(
+            rows, outcomes, raw, callback.received_at, day, account.counts_on_report, answered,
+            account.gateway.refuses_uncounted,
+        )  # fmt: skip
 
     def _row(self, event: Event, row_id: UUID, of: "_Callback") -> tuple[Row, Outcome]:
         """The event as it is stored, and how it ends if it is new."""
@@ -104,13 +109,14 @@ class RowBuilder:
         if of.answered is not None and outcome is Outcome.REJECTED_POLICY:
             # It was acknowledged while the database was away, so the carrier charged for what does not count.
             flags = (*flags, "charged_not_counted")
+        answer = of.answer(message, outcome, reading, self._keyring.receipt_key)
         seal = of.sealer.seal
         identity = row_id.bytes
         row = MessageRow(
             row_id, of.account.id, message.native_id, message.digest, received_at, at, message.operator_time,
             message.short_code, message.carrier, reading.outcome, reading.campaign_id, reading.keyword,
             reading.units, reading.amount_vnd, message.claimed_vnd, message.parts, ",".join(flags),
-            of.answer(message, outcome), book.version, reading.grammar_version, of.raw_id, of.day,
+            answer, book.version, reading.grammar_version, of.raw_id, of.day,
             seal(message.msisdn.encode(), b"message_person.msisdn:" + identity),
             self._keyring.number_hash(message.msisdn),
             seal(message.text.encode(), b"message_person.text:" + identity),
@@ -159,16 +165,22 @@ class _Callback(NamedTuple):
             return Outcome.ACCEPTED
         if reading in UNALLOCATED:
             return Outcome.UNALLOCATED
-        return Outcome.REJECTED_POLICY if self.account.gateway.answer_depends_on_reading else Outcome.ACCEPTED
+        return Outcome.REJECTED_POLICY if self.account.gateway.refuses_uncounted else Outcome.ACCEPTED
 
-    def answer(self, message: Message, outcome: Outcome) -> bytes | None:
+    def answer(self, message: Message, outcome: Outcome, reading: Reading, receipt_key: bytes) -> bytes | None:
         """What is stored with the message, to be repeated to the letter; None where the request alone decides it."""
         gateway = self.account.gateway
         if not gateway.answer_depends_on_reading:
             return None
         if self.answered is not None:
             return self.answered
-        return pack_answer(gateway.respond(Result(outcome=outcome, now=self.callback.received_at, events=(message,))))
+        reply = None
+        if gateway.carries_reply and reading.campaign_id is not None:
+            replies = self.book.by_id[reading.campaign_id].replies
+            receipt = receipt_code(receipt_key, self.account.id, message.native_id)
+            reply = reply_to(replies, reading.outcome, reading.amount_vnd, receipt)
+        result = Result(outcome=outcome, now=self.callback.received_at, events=(message,), reply=reply)
+        return pack_answer(gateway.respond(result))
 
 
 def _believed(at: datetime | None, received_at: datetime, flags: tuple[str, ...]) -> tuple[datetime, tuple[str, ...]]:

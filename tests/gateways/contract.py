@@ -42,6 +42,7 @@ from tests.gateways.calls import (
     result,
 )
 
+REPLY = "Cam on Quy vi da ung ho 100.000 dong. Ma: ACDEF-GHJKM-NPQRT. Ho tro 19001530"
 REQUIRED = ("id", "msisdn", "short_code", "text")
 TAKEN = (Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.UNALLOCATED)
 TEXTS = ("VNN 5", "vnn  7", "VNN\n7", "VNN & 5", "<VNN 3>", "đa cam gửi 1409", "VNN 5 ❤️", "５ + 5 = 100%", "", "   ")
@@ -204,7 +205,7 @@ class ProtocolContract(ABC):
     def test_the_sender_takes_every_answer_as_it_is_meant(self, gateway: Gateway[Any], sender: Sender[Any]) -> None:
         sms = sent_sms()
         events = gateway.open(received(sender.request([sms], RECEIVED_AT)), KEY)
-        declined = Verdict.DECLINED if gateway.answer_depends_on_reading else Verdict.TAKEN
+        declined = Verdict.DECLINED if gateway.refuses_uncounted else Verdict.TAKEN
         meant = dict.fromkeys(TAKEN, Verdict.TAKEN) | {
             Outcome.CONFLICT: Verdict.CONFLICT if sender.has_word_for_conflicts else Verdict.TAKEN,
             Outcome.REJECTED_POLICY: declined,
@@ -219,6 +220,21 @@ class ProtocolContract(ABC):
             conflicts = (0,) if outcome is Outcome.CONFLICT else ()
             answer = gateway.respond(result(outcome, events, conflicts=conflicts))
             assert sender.judge([sms], replied(answer)) is verdict, outcome
+
+    def test_a_reply_is_in_the_answer_where_the_protocol_carries_one(
+        self, gateway: Gateway[Any], sender: Sender[Any]
+    ) -> None:
+        sms = sent_sms()
+        events = gateway.open(received(sender.request([sms], RECEIVED_AT)), KEY)
+        for outcome in (*TAKEN, Outcome.REJECTED_POLICY):
+            without = gateway.respond(result(outcome, events))
+            answer = gateway.respond(result(outcome, events, reply=REPLY))
+            assert sender.judge([sms], replied(answer)) is sender.judge([sms], replied(without)), outcome
+            if not gateway.carries_reply:
+                assert answer == without, outcome
+            elif outcome is Outcome.ACCEPTED:
+                assert REPLY.encode() in answer.body
+                assert answer.status == without.status
 
     def test_limits_and_methods_are_what_the_protocol_says(self, gateway: Gateway[Any]) -> None:
         assert gateway.body_bytes_max == self.body_bytes_max

@@ -47,6 +47,7 @@ from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import require_checksum
 from gateways.wire.digest import WEAK_ID, id_without_one, keyed_digest
+from gateways.wire.donor_reply import REPLY_TEXT
 
 
 def _require_epoch_ms(path: str, text: str) -> datetime:
@@ -85,6 +86,8 @@ _TRIED_KEY = bytes(32)
 _QUOTES = {'"': "&quot;", "'": "&apos;"}
 """An answer may have the id in an attribute."""
 
+REPLY = "{reply}"
+"""In the words of an answer: what the donor is told by SMS."""
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that may carry a secret whatever a dialect says of them: never kept."""
 
@@ -105,7 +108,14 @@ class GenericSettings(AccountSettings):
     def chargings(self) -> frozenset[Charging]:
         """Where the dialect has a charge, what became of it; else that the message came."""
         is_told = self.dialect.charge is not None
-        return frozenset({"on_report", "on_settlement"} if is_told else {"on_message", "on_reply", "on_settlement"})
+        if is_told:
+            return frozenset({"on_report", "on_settlement"})
+        return super().chargings() - {"on_report"}
+
+    @property
+    def charges_by_reply(self) -> bool:
+        """Where what does not count is answered otherwise, so that it is not charged."""
+        return self.dialect.answers.not_counted is not None
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -158,9 +168,16 @@ class Generic(Gateway[GenericSettings]):
         return self.settings.dialect.fields.time is not None
 
     @property
-    def answer_depends_on_reading(self) -> bool:
+    def refuses_uncounted(self) -> bool:
         """Where what does not count is answered otherwise."""
         return self.settings.dialect.answers.not_counted is not None
+
+    @property
+    def carries_reply(self) -> bool:
+        """Where the dialect's words have a place for it, and no charge that may have failed."""
+        answers = self.settings.dialect.answers
+        words = [each.body for each in (answers.accepted, answers.not_counted) if each is not None]
+        return self.settings.dialect.charge is None and any(REPLY in each for each in words)
 
     def verify(self, callback: Callback) -> None:
         """The signature by the dialect's recipe, and that what names us does so."""
@@ -224,7 +241,7 @@ class Generic(Gateway[GenericSettings]):
             Outcome.REJECTED_POLICY: answers.not_counted,
             Outcome.MALFORMED: (self._has_id(result) and answers.malformed_with_id) or answers.malformed,
         }.get(result.outcome) or answers.accepted
-        return Answer(words.status, _body(words, result.events), words.content_type)
+        return Answer(words.status, _body(words, result), words.content_type)
 
     @cached_property
     def _read_always(self) -> tuple[str, ...]:
@@ -342,15 +359,22 @@ def _decoded(path: str, written: str, form: str) -> str:
         fields.malformed(path, f"is not {form}")
 
 
-def _body(words: Words, events: tuple[Event, ...]) -> bytes:
-    if "{id}" not in words.body or not events:
-        return words.body.encode()
-    native_id = events[0].native_id
+def _body(words: Words, result: Result) -> bytes:
+    body = words.body
+    # The id last: a sender may have written `{reply}` into it.
+    if REPLY in body:
+        body = body.replace(REPLY, _escaped(words, REPLY_TEXT if result.reply is None else result.reply))
+    if "{id}" in body and result.events:
+        body = body.replace("{id}", _escaped(words, result.events[0].native_id))
+    return body.encode()
+
+
+def _escaped(words: Words, value: str) -> str:
     if "json" in words.content_type:
-        native_id = json.dumps(native_id)[1:-1]
-    elif "xml" in words.content_type or "html" in words.content_type:
-        native_id = escape(native_id, _QUOTES)
-    return words.body.replace("{id}", native_id).encode()
+        return json.dumps(value)[1:-1]
+    if "xml" in words.content_type or "html" in words.content_type:
+        return escape(value, _QUOTES)
+    return value
 
 
 def _fault_of_example(settings: GenericSettings) -> str | None:

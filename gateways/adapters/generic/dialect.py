@@ -100,7 +100,10 @@ class Signature(Table):
 
 
 class Words(Table):
-    """One answer. `{id}` in `body` becomes the message's id, escaped as `content_type` wants it."""
+    """One answer.
+
+    `{id}` in `body` becomes the message's id and `{reply}` the SMS to its donor, escaped as `content_type` wants it.
+    """
 
     status: Annotated[int, Field(ge=200, le=599)] = 200
     body: Annotated[str, Field(max_length=2_000)] = ""

@@ -7,6 +7,9 @@ Base64), `user` and `password` (HTTP Basic, or elements of the body or header), 
 (operator code to carrier). Callback: POST of a SOAP 1.1 envelope up to 64 KiB; GET `?wsdl` describes the
 account's dialect.
 
+A `GetMOData` hub in reply style sends the donor what stands behind `0|` in the good value: the reply of the campaign,
+where it has one for the message. What it sends after `refuse_value` is its own.
+
 Limits: hubs give no time of the message and do not try again by themselves, so the answer is a result code
 only where a message was taken; everything else is a fault, which the hub files and replays by hand.
 
@@ -61,6 +64,8 @@ _FAULTS: dict[Outcome, tuple[int, str, str]] = {
 _CONTROL_BLANKS = re.compile("[\x0b\x0c\x1c-\x1f]")
 """Control characters that Python takes for blanks: around an id they are damage, not the layout of a template."""
 
+BEFORE_REPLY = "0|"
+"""What stands before the text that a hub sends on, in the one dialect that has such."""
 NOTHING_SHOWN = (b"", b"")
 """User and password of who shows neither."""
 UNREADABLE = (b"", b"\xff")
@@ -85,6 +90,11 @@ class VnSoapMoSettings(AccountSettings):
         """The value that says: taken."""
         return self.success_value or SUCCESS_VALUES[self.dialect]
 
+    @property
+    def charges_by_reply(self) -> bool:
+        """In reply style, where the good value is the charge."""
+        return self.style == "reply"
+
     def factors(self) -> frozenset[str]:
         """The password, and the path secret where there is one."""
         return super().factors() | ({"password"} if self.password else set())
@@ -98,7 +108,7 @@ class VnSoapMoSettings(AccountSettings):
         if self.refuse_value is not None and self.refuse_value in (self.success, "-1"):
             raise ValueError("refuse_value must be neither the success value nor -1, which hubs only file")
         if self.dialect == "GetMOData":
-            if not self.success.startswith("0|"):
+            if not self.success.startswith(BEFORE_REPLY):
                 raise ValueError("success_value of GetMOData begins with 0|, for its sender cuts the text after it")
             if self.refuse_value is not None and self.refuse_value.startswith("0"):
                 raise ValueError("refuse_value of GetMOData must not begin with 0, which means success")
@@ -127,9 +137,14 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         return {**super().decoy_settings(), "dialect": "receiverMO", "user": word(32), "password": word(32)}
 
     @property
-    def answer_depends_on_reading(self) -> bool:
-        """In reply style: a refusal is repeated as a refusal."""
+    def refuses_uncounted(self) -> bool:
+        """In reply style, where any other value than the good one undoes the charge."""
         return self.settings.style == "reply"
+
+    @property
+    def carries_reply(self) -> bool:
+        """Where the hub sends on what stands behind its `0|`."""
+        return self.settings.style == "reply" and self.settings.dialect == "GetMOData"
 
     def document(self, callback: Callback) -> Answer | None:
         """The WSDL of the account's dialect."""
@@ -196,6 +211,8 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
             return self._fault(result)
         is_refused = result.outcome is Outcome.REJECTED_POLICY and self.settings.style == "reply"
         value = (is_refused and self.settings.refuse_value) or self.settings.success
+        if self.carries_reply and not is_refused and result.reply is not None:
+            value = BEFORE_REPLY + result.reply
         return Answer(200, soap.result(self._operation, value), soap.CONTENT_TYPE)
 
     def _fault(self, result: Result) -> Answer:
