@@ -9,7 +9,7 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup install switch demo test check bench capacity viewers flood ha torture lock
+.PHONY: help setup install switch image demo test check bench capacity viewers flood ha torture deploy-check lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -79,6 +79,16 @@ HA_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
 ha: setup .venv-ha/.done ## three database nodes, two workers, and the primary killed under load
 	@$(BIN)/python -m tests.ha
 
+# What judges the files of deploy/ (Kubernetes' schemas, hadolint, the SBOM) and the proxy that Debian does not have.
+.venv-deploy/.done: .bootstrap/.done requirements-deploy.lock
+	@echo "setup: making .venv-deploy from requirements-deploy.lock"
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python $(PYTHON) .venv-deploy
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --python .venv-deploy/bin/python --require-hashes requirements-deploy.lock
+	@touch $@
+
+deploy-check: setup .venv-deploy/.done ## image, compose and Kubernetes judged by their own tools; Caddy before the service
+	@PORTAL_DEPLOY_CHECK=1 $(BIN)/pytest -q tests/deploy/test_proxies.py
+
 lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without host names
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded pyproject.toml -o requirements.lock
@@ -86,3 +96,5 @@ lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without
 		--extra embedded --extra otel --group dev pyproject.toml -o requirements-dev.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --group ha -o requirements-ha.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --group deploy -o requirements-deploy.lock

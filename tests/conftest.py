@@ -22,7 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("patient")
 
-PEER_MARKERS = ("browser", "prometheus", "kannel", "pgbouncer")
+PEER_MARKERS = ("browser", "prometheus", "kannel", "pgbouncer", "proxy")
 
 
 @pytest.hookimpl(wrapper=True)
