@@ -28,6 +28,7 @@ COMMANDS = {
     "list": "what waits for a person: conflicts, reviews, quarantine; and who opened personal data",
     "quarantine": "list, show and replay callbacks that were kept for a person",
     "verify": "recompute every total from the facts",
+    "user": "add, list, disable and reset the people who work at the campaign desk",
     "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",
     "erase": "forget a person who asks for it, by the number on stdin; money stays as it is",
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",

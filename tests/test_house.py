@@ -187,8 +187,8 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
 
 ROOMS = {
     "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
-    | {"simulator", "commands"},
-    "campaigns": {"schema", "book", "totals", "gifts"},
+    | {"simulator", "commands", "desk"},
+    "campaigns": {"schema", "book", "totals", "gifts", "audit"},
     "gateways": {"wire", "adapters", "senders"},
 }
 AT_THE_DOOR = {

@@ -30,6 +30,9 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "quarantine_act": _ALL,
     "privacy_act": ("id", "what", "counts", "os_user", "acted_by", "reason", "acted_at"),
     "reply": _ALL,
+    "audit_entry": _ALL,
+    "desk_user": ("id", "login", "name", "role", "organisations", "one_time_until", "created_at", "disabled_at"),
+    "desk_token": ("id", "user_id", "name", "scopes", "created_at", "expires_at", "revoked_at"),
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,
@@ -64,8 +67,10 @@ READABLE: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Table or view, and the columns of it; none named: all. Left out are digests (of texts and numbers), answers, what a
 carrier says in words of its own, and whatever is sealed. A right on raw_callback holds for each day made later."""
-WITHHELD = frozenset({"message_person", "charge_person", "uncharged_person", "data_key"})
-"""Numbers, texts, and the keys of what is sealed."""
+WITHHELD = frozenset(
+    {"message_person", "charge_person", "uncharged_person", "data_key", "desk_session", "desk_recovery_code"}
+)
+"""Numbers, texts, the keys of what is sealed, and what lets somebody in."""
 
 
 class RoleUnfit(Exception):

@@ -76,6 +76,9 @@ class Keyring:
         self.settings = Sealer(_derive(secret, b"portal1400 settings v1"))
         self.local = Sealer(_derive(secret, b"portal1400 local v1"))
         """Seals what a machine keeps in its own files while the database is away."""
+        self.desk = Sealer(_derive(secret, b"portal1400 desk v1"))
+        """Seals the second factors of those who work at the desk."""
+        self._desk_mac_key = _derive(secret, b"portal1400 desk mac v1")
         self._days: dict[date, Sealer] = {}
 
     @property
@@ -86,6 +89,10 @@ class Keyring:
     def number_hash(self, msisdn: str) -> bytes:
         """The keyed hash of a number, for joins. Personal data all the same."""
         return hmac_sha256(self._number_key, msisdn.encode())
+
+    def desk_mac(self, purpose: bytes, content: bytes) -> bytes:
+        """A keyed hash of what the desk hands out, for one purpose alone."""
+        return hmac_sha256(self._desk_mac_key, purpose + b":" + content)
 
     def day(self, day: date) -> Sealer | None:
         """The opened key of `day`, or None where `open_day` was not called yet."""

@@ -1,0 +1,1 @@
+"""What people did: the audit log, append-only."""

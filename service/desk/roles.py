@@ -1,0 +1,59 @@
+"""Roles and acts: one table says who may do what. Every address of the desk stands for one act."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Role(StrEnum):
+    """What somebody is at the desk."""
+
+    OPERATOR = "operator"
+    MANAGER = "manager"
+    """Of one or more organisations: sees and does only what is theirs."""
+    FINANCE = "finance"
+    AUDITOR = "auditor"
+    PRESS = "press"
+    ADMIN = "admin"
+
+
+class Act(StrEnum):
+    """What can be done at the desk."""
+
+    ENTER = "enter"
+    """Reach the door: whoever comes."""
+    PROVE = "prove"
+    """Show the second factor, choose a password: whoever has shown a right password."""
+    OWN_ACCOUNT = "own_account"
+    SEE_FIGURES = "see_figures"
+    SEE_LISTS = "see_lists"
+    SEE_AUDIT = "see_audit"
+    EXPORT_AUDIT = "export_audit"
+    SEE_PEOPLE = "see_people"
+    MANAGE_PEOPLE = "manage_people"
+
+
+EVERYBODY = frozenset(Role)
+RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
+    {
+        Act.ENTER: EVERYBODY,
+        Act.PROVE: EVERYBODY,
+        Act.OWN_ACCOUNT: EVERYBODY,
+        Act.SEE_FIGURES: EVERYBODY,
+        Act.SEE_LISTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
+        Act.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
+        Act.EXPORT_AUDIT: frozenset({Role.AUDITOR}),
+        Act.SEE_PEOPLE: frozenset({Role.AUDITOR, Role.ADMIN}),
+        Act.MANAGE_PEOPLE: frozenset({Role.ADMIN}),
+    }
+)
+"""Act by role. An act without a row stops the start."""
+SCOPES = (Act.SEE_FIGURES, Act.SEE_LISTS, Act.SEE_AUDIT, Act.EXPORT_AUDIT)
+"""What a token may be made for: what is read. Of them a person may give what the person's own role may do."""
+
+assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row
+
+
+def may(role: Role, act: Act) -> bool:
+    """Whether a role may do an act."""
+    return role in RIGHTS[act]

@@ -1,0 +1,81 @@
+"""The people of the desk are made by the command; nothing has a password that anybody knows before."""
+
+import argparse
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from campaigns.schema.migrate import migrate
+from service.commands import user
+from service.commands.opening import CommandRefused
+from service.desk.passwords import Hasher
+from service.desk.people import select_people
+
+Capture = pytest.CaptureFixture[str]
+
+
+async def ran(capsys: Capture, *words: str) -> Any:
+    """Run `portal1400 user ... --json`; the object it printed."""
+    parser = argparse.ArgumentParser()
+    user.add_arguments(parser)
+    capsys.readouterr()
+    assert await user.run(parser.parse_args([*words, "--json"])) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+async def test_people_are_made_listed_disabled_and_reset(
+    environ: pytest.MonkeyPatch, database_dsn: str, capsys: Capture
+) -> None:
+    connection = await asyncpg.connect(database_dsn)
+    await migrate(connection)
+    await connection.execute("INSERT INTO organisation (code, name_vi) VALUES ('mttq', 'Mặt trận')")
+    made = await ran(capsys, "add", "an.nguyen", "--name", "An", "--role", "admin")
+    managed = ("add", "binh", "--name", "Bình", "--role", "manager", "--organisation", "mttq")
+    await ran(capsys, *managed)
+    for words, sentence in (
+        (managed, "binh is there already"),
+        (("add", "chi", "--name", "Chi", "--role", "manager"), "a manager, and nobody else"),
+        (("add", "chi", "--name", "Chi", "--role", "press", "--organisation", "mttq"), "a manager, and nobody else"),
+        (
+            ("add", "chi", "--name", "Chi", "--role", "manager", "--organisation", "nn"),
+            "no organisation has the code",
+        ),
+        (("add", "Chi Lan", "--name", "Chi", "--role", "press"), "a login is 2 to 40"),
+        (("disable", "nobody"), "nobody has the login"),
+        (("reset", "nobody"), "nobody has the login"),
+    ):
+        with pytest.raises(CommandRefused, match=sentence):
+            await ran(capsys, *words)
+    listed = await ran(capsys, "list")
+    assert [(each["login"], each["role"], each["organisations"]) for each in listed["rows"]] == [
+        ("an.nguyen", "admin", []),
+        ("binh", "manager", ["mttq"]),
+    ]
+
+    (an,) = await select_people(connection, "an.nguyen")
+    hasher = Hasher()
+    assert an.password.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await hasher.is_right(made["one_time_password"], an.password, is_known=False)
+    assert not await hasher.is_right(made["one_time_password"], None, is_known=False)
+    hasher.close()
+
+    assert (await ran(capsys, "disable", "binh", "--reason-text", "left"))["changed"]
+    assert not (await ran(capsys, "disable", "binh"))["changed"]
+    again = await ran(capsys, "reset", "binh")
+    assert again["one_time_password"] != made["one_time_password"]
+    log = await connection.fetch("SELECT who, act, subject, after::text, reason FROM audit_entry ORDER BY id")
+    assert [(row["act"], row["subject"], row["reason"]) for row in log] == [
+        ("user.add", "an.nguyen", None),
+        ("user.add", "binh", None),
+        ("user.disable", "binh", "left"),
+        ("user.reset", "binh", None),
+    ]
+    assert all(row["who"].startswith("os:") for row in log)
+    assert json.loads(log[1]["after"])["organisations"] == ["mttq"]
+    kept = await connection.fetchval(
+        "SELECT string_agg(u::text || a::text, '') FROM desk_user AS u, audit_entry AS a"
+    )
+    assert again["one_time_password"] not in kept
+    await connection.close()
