@@ -12,6 +12,8 @@ from aiohttp import web
 
 from service.catalog.catalog import Catalog
 from service.catalog.last_good import LastGood
+from service.desk.assembly import PREFIX as DESK_PREFIX
+from service.desk.assembly import DeskPart
 from service.intake import callbacks
 from service.intake.assembly import make_intake
 from service.listeners.listener import Listener
@@ -65,6 +67,7 @@ class Service:
             settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level
         )
         self.operations = make_operations(settings, database, keyring, self.intake, self.instruments, clock)
+        self.desk = DeskPart(settings, database, keyring, self.live.board, lambda: self.catalog.book, clock)
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,
             kind=kind, prepare=prepare, accept_older=accept_older_database,
@@ -89,6 +92,7 @@ class Service:
                 self._stop_writer, self._join.stop, operations.disks.stop, operations.carriers.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
+            started.push_async_callback(self.desk.stop)
             await self._join.start(self._copy)
             intake.replay.start()
             await operations.disks.start()
@@ -156,7 +160,9 @@ class Service:
     def public_application(self) -> web.Application:
         """What viewers are served."""
         url = self.settings.public_url
-        return public.application(self.live, self.catalog, self.intake.load, self.instruments, self.clock, url)
+        app = public.application(self.live, self.catalog, self.intake.load, self.instruments, self.clock, url)
+        app.add_subapp(DESK_PREFIX, self.desk.application())
+        return app
 
     def health(self) -> health.Health:
         """What the probes tell."""

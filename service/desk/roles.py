@@ -26,7 +26,6 @@ class Act(StrEnum):
     """Show the second factor, choose a password: whoever has shown a right password."""
     OWN_ACCOUNT = "own_account"
     SEE_FIGURES = "see_figures"
-    SEE_LISTS = "see_lists"
     SEE_AUDIT = "see_audit"
     EXPORT_AUDIT = "export_audit"
     SEE_PEOPLE = "see_people"
@@ -40,7 +39,6 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.PROVE: EVERYBODY,
         Act.OWN_ACCOUNT: EVERYBODY,
         Act.SEE_FIGURES: EVERYBODY,
-        Act.SEE_LISTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
         Act.EXPORT_AUDIT: frozenset({Role.AUDITOR}),
         Act.SEE_PEOPLE: frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -48,8 +46,6 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
     }
 )
 """Act by role. An act without a row stops the start."""
-SCOPES = (Act.SEE_FIGURES, Act.SEE_LISTS, Act.SEE_AUDIT, Act.EXPORT_AUDIT)
-"""What a token may be made for: what is read. Of them a person may give what the person's own role may do."""
 
 assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row
 

@@ -19,9 +19,10 @@ from service.intake.wire_answer import FINISH, REQUEST_HEADER, plain_response_of
 from service.listeners.bad_http import HttpFault
 from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
+from service.listeners.peers import peer_of
 from service.listeners.problems import problem
 from service.listeners.turned_away import Kind, word
-from service.runtime.addresses import NOBODY, Address, Network, address
+from service.runtime.addresses import Network, address
 from service.runtime.random_pool import RandomPool
 from service.runtime.uuid7 import uuid7
 
@@ -239,25 +240,6 @@ def _headers(request: web.BaseRequest) -> dict[str, str]:
         for name in found:
             found[name] = ", ".join(headers.getall(name))
     return found
-
-
-def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Address:
-    """The sender's address: the connection's, or behind trusted proxies the last one they saw.
-
-    What a trusted proxy saw and cannot be read as an address is NOBODY's, and never the proxy's own.
-    """
-    peer = address(request.remote) if request.remote else NOBODY
-    if not trusted_proxies:
-        return peer
-    forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-    for hop in reversed([hop for hop in forwarded.split(",") if hop.strip()]):
-        if not any(peer in network for network in trusted_proxies):
-            break
-        try:
-            peer = address(hop)
-        except ValueError:
-            return NOBODY
-    return peer
 
 
 def _is_forwarded(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> bool:

@@ -25,6 +25,7 @@ SURFACES = (
     Surface("stream", re.compile(r"/api/v1/stream"), STREAMS_CALMER),
     Surface("totals", re.compile(r"/api/v1/totals|/api/v1/campaigns/[^/]+/totals"), TOTALS_REFUSED),
     Surface("series", re.compile(r"/api/v1/campaigns/[^/]+/series"), PAGES_REFUSED),
+    Surface("desk", re.compile(r"/desk(/.*)?", re.DOTALL), TOTALS_REFUSED),
     Surface("docs", re.compile(r"/api/docs(/.*)?|/api/v1/openapi\.json"), PAGES_REFUSED),
     Surface("api", re.compile(r"/api/.*"), PAGES_REFUSED),
     Surface("page", re.compile(r".*", re.DOTALL), PAGES_REFUSED),
@@ -72,7 +73,7 @@ def shedding(level: Callable[[], int], count: Callable[[str], None]) -> Middlewa
 
 
 def _busy(surface: Surface) -> web.Response:
-    if surface.name == "page":
+    if surface.name in ("desk", "page"):
         return web.Response(
             status=503, body=BUSY_PAGE, content_type="text/html", charset="utf-8", headers=BUSY_HEADERS | PAGE_POLICY
         )

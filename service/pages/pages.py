@@ -23,10 +23,10 @@ from service.pages.addresses import (
 )
 from service.pages.chart import draw
 from service.pages.site_files import AN_HOUR, COMMON_HEADERS, ROOT_FILES, SiteFiles
-from service.pages.templates import Templates, load_templates
 from service.pages.views import campaign_view, group, name_of
 from service.runtime.slices import Slices
 from service.web.assets import Assets
+from service.web.compiled import Templates, load_templates
 from service.web.words import Language, Words, load_words
 
 STALE_SECONDS = 2.0

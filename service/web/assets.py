@@ -6,6 +6,7 @@ from importlib.resources import files
 
 CONTENT_TYPES = {
     "page.css": "text/css; charset=utf-8",
+    "desk.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",

@@ -51,6 +51,8 @@ SCRIPT_TEXTS = (
 )
 """What the script needs of the table; it gets nothing else."""
 
+TEXT_FILES = ("texts.toml", "desk.toml")
+"""The public pages' sentences, and those of the desk."""
 BOLD = Markup("<b>{}</b>")
 WHOLE = Markup("<span>{}</span>")
 FOREIGN = Markup('<span lang="{}">{}</span>')
@@ -153,10 +155,13 @@ class Words:
 
 
 def read_texts() -> dict[str, dict[str, str]]:
-    """The table of texts: key, then language."""
-    table: dict[str, dict[str, str]] = tomllib.loads(
-        (files("service.web") / "texts.toml").read_text(encoding="utf-8")
-    )
+    """The table of texts: key, then language. Raises KeyError for a key that two files have."""
+    table: dict[str, dict[str, str]] = {}
+    for name in TEXT_FILES:
+        read = tomllib.loads((files("service.web") / name).read_text(encoding="utf-8"))
+        if twice := table.keys() & read.keys():
+            raise KeyError(*sorted(twice))
+        table |= read
     return table
 
 

@@ -1,0 +1,98 @@
+"""One's own account: password, where one is logged in, recovery codes, log-out everywhere."""
+
+import hmac
+
+from aiohttp import web
+
+from campaigns.audit.entries import record
+from service.desk import passwords, second_factor, sessions
+from service.desk.desk import Desk, see_other
+from service.desk.door import Row, Visit
+from service.desk.people import change_password, end_everywhere
+from service.desk.roles import Act
+
+
+def rows(desk: Desk) -> list[Row]:
+    """The addresses of one's own account."""
+    account = Account(desk)
+    return [
+        Row("GET", "/account", Act.OWN_ACCOUNT, account.show),
+        Row("POST", "/account/password", Act.OWN_ACCOUNT, account.change_password),
+        Row("POST", "/account/recovery", Act.OWN_ACCOUNT, account.renew_recovery),
+        Row("POST", "/account/everywhere", Act.OWN_ACCOUNT, account.log_out_everywhere),
+    ]
+
+
+class Account:
+    """Handlers of one's own account."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/account`."""
+        del request
+        return await self._page(visit)
+
+    async def change_password(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/account/password`: every session ends, and this browser begins a new one."""
+        del request
+        desk, person = self._desk, visit.person
+        new = visit.form.get("new", "")
+        if desk.of_device.take(("own", person.id)):
+            return await self._page(visit, 429, "too_soon")
+        try:
+            if not hmac.compare_digest(new.encode(), visit.form.get("again", "").encode()):
+                raise passwords.PasswordUnfit("password_differs")
+            passwords.require_fit(new, person.login)
+            old = visit.form.get("old", "")[: passwords.LETTERS_MAX]
+            if not await desk.hasher.is_right(old, person.password, is_known=True):
+                raise passwords.PasswordUnfit("password_old_wrong")
+            phc = await desk.hasher.hash(new)
+        except passwords.PasswordUnfit as unfit:
+            return await self._page(visit, 422, unfit.key)
+        except passwords.TooManyWaiting:
+            return await self._page(visit, 503, "too_soon")
+        async with desk.borrow() as connection, connection.transaction():
+            await change_password(connection, visit.who, person, phc)
+            token = await sessions.begin(connection, desk.tokens, person.id, visit.address, is_complete=True)
+        response = see_other("/desk/account")
+        desk.cookies.set(response, sessions.SESSION_COOKIE, token)
+        return response
+
+    async def renew_recovery(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/account/recovery`: new recovery codes for a code of the telephone; the old ones end."""
+        del request
+        desk, person = self._desk, visit.person
+        if desk.of_device.take(("own", person.id)):
+            return await self._page(visit, 429, "too_soon")
+        async with desk.borrow() as connection, connection.transaction():
+            code = visit.form.get("code", "")
+            if not await second_factor.is_right(connection, desk.keyring, person, code, desk.clock()):
+                codes = None
+            else:
+                codes = await second_factor.renew_recovery_codes(connection, desk.keyring, person.id)
+                await record(connection, visit.who, "user.recovery_codes", person.login)
+        if codes is None:
+            return await self._page(visit, 422, "code_wrong")
+        return await desk.page("desk_recovery.html", visit, codes=codes)
+
+    async def log_out_everywhere(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/account/everywhere`: all sessions end and all tokens are revoked."""
+        del request
+        async with self._desk.borrow() as connection, connection.transaction():
+            await end_everywhere(connection, visit.person.id)
+            await record(connection, visit.who, "logout.everywhere")
+        response = see_other("/desk/login")
+        self._desk.cookies.delete(response, sessions.SESSION_COOKIE)
+        return response
+
+    async def _page(self, visit: Visit, status: int = 200, problem: str | None = None) -> web.StreamResponse:
+        assert visit.session is not None  # noqa: S101 -- the door's
+        async with self._desk.borrow() as connection:
+            found = await sessions.select_sessions_of(connection, visit.session)
+            codes = await second_factor.count_recovery_codes(connection, visit.person.id)
+        return await self._desk.page(
+            "desk_account.html", visit, status, sessions=found, codes=codes, problem=problem,
+            hours=sessions.HOURS_MAX, minutes=sessions.IDLE_MINUTES,
+        )  # fmt: skip

@@ -1,0 +1,225 @@
+"""The door of the desk: who comes, whether the form is ours, and whether the row of the address lets them in.
+
+Every address is a `Row`, and a row names its act: an address without one is refused at the start.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import web
+
+from campaigns.audit.entries import Who
+from service.desk import sessions
+from service.desk.desk import Desk, see_other
+from service.desk.people import Person
+from service.desk.roles import Act, Role, may
+from service.listeners.peers import peer_of
+from service.postgres.database import DATABASE_ERRORS, is_away
+from service.web.words import Language, Words
+
+FORM_BYTES_MAX = 64 * 1024
+FIELDS_MAX = 200
+LANGUAGE_COOKIE = "portal1400-language"
+LANGUAGE_SECONDS = 365 * 86_400
+NO_FORM: Mapping[str, str] = MappingProxyType({})
+CROSS_ORIGIN_HEADERS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+"""What every answer of the public side has, and none of the desk's may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of the desk: by whom, in which words, with which form."""
+
+    words: Words
+    address: str
+    session: sessions.Session | None = None
+    csrf: str = ""
+    form: Mapping[str, str] = field(default_factory=lambda: NO_FORM)
+
+    @property
+    def person(self) -> Person:
+        """Who has logged in. Not for the acts of strangers."""
+        assert self.session is not None  # noqa: S101 -- the door let nobody in without one
+        return self.session.person
+
+    @property
+    def who(self) -> Who:
+        """Of the audit log."""
+        return Who(self.person.login, self.person.role, self.address)
+
+    def sees(self, organisation: str) -> bool:
+        """Whether what is this organisation's is this person's to see: a manager sees nobody else's."""
+        return self.person.role is not Role.MANAGER or organisation in self.person.organisations
+
+    def may(self, act: Act) -> bool:
+        """Whether this person may do `act`; for what is shown, not for what is let in."""
+        session = self.session
+        return session is not None and session.is_complete and may(session.person.role, act)
+
+
+Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+
+
+class Row(NamedTuple):
+    """An address of the desk: what it stands for and what answers."""
+
+    method: str
+    path: str
+    act: Act
+    handler: Handler
+
+
+class RowMissing(Exception):
+    """An address of the desk stands for no act; the sentence names it."""
+
+
+class BodyRefused(Exception):
+    """A form that is too large, too slow or no form."""
+
+
+def application(desk: Desk, rows: Sequence[Row]) -> web.Application:
+    """The desk as an application of its own below the public one. Raises RowMissing."""
+    app = web.Application()
+    for row in rows:
+        guarded = Guarded(desk, row).answer
+        if row.method == "GET":
+            app.router.add_get(row.path, guarded)
+        else:
+            app.router.add_route(row.method, row.path, guarded)
+    nowhere = Row("*", "/{tail:.*}", Act.ENTER, _nowhere(desk))
+    app.router.add_route("*", nowhere.path, Guarded(desk, nowhere).answer)
+    app.on_response_prepare.append(_keep_to_ourselves)
+    require_rows(app)
+    return app
+
+
+def require_rows(app: web.Application) -> None:
+    """Raises RowMissing for an address that did not come with a row."""
+    for route in app.router.routes():
+        if not isinstance(getattr(route.handler, "__self__", None), Guarded):
+            place = route.resource.canonical if route.resource else "?"
+            raise RowMissing(f"{route.method} {place} has no row: give it an act of service/desk/roles.py")
+
+
+class Guarded:
+    """A row behind the door; `answer` is what aiohttp calls."""
+
+    def __init__(self, desk: Desk, row: Row) -> None:
+        self._desk = desk
+        self.row = row
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Let in whom the row lets in, and answer everybody."""
+        visit = Visit(_words(self._desk, request), str(peer_of(request, self._desk.settings.trusted_proxies)))
+        try:
+            response = await self._answer(request, visit)
+        except BodyRefused:
+            response = await self._desk.page("desk_refused.html", visit, 400, why="form")
+        except TimeoutError:
+            response = await self._away(visit)
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
+            response = await self._away(visit)
+        if request.query.get("lang") in set(Language):
+            response.set_cookie(
+                LANGUAGE_COOKIE, request.query["lang"], max_age=LANGUAGE_SECONDS, samesite="Lax", path="/desk"
+            )
+        return response
+
+    async def _answer(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        desk, row = self._desk, self.row
+        if request.method == "POST" and not is_from_here(request, desk.origin):
+            return await desk.page("desk_refused.html", visit, 403, why="origin")
+        digest = desk.tokens.read(desk.cookies.get(request, sessions.SESSION_COOKIE))
+        session = None
+        if digest is not None:
+            async with desk.borrow() as connection:
+                session = await sessions.find(connection, digest)
+        csrf = "" if session is None else desk.tokens.csrf(session.token_sha256)
+        visit = Visit(visit.words, visit.address, session, csrf)
+        if row.act is not Act.ENTER:
+            if session is None:
+                return see_other("/desk/login")
+            if not session.is_complete and row.act is not Act.PROVE:
+                return see_other(way_in(session.person))
+            if not may(session.person.role, row.act):
+                return await desk.page("desk_refused.html", visit, 403, why="right")
+        if request.method == "POST":
+            form = await read_form(request, desk.settings.body_read_seconds)
+            if session is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
+                return await desk.page("desk_refused.html", visit, 403, why="token")
+            visit = Visit(visit.words, visit.address, session, csrf, form)
+        return await row.handler(request, visit)
+
+    async def _away(self, visit: Visit) -> web.Response:
+        response = await self._desk.page("desk_refused.html", visit, 503, why="away")
+        response.headers["Retry-After"] = "5"
+        return response
+
+
+def way_in(person: Person) -> str:
+    """Where whoever has shown a password goes next."""
+    if person.one_time_until is not None:
+        return "/desk/password"
+    return "/desk/code" if person.is_enrolled else "/desk/enrol"
+
+
+def is_from_here(request: web.BaseRequest, origin: str | None) -> bool:
+    """Whether a browser says that a page of ours sends this (Fetch Metadata; Origin, RFC 6454). Silence is no."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site != "same-origin":
+        return False
+    given = request.headers.get("Origin")
+    if given is None:
+        return site is not None
+    parts = urlsplit(given)
+    return given == origin or (parts.scheme in ("http", "https") and parts.netloc == request.host != "")
+
+
+async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:
+    """The fields of a form, the first of each name. Raises BodyRefused."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise BodyRefused
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > FORM_BYTES_MAX:
+                    raise BodyRefused
+    except TimeoutError:
+        raise BodyRefused from None
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=FIELDS_MAX
+        )
+    except ValueError:
+        raise BodyRefused from None
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        form.setdefault(name, value)
+    return form
+
+
+def _words(desk: Desk, request: web.BaseRequest) -> Words:
+    asked = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
+    return desk.words[Language.EN if asked == Language.EN else Language.VI]
+
+
+def _nowhere(desk: Desk) -> Handler:
+    async def nowhere(request: web.Request, visit: Visit) -> web.StreamResponse:
+        del request
+        return await desk.page("desk_refused.html", visit, 404, why="nowhere")
+
+    return nowhere
+
+
+async def _keep_to_ourselves(_request: web.Request, response: web.StreamResponse) -> None:
+    for name in CROSS_ORIGIN_HEADERS:
+        response.headers.popall(name, None)

@@ -1,0 +1,132 @@
+"""The audit log and the list of people, for those who may see them."""
+
+import csv
+import io
+from datetime import datetime, timedelta
+
+from aiohttp import web
+
+from campaigns.audit.entries import AuditChoice, each_entry, record, select_entries
+from campaigns.book.book import VIETNAM
+from service.desk.desk import HEADERS, Desk, see_other
+from service.desk.door import Row, Visit
+from service.desk.people import PersonRefused, disable_person, select_people
+from service.desk.roles import Act
+
+ROWS_MAX = 50
+CHUNK_BYTES = 32 * 1024
+COLUMNS = ("id", "recorded_at", "who", "role", "address", "act", "subject", "before", "after", "reason")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take for the beginning of a formula."""
+
+
+def rows(desk: Desk) -> list[Row]:
+    """The addresses of the log and of the people."""
+    records = Records(desk)
+    return [
+        Row("GET", "/audit", Act.SEE_AUDIT, records.audit),
+        Row("GET", "/audit.csv", Act.EXPORT_AUDIT, records.export),
+        Row("GET", "/people", Act.SEE_PEOPLE, records.people),
+        Row("POST", "/people/{login}/disable", Act.MANAGE_PEOPLE, records.disable),
+    ]
+
+
+class Records:
+    """Handlers of the log and of the people."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def audit(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/audit?who=&act=&subject=&since=&until=&before=`: the newest first, a page at a time."""
+        choice = _choice(request)
+        async with self._desk.borrow() as connection:
+            found = await select_entries(connection, choice, ROWS_MAX + 1)
+        query = {name: value for name, value in request.query.items() if name not in ("before", "lang") and value}
+        older = (
+            request.rel_url.with_query({**query, "before": str(found[ROWS_MAX - 1].id)})
+            if len(found) > ROWS_MAX
+            else None
+        )
+        return await self._desk.page(
+            "desk_audit.html", visit, entries=found[:ROWS_MAX], older=older, query=query,
+            export=request.rel_url.with_path("/desk/audit.csv").with_query(query),
+        )  # fmt: skip
+
+    async def export(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/audit.csv`: as CSV in UTF-8 with its mark, in flat memory. That it was taken is recorded."""
+        choice = _choice(request)
+        response = web.StreamResponse(
+            headers={
+                **HEADERS,
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": 'attachment; filename="audit.csv"',
+            }
+        )
+        async with self._desk.borrow() as connection:
+            asked = {name: value for name, value in request.query.items() if value}
+            await record(connection, visit.who, "audit.export", after=asked)
+            await response.prepare(request)
+            lines = io.StringIO()
+            writer = csv.writer(lines, lineterminator="\r\n")
+            lines.write("\ufeff")
+            writer.writerow(COLUMNS)
+            async for entry in each_entry(connection, choice):
+                writer.writerow([_cell(value) for value in entry])
+                if lines.tell() >= CHUNK_BYTES:
+                    await response.write(lines.getvalue().encode())
+                    lines.seek(0)
+                    lines.truncate()
+            await response.write(lines.getvalue().encode())
+        await response.write_eof()
+        return response
+
+    async def people(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/people`."""
+        del request
+        return await self._people(visit)
+
+    async def disable(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/people/{login}/disable`: with a reason; nobody disables themselves."""
+        login, reason = request.match_info["login"], visit.form.get("reason", "").strip()
+        if not reason:
+            return await self._people(visit, 422, "reason_wanted")
+        if login == visit.person.login:
+            return await self._people(visit, 422, "not_yourself")
+        try:
+            async with self._desk.borrow() as connection:
+                await disable_person(connection, visit.who, login, reason[:500])
+        except PersonRefused:
+            return await self._people(visit, 404, "nobody")
+        return see_other("/desk/people")
+
+    async def _people(self, visit: Visit, status: int = 200, problem: str | None = None) -> web.StreamResponse:
+        async with self._desk.borrow() as connection:
+            found = await select_people(connection)
+        return await self._desk.page("desk_people.html", visit, status, people=found, problem=problem)
+
+
+def _choice(request: web.Request) -> AuditChoice:
+    asked = {name: value.strip() or None for name, value in request.query.items()}
+    since, until = _day(asked.get("since")), _day(asked.get("until"))
+    before = asked.get("before")
+    return AuditChoice(
+        asked.get("who"), asked.get("act"), asked.get("subject"), since,
+        until + timedelta(days=1) if until else None,
+        int(before) if before and before.isascii() and before.isdecimal() and len(before) < 19 else None,
+    )  # fmt: skip
+
+
+def _day(given: str | None) -> datetime | None:
+    """The beginning of a day in Vietnam; None for no date."""
+    try:
+        at = datetime.fromisoformat(given) if given else None
+    except ValueError:
+        return None
+    return None if at is None or not 2000 <= at.year <= 2100 else at.replace(tzinfo=VIETNAM)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(VIETNAM).isoformat()
+    return "'" + value if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,0 +1,239 @@
+"""The desk lets in whom its table lets in, and nobody by a forged form, a stolen session or a guessed address."""
+
+import asyncio
+import itertools
+import re
+from datetime import UTC, datetime
+
+import pyotp
+import pytest
+from aiohttp import web
+
+from service.desk import passwords, sessions
+from service.desk.door import RowMissing, require_rows
+from service.desk.limits import Pace
+from service.desk.passwords import PasswordUnfit, require_fit
+from service.desk.roles import RIGHTS, Act, Role
+from service.desk.sessions import Cookies, Tokens
+from service.runtime.keyring import Keyring
+from tests.support.desk import PASSWORD, Visitor, logged_in, person, phc_of
+from tests.support.portal import SECRET_KEY, Portal
+
+logins = (f"nguoi{number}" for number in itertools.count())
+
+
+async def test_every_address_opens_for_the_roles_of_its_row_and_for_nobody_else(lasting_portal: Portal) -> None:
+    portal = lasting_portal
+    ids = {
+        role: await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else [])) for role in Role
+    }
+    refused = {}
+    for row in portal.service.desk.rows:
+        path = re.sub(r"{\w+}", "x", row.path)
+        stranger = await Visitor(portal).send(row.method, path, {} if row.method == "POST" else None)
+        if row.act is not Act.ENTER:
+            assert (stranger.status, stranger.location) == (303, "/desk/login"), row
+        for role, user_id in ids.items():
+            visitor = await logged_in(portal, user_id)
+            form = {"csrf": visitor.csrf} if row.method == "POST" else None
+            page = await visitor.send(row.method, path, form)
+            refused[row.method, row.path, role] = page.status == 403
+            assert page.status < 500, (row, role)
+            assert page.location != "/desk/login" or path in ("/logout", "/account/everywhere"), (row, role)
+    assert refused == {
+        (row.method, row.path, role): role not in RIGHTS[row.act] for row in portal.service.desk.rows for role in Role
+    }
+    assert {row.act for row in portal.service.desk.rows} == set(Act)
+
+
+def test_an_address_without_a_row_stops_the_start() -> None:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/back-door", handler)
+    with pytest.raises(RowMissing, match="/back-door has no row"):
+        require_rows(app)
+
+
+async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_own(lasting_portal: Portal) -> None:
+    portal, login = lasting_portal, next(logins)
+    user_id = await person(portal, login, Role.ADMIN)
+    await portal.fetch(
+        "UPDATE desk_user SET one_time_until = now() + interval '1 hour', password = $2 WHERE id = $1",
+        user_id, phc_of("one-time-of-a-test"),
+    )  # fmt: skip
+    visitor = Visitor(portal)
+    wrong = await visitor.post("/login", login=login, password="one-time-of-a-guess")
+    assert (wrong.status, "không đúng" in wrong.text, visitor.cookies) == (422, True, {})
+    begun = await visitor.post("/login", login=f" {login.upper()} ", password="one-time-of-a-test")
+    assert begun.location == "/desk/password"
+    # Half way in nothing else opens.
+    assert (await visitor.get("")).location == (await visitor.get("/enrol")).location == "/desk/password"
+    short = await visitor.post("/password", new="ngắn quá", again="ngắn quá")
+    assert (short.status, "ít nhất 12" in short.text) == (422, True)
+    half = dict(visitor.cookies)
+    assert (await visitor.post("/password", new=PASSWORD, again=PASSWORD)).location == "/desk/enrol"
+    assert (await Visitor(portal, half).get("/enrol")).location == "/desk/login", "the session before has ended"
+
+    form = await visitor.get("/enrol")
+    secret = re.search(r'class="letters">([A-Z2-7 ]+)<', form.text)
+    assert secret is not None
+    totp = pyotp.TOTP(secret[1].replace(" ", ""))
+    sealed = form.field("sealed")
+    assert secret[1] not in sealed
+    assert (await visitor.post("/enrol", sealed=sealed, code="000000")).status == 422
+    half = dict(visitor.cookies)
+    shown = await visitor.post("/enrol", sealed=sealed, code=totp.now())
+    codes = re.findall(r"<code>([a-z0-9]{4}-[a-z0-9]{4}-[a-z0-9]{4})</code>", shown.text)
+    assert (shown.status, len(codes)) == (200, 10)
+    assert (await Visitor(portal, half).get("/code")).location == "/desk/login", "a half session is not made whole"
+    assert (await visitor.get("")).status == 200
+    assert (await visitor.post("/logout")).location == "/desk/login"
+
+    # The code that enrolled does not open; the next one does, once, and so does a recovery code.
+    later = totp.at(datetime.now(UTC), counter_offset=1)
+    for code, lets_in in ((totp.now(), False), (later, True), (codes[3], True), (codes[3], False)):
+        again = Visitor(portal, {name: value for name, value in visitor.cookies.items() if "device" in name})
+        assert (await again.post("/login", login=login, password=PASSWORD)).location == "/desk/code"
+        half_page = await again.get("")
+        assert half_page.location == "/desk/code"
+        proved = await again.post("/code", code=code)
+        assert (proved.location == "/desk") is lets_in, (proved.status, code == codes[3])
+    acts = await portal.fetch("SELECT act, address FROM audit_entry WHERE who = $1 ORDER BY id", login)
+    assert [row["act"] for row in acts] == [
+        "login.refused", "user.password", "user.second_factor", "logout", "login.refused", "login", "login",
+        "login.refused",
+    ]  # fmt: skip
+    assert {row["address"] for row in acts} == {"127.0.0.1"}
+
+
+async def test_a_form_from_elsewhere_changes_nothing(lasting_portal: Portal) -> None:
+    portal = lasting_portal
+    visitor = await logged_in(portal, await person(portal, next(logins), Role.PRESS))
+    right = {"csrf": visitor.csrf}
+    here, elsewhere = {"Origin": portal.base}, {"Origin": "https://elsewhere.example"}
+    for form, headers in (
+        (right, elsewhere),
+        (right, {"Sec-Fetch-Site": "cross-site", **here}),
+        (right, {"Sec-Fetch-Site": "same-site", **here}),
+        (right, {"Origin": "null"}),
+        (right, {}),
+        ({}, here),
+        ({"csrf": "0" * 64}, here),
+    ):
+        assert (await visitor.send("POST", "/account/everywhere", form, headers)).status == 403, (form, headers)
+    assert (await visitor.get("")).status == 200
+    assert (
+        await visitor.send("POST", "/account/everywhere", {"csrf": "é" * 64, "x": "y" * 70_000}, here)
+    ).status == 400
+    assert (await visitor.send("POST", "/account/everywhere", right, here)).location == "/desk/login"
+    assert (await visitor.get("")).location == "/desk/login"
+
+
+async def test_whoever_guesses_locks_nobody_out(lasting_portal: Portal) -> None:
+    portal, login = lasting_portal, next(logins)
+    user_id = await person(portal, login, Role.FINANCE)
+    desk = portal.service.desk.desk
+    known = Visitor(portal, {sessions.DEVICE_COOKIE: desk.tokens.device(login)})
+    guesses = [await Visitor(portal).post("/login", login=login, password=f"guess {n}") for n in range(7)]
+    assert [page.status for page in guesses] == [422] * 5 + [429] * 2
+    assert int(guesses[-1].headers["Retry-After"]) > 0
+    # Right or wrong: it is not even looked at, from that address.
+    assert (await Visitor(portal).post("/login", login=login, password=PASSWORD)).status == 429
+    # In a browser that let this person in before it is; what another person's browser keeps is of no use.
+    other = Visitor(portal, {sessions.DEVICE_COOKIE: desk.tokens.device("somebody")})
+    assert (await other.post("/login", login=login, password=PASSWORD)).status == 429
+    assert (await known.post("/login", login=login, password=PASSWORD)).location == "/desk/enrol"
+    # A session that only showed the password ends with the fifth wrong code, and opens nothing meanwhile.
+    await portal.fetch("UPDATE desk_user SET totp_sealed = $2 WHERE id = $1", user_id, desk.keyring.desk.seal(
+        pyotp.random_base32().encode(), b"desk_user.totp_sealed:%d" % user_id))  # fmt: skip
+    proofs = [(await known.post("/code", code="12345a")).location for _ in range(5)]
+    assert proofs == [None] * 4 + ["/desk/login"]
+    assert sessions.SESSION_COOKIE not in known.cookies
+
+
+async def test_a_session_ends_by_time_by_disabling_and_for_an_invented_token(lasting_portal: Portal) -> None:
+    portal = lasting_portal
+    user_id = await person(portal, next(logins), Role.OPERATOR)
+
+    async def after(change: str) -> str | None:
+        visitor = await logged_in(portal, user_id)
+        assert (await visitor.get("")).status == 200
+        await portal.fetch(change, user_id)
+        return (await visitor.get("")).location
+
+    for column, minutes in (("seen_at", sessions.IDLE_MINUTES), ("created_at", sessions.HOURS_MAX * 60)):
+        past = f"UPDATE desk_session SET {column} = now() - interval '{minutes} minutes' WHERE user_id = $1"
+        assert await after(past) == "/desk/login"
+    assert await after("UPDATE desk_user SET disabled_at = now() WHERE id = $1") == "/desk/login"
+    assert (await Visitor(portal, {sessions.SESSION_COOKIE: "A" * 64}).get("")).location == "/desk/login"
+
+
+async def test_the_desk_is_never_cached_shared_or_framed(lasting_portal: Portal) -> None:
+    for path, status in (("/login", 200), ("/nowhere", 404), ("", 303)):
+        page = await Visitor(lasting_portal).get(path)
+        assert (page.status, page.headers["Cache-Control"]) == (status, "no-store")
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        assert not [name for name in page.headers if name.lower().startswith("access-control")]
+    english = await Visitor(lasting_portal).get("/login?lang=en")
+    assert "Log in to the campaign desk" in english.text
+
+
+@pytest.mark.parametrize(("is_secure", "name"), [(True, "__Host-portal1400-desk"), (False, "portal1400-desk")])
+def test_the_cookie_is_kept_from_scripts_and_behind_tls_to_this_host(is_secure: bool, name: str) -> None:
+    response = web.Response()
+    Cookies(is_secure=is_secure).set(response, sessions.SESSION_COOKIE, "value")
+    cookie = response.cookies[name]
+    assert (bool(cookie["secure"]), cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (
+        is_secure, True, "Lax", "/", "",
+    )  # fmt: skip
+
+
+def test_a_token_or_device_of_another_key_is_none_of_ours() -> None:
+    ours, theirs = Tokens(Keyring(SECRET_KEY)), Tokens(Keyring(SECRET_KEY[::-1]))
+    token, digest = ours.new()
+    assert (ours.read(token), theirs.read(token), ours.read(token[:-4]), ours.read("é")) == (digest, None, None, None)
+    device = ours.device("an")
+    assert [ours.is_device_of(device, "an"), ours.is_device_of(device, "an2"), theirs.is_device_of(device, "an")] == [
+        True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_pace_lets_a_burst_through_and_then_one_each_so_often() -> None:
+    now = [0.0]
+    pace = Pace(3, 10.0, lambda: now[0])
+    assert [pace.take("a") for _ in range(4)] == [0, 0, 0, 10]
+    assert pace.take("b") == 0
+    now[0] = 10.0
+    assert [pace.take("a"), pace.take("a")] == [0, 10]
+    pace.forgive("a")
+    assert pace.take("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [("mười một k", "password_short"), ("aaaaaaaaaaaa", "password_weak"), ("an.nguyen-2026", "password_weak"),
+     ("x" * 129, "password_long")],
+)  # fmt: skip
+def test_a_password_that_is_easily_guessed_is_refused(password: str, why: str) -> None:
+    with pytest.raises(PasswordUnfit, match=why):
+        require_fit(password, "an.nguyen")
+    require_fit(PASSWORD, "an.nguyen")
+
+
+async def test_strangers_who_wait_for_a_hash_leave_the_lane_of_known_browsers_free() -> None:
+    hasher = passwords.Hasher()
+    waiting = [
+        asyncio.create_task(hasher.is_right("guess", None, is_known=False)) for _ in range(passwords.WAITING_MAX)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(passwords.TooManyWaiting):
+        await hasher.is_right("guess", None, is_known=False)
+    assert await hasher.is_right(PASSWORD, phc_of(PASSWORD), is_known=True)
+    assert not all(task.done() for task in waiting)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    hasher.close()
