@@ -187,7 +187,7 @@ def message(native_id: str, text: str = "VNN 5", **changes: Any) -> dict[str, An
     return {"type": "message.received", "timestamp": "2026-11-21T08:30:00Z", "data": data}
 
 
-async def eventually(probe: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+async def eventually(probe: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Wait until `probe` holds; fail after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not await probe():
