@@ -194,6 +194,9 @@ class Gateway(ABC, Generic[Settings]):
     tells_message_time: ClassVar[bool] = False
     """Whether its messages carry the time at which they were sent; else our time of receipt is all there is."""
 
+    secret_is_theirs: ClassVar[bool] = False
+    """Whether the carrier or hub hands out the secret that its callbacks prove themselves by; else we draw it."""
+
     def __init__(self, account: Account[Settings]) -> None:
         self.account = account
         self.settings = account.settings
@@ -223,6 +226,18 @@ class Gateway(ABC, Generic[Settings]):
         name = (said or "").strip().casefold()
         known = self._listed_carriers.get(name) or (own_names or {}).get(name)
         return known or _CARRIERS_BY_NAME.get(name, "unknown")
+
+    def handover(self, address: str) -> tuple[str, ...]:
+        """What an engineer needs on the carrier's side, line by line; as a form to paste, where the protocol has one.
+
+        `address` is the account's own, a path secret included. Holds the newest of our secrets in clear.
+        """
+        settings = self.settings
+        keys = ("user", "password") if self.secret_is_theirs else ("user", "password", "secrets")
+        said = {key: value for key in keys if (value := getattr(settings, key, None))}
+        newest = {key: value[-1] if isinstance(value, tuple) else value for key, value in said.items()}
+        told = {"address": address, "method": " or ".join(sorted(self.methods)), **newest}
+        return tuple(f"{'secret' if key == 'secrets' else key:9} {value}" for key, value in told.items())
 
     @property
     def is_timed(self) -> bool:

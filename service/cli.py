@@ -26,6 +26,8 @@ COMMANDS = {
     "history": "what each version of the book changed, from which file and by whom",
     "find": "what is known of one id: a sender's own, or a request's",
     "list": "what waits for a person: conflicts, reviews, quarantine; and who opened personal data",
+    "list": "what waits for a person: conflicts, reviews, quarantine",
+    "gateway": "make a link's secrets and its apply entry; list, show, rotate and test the links there are",
     "quarantine": "list, show and replay callbacks that were kept for a person",
     "verify": "recompute every total from the facts",
     "user": "add, list, disable and reset the people who work at the campaign desk",

@@ -43,6 +43,7 @@ class AppotaIpn(Gateway[AppotaIpnSettings]):
     """One application at Appota."""
 
     name: ClassVar[str] = "appota_ipn"
+    secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = AppotaIpnSettings
     reports_charges: ClassVar[bool] = True
 

@@ -41,6 +41,7 @@ class EsmsGet(Gateway[EsmsGetSettings]):
     """One short code at eSMS."""
 
     name: ClassVar[str] = "esms_get"
+    secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = EsmsGetSettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET"})
     tells_message_time: ClassVar[bool] = True

@@ -108,6 +108,16 @@ class Kannel(Gateway[KannelSettings]):
     reports_charges: ClassVar[bool] = True
     tells_message_time: ClassVar[bool] = True
 
+    def handover(self, address: str) -> tuple[str, ...]:
+        """The sms-service, and what the smsbox's own group needs so that no message is lost while we are away."""
+        query = "id=%I&from=%p&to=%P&smsc=%i&ts=%T&coding=%c&charset=%C&text=%b&udh=%u&bill=%B&meta=%D"
+        return (
+            "group = sms-service", "keyword = default", "catch-all = yes", "max-messages = 0", "omit-empty = true",
+            "concatenation = true", f'get-url = "{address}?{query}"', "",
+            "# in the group of the smsbox that is there already:", "# group = smsbox", "http-request-retry = 360",
+            "http-queue-delay = 10",
+        )  # fmt: skip
+
     def verify(self, callback: Callback) -> None:
         """Nothing: the protocol's factors are the path and the source, which `open` checks."""
 

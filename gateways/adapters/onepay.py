@@ -87,6 +87,7 @@ class Onepay(Gateway[OnepaySettings]):
     """One service at 1Pay."""
 
     name: ClassVar[str] = "onepay"
+    secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = OnepaySettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET"})
     reports_charges: ClassVar[bool] = True

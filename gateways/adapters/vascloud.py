@@ -116,6 +116,7 @@ class Vascloud(Gateway[VascloudSettings]):
     """One partner account at VAS Cloud."""
 
     name: ClassVar[str] = "vascloud"
+    secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = VascloudSettings
     methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
     reports_charges: ClassVar[bool] = True

@@ -65,6 +65,7 @@ class VcomJson(Gateway[VcomJsonSettings]):
     """One client account at V-COM."""
 
     name: ClassVar[str] = "vcom_json"
+    secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = VcomJsonSettings
     tells_message_time: ClassVar[bool] = True
 
