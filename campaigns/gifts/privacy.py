@@ -88,6 +88,9 @@ SELECT q.id, q.day, q.sealed,
        EXISTS (SELECT FROM quarantine_act AS t WHERE t.quarantine_id = q.id AND t.is_stored) AS is_decided
 FROM quarantine AS q WHERE length(q.sealed) > 0
 """
+SELECT_TESTS = "SELECT id, day, sealed, true AS is_decided FROM test_callback"
+# Nothing that is for ever stands on it.
+ERASE_TESTS = "DELETE FROM test_callback WHERE day = ANY($2::date[]) AND id = ANY($1::uuid[])"
 # An empty one tells that there was one: the row is the trace, and `verify` looks for it.
 ERASE_RAW = "UPDATE raw_callback SET sealed = '' WHERE received_on = ANY($2::date[]) AND id = ANY($1::uuid[])"
 ERASE_CONFLICTS = (
@@ -107,6 +110,7 @@ class Sealed(NamedTuple):
 SEALED = {
     "raw_callback": Sealed(SELECT_RAW, ERASE_RAW, b"raw_callback.sealed:"),
     "conflict_callback": Sealed(SELECT_CONFLICTS, ERASE_CONFLICTS, b"raw_callback.sealed:"),
+    "test_callback": Sealed(SELECT_TESTS, ERASE_TESTS, b"raw_callback.sealed:"),
     "quarantine": Sealed(SELECT_QUARANTINE, ERASE_QUARANTINE, b"quarantine.sealed:"),
 }
 """Wherever a callback is kept whole."""

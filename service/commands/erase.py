@@ -20,6 +20,7 @@ HELD = {
     "messages": "number, its hash and text of messages",
     "raw_callback": "callbacks as they came",
     "conflict_callback": "callbacks kept for a conflict",
+    "test_callback": "callbacks of test accounts",
     "quarantine": "callbacks in quarantine that were replayed",
 }
 

@@ -159,3 +159,16 @@ def test_repeats_and_errors_are_shares_of_what_came() -> None:
     assert (link.state, link.callbacks) == ("failing", 120)
     assert link.error_share == pytest.approx(20 / 120)
     assert link.our_error_share == pytest.approx(5 / 120)
+
+
+def test_an_account_for_tests_is_neither_missed_nor_a_measure_of_others() -> None:
+    worker = Worker()
+    for _ in range(20):
+        worker.minute(mobi=10, viettel=30)
+    worker.instruments.see_account("mobi", is_enabled=True, is_usable=True, is_test=True, secrets_missing=0)
+    for _ in range(9):
+        worker.minute(viettel=30)
+    assert list(links(worker)) == ["viettel"]
+    for _ in range(9):
+        worker.minute(mobi=30)
+    assert links(worker)["viettel"].expected_callbacks == 0

@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from campaigns.gifts import test_mode
+from campaigns.gifts.quarantined import Actor
 from service.commands import find, verify
 from service.commands import list as listing
 from service.commands.apply import apply_file
+from service.operations.erasure import erase_person, find_person
 from tests.support.away import database_away, replayed
 from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET, Portal, book_file, eventually, message, running
 from tests.support.protocols import post_soap
@@ -214,3 +216,17 @@ async def test_tests_of_a_day_are_bounded_and_old_ones_are_removed(
         finally:
             await connection.close()
         assert (await facts(portal))["messages"] == 1
+
+
+async def test_a_person_who_sent_tests_can_be_forgotten(database_dsn: str, tmp_path: Path) -> None:
+    async with running(database_dsn, tmp_path, BOOK + TRIAL) as portal:
+        await portal.post(message("m-1"), account="trial")
+        await portal.post(message("m-2", msisdn="84950000002"), account="trial")
+        connection = await asyncpg.connect(database_dsn)
+        try:
+            found = await find_person(connection, portal.opened.keyring, "84950000001")
+            assert {name: count for name, count in found.counts.items() if count} == {"test_callback": 1}
+            await erase_person(connection, found, "84950000001", Actor("tester"), undecided_too=False)
+        finally:
+            await connection.close()
+        assert len(await portal.fetch("SELECT FROM test_callback")) == 1
