@@ -12,7 +12,6 @@ from aiohttp import web
 
 from service.catalog.catalog import Catalog
 from service.catalog.last_good import LastGood
-from service.desk.assembly import PREFIX as DESK_PREFIX
 from service.desk.assembly import DeskPart
 from service.intake import callbacks
 from service.intake.assembly import make_intake
@@ -161,7 +160,7 @@ class Service:
         """What viewers are served."""
         url = self.settings.public_url
         app = public.application(self.live, self.catalog, self.intake.load, self.instruments, self.clock, url)
-        app.add_subapp(DESK_PREFIX, self.desk.application())
+        self.desk.join(app)
         return app
 
     def health(self) -> health.Health:

@@ -3,11 +3,13 @@
 import argparse
 from typing import Any
 
+from campaigns.gifts.listed import WORKLISTS, CursorRefused, Filter, select_page
 from campaigns.gifts.privacy import select_acts
 from campaigns.gifts.worklists import LISTS, list_open
 from service.commands import quarantine
-from service.commands.opening import opened, require_account
+from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import ROWS_MAX, add_listing, as_json, as_local, row_count, visible
+from service.desk.lists import shown
 from service.runtime.logs import without_numbers
 from service.runtime.settings import read_settings
 
@@ -16,6 +18,14 @@ HELP = {
     "tests": "what test accounts sent, repeats too: none of it is money",
     "reviews": "charges and reversals that did not fit their gift, or whose message did not come",
 }
+PAGED = {
+    "wrong-syntax": "messages that name a campaign in a wrong form, or came before its opening",
+    "after-close": "messages that came after their campaign had closed",
+    "unallocated": "messages that meet no keyword or short code, or are empty",
+    "orphan-charges": "charges whose message has not come",
+}
+"""The lists of the desk that are shown a page at a time, the newest first, with numbers masked."""
+assert {*PAGED, *HELP, "quarantine"} == {*WORKLISTS, "tests"}  # noqa: S101 -- each list of the desk is here too
 assert HELP.keys() == LISTS.keys()  # noqa: S101 -- each list has its sentence
 STATE = {"conflicts": "open", "reviews": "open", "tests": "kept"}
 """What the rows of a list are as long as they stand in it."""
@@ -25,8 +35,12 @@ SENT = ("native_id", "message")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    metavar = "conflicts | reviews | tests | quarantine | accesses"
-    names = parser.add_subparsers(dest="name", metavar=metavar, required=True)
+    every = " | ".join((*PAGED, *HELP, "quarantine", "accesses"))
+    names = parser.add_subparsers(dest="name", metavar=every, required=True)
+    for name, sentence in PAGED.items():
+        listing = names.add_parser(name, help=sentence)
+        add_listing(listing)
+        listing.add_argument("--cursor", metavar="CURSOR", help="of the page before, for the next one")
     for name, sentence in HELP.items():
         add_listing(names.add_parser(name, help=sentence))
     kept = names.add_parser("quarantine", help="callbacks kept for a person, as `quarantine list` shows them")
@@ -43,6 +57,8 @@ async def run(arguments: argparse.Namespace) -> int:
         return await quarantine.show_list(arguments)
     if arguments.name == "accesses":
         return await _show_accesses(arguments)
+    if arguments.name in PAGED:
+        return await _show_page(arguments)
     async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
         if arguments.account is not None:
             await require_account(connection, arguments.account)
@@ -76,6 +92,28 @@ async def _show_accesses(arguments: argparse.Namespace) -> int:
         line = f"{as_local(act['acted_at'])}  {act['what']}  {by}  {about}; {act['reason'] or 'no reason given'}"
         print(visible(line))
     print(f"{len(acts)} shown" if acts else "nobody has opened or ended personal data")
+    return 0
+
+
+async def _show_page(arguments: argparse.Namespace) -> int:
+    async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
+        if arguments.account is not None:
+            await require_account(connection, arguments.account)
+        chosen = Filter(arguments.account, since=arguments.since)
+        try:
+            page = await select_page(connection, arguments.name, chosen, arguments.limit, arguments.cursor)
+        except CursorRefused:
+            raise CommandRefused(["--cursor is none that a page ended with: leave it out at first"]) from None
+        rows = await shown(connection, ready.keyring, page.rows)
+    if arguments.json:
+        print(as_json({"rows": rows, "cursor": page.cursor}))
+        return 0
+    for row in rows:
+        more = "; ".join(f"{name} {value}" for name, value in row.items() if name not in FIRST and value is not None)
+        print(visible(f"{row['request']}  {as_local(row['received_at'])}  {row['account']}  {more}"))
+    if page.cursor:
+        print(f"more: --cursor {page.cursor}")
+    print(f"{len(rows)} shown" if rows else f"nothing: {arguments.name} is empty")
     return 0
 
 

@@ -6,7 +6,8 @@ from aiohttp import web
 
 from campaigns.book.book import Book
 from metrics.board import Board
-from service.desk import account, entrance, figures, records
+from service.desk import account, entrance, figures, lists, records, tokens
+from service.desk.api_door import api_application
 from service.desk.desk import Desk
 from service.desk.door import Row, application
 from service.postgres.database import Database
@@ -15,10 +16,11 @@ from service.runtime.keyring import Keyring
 from service.runtime.settings import Settings
 
 PREFIX = "/desk"
+API_PREFIX = "/api/v1/desk"
 
 
 class DeskPart:
-    """The desk of one worker. `application` may be made again; `stop` ends what it started."""
+    """The desk of one worker. `stop` ends what it started."""
 
     def __init__(
         self,
@@ -31,12 +33,15 @@ class DeskPart:
     ) -> None:
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
-            row for room in (entrance, figures, account, records) for row in room.rows(self.desk)
+            row for room in (entrance, figures, lists, account, tokens, records) for row in room.rows(self.desk)
         )
 
-    def application(self) -> web.Application:
-        """What stands below /desk. Raises RowMissing."""
-        return application(self.desk, self.rows)
+        self.api_rows: tuple[Row, ...] = tuple(lists.api_rows(self.desk))
+
+    def join(self, public: web.Application) -> None:
+        """Put the desk below /desk and its API below /api/v1/desk of the public side. Raises RowMissing."""
+        public.add_subapp(PREFIX, application(self.desk, self.rows))
+        public.add_subapp(API_PREFIX, api_application(self.desk, self.api_rows))
 
     async def stop(self) -> None:
         """Let threads go."""

@@ -93,7 +93,7 @@ def application(desk: Desk, rows: Sequence[Row]) -> web.Application:
             app.router.add_route(row.method, row.path, guarded)
     nowhere = Row("*", "/{tail:.*}", Act.ENTER, _nowhere(desk))
     app.router.add_route("*", nowhere.path, Guarded(desk, nowhere).answer)
-    app.on_response_prepare.append(_keep_to_ourselves)
+    app.on_response_prepare.append(keep_to_ourselves)
     require_rows(app)
     return app
 
@@ -220,6 +220,7 @@ def _nowhere(desk: Desk) -> Handler:
     return nowhere
 
 
-async def _keep_to_ourselves(_request: web.Request, response: web.StreamResponse) -> None:
+async def keep_to_ourselves(_request: web.Request, response: web.StreamResponse) -> None:
+    """Let no page of another site read what the desk answers."""
     for name in CROSS_ORIGIN_HEADERS:
         response.headers.popall(name, None)

@@ -26,6 +26,8 @@ class Act(StrEnum):
     """Show the second factor, choose a password: whoever has shown a right password."""
     OWN_ACCOUNT = "own_account"
     SEE_FIGURES = "see_figures"
+    SEE_LISTS = "see_lists"
+    """What people work: what did not count, what waits. Numbers are masked."""
     SEE_AUDIT = "see_audit"
     EXPORT_AUDIT = "export_audit"
     SEE_PEOPLE = "see_people"
@@ -39,6 +41,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.PROVE: EVERYBODY,
         Act.OWN_ACCOUNT: EVERYBODY,
         Act.SEE_FIGURES: EVERYBODY,
+        Act.SEE_LISTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
         Act.EXPORT_AUDIT: frozenset({Role.AUDITOR}),
         Act.SEE_PEOPLE: frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -46,6 +49,8 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
     }
 )
 """Act by role. An act without a row stops the start."""
+SCOPES = (Act.SEE_LISTS,)
+"""What a token may be made for. Of them a person may give what their own role may do."""
 
 assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row
 

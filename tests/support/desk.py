@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from http.cookies import SimpleCookie
 
@@ -11,6 +12,7 @@ from service.desk import sessions
 from service.desk.passwords import hash_password
 from service.desk.people import add_person, change_password, select_people
 from service.desk.roles import Role
+from service.desk.tokens import INSERT_OWN, new_token
 from tests.support.portal import Portal
 
 PASSWORD = "một câu dài dễ nhớ"
@@ -87,6 +89,14 @@ async def person(portal: Portal, login: str, role: Role, *organisations: str, pa
         (made,) = await select_people(connection, login)
         await change_password(connection, TESTER, made, phc_of(password))
     return made.id
+
+
+async def token_of(portal: Portal, user_id: int, *scopes: str) -> tuple[str, int]:
+    """An API token of somebody, good for a day, and its id."""
+    token, digest = new_token(portal.service.desk.desk.keyring)
+    arguments = (user_id, "a test's", digest, list(scopes), timedelta(days=1), 1000)
+    async with portal.service.desk.desk.borrow() as connection:
+        return token, await connection.fetchval(INSERT_OWN, *arguments)
 
 
 async def logged_in(portal: Portal, user_id: int) -> Visitor:

@@ -10,20 +10,73 @@ import pytest
 from aiohttp import web
 
 from service.desk import passwords, sessions
+from service.desk.assembly import API_PREFIX
 from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
 from service.desk.passwords import PasswordUnfit, require_fit
 from service.desk.roles import RIGHTS, Act, Role
 from service.desk.sessions import Cookies, Tokens
+from service.desk.tokens import PREFIX
 from service.runtime.keyring import Keyring
-from tests.support.desk import PASSWORD, Visitor, logged_in, person, phc_of
+from tests.support.desk import PASSWORD, Visitor, logged_in, person, phc_of, token_of
 from tests.support.portal import SECRET_KEY, Portal
 
 logins = (f"nguoi{number}" for number in itertools.count())
 
 
-async def test_every_address_opens_for_the_roles_of_its_row_and_for_nobody_else(lasting_portal: Portal) -> None:
-    portal = lasting_portal
+def bearer(token: str) -> dict[str, str]:
+    """The header that a program sends."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_the_api_opens_for_a_token_of_the_scope_whose_owners_role_may(desk_portal: Portal) -> None:
+    portal = desk_portal
+    for row in portal.service.desk.api_rows:
+        address = portal.base + API_PREFIX + row.path.format(name="after-close")
+        for role in Role:
+            user_id = await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else []))
+            token, token_id = await token_of(portal, user_id, row.act)
+            useless, _ = await token_of(portal, user_id, "nothing")
+            async with portal.http.get(address, headers=bearer(token)) as answer:
+                assert (answer.status == 200) is (role in RIGHTS[row.act]), (row, role, answer.status)
+                assert answer.headers["Cache-Control"] == "no-store"
+                assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+            async with portal.http.get(address, headers=bearer(useless)) as answer:
+                assert answer.status == 403
+            await portal.fetch("UPDATE desk_token SET expires_at = now() WHERE id = $1", token_id)
+            forged = PREFIX + "A" * (len(token) - len(PREFIX))
+            for headers in ({}, bearer(token), bearer(forged), bearer("junk"), {"Authorization": "Basic YQ=="}):
+                async with portal.http.get(address, headers=headers) as answer:
+                    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), headers
+
+
+async def test_a_token_is_made_shown_once_and_revoked(desk_portal: Portal) -> None:
+    visitor = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.FINANCE))
+    assert (await visitor.post("/tokens", name="kho", days="30")).status == 422
+    assert (await visitor.post("/tokens", name="", days="30", **{"scope-see_lists": "1"})).status == 422
+    made = await visitor.post(
+        "/tokens", name="kho", days="30", **{"scope-see_lists": "1", "scope-manage_people": "1"}
+    )
+    token = re.search(r"p1400_[A-Za-z0-9_=-]+", made.text)
+    assert token is not None
+    address = f"{desk_portal.base}{API_PREFIX}/lists/after-close"
+    async with desk_portal.http.get(address, headers=bearer(token[0])) as answer:
+        assert answer.status == 200
+    shown = await visitor.get("/tokens")
+    assert token[0] not in shown.text
+    revoke = re.search(r'action="/desk(/tokens/\d+/revoke)"', shown.text)
+    assert revoke is not None
+    other = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.FINANCE))
+    for whose, status in ((other, 200), (visitor, 401)):
+        await whose.post(revoke[1])
+        async with desk_portal.http.get(address, headers=bearer(token[0])) as answer:
+            assert answer.status == status
+    kept = await desk_portal.fetch("SELECT act FROM audit_entry WHERE act LIKE 'token.%' ORDER BY id")
+    assert [row["act"] for row in kept] == ["token.add", "token.revoke"]
+
+
+async def test_every_address_opens_for_the_roles_of_its_row_and_for_nobody_else(desk_portal: Portal) -> None:
+    portal = desk_portal
     ids = {
         role: await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else [])) for role in Role
     }
@@ -56,8 +109,8 @@ def test_an_address_without_a_row_stops_the_start() -> None:
         require_rows(app)
 
 
-async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_own(lasting_portal: Portal) -> None:
-    portal, login = lasting_portal, next(logins)
+async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_own(desk_portal: Portal) -> None:
+    portal, login = desk_portal, next(logins)
     user_id = await person(portal, login, Role.ADMIN)
     await portal.fetch(
         "UPDATE desk_user SET one_time_until = now() + interval '1 hour', password = $2 WHERE id = $1",
@@ -108,8 +161,8 @@ async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_ow
     assert {row["address"] for row in acts} == {"127.0.0.1"}
 
 
-async def test_a_form_from_elsewhere_changes_nothing(lasting_portal: Portal) -> None:
-    portal = lasting_portal
+async def test_a_form_from_elsewhere_changes_nothing(desk_portal: Portal) -> None:
+    portal = desk_portal
     visitor = await logged_in(portal, await person(portal, next(logins), Role.PRESS))
     right = {"csrf": visitor.csrf}
     here, elsewhere = {"Origin": portal.base}, {"Origin": "https://elsewhere.example"}
@@ -131,8 +184,8 @@ async def test_a_form_from_elsewhere_changes_nothing(lasting_portal: Portal) -> 
     assert (await visitor.get("")).location == "/desk/login"
 
 
-async def test_whoever_guesses_locks_nobody_out(lasting_portal: Portal) -> None:
-    portal, login = lasting_portal, next(logins)
+async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:
+    portal, login = desk_portal, next(logins)
     user_id = await person(portal, login, Role.FINANCE)
     desk = portal.service.desk.desk
     known = Visitor(portal, {sessions.DEVICE_COOKIE: desk.tokens.device(login)})
@@ -153,8 +206,8 @@ async def test_whoever_guesses_locks_nobody_out(lasting_portal: Portal) -> None:
     assert sessions.SESSION_COOKIE not in known.cookies
 
 
-async def test_a_session_ends_by_time_by_disabling_and_for_an_invented_token(lasting_portal: Portal) -> None:
-    portal = lasting_portal
+async def test_a_session_ends_by_time_by_disabling_and_for_an_invented_token(desk_portal: Portal) -> None:
+    portal = desk_portal
     user_id = await person(portal, next(logins), Role.OPERATOR)
 
     async def after(change: str) -> str | None:
@@ -170,14 +223,14 @@ async def test_a_session_ends_by_time_by_disabling_and_for_an_invented_token(las
     assert (await Visitor(portal, {sessions.SESSION_COOKIE: "A" * 64}).get("")).location == "/desk/login"
 
 
-async def test_the_desk_is_never_cached_shared_or_framed(lasting_portal: Portal) -> None:
+async def test_the_desk_is_never_cached_shared_or_framed(desk_portal: Portal) -> None:
     for path, status in (("/login", 200), ("/nowhere", 404), ("", 303)):
-        page = await Visitor(lasting_portal).get(path)
+        page = await Visitor(desk_portal).get(path)
         assert (page.status, page.headers["Cache-Control"]) == (status, "no-store")
         assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
         assert "unsafe" not in page.headers["Content-Security-Policy"]
         assert not [name for name in page.headers if name.lower().startswith("access-control")]
-    english = await Visitor(lasting_portal).get("/login?lang=en")
+    english = await Visitor(desk_portal).get("/login?lang=en")
     assert "Log in to the campaign desk" in english.text
 
 

@@ -1,0 +1,181 @@
+"""The lists that people work, as pages and by API: filters, pages that hold while rows arrive, numbers masked."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+from aiohttp import web
+
+from campaigns.book.book import VIETNAM
+from campaigns.gifts.listed import ROWS_MAX, WORKLISTS, CursorRefused, Filter, ListedRow, select_page
+from service.desk.desk import Desk
+from service.desk.door import Row, Visit
+from service.desk.roles import Act, Role
+from service.listeners.problems import problem
+from service.runtime.keyring import Keyring, SealBroken, Sealer
+from service.runtime.logs import without_numbers
+
+PAGE_ROWS = 50
+FILTERS = ("account", "reason", "campaign", "since", "until")
+FILTER_LETTERS_MAX = 80
+DIGITS_SHOWN = 3
+"""Of a number, at its end: enough to tell two lines apart, and of no use to find a person."""
+
+
+class AskedWrongly(Exception):
+    """A filter that cannot be used; `name` says which."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def rows(desk: Desk) -> list[Row]:
+    """The pages."""
+    lists = Lists(desk)
+    return [
+        Row("GET", "/lists", Act.SEE_LISTS, lists.first),
+        Row("GET", "/lists/{name}", Act.SEE_LISTS, lists.show),
+    ]
+
+
+def api_rows(desk: Desk) -> list[Row]:
+    """The same as JSON."""
+    return [Row("GET", "/lists/{name}", Act.SEE_LISTS, Lists(desk).as_json)]
+
+
+class Lists:
+    """Handlers of the lists."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def first(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/lists`: the first list that there is."""
+        return await self._show(request, visit, "wrong-syntax")
+
+    async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/lists/{name}?account=&reason=&campaign=&since=&until=&cursor=`."""
+        return await self._show(request, visit, request.match_info["name"])
+
+    async def as_json(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /api/v1/desk/lists/{name}`: `{"rows": [...], "cursor": next page or null}`."""
+        name = request.match_info["name"]
+        if name not in names_for(visit):
+            return problem(404, "unknown-list", "Unknown list", f"there are: {', '.join(names_for(visit))}")
+        try:
+            limit = _limit(request.query.get("limit"))
+            found, cursor = await self._found(name, filter_of(request.query, visit), limit, _cursor(request))
+        except AskedWrongly as asked:
+            return problem(
+                400, "bad-parameter", "Bad parameter", f"{asked.name} cannot be used", parameter=asked.name
+            )
+        return web.json_response({"rows": [_plain(row) for row in found], "cursor": cursor})
+
+    async def _show(self, request: web.Request, visit: Visit, name: str) -> web.StreamResponse:
+        if name not in names_for(visit):
+            return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        wrong: str | None = None
+        try:
+            found, cursor = await self._found(name, filter_of(request.query, visit), PAGE_ROWS, _cursor(request))
+        except AskedWrongly as asked:
+            found, cursor, wrong = [], None, asked.name
+        query = {key: request.query[key] for key in FILTERS if request.query.get(key)}
+        older = f"/desk/lists/{name}?{urlencode({**query, 'cursor': cursor})}" if cursor else None
+        campaigns = [each.slug for each in self._desk.book().campaigns if visit.sees(each.organiser)]
+        return await self._desk.page(
+            "desk_list.html", visit, 400 if wrong else 200, name=name, names=names_for(visit), rows=found,
+            older=older, query=query, wrong=wrong, campaigns=campaigns if WORKLISTS[name].is_of_campaigns else (),
+            readings=WORKLISTS[name].readings,
+        )  # fmt: skip
+
+    async def _found(
+        self, name: str, chosen: Filter, limit: int, cursor: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        async with self._desk.borrow() as connection:
+            try:
+                page = await select_page(connection, name, chosen, limit, cursor)
+            except CursorRefused:
+                raise AskedWrongly("cursor") from None
+            return await shown(connection, self._desk.keyring, page.rows), page.cursor
+
+
+def names_for(visit: Visit) -> list[str]:
+    """The lists that somebody may see: a manager those of campaigns."""
+    is_manager = visit.person.role is Role.MANAGER
+    return [name for name, each in WORKLISTS.items() if each.is_of_campaigns or not is_manager]
+
+
+def filter_of(query: Mapping[str, str], visit: Visit) -> Filter:
+    """The filter that a query names, within what the person may see. Raises AskedWrongly."""
+    given = {name: query.get(name, "").strip() or None for name in FILTERS}
+    for name, value in given.items():
+        if value is not None and (len(value) > FILTER_LETTERS_MAX or not value.isprintable()):
+            raise AskedWrongly(name)
+    since, until = _moment("since", given["since"]), _moment("until", given["until"])
+    organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
+    return Filter(given["account"], given["reason"], given["campaign"], since, until, organisations)
+
+
+async def shown(
+    connection: asyncpg.Connection, keyring: Keyring, listed: Sequence[ListedRow]
+) -> list[dict[str, Any]]:
+    """Rows as people and programs see them: numbers masked, ids of senders without what is shaped like a number."""
+    days: dict[date, Sealer | None] = {}
+    for row in listed:
+        if row.day is not None and row.day not in days:
+            days[row.day] = await keyring.find_day(connection, row.day)
+    return [
+        {
+            "request": row.id, "received_at": row.received_at.astimezone(VIETNAM), "account": row.account,
+            "carrier": row.carrier, "short_code": row.short_code, "campaign": row.campaign, "keyword": row.keyword,
+            "reason": row.reason, "amount_vnd": row.amount_vnd,
+            "native_id": None if row.native_id is None else without_numbers(row.native_id),
+            "number": _masked(row, days.get(row.day) if row.day else None),
+        }
+        for row in listed
+    ]  # fmt: skip
+
+
+def _masked(row: ListedRow, sealer: Sealer | None) -> str | None:
+    if sealer is None or row.number_sealed is None:
+        return None
+    try:
+        number = sealer.unseal(bytes(row.number_sealed), b"message_person.msisdn:" + row.id.bytes).decode()
+    except SealBroken:
+        return None
+    return "•" * (len(number) - DIGITS_SHOWN) + number[-DIGITS_SHOWN:]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    at: datetime = row["received_at"]
+    return {**row, "request": str(row["request"]), "received_at": at.isoformat()}
+
+
+def _cursor(request: web.Request) -> str | None:
+    return request.query.get("cursor") or None
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return PAGE_ROWS
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:9]) <= ROWS_MAX:
+        raise AskedWrongly("limit")
+    return int(given)
+
+
+def _moment(name: str, given: str | None) -> datetime | None:
+    """A time, or a day of Vietnam: of `until` its end."""
+    if given is None:
+        return None
+    try:
+        # An unescaped + of the zone arrives as a blank.
+        at = datetime.fromisoformat(given.replace(" ", "+"))
+    except ValueError:
+        raise AskedWrongly(name) from None
+    if not 2000 <= at.year <= 2100:
+        raise AskedWrongly(name)
+    at = at if at.tzinfo else at.replace(tzinfo=VIETNAM)
+    return at + timedelta(days=1) if name == "until" and len(given) == len("2026-01-01") else at
