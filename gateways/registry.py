@@ -18,6 +18,11 @@ from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
 from gateways.gateway import Account, Gateway
+from gateways.replier import Replier
+from gateways.repliers.jasmin import JasminReplier
+from gateways.repliers.kannel import KannelReplier
+from gateways.repliers.vcom_json import VcomJsonReplier
+from gateways.repliers.vn_soap_mo import VnSoapMoReplier
 from gateways.sender import Sender
 from gateways.senders.appota_ipn import AppotaIpnSender
 from gateways.senders.camara_billing import CamaraBillingSender
@@ -33,6 +38,11 @@ from gateways.senders.vascloud import VascloudSender
 from gateways.senders.vcom_json import VcomJsonSender
 from gateways.senders.vn_http_get import VnHttpGetSender
 from gateways.senders.vn_soap_mo import VnSoapMoSender
+
+REPLIERS: Final[Mapping[str, type[Replier[Any]]]] = {
+    replier.name: replier for replier in (KannelReplier, JasminReplier, VcomJsonReplier, VnSoapMoReplier)
+}
+"""The protocols whose replies a call of ours carries."""
 
 _PROTOCOLS: Final[tuple[tuple[type[Gateway[Any]], type[Sender[Any]]], ...]] = (
     (Standard, StandardSender),

@@ -15,6 +15,9 @@ UNKNOWN_ACCOUNT = "unknown"
 CALLBACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 COMMIT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+REPLY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+REPLY_OUTCOMES = ("sent", "accepted", "retried", "refused", "given_up", "in_doubt", "dropped")
+"""What may become of an attempt; `accepted`: taken, its charge not recorded yet."""
 RESTART_REASONS = ("died", "hung")
 NO_PROTOCOL = "none"
 """The label of a request that names no protocol we speak."""
@@ -217,6 +220,22 @@ class Instruments:
             "portal1400_account_secrets_missing", "Secrets of an enabled account that cannot be had", ["account"],
             registry=registry,
         )  # fmt: skip
+        self.replies = Counter(
+            "portal1400_replies", "Replies to donors that a call of ours carries, by what became of an attempt",
+            ["account", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.reply_seconds = Histogram(
+            "portal1400_reply_seconds", "From a message's arrival until the hub had its reply",
+            buckets=REPLY_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self.replies_waiting = Gauge(
+            "portal1400_replies_waiting", "Replies that wait, at the worker that sends the account's", ["account"],
+            registry=registry,
+        )  # fmt: skip
+        self.replies_oldest = Gauge(
+            "portal1400_replies_oldest_seconds", "How long the longest of them has been due", ["account"],
+            registry=registry,
+        )  # fmt: skip
         self.worker_restarts = Counter(
             "portal1400_worker_restarts", "Workers before this one, of one supervisor, by how they ended", ["reason"],
             registry=registry,
@@ -294,6 +313,21 @@ class Instruments:
             else:
                 with suppress(KeyError):
                     family.remove(account)
+
+    def know_replies(self, accounts: Iterable[str]) -> None:
+        """Make the children of accounts whose replies a call carries."""
+        for account in accounts:
+            for outcome in REPLY_OUTCOMES:
+                self.replies.labels(account, outcome)
+
+    def count_reply(self, account: str, outcome: str) -> None:
+        """What became of an attempt."""
+        self.replies.labels(account, outcome).inc()
+
+    def see_replies(self, account: str, *, waiting: int, oldest_seconds: float) -> None:
+        """What waits of an account."""
+        self.replies_waiting.labels(account).set(waiting)
+        self.replies_oldest.labels(account).set(oldest_seconds)
 
     def know_campaigns(self, slugs: Iterable[str]) -> None:
         """Make the children of campaigns."""

@@ -65,7 +65,9 @@ class Service:
         self.live = make_live(
             settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level
         )
-        self.operations = make_operations(settings, database, keyring, self.intake, self.instruments, clock)
+        self.operations = make_operations(
+            settings, database, keyring, self.catalog, self.intake, self.instruments, clock
+        )
         self.desk = DeskPart(settings, database, keyring, self.live.board, lambda: self.catalog.book, clock)
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,
@@ -88,12 +90,14 @@ class Service:
             for stop in (
                 intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop, live.high_water.stop,
                 live.feed.stop, operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop,
-                self._stop_writer, self._join.stop, operations.disks.stop, operations.carriers.stop,
+                self._stop_writer, operations.replies.stop, self._join.stop, operations.disks.stop,
+                operations.carriers.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             started.push_async_callback(self.desk.stop)
             await self._join.start(self._copy)
             intake.replay.start()
+            operations.replies.start()
             await operations.disks.start()
             port = inside.getsockname()[1]
             siblings = Siblings(self.settings.internal_listen, port, self.keyring.key_check.hex()[:16])
@@ -166,6 +170,14 @@ class Service:
     def health(self) -> health.Health:
         """What the probes tell."""
         operations = self.operations
-        parts = (self.intake, operations.disks, operations.housekeeping, self.live.feed, self.catalog, logs)
+        parts = (
+            self.intake,
+            operations.disks,
+            operations.housekeeping,
+            operations.replies,
+            self.live.feed,
+            self.catalog,
+            logs,
+        )
         degraded = tuple(each for part in parts for each in part.troubles())
         return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)

@@ -187,14 +187,14 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
 
 ROOMS = {
     "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
-    | {"simulator", "commands", "desk"},
+    | {"simulator", "commands", "desk", "delivery"},
     "campaigns": {"schema", "book", "totals", "gifts", "audit"},
-    "gateways": {"wire", "adapters", "senders"},
+    "gateways": {"wire", "adapters", "senders", "repliers"},
 }
 AT_THE_DOOR = {
     "service": {"__init__", "__main__", "cli", "app"},
     "campaigns": {"__init__"},
-    "gateways": {"__init__", "callback", "events", "gateway", "outcome", "records", "registry", "sender"},
+    "gateways": {"__init__", "callback", "events", "gateway", "outcome", "records", "registry", "replier", "sender"},
 }
 """What stands in no room: the entrance of a package, and the contract of the gateways."""
 

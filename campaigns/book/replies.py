@@ -20,6 +20,8 @@ from campaigns.book.sentences import Sentence, say
 SMS_LETTERS_MAX = 160
 ALPHABET: Final = frozenset(string.ascii_letters + string.digits + " !\"#$%'()*+,-./:;=?@_")
 """ASCII that the default alphabet of an SMS has at one place each, without `<`, `>` and `&`."""
+PLAIN_THANKS = "Cam on Quy vi da ung ho {amount} dong. Ma bien nhan {receipt}."
+"""Of a campaign without a text, where the reply itself is what charges the donor."""
 SAMPLE_RECEIPT = "ACDEF-GHJKM-NPQRT"
 """A receipt code as it looks; all are of one length."""
 
@@ -66,14 +68,27 @@ def template_of(replies: Replies, kind: ReplyKind) -> str | None:
     }[kind]
 
 
-def reply_to(replies: Replies, reading: str, amount_vnd: int | None, receipt: str) -> str | None:
+def reply_to(
+    replies: Replies, reading: str, amount_vnd: int | None, receipt: str, *, is_charged: bool = False
+) -> str | None:
     """What a message with this `reading` is answered; None where its campaign has no text for it.
 
     `amount_vnd` is the gift's, None where it does not count; `receipt` is the code of the message.
+    `is_charged`: the SMS is what makes a gift money, and is sent whatever the campaign has.
     """
     kind = KIND_OF.get(reading)
     template = None if kind is None else template_of(replies, kind)
+    if template is None and kind is ReplyKind.THANK_YOU and is_charged:
+        template = PLAIN_THANKS
     return None if template is None else _filled(template, replies.hotline or "", amount_vnd or 0, receipt)
+
+
+def owes_reply(replies: Replies, reading: str, *, is_charged: bool) -> bool:
+    """Whether a message with this `reading` is answered. `is_charged`: the SMS is what makes a gift money."""
+    kind = KIND_OF.get(reading)
+    if kind is ReplyKind.THANK_YOU and is_charged:
+        return True
+    return kind is not None and template_of(replies, kind) is not None
 
 
 def longest(template: str, replies: Replies, routes: Iterable[Route]) -> str:

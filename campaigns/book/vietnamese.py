@@ -233,6 +233,15 @@ VIETNAMESE: dict[str, str] = {
     "short_code and success_codes go with product = smsplus": (
         "short_code và success_codes chỉ đi cùng product = smsplus"
     ),
+    "reply_free and reply_charged may hold smsc, account, binfo and meta-data": (
+        "reply_free và reply_charged chỉ được chứa smsc, account, binfo và meta-data"
+    ),
+    "reply_free and reply_charged may hold tags and priority": (
+        "reply_free và reply_charged chỉ được chứa tags và priority"
+    ),
+    "reply_url goes with style = ack: in style reply our answer is the charge": (
+        "reply_url chỉ dùng với style = ack: ở style reply chính câu trả lời là lệnh trừ tiền"
+    ),
     "style = reply and refuse_text go together": "style = reply và refuse_text phải đi cùng nhau",
     "password and password_form go together: ask the operator how spRevpassword is made": (
         "password và password_form phải đi cùng nhau: hãy hỏi nhà mạng cách tạo spRevpassword"

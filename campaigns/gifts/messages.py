@@ -77,6 +77,10 @@ WITH input AS MATERIALIZED (
                                   amount_vnd, message_at, received_at)
     SELECT id, account_id, native_id, msisdn_hash, short_code, campaign_id, amount_vnd, message_at, received_at
     FROM fresh WHERE awaits_report
+), owed AS (
+    INSERT INTO reply (message_id, account_id, is_charged)
+    SELECT fresh.id, fresh.account_id, fresh.awaits_report
+    FROM unnest($6::uuid[]) AS owing (id) JOIN fresh USING (id)
 ), total AS (
     INSERT INTO campaign_total AS old (
         campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
@@ -154,15 +158,16 @@ async def record_messages(
     raws: Sequence[RawRow],
     slot: int,
     on_report: Collection[int] = (),
+    owing: Sequence[UUID] = (),
 ) -> Recorded:
     """Store what is not stored yet, and announce it at commit as `announce` does.
 
     `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
     the exceptions come back: a row each for what is new took the client a microsecond a message. A counted
-    message of an account in `on_report` makes a gift that waits for its charge, and no money. Raises ReadByOldBook:
-    then the transaction has to end with nothing stored.
+    message of an account in `on_report` makes a gift that waits for its charge, and no money. A reply is due to the
+    messages in `owing`. Raises ReadByOldBook: then the transaction has to end with nothing stored.
     """
-    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report), TOTALS_CHANNEL)
+    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report), TOTALS_CHANNEL, owing)
     assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
     if any(row.book_version < found["oldest_book"] for row in rows):
         raise ReadByOldBook(found["oldest_book"])

@@ -57,10 +57,26 @@ FROM test_event AS t LEFT JOIN gateway_account AS a ON a.id = t.account_id
 WHERE ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR t.received_at >= $2)
 GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
 """
+SELECT_REPLIES_LISTED = """
+SELECT a.code AS account, r.state, m.native_id, m.raw_id AS request, m.received_at, r.is_charged, r.attempts, r.reason
+FROM reply AS r JOIN message AS m ON m.id = r.message_id LEFT JOIN gateway_account AS a ON a.id = r.account_id
+WHERE r.state IN ('refused', 'given_up', 'in_doubt')
+    AND ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR m.received_at >= $2)
+ORDER BY r.message_id LIMIT $3
+"""
+COUNT_REPLIES = """
+SELECT a.code AS account, r.state AS reason, (m.received_at AT TIME ZONE 'Asia/Ho_Chi_Minh')::date AS day,
+       count(*) AS count
+FROM reply AS r JOIN message AS m ON m.id = r.message_id LEFT JOIN gateway_account AS a ON a.id = r.account_id
+WHERE r.state IN ('refused', 'given_up', 'in_doubt')
+    AND ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR m.received_at >= $2)
+GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
+"""
 LISTS = {
     "conflicts": (COUNT_CONFLICTS, SELECT_CONFLICTS_LISTED),
     "reviews": (COUNT_REVIEWS, SELECT_REVIEWS_LISTED),
     "tests": (COUNT_TESTS, SELECT_TESTS_LISTED),
+    "replies": (COUNT_REPLIES, SELECT_REPLIES_LISTED),
 }
 """What waits for a person, beside quarantine, and what was a test: how it is counted, and how it is listed."""
 

@@ -33,6 +33,9 @@ it alone, so that no message is stored between its look at what was read and its
 SLOT_LOCK_SPACE = 1401
 """First of two numbers, the second is the roll-up slot that a writer owns."""
 
+REPLY_LOCK_SPACE = 1402
+"""First of two numbers, the second is the account: the one worker of the cluster that sends its replies."""
+
 TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 UNLOCK = "SELECT pg_advisory_unlock($1)"
 

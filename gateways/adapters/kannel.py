@@ -22,13 +22,16 @@ Source: Kannel user guide 1.4.5, "SMS services" and "Delivery reports"; behaviou
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 from urllib.parse import unquote_to_bytes
+
+from pydantic import Field, model_validator
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Gateway
+from gateways.gateway import AccountSettings, Charging, Gateway
 from gateways.outcome import Answer, Outcome, Result
+from gateways.replier import Parameters, ReplyingSettings
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
 from gateways.wire.form import query_bytes
@@ -77,6 +80,8 @@ _REPORTS = (
     (4, ChargeStatus.PENDING, "buffered"),
 )
 _REPORT_BITS = 31
+REPLY_PARAMETERS = frozenset({"smsc", "account", "binfo", "meta-data"})
+"""Of an SMS that we send: what an operator may tell a free one from a charged one by."""
 
 _STATUSES: dict[Outcome, int] = {
     Outcome.ACCEPTED: 200,
@@ -94,8 +99,27 @@ _STATUSES: dict[Outcome, int] = {
 }
 
 
-class KannelSettings(AccountSettings):
-    """The keys of a `kannel` account: only the common ones."""
+class KannelSettings(ReplyingSettings):
+    """The keys of a `kannel` account. `reply_free` and `reply_charged`: what goes with a reply to sendsms."""
+
+    reply_free: Parameters = Field(default_factory=dict)
+    reply_charged: Parameters = Field(default_factory=dict)
+
+    @property
+    def charges_by_reply(self) -> bool:
+        """Where a reply that charges is told from one that is free."""
+        return self.reply_url is not None and self.reply_charged != self.reply_free
+
+    def chargings(self) -> frozenset[Charging]:
+        """A reply that is sent before its charge is known would thank for nothing, unless it is the charge."""
+        possible = super().chargings()
+        return possible if self.charges_by_reply or self.reply_url is None else possible - {"on_report"}
+
+    @model_validator(mode="after")
+    def _adds_what_kannel_knows(self) -> Self:
+        if ({*self.reply_free} | {*self.reply_charged}) - REPLY_PARAMETERS:
+            raise ValueError("reply_free and reply_charged may hold smsc, account, binfo and meta-data")
+        return self
 
 
 class Kannel(Gateway[KannelSettings]):

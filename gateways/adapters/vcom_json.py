@@ -24,6 +24,7 @@ from gateways.callback import Callback
 from gateways.events import Carrier, Event, Message
 from gateways.gateway import AccountSettings, Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
+from gateways.replier import ReplyingSettings
 from gateways.wire import fields
 from gateways.wire.checksums import SharedSecretSettings, require_checksum, sha256_base64
 from gateways.wire.digest import keyed_digest
@@ -55,8 +56,8 @@ _ANSWERS: dict[Outcome, tuple[int, dict[str, object]]] = {
 }
 
 
-class VcomJsonSettings(SharedSecretSettings):
-    """The keys of a `vcom_json` account."""
+class VcomJsonSettings(SharedSecretSettings, ReplyingSettings):
+    """The keys of a `vcom_json` account. Replies are signed by the first of its `secrets`."""
 
     client_id: Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -118,7 +118,7 @@ def reference_faults(adapter: str, settings: Mapping[str, Any]) -> list[tuple[tu
 def unknowable(adapter: str, name: str) -> str:
     """A random secret of the form that key `name` of the protocol wants."""
     value = getattr(decoy(adapter).settings, name, None)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and value:
         return str(value[0])
     return value if isinstance(value, str) else token_urlsafe(32)
 

@@ -13,10 +13,14 @@ from campaigns.book.apply_entries import Charging
 from campaigns.book.faults import faults
 from gateways.callback import Callback
 from gateways.gateway import Account, AccountSettings, Gateway, Rejected, is_any_of
-from gateways.registry import ADAPTERS, decoy
+from gateways.registry import ADAPTERS, REPLIERS, decoy
+from gateways.replier import Replier
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
 from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
 from service.runtime.addresses import network
+
+REPLY_SECRETS = frozenset({"reply_password"})
+"""Secrets without which an account takes every callback as ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class LoadedAccount:
     messages_id: int | None = None
     """The id of the account whose messages its charges are about, where they are not its own."""
 
+    replier: Replier[Any] | None = None
+    """Who hands our SMS to the hub; None where no call of ours carries them."""
+    reply_problem: str | None = None
+    """Why none can be sent now: they wait. It touches no callback."""
+
     @property
     def events_id(self) -> int:
         """The account under which charges and reversals are stored: that of their messages."""
@@ -76,8 +85,8 @@ class LoadedAccount:
 
     @property
     def counts_on_report(self) -> bool:
-        """Whether a message counts only when its charge is reported."""
-        return self.charging == "on_report"
+        """Whether a message counts only with its charge: by a report, or by a charged reply that a hub has taken."""
+        return self.charging == "on_report" or (self.charging == "on_reply" and self.replier is not None)
 
     def knows(self, callback: Callback) -> bool:
         """Whether the sender passes every factor that can still be checked, of which there is at least one.
@@ -168,6 +177,11 @@ def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str
 def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> LoadedAccount:
     found = resolved(row.code, row.adapter, row.settings, unseal, environ, _judge(row))
     settings = _validated(row, found.values)
+    # What only replies need keeps no callback out: they wait for it.
+    wanting = {key: found.missing.pop(key) for key in sorted(found.missing.keys() & REPLY_SECRETS)}
+    reply_problem = "; ".join(wanting.values()) or None
+    if reply_problem is not None:
+        found.warnings.append(f"replies wait: {reply_problem}")
     if settings is None:
         # Stored by another version, or broken by hand. A stand-in answers, and nothing but a network is known.
         names = ", ".join(found.missing.values()) or "its stored settings do not fit this version; apply them again"
@@ -191,7 +205,14 @@ def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> Loaded
         tuple(found.left_out),
         tuple(found.warnings),
         is_test=_is_test(row),
+        replier=_replier(row.adapter, settings),
+        reply_problem=reply_problem,
     )
+
+
+def _replier(adapter: str, settings: AccountSettings) -> Replier[Any] | None:
+    replier = REPLIERS.get(adapter)
+    return None if replier is None or getattr(settings, "reply_url", None) is None else replier(settings)
 
 
 def _is_test(row: AccountRow) -> bool:

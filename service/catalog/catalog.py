@@ -146,6 +146,7 @@ class Catalog:
                 is_test=account.is_test,
                 secrets_missing=len(account.missing) + len(account.left_out),
             )
+        self._instruments.know_replies(code for code, each in accounts.by_code.items() if each.replier is not None)
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
         self.book, self.accounts = book, accounts
         self.codes = {account.id: account.code for account in accounts.by_code.values()}

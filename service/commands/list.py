@@ -17,6 +17,7 @@ HELP = {
     "conflicts": "ids that came again with other content: both are kept, the money stays as it was told first",
     "tests": "what test accounts sent, repeats too: none of it is money",
     "reviews": "charges and reversals that did not fit their gift, or whose message did not come",
+    "replies": "replies that their hub refused, that were given up, or that may have been sent or not",
 }
 PAGED = {
     "wrong-syntax": "messages that name a campaign in a wrong form, or came before its opening",
@@ -25,9 +26,9 @@ PAGED = {
     "orphan-charges": "charges whose message has not come",
 }
 """The lists of the desk that are shown a page at a time, the newest first, with numbers masked."""
-assert {*PAGED, *HELP, "quarantine"} == {*WORKLISTS, "tests"}  # noqa: S101 -- each list of the desk is here too
+assert {*PAGED, *HELP, "quarantine"} == {*WORKLISTS, "tests", "replies"}  # noqa: S101 -- each list of the desk is here too
 assert HELP.keys() == LISTS.keys()  # noqa: S101 -- each list has its sentence
-STATE = {"conflicts": "open", "reviews": "open", "tests": "kept"}
+STATE = {"conflicts": "open", "reviews": "open", "replies": "open", "tests": "kept"}
 """What the rows of a list are as long as they stand in it."""
 SENT = ("native_id", "message")
 """Columns with ids of senders, who may make them of numbers."""

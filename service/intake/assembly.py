@@ -36,6 +36,7 @@ class IntakeParts:
     load: OverloadMonitor
     circuit: CircuitBreaker
     data_keys: DataKeys
+    rows: RowBuilder
     quarantine: Quarantine
     trials: TrialStore
     replay: Replay
@@ -122,4 +123,4 @@ def make_intake(
         account_events_max=settings.account_events_max,
         log_one_in=settings.log_callbacks_one_in,
     )
-    return IntakeParts(carriers, commits, writer, load, circuit, data_keys, quarantine, trials, replay, intake)
+    return IntakeParts(carriers, commits, writer, load, circuit, data_keys, rows, quarantine, trials, replay, intake)

@@ -84,7 +84,8 @@ async def _store(
     )
     if messages:
         raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
-        recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report)
+        owing = [each for entry in batch for each in entry.owing]
+        recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report, owing)
         if recorded.repeated:
             missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
             messages = [row for row in messages if row.id not in recorded.repeated]

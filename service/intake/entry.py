@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from uuid import UUID
 
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
 from gateways.outcome import Outcome
@@ -41,6 +42,7 @@ class Entry:
     `outcomes` say how each event ends if it is new. `awaits_report`: the account's `charging` is on_report, its
     messages count when their charge is reported. `answered`: what the sender was told already, packed, where it was
     told before the text was read. `may_refuse`: what does not count is refused, which is then repeated.
+    `owing`: the rows of it that are messages to which a call of ours owes a reply, once they are stored.
     `is_replayed`: it comes from the spool, and nobody waits for it.
     """
 
@@ -52,6 +54,7 @@ class Entry:
     awaits_report: bool
     answered: bytes | None = None
     may_refuse: bool = False
+    owing: Sequence[UUID] = ()
     is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from campaigns.book.book import Book
 from campaigns.book.grammar import Reading, ReadingOutcome, read
-from campaigns.book.replies import reply_to
+from campaigns.book.replies import owes_reply, reply_to
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
 from campaigns.gifts.receipts import receipt_code
 from gateways.callback import Callback
@@ -84,8 +84,20 @@ class RowBuilder:
         raw = RawRow(raw_id, day, account.id, sealed)
         return Entry(
             rows, outcomes, raw, callback.received_at, day, account.counts_on_report, answered,
-            account.gateway.refuses_uncounted,
+            account.gateway.refuses_uncounted, self._owing(account, rows),
         )  # fmt: skip
+
+    def _owing(self, account: LoadedAccount, rows: Sequence[Row]) -> Sequence[UUID]:
+        """The messages among `rows` to which a call owes a reply: a text of their campaign, or the charge itself."""
+        if account.replier is None:
+            return ()
+        by_id, owing = self._catalog.book.by_id, []
+        for row in rows:
+            if not isinstance(row, MessageRow) or row.campaign_id is None or row.campaign_id not in by_id:
+                continue
+            if owes_reply(by_id[row.campaign_id].replies, row.reading, is_charged=account.counts_on_report):
+                owing.append(row.id)
+        return owing
 
     def _row(self, event: Event, row_id: UUID, of: "_Callback") -> tuple[Row, Outcome]:
         """The event as it is stored, and how it ends if it is new."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from metrics.instruments import Instruments
+from service.catalog.catalog import Catalog
+from service.delivery.dispatcher import Dispatcher
 from service.intake.assembly import IntakeParts
 from service.operations.backup import times
 from service.operations.carrier_watch import CarrierWatch
@@ -11,11 +13,15 @@ from service.operations.day_seals import DaySeals
 from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
 from service.operations.invariant_watch import InvariantWatch
+from service.operations.reply_charges import ReplyCharges
 from service.postgres.database import Database
 from service.runtime.clock import Clock
 from service.runtime.keyring import Keyring
 from service.runtime.loop_stalls import LoopStalls
 from service.runtime.settings import Settings
+
+CHARGE_MARGIN_SECONDS = 2.0
+"""Over the time of a statement, until a charge that is still not committed counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class OperationsParts:
     housekeeping: Housekeeping
     invariants: InvariantWatch
     disks: DiskWatch
+    replies: Dispatcher
     stalls: LoopStalls
     carriers: CarrierWatch
 
@@ -33,6 +40,7 @@ def make_operations(
     settings: Settings,
     database: Database,
     keyring: Keyring,
+    catalog: Catalog,
     intake: IntakeParts,
     instruments: Instruments,
     clock: Clock,
@@ -41,6 +49,9 @@ def make_operations(
     housekeeping = Housekeeping(settings, database, keyring, clock, intake.commits.count)
     seals = DaySeals(settings.data_dir, keyring)
     stalls = LoopStalls()
+    charges = ReplyCharges(
+        intake.rows, intake.writer, keyring.digest_key, clock, settings.statement_seconds + CHARGE_MARGIN_SECONDS
+    )
     instruments.clock_ahead.set_function(lambda: housekeeping.clock_ahead_seconds)
     instruments.event_loop_stall_seconds.set_function(lambda: stalls.longest_seconds)
     for act in times.ACTS:
@@ -49,6 +60,15 @@ def make_operations(
         housekeeping=housekeeping,
         invariants=InvariantWatch(settings.invariant_seconds, database, instruments, clock, seals),
         disks=DiskWatch(folders_of(settings), instruments),
+        replies=Dispatcher(
+            lambda: database.connect("portal1400 replies"),
+            catalog=catalog,
+            keyring=keyring,
+            instruments=instruments,
+            clock=clock,
+            public_url=settings.public_url,
+            record_charge=charges.record,
+        ),
         stalls=stalls,
         carriers=CarrierWatch(intake.carriers, instruments.registry, settings.data_dir, clock),
     )

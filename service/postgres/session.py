@@ -51,7 +51,7 @@ KEEPALIVE_SECONDS = 10
 KNOWS_TRANSACTION_TIMEOUT = 17
 """The first major with a limit for whole transactions: nothing older lets a client name it at the start."""
 SET_NO_TRANSACTION_TIMEOUT = "SET transaction_timeout = 0"
-LIMITED = ("portal1400", "portal1400 writer", "portal1400 reader", "portal1400 feed")
+LIMITED = ("portal1400", "portal1400 writer", "portal1400 reader", "portal1400 feed", "portal1400 replies")
 """Applications whose transactions may not wait for us longer than a statement may take."""
 END_STALLED = """
 SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity

@@ -28,7 +28,7 @@ def test_two_decoys_share_no_secret(name: str) -> None:
     first, second = (decoy(name).settings.model_dump() for _ in range(2))
     secret = ADAPTERS[name].settings_model.SECRET_KEYS & first.keys()
     assert secret
-    assert not [key for key in secret if first[key] is not None and first[key] == second[key]]
+    assert not [key for key in secret if first[key] and first[key] == second[key]]
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS))

@@ -48,6 +48,7 @@ from gateways.gateway import (
     is_any_of,
 )
 from gateways.outcome import Answer, Outcome, Result
+from gateways.replier import ReplyingSettings
 from gateways.wire import encodings, fields, soap
 from gateways.wire.digest import keyed_digest
 from gateways.wire.xml import local_name
@@ -74,7 +75,7 @@ UNREADABLE = (b"", b"\xff")
 ResultValue = Field(default=None, min_length=1, max_length=160, pattern=r"^[^\x00-\x1f\x7f-\x9f<>&]+$")
 
 
-class VnSoapMoSettings(AccountSettings):
+class VnSoapMoSettings(ReplyingSettings):
     """The keys of a `vn_soap_mo` account. Result values hold no `<`, `>`, `&`: senders do not unescape them."""
 
     dialect: Literal["receiverMO", "moReceiver", "GetMOData"]
@@ -84,6 +85,7 @@ class VnSoapMoSettings(AccountSettings):
     base64: bool = False
     user: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^:\x00-\x1f]+$")
     password: Passwords = ()
+    reply_namespace: str = Field(default="http://tempuri.org/", min_length=1, max_length=200, pattern=r"^[!-~]+$")
 
     @property
     def success(self) -> str:
@@ -92,8 +94,8 @@ class VnSoapMoSettings(AccountSettings):
 
     @property
     def charges_by_reply(self) -> bool:
-        """In reply style, where the good value is the charge."""
-        return self.style == "reply"
+        """In reply style, where the good value is the charge, or where we send replies."""
+        return self.style == "reply" or self.reply_url is not None
 
     def factors(self) -> frozenset[str]:
         """The password, and the path secret where there is one."""
@@ -101,6 +103,8 @@ class VnSoapMoSettings(AccountSettings):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
+        if self.style == "reply" and self.reply_url is not None:
+            raise ValueError("reply_url goes with style = ack: in style reply our answer is the charge")
         if (self.user is None) == bool(self.password):
             raise ValueError("user and password go together")
         if self.style == "reply" and self.refuse_value is None:

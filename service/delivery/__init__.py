@@ -1,0 +1,1 @@
+"""What we send by ourselves: replies to donors, from the outbox to the hub."""
