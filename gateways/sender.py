@@ -1,5 +1,6 @@
 """The contract of a sender: the other side of an adapter, which writes callbacks and judges the answers."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,26 @@ from enum import StrEnum
 from typing import ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
+import orjson
+
 LATER_STATUSES = frozenset({429, 503})
 """By which every protocol says: try again later."""
+
+AS_IT_IS = "surrogatepass"
+"""How a text is encoded: half an emoji, which a phone cut off, goes on as it is. Nobody on the way looks."""
+
+
+def sent(text: str) -> bytes:
+    """In UTF-8, with its damage."""
+    return text.encode("utf-8", AS_IT_IS)
+
+
+def as_json(document: object) -> bytes:
+    """JSON compact and in UTF-8; with half an emoji in it, all escaped, as libraries write it."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        return json.dumps(document, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,8 @@ class Sender(ABC, Generic[Settings]):
     """How many messages one callback may carry."""
     tells_conflicts: ClassVar[bool] = False
     """Whether the protocol has a word for "the same id, another content"; else that is answered like a repeat."""
+    signs_attempts: ClassVar[bool] = False
+    """Whether the time of an attempt is signed, so that an old one is refused however right it is."""
     charges_at_once: ClassVar[bool] = False
     """Whether a message that counts on report comes with its charge, in one callback."""
     carries_messages: ClassVar[bool] = True

@@ -22,6 +22,7 @@ COMMANDS = {
     "apply": "make organisations, campaigns, routes and gateway accounts as a file says",
     "read": "show how a text would be read",
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
+    "conformance": "play a test account's carrier against the running service, case by case",
     "check": "validate settings, database, book and accounts",
     "history": "what each version of the book changed, from which file and by whom",
     "find": "what is known of one id: a sender's own, or a request's",

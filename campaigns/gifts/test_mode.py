@@ -129,3 +129,19 @@ async def clear_tests(connection: asyncpg.Connection, before: datetime) -> int:
     least = least_id(before)
     done = [await connection.execute(sql, least, CLEARED_AT_ONCE) for sql in (CLEAR_EVENTS, CLEAR_CALLBACKS)]
     return sum(int(each.rpartition(" ")[2]) for each in done)
+
+
+# Of the newest alone: ids begin with the time at which their callback came.
+SELECT_ARRIVALS = """
+SELECT id, native_id, outcome, reading, units, amount_vnd FROM test_event
+WHERE account_id = $1 AND id >= $2 AND NOT id = ANY($3) ORDER BY id LIMIT $4
+"""
+ARRIVALS_AT_ONCE = 1_000
+
+
+async def select_arrivals(
+    connection: asyncpg.Connection, account_id: int, since: datetime, known: Iterable[UUID]
+) -> list[asyncpg.Record]:
+    """What came over a test account since then and is not `known`, ARRIVALS_AT_ONCE at most."""
+    asked = account_id, least_id(since), list(known), ARRIVALS_AT_ONCE
+    return list(await connection.fetch(SELECT_ARRIVALS, *asked))

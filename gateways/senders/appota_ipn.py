@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ClassVar, Protocol
 from urllib.parse import urlencode
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 from gateways.wire.checksums import md5_hex
 
 
@@ -49,9 +49,9 @@ class AppotaIpnSender(Sender[ApplicationSettings]):
             "country_code": "VN",
         }
         signed = "".join(value for _, value in sorted(values.items())) + self.settings.secrets[0]
-        values["hash"] = md5_hex(signed.encode())
+        values["hash"] = md5_hex(sent(signed))
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Request("POST", self._path(), headers, urlencode(values).encode())
+        return Request("POST", self._path(), headers, sent(urlencode(values, errors=AS_IT_IS)))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the status alone speaks
         """200 and nothing else."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 from gateways.wire.checksums import md5_hex
 
 _VIETNAM = timezone(timedelta(hours=7))
@@ -47,12 +47,12 @@ class EsmsGetSender(Sender[ProviderSettings]):
             "content": sms.text,
             "serviceNumber": sms.short_code,
             "keyword": sms.keyword,
-            "sign": md5_hex(f"{cpid}{sms.native_id}{sms.text}{written}{key}".encode()),
+            "sign": md5_hex(sent(f"{cpid}{sms.native_id}{sms.text}{written}{key}")),
             "cpid": cpid,
             "smsid": sms.native_id,
             "receiverTime": written,
         }
-        return Request("GET", f"{self._path()}?{urlencode(values)}", {})
+        return Request("GET", f"{self._path()}?{urlencode(values, errors=AS_IT_IS)}", {})
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:
         """200 and a ClientResponse about this very message."""

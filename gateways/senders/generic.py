@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 from defusedxml.ElementTree import fromstring
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
 _VIETNAM = timezone(timedelta(hours=7))
 _HEADER = "header:"
@@ -97,7 +97,7 @@ class GenericSender(Sender[DialectSettings]):
                 "sorted": lambda: written.all_but(recipe.place),
                 "text": name.encode,
                 "header": lambda name=name: headers.get(name.lower(), "").encode(),
-                "field": lambda name=name: written.get(name).encode(),
+                "field": lambda name=name: sent(written.get(name)),
             }[kind]()
         if recipe.kind == "hmac":
             digest = hmac.new(secret, signed, recipe.hash).digest()
@@ -153,10 +153,12 @@ class _Form(_Writer):
         return self._pairs.get(place, "")
 
     def body(self) -> bytes:
-        return urlencode(self._pairs).encode()
+        return sent(urlencode(self._pairs, errors=AS_IT_IS))
 
     def all_but(self, place: str) -> bytes:
-        return "".join(value for name, value in sorted(self._pairs.items()) if name != place).encode()
+        return "".join(value for name, value in sorted(self._pairs.items()) if name != place).encode(
+            "utf-8", AS_IT_IS
+        )
 
 
 class _Query(_Form):
@@ -169,7 +171,7 @@ class _Query(_Form):
         return b""
 
     def query(self) -> str:
-        return urlencode(self._pairs)
+        return urlencode(self._pairs, errors=AS_IT_IS)
 
 
 class _Json(_Writer):
@@ -194,7 +196,7 @@ class _Json(_Writer):
         return str(inner)
 
     def body(self) -> bytes:
-        return json.dumps(self._document, ensure_ascii=False).encode()
+        return sent(json.dumps(self._document, ensure_ascii=False))
 
 
 class _Xml(_Writer):
@@ -229,8 +231,8 @@ def _values(sms: Sms, dialect: Any, at: datetime) -> dict[str, str]:
     names = dialect.fields
     text = {
         "plain": sms.text,
-        "base64": base64.b64encode(sms.text.encode()).decode(),
-        "hex": sms.text.encode().hex(),
+        "base64": base64.b64encode(sent(sms.text)).decode(),
+        "hex": sent(sms.text).hex(),
     }[dialect.text_form]
     time = {
         "rfc3339": at.astimezone(UTC).isoformat(),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import ClassVar
 from urllib.parse import quote_from_bytes
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
 
 _UNLISTED_CONNECTOR = "smppc1"
 _UUID_NAMESPACE = uuid.UUID("5b0c1f8a-5a2e-4a53-9a86-2f0d8c1a1400")
@@ -28,7 +28,7 @@ class JasminSender(Sender[SenderSettings]):
         """A form, or the same as a query for every other message: `method` of the connector is either."""
         (sms,) = messages
         is_plain = sms.text.isascii()
-        content = sms.text.encode("ascii" if is_plain else "utf-16-be")
+        content = sms.text.encode("ascii" if is_plain else "utf-16-be", AS_IT_IS)
         values = {
             "id": self.native_id(sms).encode(),
             "from": sms.msisdn.removeprefix("+").encode(),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import quote_from_bytes
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
 
 _UNLISTED_SMSC = "smsc1"
 _UUID_NAMESPACE = uuid.UUID("9d0d2c52-5d7f-4f0e-9b58-1c8e4f3f1400")
@@ -37,7 +37,7 @@ class KannelSender(Sender[SenderSettings]):
             "ts": "" if sms.at is None else str(int(sms.at.timestamp())),
             "coding": "0" if is_plain else "2",
             "charset": "UTF-8" if is_plain else "UTF-16BE",
-            "text": sms.text.encode("utf-8" if is_plain else "utf-16-be"),
+            "text": sms.text.encode("utf-8" if is_plain else "utf-16-be", AS_IT_IS),
             "udh": "",
             "bill": "",
             "meta": "",
@@ -56,7 +56,7 @@ class KannelSender(Sender[SenderSettings]):
             "X-Kannel-Coding": "0" if is_plain else "2",
             "X-Kannel-Service": "default",
         }
-        body = sms.text.encode("utf-8" if is_plain else "utf-16-be")
+        body = sms.text.encode("utf-8" if is_plain else "utf-16-be", AS_IT_IS)
         return Request("POST", f"{self._path()}?id={self.native_id(sms)}", headers, body)
 
     def native_id(self, sms: Sms) -> str:

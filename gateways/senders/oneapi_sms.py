@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
 
 class OneApiSmsSender(Sender[SenderSettings]):
@@ -25,7 +25,7 @@ class OneApiSmsSender(Sender[SenderSettings]):
             if len(written) == 1
             else {"inboundSMSMessageList": {"inboundSMSMessage": written}}
         )
-        body = json.dumps(document, ensure_ascii=False).encode()
+        body = sent(json.dumps(document, ensure_ascii=False))
         return Request("POST", self._path(), {"Content-Type": "application/json"}, body)
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the status alone speaks

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 from urllib.parse import urlencode
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 from gateways.wire.checksums import hmac_sha256_hex
 
 
@@ -69,8 +69,8 @@ class OnepaySender(Sender[MerchantSettings]):
                 "error_message": "done",
             }
         signed = "&".join(f"{name}={values[name]}" for name in sorted(values))
-        values["signature"] = hmac_sha256_hex(self.settings.secrets[0].encode(), signed.encode())
-        return Request("GET", f"{self._path()}?{urlencode(values)}", {})
+        values["signature"] = hmac_sha256_hex(self.settings.secrets[0].encode(), sent(signed))
+        return Request("GET", f"{self._path()}?{urlencode(values, errors=AS_IT_IS)}", {})
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the answer names no message
         """200 and JSON with the status: 1 is taken, 0 gives the donor the money back."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import ClassVar, Final, Protocol
 from xml.sax.saxutils import escape
 
-from gateways.sender import Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 from gateways.wire.checksums import md5_hex
 
 _VIETNAM: Final = timezone(timedelta(hours=7))
@@ -80,7 +80,7 @@ class ParlayXSmsSender(Sender[OperatorSettings]):
             message="".join(f"<{name}>{escape(value)}</{name}>" for name, value in message.items()),
         )
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
-        return Request("POST", self._path(), headers, body.encode())
+        return Request("POST", self._path(), headers, sent(body))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the answer names no message
         """200 and the operation's response; a fault of the server's means later."""

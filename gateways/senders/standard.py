@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, get_args
 import orjson
 
 from gateways.events import NamedCarrier
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, as_json
 from gateways.wire.signatures import sign, signing_key
 
 
@@ -28,6 +28,7 @@ class StandardSender(Sender[SigningSettings]):
     name: ClassVar[str] = "standard"
     batch_max: ClassVar[int] = 100
     tells_conflicts: ClassVar[bool] = True
+    signs_attempts: ClassVar[bool] = True
     carrier_words: ClassVar[Mapping[str, str]] = {carrier: carrier for carrier in get_args(NamedCarrier)}
 
     def __init__(self, account: str, settings: SigningSettings) -> None:
@@ -38,9 +39,7 @@ class StandardSender(Sender[SigningSettings]):
         """JSON under Standard Webhooks' headers, signed with every secret, as a sender does while rotating."""
         written = attempt_at.isoformat(timespec="seconds")
         events = [{"type": "message.received", "timestamp": written, "data": _data(sms)} for sms in messages]
-        body = orjson.dumps(
-            events[0] if len(events) == 1 else {"type": "batch", "timestamp": written, "data": events}
-        )
+        body = as_json(events[0] if len(events) == 1 else {"type": "batch", "timestamp": written, "data": events})
         attempt_id, timestamp = f"msg_{messages[0].native_id}", str(int(attempt_at.timestamp()))
         headers = {
             "Content-Type": "application/json",

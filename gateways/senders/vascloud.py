@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 from gateways.wire.checksums import md5_hex
 
 _VIETNAM = timezone(timedelta(hours=7))
@@ -64,7 +64,7 @@ class VascloudSender(Sender[PartnerSettings]):
             inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in command.items())
             head = "<MODULE>SMSGW</MODULE><MESSAGE_TYPE>NOTIFY</MESSAGE_TYPE>"
             document = f"<ACCESSGW>{head}<COMMAND>{inner}</COMMAND></ACCESSGW>"
-            return Request("POST", self._path(), {"Content-Type": "text/xml; charset=utf-8"}, document.encode())
+            return Request("POST", self._path(), {"Content-Type": "text/xml; charset=utf-8"}, sent(document))
         values = {
             "mo_id": sms.native_id,
             "source_address": sms.short_code,
@@ -74,11 +74,11 @@ class VascloudSender(Sender[PartnerSettings]):
         }
         signed = {**values, "token": self.settings.secrets[0]}
         recipe = (self.settings.separator or "").join(signed[name] for name in self.settings.signed)
-        form = urlencode({**values, "signature": md5_hex(recipe.encode())})
+        form = urlencode({**values, "signature": md5_hex(sent(recipe))}, errors=AS_IT_IS)
         if sms.number % 2:
             return Request("GET", f"{self._path()}?{form}", {})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Request("POST", self._path(), headers, form.encode())
+        return Request("POST", self._path(), headers, sent(form))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the answer names no message
         """200 and an `error_id` of 0; 1 is any failure, and does not say which."""

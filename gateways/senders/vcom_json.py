@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 import orjson
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, as_json
 from gateways.wire.checksums import sha256_base64
 
 
@@ -54,7 +54,7 @@ class VcomJsonSender(Sender[ClientSettings]):
             "time": seconds,
             "checksum": sha256_base64(f"{client_id}{sms.native_id}{phone}{key}{seconds}".encode()),
         }
-        return Request("POST", self._path(), {"Content-Type": "application/json"}, orjson.dumps(document))
+        return Request("POST", self._path(), {"Content-Type": "application/json"}, as_json(document))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the answer names no message
         """200 and the code in the body: 200 is taken, 104 an id that exists, every other the end of it."""

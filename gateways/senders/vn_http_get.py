@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import ClassVar, Protocol
 from urllib.parse import quote_from_bytes
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
 _AS_IT_IS = " &=?!$'()*,-./:;@_~"
 
@@ -80,4 +80,4 @@ class VnHttpGetSender(Sender[HubSettings]):
 
 
 def _as_hubs_do(value: str) -> str:
-    return quote_from_bytes(value.encode(), safe=_AS_IT_IS).replace(" ", "+")
+    return quote_from_bytes(sent(value), safe=_AS_IT_IS).replace(" ", "+")

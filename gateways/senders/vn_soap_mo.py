@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Protocol
 
-from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
+from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
 _ENVELOPE: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -119,7 +119,7 @@ class VnSoapMoSender(Sender[HubSettings]):
                 headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         elements = "".join(f"<{name}>{_in_template(value)}</{name}>" for name, value in filled)
         call = template.frame.format(name=settings.dialect, elements=elements)
-        return Request("POST", self._path(), headers, _ENVELOPE.format(header="", call=call).encode())
+        return Request("POST", self._path(), headers, sent(_ENVELOPE.format(header="", call=call)))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the value alone speaks
         """Exactly 200, and the account's own value between the literal tags, which is how hubs look for it."""
@@ -143,4 +143,4 @@ def _in_template(value: str) -> str:
 
 
 def _base64_in_lines(text: str) -> str:
-    return base64.encodebytes(text.encode()).decode().replace("\n", "\r\n")
+    return base64.encodebytes(sent(text)).decode().replace("\n", "\r\n")

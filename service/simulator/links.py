@@ -111,9 +111,13 @@ def _link(gateway: Mapping[str, Any], environment: Mapping[str, str]) -> Link:
         raise SimulateRefused(
             f"account {account}: its keys are not what {protocol} takes; `portal1400 apply` says which"
         ) from None
+    return link_of(account, protocol, str(gateway.get("carrier")), settings)
+
+
+def link_of(account: str, protocol: str, carrier: str, settings: AccountSettings) -> Link:
+    """The link of an account whose secrets are known."""
     names_carriers = SENDERS[protocol](account, settings).names_carriers
-    carriers = _carriers(str(gateway.get("carrier")), protocol, settings, names_carriers)
-    return Link(account, protocol, carriers, settings)
+    return Link(account, protocol, _carriers(carrier, protocol, settings, names_carriers), settings)
 
 
 def _resolved(value: object, account: str, environment: Mapping[str, str]) -> object:
