@@ -25,8 +25,8 @@ setup: .venv/.done ## make .venv with everything the other targets need
 # Where `make install` puts releases, and which of them `make switch` turns to.
 PREFIX ?= /opt/portal1400
 
-install: ## a release under PREFIX (/opt/portal1400), without developers' tools; PREFIX/current names it from then on
-	@$(PYTHON) deploy/environment.py install $(PREFIX)
+install: ## a release under PREFIX (/opt/portal1400), without developers' tools; WITH=otel: with OpenTelemetry
+	@$(PYTHON) deploy/environment.py install $(PREFIX) $(WITH)
 
 switch: ## let PREFIX/current name RELEASE, as `make install` made it
 	@$(PYTHON) deploy/environment.py switch $(PREFIX) $(RELEASE)
@@ -92,6 +92,8 @@ deploy-check: setup .venv-deploy/.done ## image, compose and Kubernetes judged b
 lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without host names
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded pyproject.toml -o requirements.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--extra embedded --extra otel pyproject.toml -o requirements-otel.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--extra embedded --extra otel --group dev pyproject.toml -o requirements-dev.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \

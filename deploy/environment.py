@@ -1,8 +1,9 @@
 """Makes Python environments, each aside first and then in its place in one step: `make setup`, `install`, `switch`.
 
 `setup` makes `.venv` in the checkout, with the tools of developers. `install PREFIX` makes a release of its own in
-PREFIX/releases, without them, for an account that owns nothing there, and points PREFIX/current at it. `switch PREFIX
-RELEASE` points it at one that is there already. Whatever fails, or is killed, leaves what was there whole.
+PREFIX/releases, without them, for an account that owns nothing there, and points PREFIX/current at it; with `otel`
+behind it also what traces need. `switch PREFIX RELEASE` points it at one that is there already. Whatever fails, or is
+killed, leaves what was there whole.
 
 Runs on a bare Python 3.11: nothing of ours or of anybody's is installed yet.
 """
@@ -27,6 +28,8 @@ OLDEST_PYTHON = (3, 11)
 DONE = ".done"
 """The file that a whole environment has."""
 UNPRIVILEGED = "nobody"
+LOCKS = {"": "requirements.lock", "otel": "requirements-otel.lock"}
+"""What a release is made from: without an extra, and with one."""
 
 
 class NotMade(Exception):
@@ -121,25 +124,27 @@ def setup() -> None:
     swap(aside, place)
 
 
-def install(prefix: Path) -> str:
-    """A new release below `prefix`, which `current` names from then on; its name."""
+def install(prefix: Path, extra: str = "") -> str:
+    """A new release below `prefix`, which `current` names from then on; its name. Raises NotMade."""
+    if extra not in LOCKS:
+        raise NotMade(f"WITH={extra} is not known: there are {', '.join(sorted(filter(None, LOCKS)))}")
     python = public_python()
     os.umask(0o022)  # every account runs it, whatever the umask of whoever installs
     fetch_installer()
-    name = release_name()
+    name = release_name() + (f"-{extra}" if extra else "")
     place = prefix / "releases" / name
     if not (place / DONE).exists():
         shutil.rmtree(place, ignore_errors=True)  # what an install that was killed left; nothing runs from it
         place.parent.mkdir(parents=True, exist_ok=True)
-        print(f"install: making {place} from requirements.lock", flush=True)
-        make_release(python, place)
+        print(f"install: making {place} from {LOCKS[extra]}", flush=True)
+        make_release(python, place, ROOT / LOCKS[extra])
         require_runnable(place)
         (place / DONE).touch()
     switch(prefix, name)
     return name
 
 
-def make_release(python: Path, place: Path) -> None:
+def make_release(python: Path, place: Path, lock: Path) -> None:
     """An environment with the service and what it needs, byte code compiled: its account cannot write it."""
     own = place / "bin" / "python"
     constraints = ("--build-constraint", ROOT / "requirements-dev.lock")
@@ -152,7 +157,7 @@ def make_release(python: Path, place: Path) -> None:
         "--python",
         own,
         "--require-hashes",
-        ROOT / "requirements.lock",
+        lock,
     )
     uv("build", "--quiet", "--wheel", *constraints, "--require-hashes", "--out-dir", place / "wheel", ROOT)
     (wheel,) = (place / "wheel").glob("*.whl")
@@ -230,7 +235,7 @@ def switch(prefix: Path, name: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`setup`, `installer`, `install PREFIX` or `switch PREFIX RELEASE`; one at a time in a checkout."""
+    """`setup`, `installer`, `install PREFIX [EXTRA]` or `switch PREFIX RELEASE`; one at a time in a checkout."""
     with (ROOT / "bootstrap.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -239,8 +244,8 @@ def main(arguments: Sequence[str]) -> int:
                     setup()
                 case ["installer"]:
                     fetch_installer()
-                case ["install", prefix]:
-                    install(Path(prefix).absolute())
+                case ["install", prefix, *extras] if len(extras) <= 1:
+                    install(Path(prefix).absolute(), "".join(extras))
                 case ["switch", prefix, *names] if len(names) <= 1:
                     switch(Path(prefix).absolute(), "".join(names))
                 case _:

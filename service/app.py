@@ -23,6 +23,7 @@ from service.operations.assembly import make_operations
 from service.operations.database_join import DatabaseJoin
 from service.operations.instruments import make_instruments
 from service.operations.siblings import Siblings
+from service.operations.tracing import make_tracing
 from service.pages import public
 from service.postgres.database import Database
 from service.runtime import logs
@@ -52,7 +53,7 @@ class Service:
     ) -> None:
         """`copy` is what to start from with the database away; `prepare` makes the database ready once it is back.
 
-        Raises SpoolRefused.
+        Raises SpoolRefused, and Refused where traces are wanted and cannot be kept.
         """
         self.settings = settings
         self.keyring = keyring
@@ -61,10 +62,14 @@ class Service:
         self.instruments = make_instruments()
         known = os.environ if environ is None else environ
         self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
-        self.intake = make_intake(settings, database, keyring, self.catalog, self.instruments, clock)
-        self.live = make_live(
-            settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level
+        self.tracing = make_tracing(settings)
+        self.intake = make_intake(
+            settings, database, keyring, self.catalog, self.instruments, clock, self.tracing.wrapped
         )
+        self.live = make_live(
+            settings, database, self.catalog, self.instruments, clock, lambda: self.intake.load.level,
+            self.tracing.following,
+        )  # fmt: skip
         self.operations = make_operations(
             settings, database, keyring, self.catalog, self.intake, self.instruments, clock
         )
@@ -88,10 +93,10 @@ class Service:
         async with AsyncExitStack() as started:
             # In the order in which they are stopped last: what feeds a part ends before it.
             for stop in (
-                intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop, live.high_water.stop,
-                live.feed.stop, operations.invariants.stop, operations.housekeeping.stop, intake.replay.stop,
-                self._stop_writer, operations.replies.stop, self._join.stop, operations.disks.stop,
-                operations.carriers.stop,
+                self.tracing.stop, intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop,
+                live.high_water.stop, live.feed.stop, operations.invariants.stop, operations.housekeeping.stop,
+                intake.replay.stop, self._stop_writer, operations.replies.stop, self._join.stop,
+                operations.disks.stop, operations.carriers.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             started.push_async_callback(self.desk.stop)

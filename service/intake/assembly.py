@@ -1,7 +1,8 @@
 """The parts of the intake, made for one worker: from the queue to the writer, the spool and the replay."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from metrics.carrier_health import CarrierHealth
 from metrics.instruments import Instruments
@@ -24,6 +25,16 @@ from service.runtime.settings import Settings
 
 TRIAL_SECONDS = 5.0
 """While the database does not commit, one callback in this many seconds tries whether it does again."""
+
+
+class Wrapped(NamedTuple):
+    """What makes the parts that may be wrapped."""
+
+    writer: Callable[..., Writer]
+    intake: Callable[..., Intake]
+
+
+AS_THEY_ARE = Wrapped(Writer, Intake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,9 @@ def make_intake(
     catalog: Catalog,
     instruments: Instruments,
     clock: Clock,
+    wrapped: Wrapped = AS_THEY_ARE,
 ) -> IntakeParts:
-    """Make the parts; nothing runs yet. Raises SpoolRefused."""
+    """Make the parts; nothing runs yet. `wrapped` makes writer and intake. Raises SpoolRefused."""
     carriers = CarrierHealth(instruments.registry, clock)
     commits = CommitMetrics(instruments, catalog, carriers)
     circuit = CircuitBreaker(TRIAL_SECONDS)
@@ -74,7 +86,7 @@ def make_intake(
             circuit.close()
         commits.see(commit)
 
-    writer = Writer(
+    writer = wrapped.writer(
         lambda: database.connect("portal1400 writer"),
         writers=settings.writers,
         batch_events_max=settings.batch_events_max,
@@ -108,7 +120,7 @@ def make_intake(
     instruments.spool_oldest_seconds.set_function(lambda: replay.oldest_seconds)
     instruments.spool_files_refused.set_function(lambda: len(replay.refused))
     instruments.spool_writable.set_function(lambda: replay.own.refusal is None)
-    intake = Intake(
+    intake = wrapped.intake(
         catalog=catalog,
         rows=rows,
         writer=writer,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from campaigns.gifts.event_rows import ChargeRow, MessageRow, RawRow, ReversalRow
@@ -35,6 +36,14 @@ Row = MessageRow | ChargeRow | ReversalRow
 KIND: dict[type[Row], str] = {MessageRow: "message", ChargeRow: "charge", ReversalRow: "reversal"}
 
 
+class Commit(NamedTuple):
+    """The commit that an entry was in: its times in ns since the epoch, and how many callbacks it held."""
+
+    began: int
+    ended: int
+    callbacks: int
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One callback that waits for its commit. Made by the row builder, answered by the writer.
@@ -58,6 +67,8 @@ class Entry:
     is_replayed: bool = False
     done: "asyncio.Future[list[EventResult]]" = field(init=False)
     queued_at: float = field(init=False)
+    commit: Commit | None = field(default=None, init=False)
+    """Noted where traces are kept."""
     size_bytes: int = field(init=False)
     """What it weighs on its way into the database: its raw form, beside which its rows are light."""
 

@@ -3,16 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from metrics.board import Board
 from metrics.instruments import Instruments
 from service.catalog.catalog import Catalog
 from service.listeners.connection_limit import ConnectionLimit
+from service.live.broadcast import Broadcaster
 from service.live.feed import Feed
 from service.live.high_water import HighWaterMark
 from service.live.last_hour import LastHour
 from service.live.series import SeriesCache, published_versions, reading
 from service.live.stream import Streams
+from service.live.traced import Following, TracedBoard, TracedBroadcaster
 from service.postgres.database import Database
 from service.runtime.clock import Clock
 from service.runtime.settings import Settings
@@ -38,9 +41,10 @@ def make_live(
     instruments: Instruments,
     clock: Clock,
     load_level: Callable[[], int],
+    following: Following | None = None,
 ) -> LiveParts:
-    """Make the parts; nothing runs yet."""
-    board = Board()
+    """Make the parts; nothing runs yet. `following` hears of what kept traces wait for."""
+    board = Board() if following is None else TracedBoard(following)
     instruments.totals_age.set_function(lambda: math.inf if board.age_seconds is None else board.age_seconds)
     high_water = HighWaterMark(settings.data_dir, instruments)
     feed = Feed(
@@ -62,5 +66,6 @@ def make_live(
         viewers_max=min(settings.stream_viewers_max, connection_limit.viewers_max),
         write_seconds=settings.stream_write_seconds,
         level=load_level,
+        broadcaster=Broadcaster if following is None else partial(TracedBroadcaster, following),
     )
     return LiveParts(board, high_water, feed, series, LastHour(reading(database)), connection_limit, streams)

@@ -53,12 +53,13 @@ class Streams:
         viewers_max: int,
         write_seconds: float,
         level: Callable[[], int] = _never,
+        broadcaster: Callable[..., Broadcaster] = Broadcaster,
     ) -> None:
         self._book = book
         self._clock = clock
         self._viewers_max = viewers_max
         self._ending = False
-        self.broadcaster = Broadcaster(
+        self.broadcaster = broadcaster(
             board,
             book,
             clock=clock,

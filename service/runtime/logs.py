@@ -183,7 +183,7 @@ def configure(
         cache_logger_on_first_use=False,
     )
     # aiohttp prints the bad request line and asyncio a task's exception: both may quote a donor.
-    for name in ("aiohttp", "asyncio"):
+    for name in ("aiohttp", "asyncio", "opentelemetry", "urllib3"):
         quiet = logging.getLogger(name)
         quiet.handlers[:] = [_KindOnly()]
         quiet.propagate = False

@@ -63,6 +63,11 @@ class Settings(BaseModel):
     log_callbacks_one_in: int = Field(
         1, ge=1, le=1_000_000, description="of accepted and repeated callbacks one in so many has a line in the log"
     )
+    traces_endpoint: str | None = Field(
+        None,
+        description="where traces go (OpenTelemetry, OTLP over HTTP), http://HOST:4318; absent: none",
+    )
+    traces_share: float = Field(0.01, ge=0, le=1, description="of the usual callbacks so many are traced")
     postgres: str = Field("auto", description="embedded server: auto, wheel, system, or a folder of binaries")
     migrate_on_start: bool = Field(True, description="serve applies pending migrations first")
     queue_events_max: int = Field(20_000, ge=100, le=1_000_000, description="events that may wait for the writer")
@@ -143,7 +148,7 @@ class Settings(BaseModel):
             require_known_parameters(value.get_secret_value())
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "traces_endpoint")
     @classmethod
     def _require_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

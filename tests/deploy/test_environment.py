@@ -1,6 +1,7 @@
 """Environments come into their place whole, or what was there stays."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -73,3 +74,14 @@ def test_a_python_in_a_folder_of_one_account_is_not_for_the_service(environment:
     (own / "python3").touch(mode=0o755)
     assert not environment.is_public(own / "python3")
     assert environment.is_public(Path("/bin/sh").resolve())
+
+
+def test_a_release_with_an_extra_is_the_same_release_and_more(environment: ModuleType) -> None:
+    def pinned(name: str) -> dict[str, str]:
+        return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / name).read_text(encoding="utf-8"), re.M))
+
+    plain, developers = pinned(environment.LOCKS[""]), pinned("requirements-dev.lock")
+    for extra in filter(None, environment.LOCKS):
+        more = pinned(environment.LOCKS[extra])
+        assert plain.items() < more.items() < developers.items(), extra
+    assert environment.main(["install", "nowhere", "telemetry"]) == 1

@@ -48,7 +48,7 @@ def test_the_search_finds_what_hides(hide: Callable[[bytes], bytes]) -> None:
 @pytest.fixture
 def log_file(tmp_path: Path) -> Iterator[Path]:
     """Where the service logs; everything about logging is put back afterwards."""
-    libraries = [logging.getLogger(name) for name in ("aiohttp", "asyncio")]
+    libraries = [logging.getLogger(name) for name in ("aiohttp", "asyncio", "opentelemetry", "urllib3")]
     before = [(list(logger.handlers), logger.propagate) for logger in libraries]
     hooks = sys.unraisablehook, threading.excepthook
     yield tmp_path / "service.log"

@@ -23,6 +23,8 @@ BAD: dict[str, list[str]] = {
     "public_url": ["portal.example", "ftp://portal.example"],
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
     "log_format": ["xml", "JSON", ""],
+    "traces_endpoint": ["collector:4318", "grpc://collector:4317"],
+    "traces_share": ["-0.1", "1.1", "all"],
     "log_callbacks_one_in": ["0", "1000001", "all"],
     "migrate_on_start": ["perhaps", ""],
     "shed_under_load": ["perhaps", ""],
