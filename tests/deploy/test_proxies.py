@@ -157,6 +157,13 @@ async def test_a_callback_comes_once_whatever_breaks(site: Site) -> None:
         assert site.tap.count(b"GET /gw/") == 4
 
 
+async def test_no_callback_is_lost_to_a_service_that_is_away(site: Site) -> None:
+    """Of nginx only that it serves: it has one service behind it."""
+    async with site.client(keeps=False) as http:
+        for number in range(12):
+            assert (await site.ask(http, "GET", kannel(site, id=f"away-{number}"))).status < 300
+
+
 async def test_what_is_too_large_is_refused_by_the_service_in_its_own_words(site: Site) -> None:
     most, beyond = Standard.body_bytes_max, Gateway.query_bytes_max + 1
     async with site.client() as http:

@@ -25,6 +25,8 @@ PROXIES = ROOT / "deploy" / "proxy"
 NAME = "portal.example"
 UPSTREAM = "127.0.0.1:1400"
 """The service's address in the files."""
+DEAD = "127.0.0.1:1"
+"""A service that is away, beside the one that is there, for those proxies that may have several."""
 
 
 @dataclass
@@ -124,6 +126,11 @@ class Places:
     upstream: int
 
     @property
+    def live(self) -> str:
+        """The service's address."""
+        return f"127.0.0.1:{self.upstream}"
+
+    @property
     def chain(self) -> Path:
         return self.folder / "tls" / "chain.pem"
 
@@ -147,7 +154,7 @@ def _nginx(at: Places) -> dict[str, str]:
         "    include /etc/nginx/mime.types;\n": temporary,
         "/var/cache/nginx-portal1400": f"{at.folder}/cache",
         # Twice, so that there is somewhere else to try.
-        f"        server {UPSTREAM} max_fails=0;\n": f"        server 127.0.0.1:{at.upstream} max_fails=0;\n" * 2,
+        f"        server {UPSTREAM} max_fails=0;\n": f"        server {at.live} max_fails=0;\n" * 2,
         "listen 80 default_server;": f"listen 127.0.0.1:{at.plain_port} default_server;",
         "        listen [::]:80 default_server;\n": "",
         "listen 443 ssl": f"listen 127.0.0.1:{at.port} ssl",
@@ -164,7 +171,7 @@ def _haproxy(at: Places) -> dict[str, str]:
         "maxconn 60000": "maxconn 500",
         "bind :80": f"bind 127.0.0.1:{at.plain_port}",
         "bind :443 ssl crt /etc/haproxy/portal1400.pem": f"bind 127.0.0.1:{at.port} ssl crt {at.folder}/tls/both.pem",
-        f"server a {UPSTREAM}": f"server a 127.0.0.1:{at.upstream}\n    server b 127.0.0.1:{at.upstream}",
+        f"server a {UPSTREAM}": f"server a {DEAD}\n    server b {at.live}\n    server c {at.live}",
     }
 
 
@@ -172,8 +179,7 @@ def _caddy(at: Places) -> dict[str, str]:
     return {
         "admin unix//run/caddy/admin.sock": f"admin off\n\thttp_port {at.plain_port}\n\thttps_port {at.port}\n"
         "\tdefault_bind 127.0.0.1",
-        f"\n{NAME} {{": f"\n{NAME} {{\n\ttls {at.chain} {at.key}",
-        f"reverse_proxy {UPSTREAM}": f"reverse_proxy 127.0.0.1:{at.upstream} localhost:{at.upstream}",
+        f"\n{{$PORTAL1400_NAME:{NAME}}} {{": f"\n{NAME} {{\n\ttls {at.chain} {at.key}",
     }
 
 
@@ -222,7 +228,9 @@ async def front(kind: str, upstream: int) -> AsyncIterator[Front]:
                 stdout=log,
                 stderr=log,
                 cwd=at.folder,
-                env=os.environ | {"HOME": str(at.folder / "home"), "XDG_DATA_HOME": str(at.folder / "home")},
+                env=os.environ
+                | {"HOME": str(at.folder / "home"), "XDG_DATA_HOME": str(at.folder / "home")}
+                | {"PORTAL1400_UPSTREAMS": f"{DEAD} {at.live} localhost:{upstream}"},
             )
         made = Front(kind, at.port, at.plain_port, at.folder, trust)
         try:
