@@ -185,4 +185,10 @@ class Service:
             logs,
         )
         degraded = tuple(each for part in parts for each in part.troubles())
-        return health.Health(self._is_started, self.intake.can_accept, degraded, self.catalog.book.version)
+        return health.Health(
+            self._is_started,
+            self.intake.can_accept,
+            degraded,
+            self.catalog.book.version,
+            len(self.keyring.key_checks),
+        )

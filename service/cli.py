@@ -33,6 +33,7 @@ COMMANDS = {
     "user": "add, list, disable and reset the people who work at the campaign desk",
     "grant-read": "let a PostgreSQL role read what an auditor needs, and nothing about persons",
     "erase": "forget a person who asks for it, by the number on stdin; money stays as it is",
+    "secret-key": "make the next PORTAL1400_SECRET_KEY, and put it in the former one's place beside the service",
     "backup": "write the database to a file, beside live intake, with a manifest of its figures",
     "restore": "bring a backup into an empty database, or only try it (--drill), and check every figure",
 }

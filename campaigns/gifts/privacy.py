@@ -89,14 +89,13 @@ SELECT q.id, q.day, q.sealed,
 FROM quarantine AS q WHERE length(q.sealed) > 0
 """
 SELECT_TESTS = "SELECT id, day, sealed, true AS is_decided FROM test_callback"
-# Nothing that is for ever stands on it.
-ERASE_TESTS = "DELETE FROM test_callback WHERE day = ANY($2::date[]) AND id = ANY($1::uuid[])"
 # An empty one tells that there was one: the row is the trace, and `verify` looks for it.
 ERASE_RAW = "UPDATE raw_callback SET sealed = '' WHERE received_on = ANY($2::date[]) AND id = ANY($1::uuid[])"
 ERASE_CONFLICTS = (
     "UPDATE conflict_callback SET sealed = NULL WHERE day = ANY($2::date[]) AND raw_id = ANY($1::uuid[])"
 )
 ERASE_QUARANTINE = "UPDATE quarantine SET sealed = '' WHERE day = ANY($2::date[]) AND id = ANY($1::uuid[])"
+ERASE_TESTS = "DELETE FROM test_callback WHERE day = ANY($2::date[]) AND id = ANY($1::uuid[])"
 
 
 class Sealed(NamedTuple):

@@ -91,6 +91,32 @@ def _opened(code: str, name: str, secret: Mapping[str, str], unseal: Seal, envir
         raise SecretMissing(f"the stored {name} is not of this version; apply it again") from None
 
 
+def resealed(
+    code: str,
+    adapter: str,
+    settings: Mapping[str, Any],
+    is_done: Callable[[bytes, bytes], bool],
+    seal: Seal,
+    unseal: Seal,
+) -> dict[str, Any] | None:
+    """Stored `settings`, sealed anew where that was not done; None where all `is_done`. Raises SealBroken."""
+    changed = 0
+
+    def anew(name: str, secret: Mapping[str, str]) -> Mapping[str, str]:
+        nonlocal changed
+        if "sealed" not in secret:
+            return secret
+        sealed, associated = base64.b64decode(secret["sealed"]), _associated(code, name)
+        if is_done(sealed, associated):
+            return secret
+        changed += 1
+        plain = unseal(sealed, associated)
+        return {**secret, "sealed": base64.b64encode(seal(plain, associated)).decode()}
+
+    mapped = _mapped(adapter, settings, anew)
+    return mapped if changed else None
+
+
 def without_references(adapter: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` of the file with something of the right form in place of references: for validation."""
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from campaigns.book.book import Book, Campaign, Organisation
 from service.catalog.accounts import AccountRow
 from service.runtime.files import write_durably
-from service.runtime.keyring import SealBroken, Sealer
+from service.runtime.keyring import SealBroken, Seals
 
 NAME = "last-good.sealed"
 ASSOCIATED = b"last-good v1"
@@ -41,13 +41,13 @@ def last_good_of(kind: str, book: Book, accounts: list[AccountRow]) -> LastGood:
     return LastGood(kind, book.version, book.campaigns, organisations, tuple(accounts), tuple(sorted(book.withdrawn)))
 
 
-def keep_last_good(data_dir: Path, sealer: Sealer, copy: LastGood) -> None:
+def keep_last_good(data_dir: Path, sealer: Seals, copy: LastGood) -> None:
     """Replace the file in one step; on disk when this returns. Raises OSError."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_durably(data_dir / NAME, sealer.seal(COPY.dump_json(copy), ASSOCIATED))
 
 
-def find_last_good(data_dir: Path, sealer: Sealer) -> LastGood | None:
+def find_last_good(data_dir: Path, sealer: Seals) -> LastGood | None:
     """The copy; None where there is none, or none that this key and this release can read."""
     try:
         sealed = (data_dir / NAME).read_bytes()

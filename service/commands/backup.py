@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(arguments: argparse.Namespace) -> int:
     """Make the backup; print where it is and what it holds."""
     settings = read_settings()
-    keyring = Keyring(settings.require_secret_key())
+    keyring = Keyring.of(settings)
     now = datetime.now(UTC)
     file = chosen_file(arguments.file, now)
     try:

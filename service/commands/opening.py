@@ -49,7 +49,7 @@ async def opened(
     With `may_be_away`, a database that does not answer is no reason where a last good copy lies in DATA_DIR; with
     `may_be_behind`, migrations that are pending are none, and nothing is written to such a database.
     """
-    keyring = Keyring(settings.require_secret_key())
+    keyring = Keyring.of(settings)
     async with await Database.open(settings, embedded_only=embedded_only, progress=progress) as database:
 
         async def prepare() -> str:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(arguments: argparse.Namespace) -> int:
     """Restore, or try to; print what was proved. 1 when anything differs, and then nothing is left of it."""
     settings = read_settings()
-    keyring = Keyring(settings.require_secret_key())
+    keyring = Keyring.of(settings)
     begun = time.monotonic()
     try:
         file = chosen_file(arguments.file, drill=arguments.drill)

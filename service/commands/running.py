@@ -25,6 +25,7 @@ class Running:
     is_ready: bool
     degraded: tuple[str, ...] = ()
     book_version: int = 0
+    secret_keys: int = 0
     is_silent: bool = False
     """It listens, and answered nothing in ASK_SECONDS."""
 
@@ -79,4 +80,4 @@ async def _ask(http: aiohttp.ClientSession, settings: Settings, index: int) -> R
     if not isinstance(state, dict) or "book_version" not in state:
         return None
     degraded = tuple(str(each) for each in state.get("degraded", ()))
-    return Running(index, is_ready, degraded, int(state["book_version"]))
+    return Running(index, is_ready, degraded, int(state["book_version"]), int(state.get("secret_keys", 1)))

@@ -65,7 +65,7 @@ async def is_right(
     """Whether this is a code of the person's telephone or a recovery code, not used before; it is used now."""
     if person.totp_sealed is None:
         return False
-    secret = keyring.desk.unseal(person.totp_sealed, _place(person.id)).decode()
+    secret = keyring.desk.unseal(person.totp_sealed, place_of(person.id)).decode()
     step = step_of(secret, code, now)
     if step is not None:
         return await connection.fetchval(UPDATE_TOTP_COUNTER, person.id, step) is not None
@@ -80,7 +80,7 @@ async def enrol(
 
     Call it in a transaction.
     """
-    await connection.execute(UPDATE_TOTP, person.id, keyring.desk.seal(secret.encode(), _place(person.id)), step)
+    await connection.execute(UPDATE_TOTP, person.id, keyring.desk.seal(secret.encode(), place_of(person.id)), step)
     return await renew_recovery_codes(connection, keyring, person.id)
 
 
@@ -97,7 +97,8 @@ async def count_recovery_codes(connection: asyncpg.Connection, user_id: int) -> 
     return int(await connection.fetchval(COUNT_RECOVERY_CODES, user_id))
 
 
-def _place(user_id: int) -> bytes:
+def place_of(user_id: int) -> bytes:
+    """What the seal of a person's secret names."""
     return b"desk_user.totp_sealed:%d" % user_id
 
 

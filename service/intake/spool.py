@@ -21,7 +21,7 @@ from gateways.gateway import Gateway
 from service.catalog.accounts import LoadedAccount
 from service.intake.packing import pack_callback, unpack_callback
 from service.intake.spool_file import Size, SpoolFile, SpoolRefused, Stored
-from service.runtime.keyring import Sealer
+from service.runtime.keyring import Seals
 
 log = structlog.get_logger("spool")
 
@@ -73,7 +73,7 @@ class Spool:
     def __init__(
         self,
         file: SpoolFile,
-        sealer: Sealer,
+        sealer: Seals,
         *,
         bytes_max: int,
         age_seconds_max: float,

@@ -25,7 +25,7 @@ FILES_MAX = 100
 """Numbers a folder has for files, and so the most processes that may share it."""
 
 
-def claim_own(folder: Path, *, key_check: bytes, bytes_max: int) -> SpoolFile:
+def claim_own(folder: Path, *, key_check: bytes, former_checks: Container[bytes] = (), bytes_max: int) -> SpoolFile:
     """The first file of `folder` that nobody has, made if need be. Raises SpoolRefused.
 
     A damaged file is passed over: whoever adopts what was left behind says so, and gifts go on being taken.
@@ -37,7 +37,10 @@ def claim_own(folder: Path, *, key_check: bytes, bytes_max: int) -> SpoolFile:
             if lock is None:
                 continue
             try:
-                return SpoolFile(folder / f"{number:02}.sqlite", lock, key_check=key_check, bytes_max=bytes_max)
+                return SpoolFile(
+                    folder / f"{number:02}.sqlite", lock,
+                    key_check=key_check, former_checks=former_checks, bytes_max=bytes_max,
+                )  # fmt: skip
             except SpoolDamaged:
                 continue
     except OSError as error:
@@ -52,7 +55,12 @@ def claim_own(folder: Path, *, key_check: bytes, bytes_max: int) -> SpoolFile:
 
 
 def claim_left(
-    folder: Path, *, key_check: bytes, bytes_max: int, leave: Container[str] = ()
+    folder: Path,
+    *,
+    key_check: bytes,
+    former_checks: Container[bytes] = (),
+    bytes_max: int,
+    leave: Container[str] = (),
 ) -> tuple[list[SpoolFile], dict[str, str]]:
     """Every file of `folder` that somebody left behind, and for each that cannot be used, by its number, a sentence.
 
@@ -74,7 +82,7 @@ def claim_left(
             if not path.exists() and not lock.has_mark:
                 lock.free()
                 continue
-            found.append(SpoolFile(path, lock, key_check=key_check, bytes_max=bytes_max))
+            found.append(SpoolFile(path, lock, key_check=key_check, former_checks=former_checks, bytes_max=bytes_max))
         except SpoolRefused as refused:
             problems[stem] = str(refused)
         except OSError as error:
@@ -104,7 +112,8 @@ class SpoolFolder:
 
     def claim_own(self) -> Spool:
         """A spool that nobody else has. Raises SpoolRefused."""
-        return self._spool(claim_own(self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max))
+        own, *former = self._keyring.key_checks
+        return self._spool(claim_own(self._folder, key_check=own, former_checks=former, bytes_max=self._bytes_max))
 
     async def claim_left(self, *, again: bool = True) -> tuple[list[Spool], list[str], list[str]]:
         """Every spool that somebody left behind, a sentence for each that cannot be used, and those new among these.
@@ -120,8 +129,9 @@ class SpoolFolder:
             for stem, (state, sentence) in self._refused.items()
             if not again and state == self._state(stem)
         }
+        own, *former = self._keyring.key_checks
         files, problems = claim_left(
-            self._folder, key_check=self._keyring.key_check, bytes_max=self._bytes_max, leave=known
+            self._folder, key_check=own, former_checks=former, bytes_max=self._bytes_max, leave=known
         )
         self._refused = known | {stem: (self._state(stem), sentence) for stem, sentence in problems.items()}
         sentences = [sentence for _, (_, sentence) in sorted(self._refused.items())]

@@ -7,7 +7,7 @@ holds what the mark beside it says. Only the last write may be missing, and that
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS record (
 );
 """
 KEEP_ABOUT = "INSERT INTO about (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
+CHANGE_KEY = "UPDATE about SET value = ? WHERE name = 'key_check'"
 SELECT_ABOUT = "SELECT value FROM about WHERE name = ?"
 INSERT_RECORD = "INSERT INTO record (id, received_us, sealed) VALUES (?, ?, ?)"
 SELECT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE name IN ('about', 'record')"
@@ -84,8 +85,11 @@ class Size(NamedTuple):
 class SpoolFile:
     """A claimed file. Raises SpoolRefused for whatever the disk or SQLite refuses; a refused append left nothing."""
 
-    def __init__(self, path: Path, lock: SpoolLock, *, key_check: bytes, bytes_max: int) -> None:
-        """Open `path`, whose `lock` the caller holds. `key_check` tells whether its records can be opened.
+    def __init__(
+        self, path: Path, lock: SpoolLock, *, key_check: bytes, former_checks: Container[bytes] = (), bytes_max: int
+    ) -> None:
+        """Open `path`, whose `lock` the caller holds. `key_check` tells whether its records can be opened; those of
+        `former_checks` can be too.
 
         Raises SpoolDamaged, with every byte as it was.
         """
@@ -94,7 +98,7 @@ class SpoolFile:
         try:
             self.is_unmarked = self._examine()
             """Whether nothing beside the file tells that it is whole: its lock file is another one, or was lost."""
-            self._database = self._opened(key_check, bytes_max)
+            self._database = self._opened(key_check, former_checks, bytes_max)
             self._answers = AnswerList(path)
         except BaseException:
             lock.free()
@@ -173,7 +177,7 @@ class SpoolFile:
             "it is not replaced; see that the disk is writable and has room, and start again"
         )
 
-    def _opened(self, key_check: bytes, bytes_max: int) -> sqlite3.Connection:
+    def _opened(self, key_check: bytes, former_checks: Container[bytes], bytes_max: int) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
@@ -187,9 +191,14 @@ class SpoolFile:
             connection.executescript(SCHEMA)
             connection.execute(KEEP_ABOUT, ("key_check", key_check))
             (held,) = connection.execute(SELECT_ABOUT, ("key_check",)).fetchone()
-            if held == key_check:
+            (records,) = connection.execute(COUNT_RECORDS).fetchone()
+            if held != key_check and not records:
+                # Nothing is in it that the other key would open.
+                connection.execute(CHANGE_KEY, (key_check,))
+                held = key_check
+            is_ours = held == key_check or held in former_checks
+            if is_ours:
                 (taken,) = connection.execute(SELECT_TAKEN).fetchone()
-                (records,) = connection.execute(COUNT_RECORDS).fetchone()
                 connection.execute(KEEP_ABOUT, ("let_go", taken - records))
                 self._mark = Mark(taken, taken - records)
                 self._lock.write(self._mark)
@@ -200,7 +209,7 @@ class SpoolFile:
             if connection is not None:
                 connection.close()
             raise self._unusable(error) from None
-        if held != key_check:
+        if not is_ours:
             connection.close()
             raise SpoolRefused(
                 f"the spool file {self.path} was written with another PORTAL1400_SECRET_KEY: set that key, so that "

@@ -67,7 +67,7 @@ class DaySeals:
 
     def __init__(self, data_dir: Path, keyring: Keyring) -> None:
         self.path = data_dir.expanduser().resolve() / "sealed-days.json"
-        self._key = keyring.manifest_key
+        self._keys = keyring.manifest_keys
         self._checked_last = date.min
         self._broken: dict[date, int] = {}
 
@@ -77,7 +77,7 @@ class DaySeals:
             with self.path.open("rb") as file:
                 document = orjson.loads(file.read(FILE_BYTES_MAX))
             body, mac = document["days"], bytes.fromhex(document["mac"])
-            is_ours = hmac.compare_digest(mac, self._mac(document["installation"], body))
+            is_ours = any(hmac.compare_digest(mac, each) for each in self._macs(document["installation"], body))
             if document["format"] != FORMAT or not is_ours:
                 raise ValueError("another format, or changed")
             if document["installation"] != installation:
@@ -98,12 +98,14 @@ class DaySeals:
     def write(self, installation: str, days: Days) -> None:
         """Replace the file. Raises OSError."""
         body = written(days)
-        mac = self._mac(installation, body).hex()
+        mac = self._macs(installation, body)[0].hex()
         document = {"format": FORMAT, "installation": installation, "days": body, "mac": mac}
         write_durably(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
-    def _mac(self, installation: str, body: object) -> bytes:
-        return hmac_sha256(self._key, b"sealed days:" + orjson.dumps([installation, body]))
+    def _macs(self, installation: str, body: object) -> list[bytes]:
+        """By our own key, and by the one before while the secret is changed."""
+        said = b"sealed days:" + orjson.dumps([installation, body])
+        return [hmac_sha256(key, said) for key in self._keys]
 
     async def add_missing(
         self, connection: asyncpg.Connection, rest: Callable[[float], Awaitable[None]]

@@ -23,6 +23,8 @@ class Health:
     degraded: tuple[str, ...]
     book_version: int = 0
     """Of the book by which it reads now."""
+    secret_keys: int = 1
+    """How many secret keys it can open with: two while one takes the other's place."""
 
 
 class Exposition(NamedTuple):
@@ -77,7 +79,13 @@ def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[we
     async def readyz(_request: web.Request) -> web.Response:
         now = health()
         word = "ready" if now.can_accept else "not ready"
-        return _probe(200 if now.can_accept else 503, word, now.degraded, book_version=now.book_version)
+        return _probe(
+            200 if now.can_accept else 503,
+            word,
+            now.degraded,
+            book_version=now.book_version,
+            secret_keys=now.secret_keys,
+        )
 
     async def startupz(_request: web.Request) -> web.Response:
         started = health().is_started

@@ -11,6 +11,7 @@ from service.runtime.addresses import Network, network
 from service.runtime.dsn import require_known_parameters, require_writer_attributes, servers_of
 from service.runtime.environment import FILE_VARIABLE, EnvironmentFileRefused, with_environment_file
 from service.runtime.refusals import Refused
+from service.runtime.secret_key import carried_root
 
 PREFIX = "PORTAL1400_"
 
@@ -55,6 +56,9 @@ class Settings(BaseModel):
         HostPort(host="127.0.0.1", port=9400), description="metrics and health; worker i takes port + i"
     )
     secret_key: SecretStr | None = Field(None, description="any string of at least 32 characters")
+    secret_key_previous: SecretStr | None = Field(
+        None, description="the former secret key, while `portal1400 secret-key rotate` puts another in its place"
+    )
     public_url: str | None = Field(None, description="how the outside reaches us, for links")
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks whose X-Forwarded-For is believed, separated by commas"
@@ -155,11 +159,13 @@ class Settings(BaseModel):
             raise ValueError("want http://HOST or https://HOST")
         return value.rstrip("/") if value else None
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _require_long_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("too short: want at least 32 characters, for example from `openssl rand -hex 32`")
+        if value is not None:
+            carried_root(value.get_secret_value())
         return value
 
     def require_secret_key(self) -> str:

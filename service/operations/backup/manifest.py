@@ -88,12 +88,12 @@ class Manifest(BaseModel):
 
     def sealed(self, keyring: Keyring) -> bytes:
         """The manifest as a file, with a MAC that only the installation's own key can make."""
-        document = {"manifest": orjson.loads(self.body), "mac": _mac(keyring, self.body).hex()}
+        document = {"manifest": orjson.loads(self.body), "mac": hmac_sha256(keyring.manifest_key, self.body).hex()}
         return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
 
-def _mac(keyring: Keyring, body: bytes) -> bytes:
-    return hmac_sha256(keyring.manifest_key, body)
+def _is_mac(keyring: Keyring, body: bytes, mac: bytes) -> bool:
+    return any(hmac.compare_digest(mac, hmac_sha256(key, body)) for key in keyring.manifest_keys)
 
 
 def beside(file: Path) -> Path:
@@ -130,7 +130,7 @@ def read_manifest(file: Path, keyring: Keyring) -> Manifest:
         raise BackupRefused(
             f"PORTAL1400_SECRET_KEY is not the key {file} was made with: nothing in it could be opened; set that key"
         ) from None
-    if not hmac.compare_digest(mac, _mac(keyring, manifest.body)):
+    if not _is_mac(keyring, manifest.body, mac):
         raise BackupRefused(f"{path} was changed since it was made: take another copy or another backup")
     return manifest
 

@@ -409,10 +409,18 @@ def test_a_deleted_file_leaves_no_mark(left: Path) -> None:
     assert claim_left(left, key_check=KEY, bytes_max=2**30) == ([], {})
 
 
-def test_a_file_of_another_key_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_key_is_refused_unless_it_is_empty_or_both_are_known(tmp_path: Path) -> None:
     claimed(tmp_path).close()
+    file = claimed(tmp_path, key=b"o" * 32)
+    file.append([row(1)])
+    file.close()
     with pytest.raises(SpoolRefused, match="another PORTAL1400_SECRET_KEY: set that key"):
-        claimed(tmp_path, key=b"o" * 32)
+        claimed(tmp_path)
+    both = claim_own(tmp_path, key_check=KEY, former_checks=(b"o" * 32,), bytes_max=2**30)
+    assert len(both.oldest(2)) == 1
+    both.close()
+    with pytest.raises(SpoolRefused, match="another PORTAL1400_SECRET_KEY: set that key"):
+        claimed(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ BAD: dict[str, list[str]] = {
     "listen": ["1400", "localhost", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:١٤٠٠"],
     "internal_listen": ["9400", "127.0.0.1:x"],
     "secret_key": ["short", "", "x" * 40 + "\udcff"],
+    "secret_key_previous": ["short", "p1400k2." + "A" * 40],
     "public_url": ["portal.example", "ftp://portal.example"],
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
     "log_format": ["xml", "JSON", ""],
