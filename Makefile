@@ -61,6 +61,7 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 bench: setup ## measure: our intake beside a plain one and beside an empty answer
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.protocols
+	@$(BIN)/python -m tests.bench.traces
 
 capacity: setup ## measure: two workers with ten million gifts stored; a quarter of an hour, 10 GB of disk
 	@$(BIN)/python -m tests.bench.capacity

@@ -1,0 +1,113 @@
+"""What traces cost: a worker with one in a hundred callbacks traced beside one without, in turns, on one database."""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from aiohttp import web
+
+from service.postgres.embedded.handle import connect_embedded
+from tests.bench.__main__ import INTAKE_PATH, cpu_seconds, process, wait_for
+from tests.bench.load import closed_loop, messages, open_loop, signed_requests
+from tests.support.portal import SIGNING_SECRET, book_file
+from tests.support.processes import SERVICE, environ_for
+
+COLLECTOR, PORTS = 21410, {"without": 21404, "traced": 21405}
+CONTROL = "control"
+INTERNAL = {"without": 21491, "traced": 21492}
+
+
+async def collect(bodies: list[int]) -> web.AppRunner:
+    """A collector that counts the bytes it is sent."""
+
+    async def take(request: web.Request) -> web.Response:
+        bodies.append(len(await request.read()))
+        return web.Response(content_type="application/x-protobuf")
+
+    application = web.Application()
+    application.router.add_post("/v1/traces", take)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", COLLECTOR).start()
+    return runner
+
+
+async def measure(folder: Path, rounds: int, seconds: float, share: str, rate: float) -> None:
+    """Start both, alternate, print the medians of the pairs' ratios."""
+    server = await connect_embedded(folder / "database", "auto")
+    bodies: list[int] = []
+    runner = await collect(bodies)
+    try:
+        environs = {}
+        for name, port in PORTS.items():
+            environs[name] = environ_for(folder / name, port, INTERNAL[name]) | {
+                "PORTAL1400_DATABASE_URL": server.dsn
+            }
+        traced_with = {
+            "PORTAL1400_TRACES_ENDPOINT": f"http://127.0.0.1:{COLLECTOR}",
+            "PORTAL1400_TRACES_SHARE": share,
+        }
+        environs["traced"] |= {} if share == CONTROL else traced_with
+        apply = [*SERVICE, "apply", "--yes", str(book_file(folder))]
+        subprocess.run(apply, env=environs["without"], check=True, stdout=subprocess.DEVNULL)
+        with (
+            process([*SERVICE, "serve"], environs["without"], folder / "without.log") as without,
+            process([*SERVICE, "serve"], environs["traced"], folder / "traced.log") as traced,
+        ):
+            for port in INTERNAL.values():
+                wait_for(port, "/startupz")
+            pids = {"without": without.pid, "traced": traced.pid}
+            rates: list[float] = []
+            costs: list[float] = []
+            for turn in range(rounds):
+                found: dict[str, tuple[float, float]] = {}
+                for name in sorted(PORTS, reverse=bool(turn % 2)):
+                    requests = signed_requests(INTAKE_PATH, SIGNING_SECRET, messages(f"{name}-{turn}"))
+                    before = cpu_seconds(pids[name])
+                    if rate:
+                        tally, _ = await open_loop(PORTS[name], requests, rate=rate, seconds=seconds)
+                    else:
+                        tally = await closed_loop(PORTS[name], requests, seconds=seconds)
+                    if set(tally.statuses) != {200}:
+                        raise RuntimeError(f"{name} answered {dict(tally.statuses)}")
+                    found[name] = tally.per_second, (cpu_seconds(pids[name]) - before) / tally.answered
+                rates.append(found["traced"][0] / found["without"][0])
+                costs.append(found["traced"][1] / found["without"][1])
+                print(
+                    f"  round {turn + 1}: {found['without'][0]:.0f}/s and {found['traced'][0]:.0f}/s, "
+                    f"CPU {1e6 * found['without'][1]:.0f} and {1e6 * found['traced'][1]:.0f} us",
+                    file=sys.stderr,
+                )
+        print(
+            f"traced at {share}: throughput x{statistics.median(rates):.3f}, CPU per callback "
+            f"x{statistics.median(costs):.3f} (medians of {rounds} pairs); {sum(bodies)} bytes of spans"
+        )
+    finally:
+        await runner.cleanup()
+        await server.close()
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.traces")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--share", default="0.01")
+    parser.add_argument("--rate", type=float, default=0, help="a second, for CPU at one load; 0: as fast as it goes")
+    parser.add_argument("--control", action="store_true", help="trace neither: what the machine's noise looks like")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="p1400-bench-") as folder:
+        Path(folder).chmod(0o755)
+        asyncio.run(
+            measure(
+                Path(folder), chosen.rounds, chosen.seconds, CONTROL if chosen.control else chosen.share, chosen.rate
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
