@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from service.runtime.settings import Settings
+from service.runtime.settings import HostPort, Settings
 from service.runtime.supervisor import WORKERS_MAX
 
 ASK_SECONDS = 2.0
@@ -62,13 +62,18 @@ async def wanting(settings: Settings, book_version: int, here: Sequence[str]) ->
     ]
 
 
+def address_of(settings: Settings, index: int) -> HostPort:
+    """Where the internal listener of a worker is asked."""
+    address = settings.internal_listen
+    host = EVERY_INTERFACE.get(address.host, address.host)
+    return address.model_copy(update={"host": host, "port": address.port + index})
+
+
 async def _ask(http: aiohttp.ClientSession, settings: Settings, index: int) -> Running | None:
     """What a worker says of itself; None where nobody listens, or somebody who is no worker of ours."""
-    address = settings.internal_listen
-    if not address.port or address.port + index > 65535:
+    if not settings.internal_listen.port or settings.internal_listen.port + index > 65535:
         return None
-    host = EVERY_INTERFACE.get(address.host, address.host)
-    asked = address.model_copy(update={"host": host, "port": address.port + index})
+    asked = address_of(settings, index)
     try:
         async with http.get(f"http://{asked}/readyz") as answer:
             state = await answer.json()
