@@ -160,6 +160,7 @@ class Service:
     async def _stop_listening(self) -> None:
         await self.listeners.stop_accepting()
         self.live.streams.end()
+        self.desk.end()
         await self.listeners.drain(self._drain_seconds, self._until)
 
     async def _stop_writer(self) -> None:

@@ -10,6 +10,7 @@ from service.desk import account, entrance, figures, lists, records, tokens
 from service.desk.api_door import api_application
 from service.desk.desk import Desk
 from service.desk.door import Row, application
+from service.desk.pulse import Pulse
 from service.postgres.database import Database
 from service.runtime.clock import Clock
 from service.runtime.keyring import Keyring
@@ -33,8 +34,10 @@ class DeskPart:
     ) -> None:
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
-            row for room in (entrance, figures, lists, account, tokens, records) for row in room.rows(self.desk)
+            row for room in (entrance, lists, account, tokens, records) for row in room.rows(self.desk)
         )
+        self.pulse = Pulse(self.desk)
+        self.rows = (*figures.rows(self.desk, self.pulse), *self.rows)
 
         self.api_rows: tuple[Row, ...] = tuple(lists.api_rows(self.desk))
 
@@ -43,6 +46,11 @@ class DeskPart:
         public.add_subapp(PREFIX, application(self.desk, self.rows))
         public.add_subapp(API_PREFIX, api_application(self.desk, self.api_rows))
 
+    def end(self) -> None:
+        """Let those who watch go, so that the listener can end."""
+        self.pulse.end()
+
     async def stop(self) -> None:
-        """Let threads go."""
+        """Read no more, let threads go."""
+        await self.pulse.stop()
         self.desk.close()

@@ -11,6 +11,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from campaigns.book.book import Book
+from campaigns.totals.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals
 from metrics.board import Board
 from service.desk import passwords
 from service.desk.limits import Pace
@@ -123,8 +124,20 @@ class Desk:
                 self._templates = await asyncio.to_thread(load_templates)
         templates = self._templates
         return templates.by_name[template].render(
-            w=visit.words, visit=visit, assets=self._assets, Act=Act, rooms=ROOMS, csrf=_csrf(visit), **values
+            w=visit.words,
+            visit=visit,
+            assets=self._assets,
+            Act=Act,
+            rooms=ROOMS,
+            csrf=_csrf(visit),
+            uncounted=_uncounted,
+            known_carriers=CARRIERS,
+            **values,
         )
+
+
+def _uncounted(words: Words, totals: CampaignTotals) -> dict[str, str]:
+    return dict(zip(UNCOUNTED_REASONS, map(words.number, totals.uncounted), strict=True))
 
 
 def _csrf(visit: "Visit") -> Markup:

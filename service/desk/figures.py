@@ -1,21 +1,59 @@
-"""The desk's first page: the campaigns that somebody may see, with their figures as every surface publishes them."""
+"""The desk's first page and its stream: every campaign that somebody may see, with what goes on there right now.
 
+Totals are the board's, as every surface publishes them. What changes is sent as the server's own piece of the
+page, so that there is one place where it is written; it is made once for all who see the same.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+import orjson
 from aiohttp import web
 
 from campaigns.book.book import Campaign, CampaignState
-from campaigns.totals.totals import CampaignTotals
-from service.desk.desk import Desk
+from campaigns.totals.totals import CARRIERS, CampaignTotals
+from service.desk.desk import HEADERS, Desk
 from service.desk.door import Row, Visit
-from service.desk.roles import Act
+from service.desk.forms import Shape
+from service.desk.pulse import CampaignPace, CarrierPace, Pulse
+from service.desk.roles import Act, Role
 from service.web.words import Language, Words
 
+WATCHING_MAX = 200
+"""Open streams of the desk on one worker."""
+BEAT_SECONDS = 10.0
+CLOSED_SHOWN = timedelta(days=31)
+CARDS_MAX = 60
+SILENT_MIN = 10
+"""Messages that a carrier would have brought in five minutes by its usual share: with none of them it is told."""
+ORDER = {CampaignState.OPEN: 0, CampaignState.UPCOMING: 1, CampaignState.CLOSED: 2}
+NO_PACE = CampaignPace()
+STALE_SECONDS = 3.0
 
-def rows(desk: Desk) -> list[Row]:
+
+def rows(desk: Desk, pulse: Pulse) -> list[Row]:
     """The addresses of the figures."""
-    figures = Figures(desk)
-    return [Row("GET", path, Act.SEE_FIGURES, figures.front) for path in ("", "/")]
+    figures = Figures(desk, pulse)
+    return [
+        *(Row("GET", path, Act.SEE_FIGURES, figures.front) for path in ("", "/")),
+        Row("GET", "/stream", Act.SEE_FIGURES, figures.stream),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierLine:
+    """A carrier of a campaign: its share of all messages and of the last five minutes, in percent as words."""
+
+    carrier: str
+    messages: int
+    share: str
+    five: int
+    share_now: str
+    last_minute: datetime | None
+    is_silent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +66,143 @@ class Card:
     turns: str
     """When it opens, closes or closed."""
     totals: CampaignTotals | None
+    pace: CampaignPace
+    carriers: tuple[CarrierLine, ...]
+    projection: str | None
 
 
 class Figures:
-    """Handlers of the first page."""
+    """Handlers of the first page and its stream."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, pulse: Pulse) -> None:
         self._desk = desk
+        self._pulse = pulse
+        self._frames: dict[tuple[Language, tuple[str, ...] | None], tuple[Hashable, bytes]] = {}
 
     async def front(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk`."""
         del request
-        return await self._desk.page("desk_front.html", visit, cards=cards_of(self._desk, visit))
+        await self._pulse.fresh()
+        shapes, others = self._shapes(visit)
+        return await self._desk.page(
+            "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
+            shapes=shapes, others=others,
+        )  # fmt: skip
+
+    async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/stream`: server-sent events `desk`, a JSON object of pieces of the page by their names.
+
+        `event: gone` ends it where the session has ended.
+        """
+        pulse, session = self._pulse, visit.session
+        assert session is not None  # noqa: S101 -- the door's
+        if pulse.is_ending or len(pulse.watching) >= WATCHING_MAX:
+            return web.Response(status=503, headers={**HEADERS, "Retry-After": "5"})
+        response = web.StreamResponse(
+            headers={**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        key = object()
+        pulse.watch(key, session.token_sha256)
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 2000\n\n")
+            await self._follow(response, visit, session.token_sha256)
+        except ConnectionError:
+            pass  # whoever watched has gone
+        finally:
+            pulse.unwatch(key)
+        return response
+
+    async def _follow(self, response: web.StreamResponse, visit: Visit, token_sha256: bytes) -> None:
+        shown: bytes = b""
+        while not self._pulse.is_ending:
+            if token_sha256 in self._pulse.gone:
+                await response.write(b"event: gone\ndata: {}\n\n")
+                return
+            changed = self._pulse.changed
+            frame = await self._frame(visit)
+            await response.write(frame if frame != shown else b": still here\n\n")
+            shown = frame
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await changed.wait()
+
+    async def _frame(self, visit: Visit) -> bytes:
+        """The event of this moment, made once for all who see the same in one language."""
+        desk, pulse = self._desk, self._pulse
+        organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
+        key = (visit.words.language, organisations)
+        minute = desk.clock().replace(second=0, microsecond=0)
+        state = (desk.board.generation, pulse.generation, desk.book().version, minute, self._stale())
+        known = self._frames.get(key)
+        if known is None or known[0] != state:
+            cards = cards_of(desk, pulse, visit)
+            pieces = {
+                f"card-{card.campaign.slug}": await desk.fill("desk_card.html", visit, card=card) for card in cards
+            }
+            shapes, others = self._shapes(visit)
+            pieces["forms"] = await desk.fill("desk_forms.html", visit, shapes=shapes, others=others)
+            pieces["stale"] = visit.words("desk_stale") if self._stale() else ""
+            known = self._frames[key] = state, b"event: desk\ndata: %b\n\n" % orjson.dumps(pieces)
+        return known[1]
+
+    def _stale(self) -> bool:
+        age = self._desk.board.age_seconds
+        return age is None or age > STALE_SECONDS
+
+    def _shapes(self, visit: Visit) -> tuple[list[Shape], int]:
+        is_manager = visit.person.role is Role.MANAGER
+        mine = {each.slug: None for each in self._desk.book().campaigns if visit.sees(each.organiser)}
+        told, others = self._pulse.forms.most(mine if is_manager else None)
+        return list(told), others
 
 
-ORDER = {CampaignState.OPEN: 0, CampaignState.UPCOMING: 1, CampaignState.CLOSED: 2}
-
-
-def cards_of(desk: Desk, visit: Visit) -> list[Card]:
-    """What `visit` may see: open campaigns first, the one that opened last before the others."""
+def cards_of(desk: Desk, pulse: Pulse, visit: Visit) -> list[Card]:
+    """What `visit` may see: open campaigns first, the one that opened last before the others; closed ones a month."""
     now = desk.clock()
-    mine = [each for each in desk.book().campaigns if visit.sees(each.organiser)]
+    mine = [
+        each for each in desk.book().campaigns if visit.sees(each.organiser) and each.closes_at > now - CLOSED_SHOWN
+    ]
     mine.sort(key=lambda each: (ORDER[each.state_at(now)], -each.opens_at.timestamp()))
-    return [_card(desk, each, visit.words) for each in mine]
+    return [_card(desk, each, pulse.pace.get(each.id, NO_PACE), visit.words) for each in mine[:CARDS_MAX]]
 
 
-def _card(desk: Desk, campaign: Campaign, words: Words) -> Card:
-    state = campaign.state_at(desk.clock())
+def _card(desk: Desk, campaign: Campaign, pace: CampaignPace, words: Words) -> Card:
+    now = desk.clock()
+    state = campaign.state_at(now)
     at = words.moment(campaign.opens_at) if state is CampaignState.UPCOMING else words.closing(campaign.closes_at)
     snapshot = desk.board.get(campaign.slug)
+    totals = snapshot.totals if snapshot else None
     name = campaign.name_en if words.language is Language.EN and campaign.name_en else campaign.name_vi
-    return Card(campaign, name, state, words(f"turns_{state}", at=at), snapshot.totals if snapshot else None)
+    return Card(
+        campaign, name, state, words(f"turns_{state}", at=at), totals, pace,
+        tuple(_lines(totals, pace, words)) if totals else (), _projection(campaign, totals, pace, now, words),
+    )  # fmt: skip
+
+
+def _lines(totals: CampaignTotals, pace: CampaignPace, words: Words) -> list[CarrierLine]:
+    by_carrier = {share.carrier: share.messages for share in totals.by_carrier}
+    known = [*CARRIERS, *sorted({*by_carrier, *pace.carriers} - set(CARRIERS))]
+    lines = []
+    for carrier in (each for each in known if each in by_carrier or each in pace.carriers):
+        messages = by_carrier.get(carrier, 0)
+        now: CarrierPace | None = pace.carriers.get(carrier)
+        five = now.five if now else 0
+        usual = pace.five * messages // totals.messages if totals.messages > 0 else 0
+        share = words.percent(messages, totals.messages) if totals.messages > 0 else "–"
+        share_now = words.percent(five, pace.five) if pace.five > 0 else "–"
+        last_minute, is_silent = now.last_minute if now else None, five == 0 and usual >= SILENT_MIN
+        lines.append(CarrierLine(carrier, messages, share, five, share_now, last_minute, is_silent))
+    return lines
+
+
+def _projection(
+    campaign: Campaign, totals: CampaignTotals | None, pace: CampaignPace, now: datetime, words: Words
+) -> str | None:
+    """When the goal is reached at the pace of the last hour; None where that says nothing."""
+    if totals is None or not totals.goal_vnd or pace.hour_vnd <= 0 or totals.pledged_vnd >= totals.goal_vnd:
+        return None
+    minutes = (totals.goal_vnd - totals.pledged_vnd) * 60 // pace.hour_vnd
+    if minutes > (campaign.closes_at - now) / timedelta(minutes=1):
+        return words("projection_not")
+    return words("projection_at", at=words.moment((now + timedelta(minutes=minutes)).replace(second=0)))

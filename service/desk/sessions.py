@@ -51,11 +51,12 @@ SELECT address, created_at, seen_at, token_sha256 = $2 AS is_this FROM desk_sess
 WHERE user_id = $1 AND is_complete AND seen_at > now() - $3::interval AND created_at > now() - $4::interval
 ORDER BY created_at DESC
 """
-# Which of those who watch may go on: asked for all of them at once.
-SELECT_STILL_THERE = """
-SELECT s.token_sha256 FROM desk_session AS s JOIN desk_user AS u ON u.id = s.user_id
-WHERE s.token_sha256 = ANY($1::bytea[]) AND s.is_complete AND u.disabled_at IS NULL
+# Which of those who watch may go on, asked for all of them at once. To watch is to use a session.
+UPDATE_STILL_THERE = """
+UPDATE desk_session AS s SET seen_at = now() FROM desk_user AS u
+WHERE u.id = s.user_id AND s.token_sha256 = ANY($1::bytea[]) AND s.is_complete AND u.disabled_at IS NULL
     AND s.created_at > now() - $2::interval
+RETURNING s.token_sha256
 """
 IDLE, LONGEST, PROVING = (
     timedelta(minutes=IDLE_MINUTES),

@@ -8,6 +8,7 @@ CONTENT_TYPES = {
     "page.css": "text/css; charset=utf-8",
     "desk.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
+    "desk.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml; charset=utf-8",

@@ -129,6 +129,10 @@ class Words:
         local = at.astimezone(VIETNAM)
         return self("moment", time=f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}", date=self.date(at))
 
+    def minute(self, at: datetime) -> str:
+        """The minute in Vietnam, of a day that is plain from where it stands."""
+        return f"{at.astimezone(VIETNAM):%H:%M}"
+
     def closing(self, at: datetime) -> str:
         """An exclusive end as decisions write it: midnight is 24:00 of the day before."""
         local = at.astimezone(VIETNAM)

@@ -72,7 +72,8 @@ class Visitor:
         async with self.portal.http.request(
             method, f"{self.portal.base}/desk{path}", data=form, headers={**own, **cookies}, allow_redirects=False
         ) as answer:
-            page = Page(answer.status, dict(answer.headers), await answer.text())
+            is_stream = answer.content_type == "text/event-stream"
+            page = Page(answer.status, dict(answer.headers), "" if is_stream else await answer.text())
             for line in answer.headers.getall("Set-Cookie", []):
                 for name, morsel in SimpleCookie(line).items():
                     if morsel.value:

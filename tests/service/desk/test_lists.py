@@ -46,7 +46,7 @@ async def test_what_was_there_at_the_first_page_is_met_once_while_rows_arrive(de
         cursor = page["cursor"]
         if cursor is None:
             break
-    assert met == there[::-1]
+    assert [each for each in met if each.startswith(("page-", "later-"))] == there[::-1]
     (row,) = (await asked(portal, token, "wrong-syntax", limit="1"))["rows"]
     assert (row["number"], row["reason"], row["campaign"]) == ("••••••••678", "wrong_syntax", "vnn")
     for query in ({"cursor": "junk"}, {"cursor": cursor or "x" * 300}, {"limit": "0"}, {"limit": "9" * 50},
