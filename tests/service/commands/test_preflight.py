@@ -87,7 +87,14 @@ WRONG: dict[str, tuple[Seen, str, Verdict]] = {
     ),
     "nobody checks here": (seen(changes={"portal1400_invariant_difference": {}}), "invariants", Verdict.LOOK),
     "the backup is old": (
-        seen(changes={"portal1400_last_backup_timestamp_seconds": {("backup",): NOW.timestamp() - 3e5, ("drill",): NOW.timestamp()}}),
+        seen(
+            changes={
+                "portal1400_last_backup_timestamp_seconds": {
+                    ("backup",): NOW.timestamp() - 3e5,
+                    ("drill",): NOW.timestamp(),
+                }
+            }
+        ),
         "backup", Verdict.NO_GO,
     ),
     "no drill": (
