@@ -9,7 +9,7 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup install switch image demo test check bench capacity viewers flood ha torture deploy-check sbom lock
+.PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha torture deploy-check sbom lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,10 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@tests/wheel_smoke.sh
 	@$(MAKE) --no-print-directory test
 	@tests/system_postgres.sh
+
+generate: setup ## what is made from code and kept beside it: docs/metrics.md and the dashboards
+	@$(BIN)/python -m deploy.metrics_page
+	@$(BIN)/python -m deploy.grafana
 
 bench: setup ## measure: our intake beside a plain one and beside an empty answer
 	@$(BIN)/python -m tests.bench

@@ -15,7 +15,8 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from campaigns.book.book import VIETNAM
-from metrics.instruments import UNKNOWN_ACCOUNT
+from metrics.families.intake import UNKNOWN_ACCOUNT
+from metrics.families.register import Family, Register
 
 MINUTES = 60
 """How much is remembered, in minutes: what is told of a link is at most an hour old."""
@@ -84,21 +85,32 @@ class Link:
     this_hour: int = 0
 
 
+DELAY = Family(
+    name="portal1400_message_delay_seconds",
+    kind="histogram",
+    unit="seconds",
+    labels=("account",),
+    meaning="From the time that a message bears to its arrival; below zero the carrier's clock is ahead",
+    query="histogram_quantile(0.5, sum by (account, le) (rate(portal1400_message_delay_seconds_bucket[15m])))",
+    room="Accounts",
+)
+
+
 class CarrierHealth(Collector):
-    """One per worker. Callbacks are not counted again: what the counters in `registry` grew by is taken over.
+    """One per worker. Callbacks are not counted again: what the counters of `register` grew by is taken over.
 
     Memory: 60 minutes of some 30 small numbers for each account. Time: a message costs a class and a comparison.
     """
 
-    def __init__(self, registry: CollectorRegistry, clock: Callable[[], datetime]) -> None:
-        self._registry = registry
+    def __init__(self, register: Register, clock: Callable[[], datetime]) -> None:
+        self._registry = register.registry
         self._clock = clock
         self._links: dict[str, Link] = {}
         self._counted: Counts = {}
         now = clock()
         self._minute = int(now.timestamp()) // 60
         self._hour = now.astimezone(VIETNAM).hour
-        registry.register(self)
+        register.room(DELAY.room).collector(self, DELAY)
 
     def see_message(self, account: str, native_id: str, delay_seconds: float | None) -> None:
         """A message that was stored; `delay_seconds` from its own time to its arrival, None where it bears none."""
@@ -190,9 +202,9 @@ class CarrierHealth(Collector):
     def collect(self) -> Iterator[Metric]:
         """The histogram of delays; asked at each scrape."""
         family = HistogramMetricFamily(
-            "portal1400_message_delay_seconds",
-            "From the time that a message bears to its arrival; below zero the carrier's clock is ahead",
-            labels=["account"],
+            DELAY.name,
+            DELAY.meaning,
+            labels=DELAY.labels,
         )
         for code, link in list(self._links.items()):
             reached, buckets = 0, []

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from metrics.families.register import Register
 
 ANSWER_SECONDS_MAX = 1.0
 """An answer that takes longer is late: the strictest carrier waits for five."""
@@ -22,16 +22,21 @@ COMMITS_PENDING_MAX = 20_000
 class ServiceLevels:
     """Counts what an objective is measured by. The feed says when the totals were read."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.late_answers = Counter(
-            "portal1400_late_answers", "Acknowledgements later than a second after the callback's last byte",
-            ["account"], registry=registry,
-        )  # fmt: skip
-        self.shown_seconds = Histogram(
+    def __init__(self, register: Register) -> None:
+        room = register.room("Service levels")
+        self.late_answers = room.counter(
+            "portal1400_late_answers",
+            "Acknowledgements later than a second after the callback's last byte",
+            ["account"],
+            unit="callbacks",
+            query="sum by (account) (rate(portal1400_late_answers_total[5m]))",
+        )
+        self.shown_seconds = room.histogram(
             "portal1400_message_shown_seconds",
             "From a message's arrival to totals of this worker that hold it; messages that count at once",
             buckets=SHOWN_BUCKETS,
-            registry=registry,
+            unit="seconds",
+            query="histogram_quantile(0.99, sum by (le) (rate(portal1400_message_shown_seconds_bucket[5m])))",
         )
         self._pending: deque[tuple[float, float, int]] = deque()
 

@@ -17,6 +17,7 @@ from service.intake import callbacks
 from service.intake.assembly import make_intake
 from service.listeners.listener import Listener
 from service.listeners.listener_group import ListenerGroup
+from service.listeners.request_metrics import labels_of
 from service.live.assembly import make_live
 from service.operations import gateways_page, health
 from service.operations.assembly import make_operations
@@ -96,7 +97,8 @@ class Service:
                 self.tracing.stop, intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop,
                 live.high_water.stop, live.feed.stop, operations.invariants.stop, operations.housekeeping.stop,
                 intake.replay.stop, self._stop_writer, operations.replies.stop, self._join.stop,
-                operations.disks.stop, operations.carriers.stop,
+                operations.disks.stop, operations.carriers.stop, operations.database.stop,
+                operations.certificate.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
             started.push_async_callback(self.desk.stop)
@@ -107,6 +109,8 @@ class Service:
             port = inside.getsockname()[1]
             siblings = Siblings(self.settings.internal_listen, port, self.keyring.key_check.hex()[:16])
             await operations.carriers.start(siblings, port)
+            operations.database.start()
+            operations.certificate.start()
             live.connection_limit.watch(asyncio.get_running_loop())
             started.push_async_callback(operations.stalls.stop)
             operations.stalls.start()
@@ -142,7 +146,10 @@ class Service:
         )
         probes = made(
             health.application(
-                self.instruments.registry, self.health, gateways_page.routes(self.operations.carriers, self.clock)
+                self.instruments.registry,
+                self.health,
+                gateways_page.routes(self.operations.carriers, self.clock),
+                look=self.instruments.look,
             )
         )
         await self.listeners.listen([(viewers, outside), (probes, inside)])
@@ -171,6 +178,7 @@ class Service:
         url = self.settings.public_url
         app = public.application(self.live, self.catalog, self.intake.load, self.instruments, self.clock, url)
         self.desk.join(app)
+        self.instruments.listeners.know_routes(labels_of(app))
         return app
 
     def health(self) -> health.Health:
@@ -181,6 +189,7 @@ class Service:
             operations.disks,
             operations.housekeeping,
             operations.replies,
+            operations.certificate,
             self.live.feed,
             self.catalog,
             logs,

@@ -13,7 +13,8 @@ from campaigns.book.book import Book
 from campaigns.book.store import load_book
 from gateways.gateway import Gateway
 from gateways.registry import ADAPTERS, decoy
-from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
+from metrics.families.intake import UNKNOWN_ACCOUNT
+from metrics.instruments import Instruments
 from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
 from service.runtime.addresses import Address, Network
@@ -137,16 +138,18 @@ class Catalog:
 
     def _replace(self, book: Book, rows: Iterable[AccountRow], accounts: LoadedAccounts) -> None:
         self._rows = list(rows)
-        self._instruments.know_accounts(accounts.by_code)
+        self._instruments.intake.know_accounts(accounts.by_code)
         for account in accounts.by_code.values():
-            self._instruments.see_account(
+            self._instruments.catalog.see_account(
                 account.code,
                 is_enabled=account.enabled,
                 is_usable=account.is_usable,
                 is_test=account.is_test,
                 secrets_missing=len(account.missing) + len(account.left_out),
             )
-        self._instruments.know_replies(code for code, each in accounts.by_code.items() if each.replier is not None)
+        self._instruments.replies.know_replies(
+            code for code, each in accounts.by_code.items() if each.replier is not None
+        )
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
         self.book, self.accounts = book, accounts
         self.codes = {account.id: account.code for account in accounts.by_code.values()}

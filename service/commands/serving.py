@@ -59,7 +59,7 @@ async def serve_on(
 
         service = await unless_stopped(stopping, start())
         if service is not None:
-            service.instruments.count_restarts(restarts)
+            service.instruments.runtime.count_restarts(restarts)
             collector.tune_garbage_collection()
             rereading = Rereading(service.catalog) if rereads_at_hangup else None
             ready()

@@ -173,7 +173,7 @@ class Lane:
             self._settled.append(
                 Settled(row.message_id, "accepted" if is_charge else "sent", hub_id=judgement.hub_id, reason=reason)
             )
-            self._means.instruments.reply_seconds.observe(max(0.0, (now - row.received_at).total_seconds()))
+            self._means.instruments.replies.reply_seconds.observe(max(0.0, (now - row.received_at).total_seconds()))
             return
         self._failures += 1
         self._reason = reason or ""
@@ -203,7 +203,7 @@ class Lane:
             await outbox.settle(self._means.connection, settled)
         self._has_accepted |= any(each.state == "accepted" for each in settled)
         for each in settled:
-            self._means.instruments.count_reply(self.code, "retried" if each.state == "due" else each.state)
+            self._means.instruments.replies.count_reply(self.code, "retried" if each.state == "due" else each.state)
         ended = Counter((each.state, each.reason) for each in settled if each.state in ENDED_BADLY)
         for (state, reason), count in ended.items():
             log.warning("replies_ended", account=self.code, state=state, reason=reason, replies=count)
@@ -221,7 +221,7 @@ class Lane:
             async with self._means.database:
                 await outbox.finish(self._means.connection, done)
             for _ in done:
-                self._means.instruments.count_reply(self.code, "sent")
+                self._means.instruments.replies.count_reply(self.code, "sent")
         self._has_accepted = len(done) < len(accepted) or len(accepted) == outbox.ACCEPTED_MAX
         if len(done) < len(accepted):
             self._charges_at = now + CHARGES_AGAIN_SECONDS
@@ -234,7 +234,7 @@ class Lane:
         self._count_at = now + COUNT_SECONDS
         async with self._means.database:
             count, oldest = await outbox.waiting(self._means.connection, account.id)
-        self._means.instruments.see_replies(self.code, waiting=count, oldest_seconds=oldest)
+        self._means.instruments.replies.see_replies(self.code, waiting=count, oldest_seconds=oldest)
 
 
 ENDED_BADLY = frozenset({"refused", "given_up", "in_doubt"})

@@ -75,7 +75,7 @@ def make_intake(
     wrapped: Wrapped = AS_THEY_ARE,
 ) -> IntakeParts:
     """Make the parts; nothing runs yet. `wrapped` makes writer and intake. Raises SpoolRefused."""
-    carriers = CarrierHealth(instruments.registry, clock)
+    carriers = CarrierHealth(instruments.register, clock)
     commits = CommitMetrics(instruments, catalog, carriers)
     circuit = CircuitBreaker(TRIAL_SECONDS)
 
@@ -94,7 +94,7 @@ def make_intake(
         observe=observe,
         lost=database.ensure,
     )
-    load = OverloadMonitor(lambda: writer.pressure, instruments.load_level.set)
+    load = OverloadMonitor(lambda: writer.pressure, instruments.listeners.load_level.set)
     data_keys = DataKeys(database, keyring)
     rows = RowBuilder(catalog, keyring, data_keys)
     trials = TrialStore(database, settings.queue_wait_seconds)
@@ -116,10 +116,21 @@ def make_intake(
         circuit=circuit,
         trials=trials,
     )
-    instruments.spool_records.set_function(lambda: replay.records)
-    instruments.spool_oldest_seconds.set_function(lambda: replay.oldest_seconds)
-    instruments.spool_files_refused.set_function(lambda: len(replay.refused))
-    instruments.spool_writable.set_function(lambda: replay.own.refusal is None)
+    instruments.spool.records.set_function(lambda: replay.records)
+    instruments.spool.oldest_seconds.set_function(lambda: replay.oldest_seconds)
+    instruments.spool.files_refused.set_function(lambda: len(replay.refused))
+    instruments.spool.size.set_function(lambda: replay.own.size_bytes)
+    instruments.spool.size_max.set(settings.spool_bytes_max)
+    instruments.intake.queue_events_max.set(settings.queue_events_max)
+    instruments.database.writers.set(settings.writers)
+
+    def look() -> None:
+        instruments.intake.queue_events.set(writer.queued_events)
+        instruments.intake.queue_oldest_seconds.set(writer.pressure[1])
+        instruments.database.writers_connected.set(writer.connected)
+
+    instruments.looks.append(look)
+    instruments.spool.writable.set_function(lambda: replay.own.refusal is None)
     intake = wrapped.intake(
         catalog=catalog,
         rows=rows,

@@ -8,7 +8,8 @@ import structlog
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.folding import CHARGE_CAUSE
 from metrics.carrier_health import CarrierHealth
-from metrics.instruments import UNKNOWN_ACCOUNT, Instruments
+from metrics.families.intake import UNKNOWN_ACCOUNT
+from metrics.instruments import Instruments
 from service.catalog.catalog import Catalog
 from service.intake.row_builder import AHEAD_MAX, TIME_IN_FUTURE
 from service.intake.writer import CommitReport
@@ -23,23 +24,24 @@ class CommitMetrics:
     """Counts each commit. The catalog knows the names of campaigns and accounts."""
 
     def __init__(self, instruments: Instruments, catalog: Catalog, carriers: CarrierHealth) -> None:
-        self._instruments = instruments
+        self._families = instruments.intake
+        self._service_levels = instruments.service_levels
         self._catalog = catalog
         self._carriers = carriers
 
     def see(self, commit: CommitReport) -> None:
         """A group commit of a writer."""
-        self._instruments.commit_seconds.observe(commit.seconds)
+        self._families.commit_seconds.observe(commit.seconds, self._families.exemplar())
         if commit.messages:
-            self._instruments.commit_batch.observe(len(commit.messages))
+            self._families.commit_batch.observe(len(commit.messages))
         self.count(commit)
-        self._instruments.service_levels.see_committed(
+        self._service_levels.see_committed(
             message.received_at for message in commit.messages if message.account_id not in commit.on_report
         )
 
     def count(self, commit: CommitReport) -> None:
         """What was committed, by whomever. A message that counts on report is counted with its charge."""
-        instruments, catalog = self._instruments, self._catalog
+        families, catalog = self._families, self._catalog
         counted: dict[tuple[int, str], list[int]] = {}
         uncounted: Counter[tuple[str, str]] = Counter()
         times: Counter[tuple[int, str]] = Counter()
@@ -64,20 +66,20 @@ class CommitMetrics:
                 sums = counted.setdefault((line.campaign_id, line.carrier), [0, 0, 0])
                 sums[:] = sums[0] + line.messages, sums[1] + line.units, sums[2] + line.vnd
         for (carrier, reading), count in uncounted.items():
-            instruments.uncounted.labels(carrier, reading).inc(count)
+            families.uncounted.labels(carrier, reading).inc(count)
         for (campaign_id, carrier), (messages, units, vnd) in counted.items():
             campaign = catalog.book.by_id.get(campaign_id)
             if campaign is not None:
-                instruments.messages.labels(campaign.slug, carrier).inc(messages)
-                instruments.units.labels(campaign.slug, carrier).inc(units)
-                instruments.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
+                families.messages.labels(campaign.slug, carrier).inc(messages)
+                families.units.labels(campaign.slug, carrier).inc(units)
+                families.pledged_vnd.labels(campaign.slug, carrier).inc(vnd)
         for (account_id, time), count in times.items():
-            instruments.message_times.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT), time).inc(count)
+            families.message_times.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT), time).inc(count)
         for account_id in commit.conflicts:
-            instruments.conflicts.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT)).inc()
+            families.conflicts.labels(catalog.codes.get(account_id, UNKNOWN_ACCOUNT)).inc()
         for account_id, callbacks in Counter(commit.left_out).items():
             account = catalog.codes.get(account_id, UNKNOWN_ACCOUNT)
-            instruments.conflict_callbacks_left_out.labels(account).inc(callbacks)
+            families.conflict_callbacks_left_out.labels(account).inc(callbacks)
             log.warning("conflict_callbacks_left_out", account=account, callbacks=callbacks)
 
 

@@ -172,7 +172,7 @@ class Intake:
             event = Kind.CHALLENGED.value
             self.turned_away.count(Kind.CHALLENGED, callback.peer, party.adapter)
         else:
-            self._instruments.count_callback(party.label, party.adapter, ending.outcome, seconds)
+            self._instruments.intake.count_callback(party.label, party.adapter, ending.outcome, seconds)
         more: dict[str, object] = {}
         if self._log_one_in > 1 and ending.outcome in USUAL and not party.is_test:
             self._usual[party.label] += 1
@@ -239,7 +239,7 @@ class Intake:
         self._in_flight.add(*held)
         try:
             if not account.is_test:
-                self._instruments.see_callback(account.code, callback.received_at)
+                self._instruments.intake.see_callback(account.code, callback.received_at)
             self._replay.see_live()
             return await self._store(opened)
         finally:
@@ -248,7 +248,7 @@ class Intake:
     def _nothing_to_store(self, opened: "Opened") -> Ending:
         """A question before a charge, or a trial: yes, unless what its sender does upon a yes could not be kept."""
         if not opened.account.is_test:
-            self._instruments.see_callback(opened.account.code, opened.callback.received_at)
+            self._instruments.intake.see_callback(opened.account.code, opened.callback.received_at)
         if not self._writer.connected and self._replay.own.refusal is not None:
             return opened.end(Outcome.UNAVAILABLE, reason="the database is away, and the spool takes nothing")
         return opened.end(Outcome.ACCEPTED, reason="carries no event")

@@ -106,7 +106,7 @@ class Quarantine:
             return Kept.AWAY
         label = "unstorable" if reason in UNSTORABLE_REASONS else outcome.value
         if kept:
-            self._instruments.quarantined.labels(account.adapter, label).inc()
+            self._instruments.intake.quarantined.labels(account.adapter, label).inc()
         else:
             log.warning("quarantine_full", account=account.code, outcome=outcome.value, request=row_id)
         return Kept.YES if kept else Kept.FULL

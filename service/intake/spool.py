@@ -113,6 +113,11 @@ class Spool:
         return self._size.records
 
     @property
+    def size_bytes(self) -> int:
+        """What they take, and what is about to be written."""
+        return self._size.bytes + self._waiting_bytes
+
+    @property
     def oldest_seconds(self) -> float:
         """How long ago the oldest of them arrived; 0 when none waits.
 
@@ -136,7 +141,7 @@ class Spool:
         """Why a record would not be taken now; None when it would."""
         if self.problem is not None:
             return self.problem
-        if self._size.bytes + self._waiting_bytes >= self._bytes_max:
+        if self.size_bytes >= self._bytes_max:
             return "the spool is full: bring the database back, or raise PORTAL1400_SPOOL_BYTES_MAX"
         # Only what was seen to wait: a clock that is wrong, or was, refuses nobody.
         if min(self.oldest_seconds, self._open_seconds) > self._age_seconds_max:

@@ -46,9 +46,17 @@ class ConnectionLimit:
     """
 
     def __init__(
-        self, connections_max: int, viewers: Callable[[], int], clock: Callable[[], float] = time.monotonic
+        self,
+        connections_max: int,
+        viewers: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`viewers` tells how many connections are streams; the others `enter` and `leave`. `clock`: seconds."""
+        """`viewers` tells how many connections are streams; the others `enter` and `leave`. `clock`: seconds.
+
+        `closed` hears of each that is closed for room.
+        """
+        self._closed = closed
         descriptors = raise_descriptors()
         self.connections_max = max(
             RESERVED_DESCRIPTORS // 4, min(connections_max, descriptors - RESERVED_DESCRIPTORS)
@@ -67,6 +75,11 @@ class ConnectionLimit:
         """How many of the connections may be streams."""
         return int(self.connections_max * VIEWERS_SHARE)
 
+    @property
+    def open_connections(self) -> dict[str, int]:
+        """How many there are, by whose they are."""
+        return {"carrier": len(self._carriers), "stranger": len(self._strangers), "viewer": self._viewers()}
+
     def enter(self, new: Connection) -> None:
         """A connection was accepted. Beyond the strangers' share one of them goes; beyond the bound that or `new`."""
         self._strangers.add(new)
@@ -81,6 +94,7 @@ class ConnectionLimit:
         if closed is not None:
             self.leave(closed)
             closed.force_close()
+            self._closed()
             self._tell("connections_full", closed="the new one" if closed is new else "a stranger's")
 
     def leave(self, connection: Connection) -> None:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import structlog
 
-from metrics.instruments import NO_PROTOCOL, Instruments
+from metrics.families.listeners import NO_PROTOCOL
+from metrics.instruments import Instruments
 from service.listeners.bad_http import HttpFault
 from service.runtime.addresses import NOBODY, Address, address, site_of
 
@@ -98,7 +99,7 @@ class TurnedAway:
     def count(self, kind: Kind, peer: Address, adapter: str) -> bool:
         """Count one without a line; returns whether its sender is listed."""
         is_listed = self._is_listed(peer)
-        self._instruments.count_turned_away(adapter, kind, is_listed=is_listed)
+        self._instruments.listeners.count_turned_away(adapter, kind, is_listed=is_listed)
         return is_listed
 
     def is_listed(self, peer: Address) -> bool:

@@ -45,7 +45,7 @@ def make_live(
 ) -> LiveParts:
     """Make the parts; nothing runs yet. `following` hears of what kept traces wait for."""
     board = Board() if following is None else TracedBoard(following)
-    instruments.totals_age.set_function(lambda: math.inf if board.age_seconds is None else board.age_seconds)
+    instruments.live.totals_age.set_function(lambda: math.inf if board.age_seconds is None else board.age_seconds)
     high_water = HighWaterMark(settings.data_dir, instruments)
     feed = Feed(
         connect=lambda: database.connect("portal1400 feed"),
@@ -57,7 +57,17 @@ def make_live(
         clock=clock,
     )
     series = SeriesCache(reading(database), published_versions(catalog, board))
-    connection_limit = ConnectionLimit(settings.connections_max, lambda: len(streams.broadcaster))
+    listeners = instruments.listeners
+    connection_limit = ConnectionLimit(
+        settings.connections_max, lambda: len(streams.broadcaster), closed=listeners.connections_closed.inc
+    )
+    listeners.connections_max.set(connection_limit.connections_max)
+
+    def look() -> None:
+        for state, count in connection_limit.open_connections.items():
+            listeners.connections.labels(state).set(count)
+
+    instruments.looks.append(look)
     streams = Streams(
         board,
         lambda: catalog.book,

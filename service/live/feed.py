@@ -148,8 +148,8 @@ class Feed:
         self._instruments.service_levels.see_shown(seen_at, self._clock())
         for snapshot in self._board.snapshots:
             figures = snapshot.totals
-            self._instruments.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)
-            self._instruments.campaign_messages.labels(figures.campaign).set(figures.messages)
+            self._instruments.live.campaign_pledged_vnd.labels(figures.campaign).set(figures.pledged_vnd)
+            self._instruments.live.campaign_messages.labels(figures.campaign).set(figures.messages)
 
     async def _read_beside(self, connection: asyncpg.Connection) -> UnallocatedTotals | None:
         """What belongs to no campaign; None where it cannot be had: the totals are shown all the same."""

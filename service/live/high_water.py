@@ -109,7 +109,7 @@ class HighWaterMark:
         return shown
 
     def _tell(self, behind: tuple[str, ...]) -> None:
-        self._instruments.published_ahead.set(len(behind))
+        self._instruments.live.published_ahead.set(len(behind))
         if behind and not self._behind:
             log.error("database_older_than_published", count=len(behind), campaigns=_named(behind))
         elif self._behind and not behind:

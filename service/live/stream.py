@@ -65,8 +65,8 @@ class Streams:
             clock=clock,
             write_seconds=write_seconds,
             level=level,
-            changed=instruments.stream_viewers.set,
-            dropped=instruments.viewers_dropped.inc,
+            changed=instruments.live.stream_viewers.set,
+            dropped=instruments.live.viewers_dropped.inc,
         )
 
     def start(self) -> None:

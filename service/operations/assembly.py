@@ -9,12 +9,14 @@ from service.delivery.dispatcher import Dispatcher
 from service.intake.assembly import IntakeParts
 from service.operations.backup import times
 from service.operations.carrier_watch import CarrierWatch
+from service.operations.certificate_watch import CertificateWatch
+from service.operations.database_watch import DatabaseWatch
 from service.operations.day_seals import DaySeals
 from service.operations.disk_watch import DiskWatch, folders_of
 from service.operations.housekeeping import Housekeeping
 from service.operations.invariant_watch import InvariantWatch
 from service.operations.reply_charges import ReplyCharges
-from service.postgres.database import Database
+from service.postgres.database import POOL_CONNECTIONS_MAX, Database
 from service.runtime.clock import Clock
 from service.runtime.keyring import Keyring
 from service.runtime.loop_stalls import LoopStalls
@@ -33,6 +35,8 @@ class OperationsParts:
     disks: DiskWatch
     replies: Dispatcher
     stalls: LoopStalls
+    database: DatabaseWatch
+    certificate: CertificateWatch
     carriers: CarrierWatch
 
 
@@ -48,14 +52,23 @@ def make_operations(
     """Make the parts; nothing runs yet."""
     housekeeping = Housekeeping(settings, database, keyring, clock, intake.commits.count)
     seals = DaySeals(settings.data_dir, keyring)
-    stalls = LoopStalls()
+    stalls = LoopStalls(see=instruments.runtime.event_loop_lag_seconds.observe)
+    instruments.database.clock_ahead.set_function(lambda: housekeeping.clock_ahead_seconds)
+    instruments.runtime.event_loop_stall_seconds.set_function(lambda: stalls.longest_seconds)
     charges = ReplyCharges(
         intake.rows, intake.writer, keyring.digest_key, clock, settings.statement_seconds + CHARGE_MARGIN_SECONDS
     )
-    instruments.clock_ahead.set_function(lambda: housekeeping.clock_ahead_seconds)
-    instruments.event_loop_stall_seconds.set_function(lambda: stalls.longest_seconds)
     for act in times.ACTS:
-        instruments.last_backup.labels(act).set_function(partial(times.last, settings.data_dir, act))
+        instruments.operations.last_backup.labels(act).set_function(partial(times.last, settings.data_dir, act))
+    instruments.database.pool_connections_max.set(POOL_CONNECTIONS_MAX)
+
+    def look() -> None:
+        busy, idle, waiting = database.pool_usage
+        instruments.database.pool_connections.labels("busy").set(busy)
+        instruments.database.pool_connections.labels("idle").set(idle)
+        instruments.database.pool_waiting.set(waiting)
+
+    instruments.looks.append(look)
     return OperationsParts(
         housekeeping=housekeeping,
         invariants=InvariantWatch(settings.invariant_seconds, database, instruments, clock, seals),
@@ -70,5 +83,7 @@ def make_operations(
             record_charge=charges.record,
         ),
         stalls=stalls,
+        database=DatabaseWatch(database, instruments.database),
+        certificate=CertificateWatch(settings.public_url, instruments.operations),
         carriers=CarrierWatch(intake.carriers, instruments.registry, settings.data_dir, clock),
     )

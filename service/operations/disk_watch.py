@@ -71,7 +71,8 @@ class DiskWatch:
             return f"the disk of {folder} cannot be looked at ({error.strerror or type(error).__name__})"
         # What is free for this account, without what is reserved for root.
         free = disk.f_bavail * disk.f_frsize
-        self._instruments.disk_free_bytes.labels(name).set(free)
+        self._instruments.operations.disk_free_bytes.labels(name).set(free)
+        self._instruments.operations.disk_size_bytes.labels(name).set(disk.f_blocks * disk.f_frsize)
         if free >= self._free_bytes_min:
             return None
         return (

@@ -54,20 +54,25 @@ def accepted_format(accept: str) -> Exposition:
 
 
 def application(
-    registry: CollectorRegistry, health: Callable[[], Health], more: Sequence[web.RouteDef] = ()
+    registry: CollectorRegistry,
+    health: Callable[[], Health],
+    more: Sequence[web.RouteDef] = (),
+    *,
+    look: Callable[[], None] = lambda: None,
 ) -> web.Application:
-    """What the internal listener serves: the probes, and `more`, for operators."""
+    """What the internal listener serves: the probes, and `more`, for operators. `look` comes before each scrape."""
     app = web.Application(middlewares=[errors_as_problems])
-    app.add_routes([*routes(registry, health), *more])
+    app.add_routes([*routes(registry, health, look), *more])
     return app
 
 
-def routes(registry: CollectorRegistry, health: Callable[[], Health]) -> list[web.RouteDef]:
+def routes(registry: CollectorRegistry, health: Callable[[], Health], look: Callable[[], None]) -> list[web.RouteDef]:
     """/metrics, /livez, /readyz, /startupz."""
     # Its own thread: a disk that hangs may hold all of those that are shared, and one scrape at a time is enough.
     encoder = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     async def metrics(request: web.Request) -> web.Response:
+        look()
         wanted = accepted_format(request.headers.get("Accept", ""))
         # Hundreds of campaigns are tens of thousands of samples: callbacks do not wait for them.
         body = await asyncio.get_running_loop().run_in_executor(encoder, wanted.encode, registry)

@@ -20,7 +20,8 @@ def make_instruments() -> Instruments:
         adapters=tuple(ADAPTERS),
         outcomes=[outcome.value for outcome in Outcome],
         log_lines_lost=logs.lines_lost,
+        log_lines_waiting=logs.lines_waiting,
     )
-    made.know_turned_away(kind.value for kind in Kind)
-    made.know_surfaces(surface.name for surface in SURFACES)
+    made.listeners.know_turned_away(kind.value for kind in Kind)
+    made.listeners.know_surfaces(surface.name for surface in SURFACES)
     return made

@@ -206,12 +206,12 @@ class InvariantRounds:
             found.update(counted)
         for invariant in INVARIANTS:
             if self._is_complete or found[invariant.name]:
-                self._instruments.invariant_difference.labels(invariant.name).set(found[invariant.name])
+                self._instruments.operations.invariant_difference.labels(invariant.name).set(found[invariant.name])
 
     def _publish_pass(self, subject: Subject) -> None:
         ended_at = self._passes[subject].ended_at
         if ended_at is not None:
-            self._instruments.invariants_pass.labels(subject.name).set(ended_at.timestamp())
+            self._instruments.operations.invariants_pass.labels(subject.name).set(ended_at.timestamp())
 
 
 def _counted(found: dict[str, list[Difference]]) -> Counter[str]:

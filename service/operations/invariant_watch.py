@@ -53,8 +53,8 @@ class InvariantWatch:
                 await self._check_until_gone(connection)
         finally:
             # Another process checks from now on: an old figure of ours would stand beside its own.
-            self._instruments.invariant_difference.clear()
-            self._instruments.invariants_pass.clear()
+            self._instruments.operations.invariant_difference.clear()
+            self._instruments.operations.invariants_pass.clear()
             await connection.close(timeout=1)
 
     async def _check_until_gone(self, connection: asyncpg.Connection) -> None:
@@ -76,7 +76,7 @@ class InvariantWatch:
                 log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
             differences = await self._seals.check_next(connection, rest)
             if differences is not None:
-                self._instruments.invariant_difference.labels(SEALED_DAYS_HOLD).set(differences)
+                self._instruments.operations.invariant_difference.labels(SEALED_DAYS_HOLD).set(differences)
             await rest(max(0.0, next_at - loop.time()))
 
 

@@ -7,6 +7,7 @@ from service.catalog.catalog import Catalog
 from service.listeners.cross_origin import allow_every_origin, answer_options
 from service.listeners.middleware import errors_as_problems, name_no_software
 from service.listeners.overload import OverloadMonitor
+from service.listeners.request_metrics import measuring
 from service.listeners.shedding import shedding
 from service.live import openapi, stream, totals_api
 from service.live.assembly import LiveParts
@@ -26,7 +27,8 @@ def application(
     people = Pages(live.board, lambda: catalog.book, live.last_hour.get, clock, public_url)
     app = web.Application(
         middlewares=[
-            shedding(lambda: load.level, instruments.count_shed),
+            measuring(instruments.listeners.count_request),
+            shedding(lambda: load.level, instruments.listeners.count_shed),
             errors_as_problems,
             answer_options,
             people.lead,
@@ -35,7 +37,9 @@ def application(
     )
     app.on_response_prepare.append(name_no_software)
     app.on_response_prepare.append(allow_every_origin)
-    app.add_routes(totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.count_shed))
+    app.add_routes(
+        totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.listeners.count_shed)
+    )
     app.add_routes(stream.routes(live.streams))
     app.add_routes(openapi.routes(public_url))
     app.add_routes(routes(people))

@@ -48,6 +48,15 @@ class Database:
         self._settings = settings
         self._embedded = embedded
         self._pool: asyncpg.Pool | None = None
+        self._waiting = 0
+
+    @property
+    def pool_usage(self) -> tuple[int, int, int]:
+        """Borrowed connections, idle ones, and how many wait to borrow one."""
+        if self._pool is None:
+            return 0, 0, self._waiting
+        idle = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle, self._waiting
 
     @property
     def dsn(self) -> str:
@@ -153,9 +162,17 @@ class Database:
         """A connection for a short read or a rare write. Raises DATABASE_ERRORS, TimeoutError when none is free."""
         if self._pool is None:
             raise ConnectionError("the database was away at the start and is not joined yet")
-        async with self._pool.acquire(timeout=timeout_seconds) as borrowed:
+        pool = self._pool
+        self._waiting += 1
+        try:
+            borrowed = await pool.acquire(timeout=timeout_seconds)
+        finally:
+            self._waiting -= 1
+        try:
             # The pool's proxy is a connection in all but its declared type.
             yield cast("asyncpg.Connection", borrowed)
+        finally:
+            await pool.release(borrowed)
 
 
 def is_away(error: BaseException) -> bool:

@@ -59,6 +59,11 @@ class LogWriter:
         """How many lines were lost since the start."""
         return self._lost
 
+    @property
+    def waiting(self) -> int:
+        """How many lines are not written yet."""
+        return len(self._lines)
+
     def troubles(self) -> Iterator[str]:
         """Whether lines are being lost, or are about to be."""
         since = self._writing_since

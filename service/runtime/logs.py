@@ -205,6 +205,11 @@ def lines_lost() -> int:
     return _Process.writer.lost if _Process.writer is not None else 0
 
 
+def lines_waiting() -> int:
+    """How many lines of this process are not written yet."""
+    return _Process.writer.waiting if _Process.writer is not None else 0
+
+
 def troubles() -> Iterator[str]:
     """Whether the log is being written."""
     if _Process.writer is not None:

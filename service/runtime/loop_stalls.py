@@ -15,8 +15,12 @@ WINDOW_SECONDS = 30.0
 class LoopStalls:
     """The longest stall of the last 30 to 60 seconds, seconds. Nothing is reset by looking."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, see: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
+        """`see` hears how late each wake-up was."""
         self._now = now
+        self._see = see
         self._window = 0.0
         self._this = self._before = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -45,7 +49,9 @@ class LoopStalls:
             if windows:
                 self._before, self._this = self._this if windows == 1 else 0.0, 0.0
                 self._window += windows * WINDOW_SECONDS
-            self._this = max(self._this, now - due)
+            late = max(0.0, now - due)
+            self._this = max(self._this, late)
+            self._see(late)
 
     def _windows_over(self, now: float) -> int:
         return int((now - self._window) / WINDOW_SECONDS)

@@ -21,14 +21,14 @@ class Worker:
     def __init__(self, accounts: Sequence[str] = ("mobi", "viettel")) -> None:
         self.now = BEGAN
         self.instruments = Instruments(CollectorRegistry(), version="0", adapters=["standard"], outcomes=OUTCOMES)
-        self.instruments.know_accounts(accounts)
-        self.health = CarrierHealth(self.instruments.registry, lambda: self.now)
+        self.instruments.intake.know_accounts(accounts)
+        self.health = CarrierHealth(self.instruments.register, lambda: self.now)
 
     def send(self, account: str, count: int, outcome: str = "accepted") -> None:
         for _ in range(count):
-            self.instruments.count_callback(account, "standard", outcome, 0.0)
+            self.instruments.intake.count_callback(account, "standard", outcome, 0.0)
         if outcome == "accepted" and count:
-            self.instruments.see_callback(account, self.now)
+            self.instruments.intake.see_callback(account, self.now)
 
     def minute(self, **sent: int) -> None:
         """One minute in which each account sends so many."""
@@ -165,7 +165,7 @@ def test_an_account_for_tests_is_neither_missed_nor_a_measure_of_others() -> Non
     worker = Worker()
     for _ in range(20):
         worker.minute(mobi=10, viettel=30)
-    worker.instruments.see_account("mobi", is_enabled=True, is_usable=True, is_test=True, secrets_missing=0)
+    worker.instruments.catalog.see_account("mobi", is_enabled=True, is_usable=True, is_test=True, secrets_missing=0)
     for _ in range(9):
         worker.minute(viettel=30)
     assert list(links(worker)) == ["viettel"]

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from gateways.outcome import Outcome
 from metrics import service_levels
+from metrics.families.register import Register
 from metrics.service_levels import NEVER_LATE, ServiceLevels
 
 NOW = datetime(2026, 10, 17, 13, 0, tzinfo=UTC)
@@ -21,7 +22,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def levels(registry: CollectorRegistry) -> ServiceLevels:
-    made = ServiceLevels(registry)
+    made = ServiceLevels(Register(registry))
     made.know_accounts(["hub"])
     return made
 

@@ -159,7 +159,7 @@ class Site:
         people = pages.Pages(self.board, book, LastHour(self.read_series).get, clock, self.public_url)
         app = web.Application(middlewares=[errors_as_problems, people.lead])
         series = SeriesCache(self.read_series, lambda _campaign: 0)
-        app.add_routes(api.routes(self.board, book, series, clock, instruments.count_shed))
+        app.add_routes(api.routes(self.board, book, series, clock, instruments.listeners.count_shed))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         app.add_routes(openapi.routes(self.public_url))
         app.add_routes(pages.routes(people))

@@ -42,7 +42,7 @@ class Rounds:
     @property
     def figures(self) -> dict[str, float]:
         """What is published of each invariant."""
-        (family,) = self.instruments.invariant_difference.collect()
+        (family,) = self.instruments.operations.invariant_difference.collect()
         return {sample.labels["invariant"]: sample.value for sample in family.samples}
 
     @property
@@ -53,7 +53,7 @@ class Rounds:
     @property
     def passes(self) -> dict[str, float]:
         """When the last pass over each subject ended."""
-        (family,) = self.instruments.invariants_pass.collect()
+        (family,) = self.instruments.operations.invariants_pass.collect()
         return {sample.labels["subject"]: sample.value for sample in family.samples}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from campaigns.book.apply_file import load
 from campaigns.book.recording import apply_changes
-from metrics.instruments import UNKNOWN_ACCOUNT
+from metrics.families.intake import UNKNOWN_ACCOUNT
 from service.catalog.account_tables import prepare_gateways
 from service.runtime.clock import utc_now
 from tests.support.portal import BOOK, Portal, eventually

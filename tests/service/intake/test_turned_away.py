@@ -14,7 +14,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from gateways.registry import ADAPTERS
-from metrics.instruments import PEERS, Instruments
+from metrics.families.listeners import PEERS
+from metrics.instruments import Instruments
 from service.listeners import turned_away
 from service.listeners.bad_http import HttpFault
 from service.listeners.turned_away import Kind, TurnedAway

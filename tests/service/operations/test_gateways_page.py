@@ -69,10 +69,10 @@ async def test_workers_of_one_installation_are_told_together_and_what_is_usual_i
         instruments = Instruments(
             CollectorRegistry(), version="0", adapters=["standard"], outcomes=["accepted", "duplicate"]
         )
-        instruments.know_accounts(["hub"])
-        instruments.count_callback("hub", "standard", "accepted", 0.0)
-        instruments.see_callback("hub", datetime(2026, 10, 17, 20, index, tzinfo=UTC))
-        carriers = CarrierHealth(instruments.registry, utc_now)
+        instruments.intake.know_accounts(["hub"])
+        instruments.intake.count_callback("hub", "standard", "accepted", 0.0)
+        instruments.intake.see_callback("hub", datetime(2026, 10, 17, 20, index, tzinfo=UTC))
+        carriers = CarrierHealth(instruments.register, utc_now)
         carriers.remember({"hub": [30.0] * 24})
         watch = CarrierWatch(carriers, instruments.registry, tmp_path, utc_now)
         await watch.start(Siblings(HostPort(host="0.0.0.0", port=base), base + index, "ours"), base + index)

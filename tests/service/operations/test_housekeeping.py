@@ -145,11 +145,11 @@ async def test_one_process_of_the_cluster_checks_the_invariants_and_the_next_tak
     database_dsn: str, tmp_path: Path
 ) -> None:
     def exported(portal: Portal) -> set[float]:
-        (family,) = portal.service.instruments.invariant_difference.collect()
+        (family,) = portal.service.instruments.operations.invariant_difference.collect()
         return {sample.value for sample in family.samples}
 
     def passes(portal: Portal) -> set[float]:
-        (family,) = portal.service.instruments.invariants_pass.collect()
+        (family,) = portal.service.instruments.operations.invariants_pass.collect()
         return {sample.value for sample in family.samples}
 
     async with running(database_dsn, tmp_path, invariant_seconds="1") as second:
