@@ -5,6 +5,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, final, get_args
 
@@ -27,6 +28,8 @@ _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARR
 
 PATH_SECRET_FAILED = "path secret"  # noqa: S105 -- its name, not a secret
 """How the reason of a rejection begins to name the path secret, among others and divided from them by a comma."""
+LAST_STEPS = ("dlr", "ping", "received")
+"""What an address may end in behind account and path secret: delivery reports, and questions."""
 SECRETS_MAX = 8
 """Values that one secret may have at the same time; a rotation needs two."""
 
@@ -84,9 +87,9 @@ class AccountSettings(BaseModel):
     @field_validator("path_secret")
     @classmethod
     def _are_path_segments_of_their_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # `dlr` is the address of delivery reports, and dots alone are folded away by every HTTP client.
-        if {"dlr", ".", ".."} & set(value):
-            raise ValueError("dlr, . and .. mean something else in an address: choose another")
+        # Dots alone are folded away by every HTTP client.
+        if {*LAST_STEPS, ".", ".."} & set(value):
+            raise ValueError(f"{', '.join(LAST_STEPS)}, . and .. mean something else in an address: choose another")
         return value
 
     @field_validator("carriers")
@@ -278,6 +281,15 @@ class Gateway(ABC, Generic[Settings]):
         """
         self._require_factors(callback)
         return self.parse(callback, digest_key)
+
+    @final
+    def prove(self, callback: Callback) -> None:
+        """Verify every configured factor, as `open` does, where nothing is handed over. Raises a `Rejected`."""
+        self._require_factors(callback)
+
+    def attempt_at(self, callback: Callback) -> datetime | None:  # noqa: ARG002 -- most protocols sign no time
+        """When the sender says that it sent a verified callback, by its own clock; None where it does not say."""
+        return None
 
     @final
     def is_expected(self, callback: Callback) -> bool:

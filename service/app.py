@@ -95,9 +95,9 @@ class Service:
             # In the order in which they are stopped last: what feeds a part ends before it.
             for stop in (
                 self.tracing.stop, intake.data_keys.stop, intake.quarantine.stop, intake.trials.stop,
-                live.high_water.stop, live.feed.stop, operations.invariants.stop, operations.housekeeping.stop,
-                intake.replay.stop, self._stop_writer, operations.replies.stop, self._join.stop,
-                operations.disks.stop, operations.carriers.stop, operations.database.stop,
+                intake.questions.stop, live.high_water.stop, live.feed.stop, operations.invariants.stop,
+                operations.housekeeping.stop, intake.replay.stop, self._stop_writer, operations.replies.stop,
+                self._join.stop, operations.disks.stop, operations.carriers.stop, operations.database.stop,
                 operations.certificate.stop,
             ):  # fmt: skip
                 started.push_async_callback(stop)
@@ -128,6 +128,7 @@ class Service:
         settings = self.settings
         carriers = callbacks.handler(
             self.intake.intake,
+            self.intake.questions,
             clock=self.clock,
             trusted_proxies=settings.trusted_proxies,
             body_read_seconds=settings.body_read_seconds,

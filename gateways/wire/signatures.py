@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gateways.gateway import SECRETS_MAX, SignatureRejected, StaleAttempt
 from gateways.wire.mac import hmac_sha256
@@ -87,6 +87,12 @@ def require_signature(headers: Mapping[str, str], body: bytes, keys: Sequence[by
     if abs(age_seconds) > FRESHNESS_SECONDS:
         side = "behind" if age_seconds > 0 else "ahead of"
         raise StaleAttempt(f"signed time is over {FRESHNESS_SECONDS} s {side} our clock")
+
+
+def attempt_time(headers: Mapping[str, str]) -> datetime | None:
+    """The signed time of a verified attempt, in whole seconds."""
+    _, timestamp, _ = _attempt(headers)
+    return datetime.fromtimestamp(int(timestamp), UTC) if _UNIX_SECONDS.fullmatch(timestamp) else None
 
 
 def _fault(attempt_id: str, timestamp: str, signatures: str) -> str:

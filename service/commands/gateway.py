@@ -1,4 +1,4 @@
-"""portal1400 gateway new | list | show | rotate: links to carriers, and their secrets, each shown once."""
+"""portal1400 gateway new | list | show | rotate | test: links to carriers, and their secrets, each shown once."""
 
 import argparse
 import os
@@ -26,6 +26,7 @@ from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, visible
 from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
+from service.simulator.trying import try_link
 
 HIDDEN_STEP = "(path secret)"
 REAL_SOON = "It is a test account: nothing that it sends is counted until `test = true` is taken out and applied."
@@ -33,7 +34,7 @@ REAL_SOON = "It is a test account: nothing that it sends is counted until `test 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    acts = parser.add_subparsers(dest="act", metavar="new | list | show | rotate", required=True)
+    acts = parser.add_subparsers(dest="act", metavar="new | list | show | rotate | test", required=True)
     new = acts.add_parser("new", help="secrets for a new link, its [[gateway]] entry, and what the carrier needs")
     new.add_argument("protocol", metavar="PROTOCOL", choices=sorted(ADAPTERS))
     new.add_argument("code", metavar="CODE", help="the account in its address: a-z, 0-9 and -")
@@ -55,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", metavar="KEY", choices=sorted(SUFFIXES), help="which secret, where there are several"
     )
     _add_place(rotate)
+    test = acts.add_parser("test", help="send a ping over the link's own address, with its own secrets")
+    test.add_argument("code", metavar="CODE")
+    test.add_argument("--target", metavar="URL", help="the running service (default PORTAL1400_LISTEN)")
+    test.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +73,7 @@ async def run(arguments: argparse.Namespace) -> int:
     """Do what was asked."""
     if arguments.act == "new":
         return _new(arguments)
-    return await {"list": _list, "show": _show, "rotate": _rotate}[arguments.act](arguments)
+    return await {"list": _list, "show": _show, "rotate": _rotate, "test": _test}[arguments.act](arguments)
 
 
 def _new(arguments: argparse.Namespace) -> int:
@@ -239,6 +244,29 @@ async def _rotate(arguments: argparse.Namespace) -> int:
     print(*(told or ("(the carrier hands it out)",)), sep="\n")
     print("\n# 4. Once the carrier uses the new one alone, leave the old one out of the list and apply again.")
     return 0
+
+
+async def _test(arguments: argparse.Namespace) -> int:
+    rows, loaded = await _accounts(arguments.code)
+    (row,) = [each for each in rows if each.code == arguments.code]
+    account, settings = loaded.get(row.code), read_settings()
+    if account is None or not account.is_usable or not account.enabled:
+        fault = "it is off" if account is not None and not account.enabled else _summary(row, account)["problems"][0]
+        raise CommandRefused(f"{row.code} cannot be tried: {fault}")
+    target = arguments.target or f"http://{settings.listen}"
+    tried = await try_link(target, row.code, row.adapter, account.gateway.settings)
+    if arguments.json:
+        print(as_json({"code": row.code, "proven": tried.is_proven, "status": tried.status, "answer": tried.told}))
+    elif tried.is_proven:
+        seen, test = tried.told.get("peer"), ", a test account" if tried.told.get("test") else ""
+        print(visible(f"{row.code}: every factor passes from {seen}{test}; nothing was stored"))
+    elif tried.status is None:
+        print(f"{row.code}: nobody answers at {target}")
+    else:
+        print(f"{row.code}: refused with {tried.status}; the service's log names the factor that failed")
+        if row.networks:
+            print(f"  its networks are {', '.join(row.networks)}: what is sent from here must be from one")
+    return 0 if tried.is_proven else 1
 
 
 def _new_secret(row: AccountRow, key: str, secret: str) -> tuple[str, ...]:

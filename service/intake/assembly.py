@@ -11,6 +11,7 @@ from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.commit_metrics import CommitMetrics
 from service.intake.intake import Intake
 from service.intake.quarantine import Quarantine
+from service.intake.questions import Questions
 from service.intake.replay import Replay
 from service.intake.row_builder import RowBuilder
 from service.intake.spool_claim import SpoolFolder
@@ -52,6 +53,7 @@ class IntakeParts:
     trials: TrialStore
     replay: Replay
     intake: Intake
+    questions: Questions
 
     @property
     def can_accept(self) -> bool:
@@ -146,4 +148,7 @@ def make_intake(
         account_events_max=settings.account_events_max,
         log_one_in=settings.log_callbacks_one_in,
     )
-    return IntakeParts(carriers, commits, writer, load, circuit, data_keys, rows, quarantine, trials, replay, intake)
+    questions = Questions(intake, database, keyring.digest_key)
+    return IntakeParts(
+        carriers, commits, writer, load, circuit, data_keys, rows, quarantine, trials, replay, intake, questions
+    )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
@@ -11,10 +11,12 @@ from uuid import UUID
 from aiohttp import HttpVersion11, web
 
 from gateways.callback import Callback
+from gateways.gateway import LAST_STEPS
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room
 from service.intake.intake import Intake, Verified
+from service.intake.questions import Questions
 from service.intake.wire_answer import FINISH, REQUEST_HEADER, plain_response_of, response_of
 from service.listeners.bad_http import HttpFault
 from service.listeners.http_connection import HttpConnection
@@ -30,6 +32,7 @@ CODE_CHARACTERS_MAX = 60
 PATH_CHARACTERS_MAX = 1_000
 """Enough for every part percent-encoded; what is longer would fill the memory of addresses."""
 PREFIX = "/gw/"
+REPORT = "dlr"
 OUR_STEPS = frozenset({"gw", *ADAPTERS})
 STEPS_TOLD_MAX = 8
 NO_SUCH_ADDRESS = f"want /gw/{{protocol}}/{{account}}; the protocols are {', '.join(sorted(ADAPTERS))}"
@@ -40,12 +43,13 @@ class TooLarge(Exception):
 
 
 class Target(NamedTuple):
-    """Where a callback was sent: /gw/{adapter}/{account}[/{path_secret}][/dlr]."""
+    """Where a callback was sent: /gw/{adapter}/{account}[/{path_secret}][/dlr]; or a question, /ping or /received."""
 
     adapter: str
     code: str
     path_secret: str | None
     is_delivery_report: bool
+    question: str | None = None
 
 
 def target_of(path: str) -> Target | None:
@@ -57,12 +61,12 @@ def target_of(path: str) -> Target | None:
 @lru_cache(maxsize=4096)
 def _target_of(path: str) -> Target | None:
     parts = [unquote(part) for part in path.removeprefix(PREFIX).removesuffix("/").split("/")]
-    is_report = len(parts) > 2 and parts[-1] == "dlr"
-    if is_report:
-        parts.pop()
+    last = parts.pop() if len(parts) > 2 and parts[-1] in LAST_STEPS else None
     if not 2 <= len(parts) <= 3 or not all(parts) or len(parts[1]) > CODE_CHARACTERS_MAX:
         return None
-    return Target(parts[0], parts[1], parts[2] if len(parts) == 3 else None, is_report)
+    return Target(
+        parts[0], parts[1], parts[2] if len(parts) == 3 else None, last == REPORT, None if last == REPORT else last
+    )
 
 
 Handler = Callable[[web.BaseRequest, Verified], Awaitable[web.StreamResponse]]
@@ -70,6 +74,7 @@ Handler = Callable[[web.BaseRequest, Verified], Awaitable[web.StreamResponse]]
 
 def handler(
     intake: Intake,
+    questions: Questions,
     *,
     clock: Callable[[], datetime],
     trusted_proxies: Sequence[Network],
@@ -96,6 +101,7 @@ def handler(
             return _finished(problem(404, "not-found", "Not found", NO_SUCH_ADDRESS), request_id)
         party = intake.resolve(target.adapter, target.code)
         gateway = party.gateway
+        answered = intake.take if target.question is None else partial(questions.take, target.question)
         if request.method not in gateway.methods:
             intake.turned_away.see(
                 Kind.WRONG_METHOD, peer_of(request, trusted_proxies), request_id := uuid7(clock(), random),
@@ -137,7 +143,7 @@ def handler(
         if came is not None and len(came) <= LARGE_BYTES:
             # The body came with the head, as nearly all do.
             whole = callback(came)
-            answer = await intake.take(party, whole, verified=verified, tried=target.code)
+            answer = await answered(party, whole, verified=verified, tried=target.code)
             return response_of(request, answer, whole.request_id)
         try:
             with intake.bodies.room(lambda: intake.sender_of(party, callback(b""))) as room:
@@ -148,7 +154,7 @@ def handler(
                     async with asyncio.timeout(body_read_seconds):
                         body = await _read(request, gateway.body_bytes_max, room)
                 whole = callback(body)
-                answer = await intake.take(party, whole, sender=room.asked, verified=verified, tried=target.code)
+                answer = await answered(party, whole, sender=room.asked, verified=verified, tried=target.code)
                 return response_of(request, answer, whole.request_id)
         except TooLarge:
             response = too_large()

@@ -46,6 +46,8 @@ LOUD = frozenset({Outcome.CONFLICT, Outcome.MALFORMED, Outcome.OVERLOADED, Outco
 """Warnings: a gift that is not counted as its sender means it, or that may not come again."""
 USUAL = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
 """Of these a sample may be logged: the metrics count them all."""
+ANSWERED_ASIDE = frozenset({Kind.DESCRIPTION, Kind.PING, Kind.RECEIVED})
+"""No callbacks at all: they have a count and a line of their own."""
 REFUSED = frozenset({Outcome.UNAUTHENTICATED, Outcome.STALE})
 BEFORE_PROOF = REFUSED | {Outcome.TOO_LARGE}
 """Who is answered so has not shown who he is, and learns nothing about the account."""
@@ -101,6 +103,10 @@ class Intake:
         """Who posts to this address; asked once for each callback."""
         return self._catalog.resolve(adapter, code)
 
+    def stranger(self, adapter: str) -> Party:
+        """Whom an account that cannot serve looks like to those who cannot pass its factors."""
+        return self._catalog.stranger(adapter)
+
     def sender_of(self, party: Party, head: Callback) -> Sender:
         """Who posts, as far as a callback whose body is not read yet can tell."""
         is_expected = party.gateway.is_expected(head)
@@ -133,7 +139,7 @@ class Intake:
             ending = end(party.gateway, callback, Outcome.UNAVAILABLE, reason="internal error")
         if party.is_test and ending.aside is None and ending.outcome not in BEFORE_PROOF:
             ending.answer = replace(ending.answer, headers=(*ending.answer.headers, TEST_HEADER))
-        self._finish(party, ending, time.perf_counter() - started, callback, tried)
+        self.finish(party, ending, time.perf_counter() - started, callback, tried)
         return ending.answer
 
     def refuse_for_now(self, party: Party, callback: Callback) -> Answer:
@@ -145,7 +151,7 @@ class Intake:
     def refuse(self, party: Party, callback: Callback, outcome: Outcome) -> Answer:
         """An ending before the body was even read, such as too_large."""
         ending = end(party.gateway, callback, outcome)
-        self._finish(party, ending, 0.0, callback)
+        self.finish(party, ending, 0.0, callback)
         return ending.answer
 
     def safe(self, part: str) -> str:
@@ -159,12 +165,13 @@ class Intake:
         """A part of an address that may hold anything: as it stands where it is an account's code, else `?`."""
         return part if part in self._catalog.accounts.by_code else "?"
 
-    def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
+    def finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line, unless it is a usual one and not of the sample."""
-        if ending.aside is Kind.DESCRIPTION:
+        if ending.aside in ANSWERED_ASIDE:
             self.turned_away.see(
-                ending.aside, callback.peer, callback.request_id, adapter=party.adapter, account=party.label
-            )
+                ending.aside, callback.peer, callback.request_id, adapter=party.adapter, account=party.label,
+                **({"fault": ending.reason} if ending.reason else {}),
+            )  # fmt: skip
             return
         event = "callback"
         if ending.aside is Kind.CHALLENGED:
@@ -206,7 +213,7 @@ class Intake:
             if account.knows(callback):
                 return end(gateway, callback, Outcome.UNAVAILABLE, reason="account not usable")
             # To whoever cannot pass the other factors it looks like an account that does not exist.
-            gateway, account = self._catalog.stranger(account.adapter).gateway, None
+            gateway, account = self.stranger(account.adapter).gateway, None
         try:
             if callback.method == "GET" and (document := gateway.describe(callback)) is not None:
                 return Ending(Outcome.ACCEPTED, document, aside=Kind.DESCRIPTION)

@@ -102,8 +102,9 @@ class TracedIntake(Intake):
             story.spooled = began, time.time_ns()
         return ending
 
-    def _finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
-        super()._finish(party, ending, seconds, callback, tried)
+    def finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
+        """As an intake does, and keep the trace."""
+        super().finish(party, ending, seconds, callback, tried)
         if ending.aside is not None:
             return
         story = _story.get()

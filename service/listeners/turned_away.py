@@ -45,6 +45,13 @@ class Kind(StrEnum):
     """The first request of a client that shows its credentials only when it is asked to (RFC 9110, 11.6.1)."""
     DESCRIPTION = "description"
     """No fault: a protocol's description was asked for and given."""
+    PING = "ping"
+    """No fault: a sender has proved its link."""
+    RECEIVED = "received"
+    """No fault: a sender has asked which of its ids we have."""
+
+
+NO_FAULT = frozenset({Kind.CHALLENGED, Kind.DESCRIPTION, Kind.PING, Kind.RECEIVED})
 
 
 class TurnedAway:
@@ -87,7 +94,7 @@ class TurnedAway:
             self._lines[key] = (last, left_out + 1)
         else:
             self._lines[key] = (now, 0)
-            write = log.info if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else log.warning
+            write = log.info if kind in NO_FAULT else log.warning
             where = {"peer": str(peer), "listed": is_listed, "adapter": adapter}
             if tried:
                 where["address"] = tried

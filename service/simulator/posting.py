@@ -52,7 +52,7 @@ class Poster:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._retry_seconds, PAUSE_SECONDS
         while True:
-            reply = await self._attempt(sender.request(messages, datetime.now(UTC)))
+            reply = await self.attempt(sender.request(messages, datetime.now(UTC)))
             verdict = Verdict.LATER if reply is None else sender.judge(messages, reply)
             if verdict is not Verdict.LATER:
                 return verdict, reply
@@ -63,7 +63,8 @@ class Poster:
             await asyncio.sleep(wait)
             pause = min(PAUSE_SECONDS_MAX, pause * 2)
 
-    async def _attempt(self, request: Request) -> Reply | None:
+    async def attempt(self, request: Request) -> Reply | None:
+        """Send `request` once; None where nobody answered in time."""
         self.attempts += 1
         session = self._require_session()
         try:

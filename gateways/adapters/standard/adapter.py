@@ -8,6 +8,7 @@ event again under another delivery id; nor is the envelope's `timestamp` part of
 Source: the portal's contract, "The `standard` protocol"; Standard Webhooks 1.0.0.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 import orjson
@@ -29,7 +30,7 @@ from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest
-from gateways.wire.signatures import SIGNATURE_HEADERS, new_secret, require_signature, signing_key
+from gateways.wire.signatures import SIGNATURE_HEADERS, attempt_time, new_secret, require_signature, signing_key
 from gateways.wire.strict_json import require_json
 
 
@@ -95,6 +96,10 @@ class Standard(Gateway[StandardSettings]):
     def verify(self, callback: Callback) -> None:
         """The signature over the bytes as they came, and the age of the attempt."""
         require_signature(callback.headers, callback.body, self._keys, callback.received_at)
+
+    def attempt_at(self, callback: Callback) -> datetime | None:
+        """The signed time."""
+        return attempt_time(callback.headers)
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The event, or the events of a batch in its order; one malformed event refuses the whole batch."""

@@ -6,6 +6,7 @@ import re
 import stat
 import tomllib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from campaigns.book.apply_file import load
 from gateways.registry import ADAPTERS
 from service.catalog.account_tables import prepare_gateways
-from service.commands import gateway
+from service.commands import gateway, received
 from service.commands.apply import apply_file
 from service.commands.opening import CommandRefused
 from tests.support.portal import (
@@ -50,7 +51,7 @@ async def told(capsys: Capture, *words: str) -> str:
 
 
 async def as_json(capsys: Capture, *words: str) -> Any:
-    return json.loads(await told(capsys, *words, "--json"))
+    return json.loads((await told(capsys, *words, "--json")).splitlines()[-1])
 
 
 @pytest.mark.parametrize("protocol", sorted(ADAPTERS.keys() - {"generic"}))
@@ -147,3 +148,42 @@ async def test_links_are_listed_and_shown_without_a_secret_and_rotate_with_an_ov
     for number, secret in enumerate((SIGNING_SECRET, new)):
         raw = json.dumps(message(f"m-{number}")).encode()
         assert (await portal.post(raw, headers=signed(raw, secret=secret))).outcome == "accepted"
+
+
+async def test_every_protocol_proves_its_link_by_a_ping_that_stores_nothing(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture
+) -> None:
+    """By what `gateway new` makes of it: whatever a sender signs, the service verifies."""
+    entries: list[str] = []
+    for protocol in sorted(ADAPTERS.keys() - {"generic"}):
+        own = [word for each in KEYS.get(protocol, ()) for word in ("--set", each)]
+        made = await as_json(capsys, "new", protocol, protocol.replace("_", "-"), *NET, *own)
+        entry = made["entry"]
+        for name, secret in made["environment"].items():
+            entry = entry.replace(f"env:{name}", secret or "what-the-hub-hands-out")
+        entries.append(entry)
+    async with running(database_dsn, tmp_path, BOOK + "\n".join(entries)) as portal:
+        tried = {}
+        for protocol in sorted(ADAPTERS.keys() - {"generic"}):
+            tried[protocol] = await as_json(capsys, "test", protocol.replace("_", "-"), "--target", portal.base)
+        assert {(each["proven"], each["status"]) for each in tried.values()} == {(True, 409)}
+        assert "every factor passes from 127.0.0.1; nothing was stored" in await told(
+            capsys, "test", "hub", "--target", portal.base
+        )
+        for table in ("message", "test_event", "quarantine", "charge_notice"):
+            assert not await portal.fetch(f"SELECT FROM {table}"), table
+        await portal.post(message("m-900000001"))
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        received.add_arguments(parser)
+        times = ("--from", "2026-01-01T00:00:00", "--to", "2026-01-01T00:10:00")
+        capsys.readouterr()
+        assert await received.run(parser.parse_args(["hub", *times])) == 0
+        assert capsys.readouterr().out == "0 id(s)\n"
+        now = datetime.now(UTC)
+        times = ("--from", (now - timedelta(minutes=5)).isoformat(), "--to", (now + timedelta(minutes=5)).isoformat())
+        assert await received.run(parser.parse_args(["hub", *times])) == 0
+        assert "message   m-900000001  counted\n1 id(s)" in capsys.readouterr().out
+        assert await received.run(parser.parse_args(["hub", *times, "--json"])) == 0
+        assert [each["id"] for each in json.loads(capsys.readouterr().out)["ids"]] == ["m-900000001"]
+        with pytest.raises(CommandRefused, match="at most 24 hours"):
+            await received.run(parser.parse_args(["hub", "--from", "2026-01-01T00:00:00", "--to", "2026-01-03"]))
