@@ -172,6 +172,15 @@ class MalformedCallback(Rejected):
         self.errors = errors
 
 
+@dataclass(frozen=True, slots=True)
+class FactorCheck:
+    """How one factor fares by itself: `passed` is None where the account has none. `says` holds no value."""
+
+    factor: str
+    passed: bool | None
+    says: str
+
+
 class Gateway(ABC, Generic[Settings]):
     """One protocol, bound to one account. Stateless and pure: the same callback gives the same result.
 
@@ -292,6 +301,23 @@ class Gateway(ABC, Generic[Settings]):
         return None
 
     @final
+    def checked(self, callback: Callback) -> tuple[FactorCheck, ...]:
+        """Each factor by itself, for a person who looks for what is wrong; it lets nobody in."""
+        listed = self._is_from_listed_network(callback) if self.account.networks else None
+        secret = self._is_path_secret_right(callback) if self.settings.path_secret else None
+        own: bool | None = True if self.settings.factors() - {"path_secret"} else None
+        says = "right" if own else "the account has none"
+        try:
+            self.verify(callback)
+        except Rejected as rejected:
+            own, says = False, rejected.reason
+        return (
+            FactorCheck("source address", listed, _NETWORK_SAYS[listed]),
+            FactorCheck("path secret", secret, _said_of_path(callback, secret)),
+            FactorCheck("proof in the request", own, says),
+        )
+
+    @final
     def is_expected(self, callback: Callback) -> bool:
         """Whether the factors that a head alone can carry pass, and there is one of them.
 
@@ -367,6 +393,19 @@ class Gateway(ABC, Generic[Settings]):
         # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.
         given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
         return is_any_of(given, self.settings.path_secret or ("",))
+
+
+_NETWORK_SAYS = {
+    True: "in the account's networks",
+    False: "not in the account's networks",
+    None: "the account lists no networks",
+}
+
+
+def _said_of_path(callback: Callback, passed: bool | None) -> str:
+    if passed is None:
+        return "the account has none" + ("" if callback.path_secret is None else ", but the address does")
+    return "right" if passed else "wrong" if callback.path_secret else "missing"
 
 
 def _failed(callback: Callback, listed: bool, secret: bool, fault: str | None = None) -> str:

@@ -19,7 +19,7 @@ from service.listeners.listener import Listener
 from service.listeners.listener_group import ListenerGroup
 from service.listeners.request_metrics import labels_of
 from service.live.assembly import make_live
-from service.operations import gateways_page, health
+from service.operations import gateways_page, health, inspect_page
 from service.operations.assembly import make_operations
 from service.operations.database_join import DatabaseJoin
 from service.operations.instruments import make_instruments
@@ -120,11 +120,11 @@ class Service:
             started.push_async_callback(live.streams.stop)
             live.streams.start()
             started.push_async_callback(self._stop_listening)
-            await self._listen(outside, inside)
+            await self._listen(outside, inside, siblings)
             self._running = started.pop_all()
         self._is_started = True
 
-    async def _listen(self, outside: socket.socket, inside: socket.socket) -> None:
+    async def _listen(self, outside: socket.socket, inside: socket.socket, siblings: Siblings) -> None:
         settings = self.settings
         carriers = callbacks.handler(
             self.intake.intake,
@@ -145,13 +145,12 @@ class Service:
             turned_away=self.intake.intake.turned_away,
             astray=callbacks.astray(self.intake.intake, settings.trusted_proxies),
         )
+        of_operators = [
+            *gateways_page.routes(self.operations.carriers, self.clock),
+            *inspect_page.routes(self.intake.intake.inspection, siblings),
+        ]
         probes = made(
-            health.application(
-                self.instruments.registry,
-                self.health,
-                gateways_page.routes(self.operations.carriers, self.clock),
-                look=self.instruments.look,
-            )
+            health.application(self.instruments.registry, self.health, of_operators, look=self.instruments.look)
         )
         await self.listeners.listen([(viewers, outside), (probes, inside)])
 
@@ -169,6 +168,7 @@ class Service:
         await self.listeners.stop_accepting()
         self.live.streams.end()
         self.desk.end()
+        self.intake.intake.inspection.end()
         await self.listeners.drain(self._drain_seconds, self._until)
 
     async def _stop_writer(self) -> None:

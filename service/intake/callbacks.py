@@ -91,6 +91,8 @@ def handler(
         path, _, query = origin_form(request.raw_path).partition("?")
         target = target_of(path)
         if target is None or target.adapter not in ADAPTERS:
+            if target is not None:
+                intake.inspection.show_astray(target.code, clock(), "no protocol of ours stands in the address", 404)
             intake.turned_away.see(
                 Kind.WRONG_ADDRESS,
                 peer_of(request, trusted_proxies),
@@ -103,6 +105,8 @@ def handler(
         gateway = party.gateway
         answered = intake.take if target.question is None else partial(questions.take, target.question)
         if request.method not in gateway.methods:
+            says = f"callbacks of {party.adapter} come by {', '.join(sorted(gateway.methods))}"
+            intake.inspection.show_astray(target.code, clock(), says, 405)
             intake.turned_away.see(
                 Kind.WRONG_METHOD, peer_of(request, trusted_proxies), request_id := uuid7(clock(), random),
                 adapter=party.adapter, account=party.label, tried=_steps(path, intake), method=_method(request),

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ from service.intake.bodies import LARGE_BYTES, Bodies, Sender
 from service.intake.circuit_breaker import CircuitBreaker
 from service.intake.ending import Ending, Events, end, flags_of, forwarding, why
 from service.intake.entry import Entry, EventResult, Fate, Row
+from service.intake.explaining import explained
+from service.intake.inspection import Inspection
 from service.intake.limits import InFlight
 from service.intake.packing import pack_answer, unpack_answer
 from service.intake.quarantine import UNSTORABLE, Kept, Quarantine
@@ -93,6 +96,7 @@ class Intake:
         self._in_flight = InFlight(account_callbacks_max, account_events_max)
         self._turns = FairTurns()
         self.turned_away = TurnedAway(instruments, catalog.is_listed)
+        self.inspection = Inspection()
         self.bodies = Bodies(CollectionByBytes().see)
         self._log_one_in = log_one_in
         self._usual: Counter[str] = Counter()
@@ -167,6 +171,9 @@ class Intake:
 
     def finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """Count a callback and write its line, unless it is a usual one and not of the sample."""
+        if self.inspection.codes and (tried or party.label) in self.inspection.codes:
+            tell = partial(explained, party, callback, ending, seconds, self._catalog.book, self._digest_key)
+            self.inspection.explain_soon(tried or party.label, tell)
         if ending.aside in ANSWERED_ASIDE:
             self.turned_away.see(
                 ending.aside, callback.peer, callback.request_id, adapter=party.adapter, account=party.label,
