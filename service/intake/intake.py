@@ -111,6 +111,12 @@ class Intake:
         """Whom an account that cannot serve looks like to those who cannot pass its factors."""
         return self._catalog.stranger(adapter)
 
+    def set_aside(self) -> dict[str, str]:
+        """Accounts that nobody waits for: those for tests, and those that are stopped."""
+        accounts = self._catalog.accounts.by_code.values()
+        waited_for = {each.code for each in accounts if each.enabled and not each.is_test}
+        return {each.code: "test" if each.is_test else "off" for each in accounts if each.code not in waited_for}
+
     def sender_of(self, party: Party, head: Callback) -> Sender:
         """Who posts, as far as a callback whose body is not read yet can tell."""
         is_expected = party.gateway.is_expected(head)

@@ -85,5 +85,7 @@ def make_operations(
         stalls=stalls,
         database=DatabaseWatch(database, instruments.database),
         certificate=CertificateWatch(settings.public_url, instruments.operations),
-        carriers=CarrierWatch(intake.carriers, instruments.registry, settings.data_dir, clock),
+        carriers=CarrierWatch(
+            intake.carriers, instruments.registry, settings.data_dir, clock, intake.intake.set_aside
+        ),
     )

@@ -1,7 +1,7 @@
 """Looks at the links of all accounts once a minute, with what the other workers of this machine saw of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,17 @@ class CarrierWatch:
     does not forget the week.
     """
 
-    def __init__(self, health: CarrierHealth, registry: CollectorRegistry, data_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        health: CarrierHealth,
+        registry: CollectorRegistry,
+        data_dir: Path,
+        clock: Clock,
+        aside: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`aside` says which accounts nobody waits for, each with the state to tell."""
         self._health = health
+        self._aside = aside
         self._data_dir = data_dir.expanduser()
         self._clock = clock
         self._siblings: Siblings | None = None
@@ -80,7 +89,7 @@ class CarrierWatch:
         told = [await self.own()]
         if self._siblings is not None:
             told += await self._siblings.ask(OWN_PATH)
-        return judged(added(told), self._clock().timestamp())
+        return judged(added(told), self._clock().timestamp(), self._aside())
 
     async def look(self) -> None:
         """Set the gauges, and keep what is usual where that has changed."""

@@ -23,6 +23,8 @@ MEANING = {
     "good": "",
     "quiet": "nothing in the last 15 minutes, and nothing is missed",
     "never": "has sent nothing genuine since this worker started",
+    "test": "for tests: nothing of it is money, and nobody waits for it",
+    "off": "stopped by `enabled = false`",
 }
 
 PAGE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(

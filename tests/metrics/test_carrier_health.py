@@ -64,6 +64,19 @@ def test_an_account_is_silent_when_what_others_send_says_that_it_should_have_sen
     assert {each.state for each in links(worker).values()} == {"quiet"}, "all are silent: a broadcast is over"
 
 
+def test_what_a_test_account_sends_makes_no_other_look_silent() -> None:
+    worker = Worker(("mobi", "viettel", "trial"))
+    for _ in range(20):
+        worker.minute(mobi=10, viettel=30)
+    for _ in range(3):
+        worker.minute(viettel=1, trial=500)
+    told = added([worker.health.told(worker.health.counts())])
+    found = {each.account: each for each in judged(told, worker.now.timestamp(), {"trial": "test"})}
+    assert {code: each.state for code, each in found.items()} == {"mobi": "good", "viettel": "good", "trial": "test"}
+    assert found["mobi"].expected_callbacks == pytest.approx(1)
+    assert found["trial"].callbacks == 1500
+
+
 def test_what_is_usual_is_that_of_the_hour_of_day_and_outlives_a_restart() -> None:
     worker = Worker()
     for hour in range(25):

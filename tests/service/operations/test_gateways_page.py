@@ -31,6 +31,7 @@ async def test_the_page_and_its_json_tell_how_each_link_does_and_nothing_of_a_do
         assert answer.content_type == "application/json"
         found = {each["account"]: each for each in (await answer.json())["gateways"]}
     assert found.keys() == {"hub", "vina", "soap"}
+    assert portal.service.intake.intake.set_aside() == {}
     hub = found["hub"]
     assert hub["outcomes"] == {"accepted": 3, "duplicate": 1, "malformed": 1}
     assert (hub["state"], hub["duplicate_share"], hub["error_share"], hub["our_error_share"]) == (
