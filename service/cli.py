@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
     "conformance": "play a test account's carrier against the running service, case by case",
     "check": "validate settings, database, book and accounts",
+    "support": "a file for whoever helps: settings, states, versions, last lines; no secret, nothing of donors",
     "preflight": "go or no-go before a broadcast: asks the running workers, their database, and an alert",
     "history": "what each version of the book changed, from which file and by whom",
     "find": "what is known of one id: a sender's own, or a request's",

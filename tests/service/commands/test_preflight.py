@@ -23,6 +23,7 @@ from tests.support.ports import free_ports
 
 Capture = pytest.CaptureFixture[str]
 NOW = datetime(2026, 10, 17, 18, 0, tzinfo=UTC)
+OLD = NOW.timestamp() - 3e5
 GOOD: dict[str, dict[tuple[str, ...], float]] = {
     "portal1400_build_info": {("1.0",): 1},
     "portal1400_account_usable": {("hub",): 1},
@@ -87,14 +88,7 @@ WRONG: dict[str, tuple[Seen, str, Verdict]] = {
     ),
     "nobody checks here": (seen(changes={"portal1400_invariant_difference": {}}), "invariants", Verdict.LOOK),
     "the backup is old": (
-        seen(
-            changes={
-                "portal1400_last_backup_timestamp_seconds": {
-                    ("backup",): NOW.timestamp() - 3e5,
-                    ("drill",): NOW.timestamp(),
-                }
-            }
-        ),
+        seen(changes={"portal1400_last_backup_timestamp_seconds": {("backup",): OLD, ("drill",): NOW.timestamp()}}),
         "backup", Verdict.NO_GO,
     ),
     "no drill": (
