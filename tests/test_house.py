@@ -188,7 +188,7 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
 ROOMS = {
     "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
     | {"simulator", "commands", "desk", "delivery"},
-    "campaigns": {"schema", "book", "totals", "gifts", "audit"},
+    "campaigns": {"schema", "book", "totals", "gifts", "audit", "lifecycle"},
     "gateways": {"wire", "adapters", "senders", "repliers"},
 }
 AT_THE_DOOR = {

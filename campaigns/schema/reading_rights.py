@@ -31,6 +31,8 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "privacy_act": ("id", "what", "counts", "os_user", "acted_by", "reason", "acted_at"),
     "reply": _ALL,
     "audit_entry": _ALL,
+    "proposal": _ALL,
+    "proposal_step": _ALL,
     "desk_user": ("id", "login", "name", "role", "organisations", "one_time_until", "created_at", "disabled_at"),
     "desk_token": ("id", "user_id", "name", "scopes", "created_at", "expires_at", "revoked_at"),
     "campaign_total": _ALL,

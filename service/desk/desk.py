@@ -32,6 +32,7 @@ BORROWED_MAX = 3
 """Of the readers' connections so many are the desk's at most: the others are left to those who read totals."""
 ROOMS = (
     (Act.SEE_FIGURES, "/desk", "figures"),
+    (Act.SEE_PROPOSALS, "/desk/proposals", "proposals"),
     (Act.SEE_LISTS, "/desk/lists", "lists"),
     (Act.SEE_AUDIT, "/desk/audit", "audit"),
     (Act.SEE_PEOPLE, "/desk/people", "people"),

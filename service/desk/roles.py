@@ -28,6 +28,10 @@ class Act(StrEnum):
     SEE_FIGURES = "see_figures"
     SEE_LISTS = "see_lists"
     """What people work: what did not count, what waits. Numbers are masked."""
+    SEE_PROPOSALS = "see_proposals"
+    PROPOSE = "propose"
+    APPROVE = "approve"
+    """What somebody else proposed: the database refuses whoever made or proposed it."""
     SEE_AUDIT = "see_audit"
     EXPORT_AUDIT = "export_audit"
     SEE_PEOPLE = "see_people"
@@ -42,6 +46,9 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.OWN_ACCOUNT: EVERYBODY,
         Act.SEE_FIGURES: EVERYBODY,
         Act.SEE_LISTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
+        Act.SEE_PROPOSALS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
+        Act.PROPOSE: frozenset({Role.OPERATOR, Role.MANAGER}),
+        Act.APPROVE: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE}),
         Act.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
         Act.EXPORT_AUDIT: frozenset({Role.AUDITOR}),
         Act.SEE_PEOPLE: frozenset({Role.AUDITOR, Role.ADMIN}),

@@ -50,6 +50,8 @@ COLUMNS_FREE = {
     "quarantine": set[str](),
     "privacy_act": set[str](),
     "audit_entry": set[str](),
+    "proposal": set[str](),
+    "proposal_step": set[str](),
     "desk_user": {
         "name",
         "role",

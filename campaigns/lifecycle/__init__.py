@@ -1,0 +1,1 @@
+"""The life of a campaign: what one person proposes and another approves."""

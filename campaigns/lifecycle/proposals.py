@@ -1,0 +1,243 @@
+"""Proposals: draft, proposed, then approved by somebody else, refused or withdrawn. The database sees that it is two.
+
+What is proposed is an apply file; approving it writes the book by `book/recording`, which stays its one writer, in
+the transaction of the approval.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from campaigns.audit.entries import Who, record
+from campaigns.book.apply_entries import ApplyFile
+from campaigns.book.apply_file import load
+from campaigns.book.book import Book
+from campaigns.book.changes import Changes
+from campaigns.book.plan import Plan
+from campaigns.book.recording import AppliedBy, apply_changes, plan_changes
+from campaigns.lifecycle.toml_text import toml_of
+
+OPEN_STATES = frozenset({"draft", "proposed", "emergency"})
+LISTED_MAX = 200
+FILE_NAME = "proposal"
+DESK = "desk"
+"""In the place of an account of the operating system."""
+
+
+class StepRefused(Exception):
+    """A step that cannot be taken; `why` is one of: same_person, ended, not_proposed, plan_changed."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Proposal(NamedTuple):
+    """A proposal with its state: draft, proposed, approved, refused, withdrawn, emergency or confirmed."""
+
+    id: int
+    kind: str
+    content: str
+    organisations: tuple[str, ...]
+    made_by: str
+    reason: str | None
+    made_at: datetime
+    state: str
+    proposed_by: str | None
+
+    @property
+    def file(self) -> ApplyFile:
+        """What it says. Raises ApplyRefused where a later release reads it differently."""
+        return load(self.content.encode(), FILE_NAME)
+
+    @property
+    def others(self) -> list[str]:
+        """Who must not approve it."""
+        return sorted({self.made_by, *([self.proposed_by] if self.proposed_by else [])})
+
+
+class Step(NamedTuple):
+    """A step that was taken."""
+
+    step: str
+    who: str
+    reason: str | None
+    book_version: int | None
+    recorded_at: datetime
+
+
+INSERT_PROPOSAL = """
+INSERT INTO proposal (kind, content, sha256, organisations, made_by, reason) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id
+"""
+SELECT_PROPOSALS = """
+SELECT p.id, p.kind, p.content, p.organisations, p.made_by, p.reason, p.made_at,
+       coalesce(last.step, CASE p.kind WHEN 'emergency' THEN 'emergency' ELSE 'draft' END) AS state,
+       (SELECT s.who FROM proposal_step AS s WHERE s.proposal_id = p.id AND s.step = 'proposed') AS proposed_by
+FROM proposal AS p LEFT JOIN LATERAL (
+    SELECT s.step FROM proposal_step AS s WHERE s.proposal_id = p.id ORDER BY s.number DESC LIMIT 1
+) AS last ON true
+WHERE ($1::integer IS NULL OR p.id = $1) AND ($2::text[] IS NULL OR p.organisations <@ $2)
+ORDER BY last.step IS NULL OR last.step = 'proposed' DESC, p.id DESC LIMIT $3
+"""
+SELECT_STEPS = """
+SELECT step, who, reason, book_version, recorded_at FROM proposal_step WHERE proposal_id = $1 ORDER BY number
+"""
+SELECT_SAME_OPEN = """
+SELECT min(p.id) FROM proposal AS p WHERE p.kind = 'proposal' AND p.sha256 = $1 AND NOT EXISTS (
+    SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id AND s.step IN ('approved', 'refused', 'withdrawn')
+)
+"""
+INSERT_STEP = """
+INSERT INTO proposal_step (proposal_id, number, step, who, others, reason, book_version)
+SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM proposal_step WHERE proposal_id = $1
+"""
+LOCK_PROPOSAL = "SELECT id FROM proposal WHERE id = $1 FOR UPDATE"
+SELECT_BOOK_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
+
+
+def needs_two(changes: Changes) -> bool:
+    """Whether something changes that moves money or a public figure: opening, window, goal, price, keyword."""
+    return bool(
+        changes.new_campaigns
+        or changes.decisions
+        or changes.routes
+        or changes.withdrawn_decisions
+        or changes.withdrawn_routes
+        or changes.goals
+    )
+
+
+def organisations_of(file: ApplyFile, book: Book) -> list[str]:
+    """Whose campaigns a file is about: those it names, and those that have them now."""
+    found = {each.organisation.code for each in file.organisations} | {each.organiser for each in file.campaigns}
+    for slug in [*(each.slug for each in file.campaigns), *(each.slug for each in file.withdrawn)]:
+        stored = book.by_slug.get(slug)
+        if stored is not None:
+            found.add(stored.organiser)
+    return sorted(found)
+
+
+def digest_of(plan: Plan) -> str:
+    """Tells whether a plan is still the one that somebody looked at."""
+    seen = "\n".join([*plan.changes.lines, *plan.told, *(each.reason for each in plan.warnings)])
+    return hashlib.sha256(seen.encode()).hexdigest()
+
+
+async def make(
+    connection: asyncpg.Connection, who: Who, file: ApplyFile, book: Book, *, emergency: str | None = None
+) -> int:
+    """Keep the campaigns of `file` as a draft, or with a reason as an emergency that was applied; returns its id.
+
+    A draft that says the same and is still open is that one. Call it in a transaction.
+    """
+    content = toml_of(file.tables)
+    sha256 = hashlib.sha256(content.encode()).digest()
+    if emergency is None:
+        same = await connection.fetchval(SELECT_SAME_OPEN, sha256)
+        if same is not None:
+            return int(same)
+    kind = "proposal" if emergency is None else "emergency"
+    organisations = organisations_of(file, book)
+    made = await connection.fetchval(INSERT_PROPOSAL, kind, content, sha256, organisations, who.login, emergency)
+    await record(connection, who, f"{kind}.make", str(made), after={"sha256": sha256.hex()}, reason=emergency)
+    return int(made)
+
+
+async def select_proposals(
+    connection: asyncpg.Connection, organisations: Sequence[str] | None = None, proposal_id: int | None = None
+) -> list[Proposal]:
+    """Those that are open first, then the newest. `organisations`: only what is about these alone."""
+    only = None if organisations is None else list(organisations)
+    found = await connection.fetch(SELECT_PROPOSALS, proposal_id, only, LISTED_MAX)
+    return [
+        Proposal(
+            row["id"], row["kind"], row["content"], tuple(row["organisations"]), row["made_by"], row["reason"],
+            row["made_at"], row["state"], row["proposed_by"],
+        )
+        for row in found
+    ]  # fmt: skip
+
+
+async def select_steps(connection: asyncpg.Connection, proposal_id: int) -> list[Step]:
+    """What was done with a proposal, in order."""
+    return [Step(*row) for row in await connection.fetch(SELECT_STEPS, proposal_id)]
+
+
+async def plan_of_proposal(connection: asyncpg.Connection, proposal: Proposal, now: datetime) -> Plan:
+    """What approving it now would mean. Raises ApplyRefused."""
+    return await plan_changes(connection, proposal.file, [], now=now)
+
+
+async def take_step(
+    connection: asyncpg.Connection, who: Who, proposal_id: int, step: str, reason: str | None = None
+) -> None:
+    """Propose, refuse, withdraw or confirm. Raises StepRefused."""
+    async with connection.transaction():
+        proposal = await _locked(connection, proposal_id, STEPS_FROM[step])
+        await _insert(connection, who, proposal, step, reason, None)
+
+
+async def approve(
+    connection: asyncpg.Connection, who: Who, proposal_id: int, *, now: datetime, looked_at: str
+) -> Plan:
+    """Approve what somebody else proposed, and write the book by it. `looked_at` is the digest of the plan shown.
+
+    Raises StepRefused, ApplyRefused, IntakeBusy; then nothing has changed.
+    """
+
+    def accept(plan: Plan) -> None:
+        if digest_of(plan) != looked_at:
+            raise StepRefused("plan_changed")
+
+    async with connection.transaction():
+        proposal = await _locked(connection, proposal_id, STEPS_FROM["approved"])
+        if who.login in proposal.others:
+            raise StepRefused("same_person")
+        applied_by = AppliedBy(DESK, f"{proposal.proposed_by}, approved by {who.login}")
+        plan = await apply_changes(connection, proposal.file, [], now=now, who=applied_by, accept=accept)
+        version = await connection.fetchval(SELECT_BOOK_VERSION) if plan.changes.lines else None
+        await _insert(connection, who, proposal, "approved", None, version)
+    return plan
+
+
+STEPS_FROM = {
+    "proposed": frozenset({"draft"}),
+    "approved": frozenset({"proposed"}),
+    "refused": frozenset({"proposed"}),
+    "withdrawn": frozenset({"draft", "proposed"}),
+    "confirmed": frozenset({"emergency"}),
+}
+"""From which states each step may be taken."""
+
+
+async def _locked(connection: asyncpg.Connection, proposal_id: int, states: Iterable[str]) -> Proposal:
+    await connection.fetchval(LOCK_PROPOSAL, proposal_id)
+    found = await select_proposals(connection, None, proposal_id)
+    if not found or found[0].state not in states:
+        raise StepRefused("not_proposed" if found and found[0].state == "draft" else "ended")
+    return found[0]
+
+
+async def _insert(
+    connection: asyncpg.Connection,
+    who: Who,
+    proposal: Proposal,
+    step: str,
+    reason: str | None,
+    version: int | None,
+) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(INSERT_STEP, proposal.id, step, who.login, proposal.others, reason, version)
+    except asyncpg.CheckViolationError as error:
+        if error.constraint_name != "proposal_needs_two":
+            raise
+        raise StepRefused("same_person") from None
+    except asyncpg.UniqueViolationError:
+        raise StepRefused("ended") from None
+    after = None if version is None else {"book_version": version}
+    await record(connection, who, f"proposal.{step}", str(proposal.id), after=after, reason=reason)

@@ -1,0 +1,263 @@
+"""Campaigns opened, extended, closed and priced at the desk: proposed by one person, approved by another."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, get_args
+
+from aiohttp import web
+
+from campaigns.book.apply_entries import ApplyFile, ApplyRefused
+from campaigns.book.apply_file import load
+from campaigns.book.apply_tables import Category, GrammarName
+from campaigns.book.book import VIETNAM
+from campaigns.book.plan import Plan
+from campaigns.book.recording import IntakeBusy, plan_changes
+from campaigns.book.sentences import in_vietnamese
+from campaigns.lifecycle.proposals import (
+    FILE_NAME,
+    Proposal,
+    StepRefused,
+    approve,
+    digest_of,
+    make,
+    organisations_of,
+    plan_of_proposal,
+    select_proposals,
+    select_steps,
+    take_step,
+)
+from campaigns.lifecycle.toml_text import tables_of, toml_of
+from service.desk.desk import Desk, see_other
+from service.desk.door import Row, Visit
+from service.desk.roles import Act, Role
+from service.web.words import Language
+
+FIELDS = (
+    "slug", "name_vi", "name_en", "category", "organiser", "decision", "opens_at", "closes_at", "goal_vnd",
+    "short_code", "keywords", "grammar", "unit_vnd", "max_units",
+)  # fmt: skip
+NUMBERS = frozenset({"goal_vnd", "unit_vnd", "max_units"})
+MOMENTS = frozenset({"opens_at", "closes_at"})
+ROUTE_FIELDS = frozenset({"short_code", "keywords", "grammar", "unit_vnd", "max_units"})
+REASON_LETTERS_MAX = 500
+
+
+def rows(desk: Desk) -> list[Row]:
+    """The addresses of proposals."""
+    approvals = Approvals(desk)
+    return [
+        Row("GET", "/proposals", Act.SEE_PROPOSALS, approvals.listing),
+        Row("GET", "/proposals/new", Act.PROPOSE, approvals.new),
+        Row("POST", "/proposals/new", Act.PROPOSE, approvals.make),
+        Row("GET", "/proposals/{id}", Act.SEE_PROPOSALS, approvals.show),
+        Row("POST", "/proposals/{id}/propose", Act.PROPOSE, approvals.step("proposed")),
+        Row("POST", "/proposals/{id}/withdraw", Act.PROPOSE, approvals.step("withdrawn")),
+        Row("POST", "/proposals/{id}/refuse", Act.APPROVE, approvals.step("refused")),
+        Row("POST", "/proposals/{id}/confirm", Act.APPROVE, approvals.step("confirmed")),
+        Row("POST", "/proposals/{id}/approve", Act.APPROVE, approvals.approve),
+    ]
+
+
+class Approvals:
+    """Handlers of proposals."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def listing(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/proposals`."""
+        del request
+        async with self._desk.borrow() as connection:
+            found = await select_proposals(connection, _organisations(visit))
+        return await self._desk.page("desk_proposals.html", visit, proposals=[(each, _title(each)) for each in found])
+
+    async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/proposals/new`: an empty form; with `?campaign=` what that campaign is now, to be changed."""
+        campaign = self._desk.book().by_slug.get(request.query.get("campaign", ""))
+        text = ""
+        if campaign is not None and visit.sees(campaign.organiser):
+            text = toml_of({"campaign": [tables_of(campaign)]})
+        return await self._form(visit, {"text": text})
+
+    async def make(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/proposals/new`: look at it first (`look`), or keep it as a draft; nothing counts by it yet."""
+        del request
+        form = visit.form
+        content = form.get("text", "").strip() or toml_of(_tables(form))
+        try:
+            file = load(content.encode(), FILE_NAME)
+            require_campaigns_alone(file)
+            async with self._desk.borrow() as connection:
+                plan = await plan_changes(connection, file, [], now=self._desk.clock())
+                if not self._is_allowed(file, visit):
+                    return await self._form(visit, form, 403, "proposal_not_yours")
+                if not plan.changes.lines:
+                    return await self._form(visit, form, 422, "proposal_nothing")
+                if form.get("look"):
+                    return await self._form(visit, form, plan=plan, content=content)
+                async with connection.transaction():
+                    made = await make(connection, visit.who, file, self._desk.book())
+        except ApplyRefused as refused:
+            return await self._form(visit, form, 422, "proposal_refused", lines=refused.lines(_language(visit)))
+        except _GatewaysNamed:
+            return await self._form(visit, form, 422, "proposal_gateways")
+        return see_other(f"/desk/proposals/{made}")
+
+    async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /desk/proposals/{id}`."""
+        return await self._show(request, visit)
+
+    def step(self, step: str) -> Any:
+        """The handler that takes a step."""
+
+        async def take(request: web.Request, visit: Visit) -> web.StreamResponse:
+            proposal = await self._found(request, visit)
+            if proposal is None:
+                return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+            reason = visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX] or None
+            if step == "refused" and reason is None:
+                return await self._show(request, visit, 422, "reason_wanted")
+            try:
+                async with self._desk.borrow() as connection:
+                    await take_step(connection, visit.who, proposal.id, step, reason)
+            except StepRefused as refused:
+                return await self._show(request, visit, 409, f"step_{refused.why}")
+            return see_other(f"/desk/proposals/{proposal.id}")
+
+        return take
+
+    async def approve(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/proposals/{id}/approve`: the book is written, and every worker reads by it within a second."""
+        proposal = await self._found(request, visit)
+        if proposal is None:
+            return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        looked_at = visit.form.get("plan", "")
+        try:
+            async with self._desk.borrow() as connection:
+                await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=looked_at)
+        except StepRefused as refused:
+            return await self._show(request, visit, 409, f"step_{refused.why}")
+        except ApplyRefused:
+            return await self._show(request, visit, 409, "proposal_refused")
+        except IntakeBusy:
+            return await self._show(request, visit, 503, "step_busy")
+        return see_other(f"/desk/proposals/{proposal.id}")
+
+    async def _found(self, request: web.Request, visit: Visit) -> Proposal | None:
+        """The proposal of the address, within what the person may see."""
+        given = request.match_info["id"]
+        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII):
+            return None
+        async with self._desk.borrow() as connection:
+            found = await select_proposals(connection, _organisations(visit), int(given))
+        return found[0] if found else None
+
+    async def _show(
+        self, request: web.Request, visit: Visit, status: int = 200, problem: str | None = None
+    ) -> web.StreamResponse:
+        proposal = await self._found(request, visit)
+        if proposal is None:
+            return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        plan, lines = None, list[str]()
+        async with self._desk.borrow() as connection:
+            steps = await select_steps(connection, proposal.id)
+            if proposal.state in ("draft", "proposed"):
+                try:
+                    plan = await plan_of_proposal(connection, proposal, self._desk.clock())
+                except ApplyRefused as refused:
+                    lines = refused.lines(_language(visit))
+        return await self._desk.page(
+            "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
+            problem=problem, lines=lines, **_plan_words(plan, visit),
+            is_own=visit.person.login in proposal.others,
+        )  # fmt: skip
+
+    async def _form(
+        self,
+        visit: Visit,
+        form: Mapping[str, str],
+        status: int = 200,
+        problem: str | None = None,
+        *,
+        lines: list[str] | None = None,
+        plan: Plan | None = None,
+        content: str = "",
+    ) -> web.StreamResponse:
+        book = self._desk.book()
+        return await self._desk.page(
+            "desk_propose.html", visit, status, form=form, problem=problem, lines=lines or [], content=content,
+            categories=get_args(Category), grammars=get_args(GrammarName),
+            organisations=[each for code, each in book.organisations.items() if visit.sees(code)],
+            campaigns=[each for each in book.campaigns if visit.sees(each.organiser)], **_plan_words(plan, visit),
+        )  # fmt: skip
+
+    def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
+        return all(visit.sees(code) for code in organisations_of(file, self._desk.book()))
+
+
+class _GatewaysNamed(Exception):
+    """A proposal is about campaigns; gateways hold secrets and are applied by the command."""
+
+
+def require_campaigns_alone(file: ApplyFile) -> None:
+    """Raises _GatewaysNamed for a file with gateways."""
+    if file.gateways:
+        raise _GatewaysNamed
+
+
+def _organisations(visit: Visit) -> tuple[str, ...] | None:
+    return visit.person.organisations if visit.person.role is Role.MANAGER else None
+
+
+def _language(visit: Visit) -> Any:
+    return "vi" if visit.words.language is Language.VI else "en"
+
+
+def _plan_words(plan: Plan | None, visit: Visit) -> dict[str, Any]:
+    """A plan in the visitor's language, and the digest by which it is known again."""
+    if plan is None:
+        return {"plan": None, "changes": [], "told": [], "unusual": []}
+
+    def spoken(sentence: str) -> str:
+        return in_vietnamese(sentence) if visit.words.language is Language.VI else sentence
+
+    return {
+        "plan": digest_of(plan),
+        "changes": [spoken(each) for each in plan.changes.lines],
+        "told": [spoken(each) for each in plan.told],
+        "unusual": [spoken(each.reason) for each in plan.warnings],
+    }
+
+
+def _title(proposal: Proposal) -> str:
+    try:
+        file = proposal.file
+    except ApplyRefused:
+        return "?"
+    return ", ".join([each.name_vi for each in file.campaigns] + [each.slug for each in file.withdrawn]) or "–"
+
+
+def _tables(form: Mapping[str, str]) -> dict[str, Any]:
+    """The form as the tables of an apply file; what is no number or time stays as it was typed, to be told."""
+    campaign: dict[str, Any] = {}
+    route: dict[str, Any] = {}
+    for name in FIELDS:
+        value = form.get(name, "").strip()
+        if value:
+            (route if name in ROUTE_FIELDS else campaign)[name] = _typed(name, value)
+    return {"campaign": [{**campaign, "route": [route] if route else []}]}
+
+
+def _typed(name: str, value: str) -> Any:
+    if name in NUMBERS:
+        digits = re.sub(r"[ ._,]", "", value)
+        return int(digits) if re.fullmatch(r"[0-9]{1,18}", digits, re.ASCII) else value
+    if name == "keywords":
+        return [each.strip() for each in value.split(",") if each.strip()]
+    if name in MOMENTS:
+        try:
+            return datetime.fromisoformat(value).replace(tzinfo=VIETNAM)
+        except ValueError:
+            return value
+    return value

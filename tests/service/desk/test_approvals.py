@@ -1,0 +1,157 @@
+"""What moves money needs two people: whoever proposed it never approves it, by no page and no guessed address."""
+
+import asyncio
+import html
+import re
+
+import asyncpg
+import pytest
+
+from campaigns.book.apply_file import book_from_file, load
+from campaigns.book.apply_tables import CampaignTable, RouteTable
+from campaigns.lifecycle.toml_text import tables_of, toml_of
+from service.desk.roles import Role
+from tests.support.desk import Page, Visitor, logged_in, person
+from tests.support.portal import BOOK, Portal, eventually, message
+
+FORM = {
+    "slug": "hoa-hoan", "name_vi": 'Ủng hộ sau "hỏa hoạn"', "category": "fire", "organiser": "mttq",
+    "decision": "7/QĐ",
+    "opens_at": "2020-01-01T00:00", "closes_at": "2099-01-01T00:00", "goal_vnd": "1.000.000.000",
+    "short_code": "1405", "keywords": "HH, hỏa hoạn", "grammar": "fixed", "unit_vnd": "20000",
+}  # fmt: skip
+
+
+async def kept(visitor: Visitor, **form: str) -> str:
+    """Look at a proposal and keep it; its address."""
+    looked = await visitor.post("/proposals/new", **form, look="1")
+    assert looked.status == 200, looked.text
+    made = await visitor.post("/proposals/new", text=html.unescape(looked.field("text")))
+    assert made.location is not None, made.text
+    return made.location.removeprefix("/desk")
+
+
+def plan_in(page: Page) -> str:
+    """The plan that a page shows, as its form names it."""
+    return page.field("plan")
+
+
+def test_what_is_written_as_toml_is_read_back_as_it_was() -> None:
+    file = load(BOOK.encode())
+    again = load(toml_of(file.tables).encode())
+    assert (again.organisations, again.campaigns) != ((), ())
+    assert [each.organisation for each in again.organisations] == [each.organisation for each in file.organisations]
+    for one, other in zip(again.campaigns, file.campaigns, strict=True):
+        assert (one.slug, one.decision, one.goal_vnd) == (other.slug, other.decision, other.goal_vnd)
+        assert [each.route for each in one.routes] == [each.route for each in other.routes]
+    stored = tables_of(book_from_file(file).campaigns[0])
+    assert {*stored, "withdrawn"} == {*CampaignTable.model_fields, "route"}, "a key that the desk would leave out"
+    assert {*stored["route"][0], "withdrawn"} == RouteTable.model_fields.keys()
+    odd = {"campaign": [{"slug": "x", "name_vi": 'a "b" \\ \x07 \n ệ'}]}
+    assert 'name_vi = "a \\"b\\" \\\\ \\U00000007 \\n ệ"' in toml_of(odd)
+
+
+async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: Portal) -> None:
+    portal = desk_portal
+    proposer = await logged_in(portal, await person(portal, "de.xuat", Role.OPERATOR))
+    second = await logged_in(portal, await person(portal, "duyet", Role.FINANCE))
+    looked = await proposer.post("/proposals/new", **FORM, look="1")
+    assert "HOA HOAN" in looked.text
+    assert "1.000.000.000" in html.unescape(looked.text).replace("\u00a0", " ")
+    address = await kept(proposer, **FORM)
+    # As long as it is a draft nobody approves it, and donors hear nothing of it.
+    assert (await second.post(f"{address}/approve", plan="")).status == 409
+    assert (await proposer.post(f"{address}/propose")).location == f"/desk{address}"
+    page = await second.get(address)
+    plan = plan_in(page)
+    # Not by its own proposer, whose page has no such button; not by a stale look; not by the database behind them.
+    assert "/approve" not in (await proposer.get(address)).text
+    own = await proposer.post(f"{address}/approve", plan=plan)
+    assert (own.status, "không được tự duyệt" in own.text) == (409, True)
+    assert (await second.post(f"{address}/approve", plan="0" * 64)).status == 409
+    with pytest.raises(asyncpg.CheckViolationError, match="proposal_needs_two"):
+        await portal.fetch(
+            "INSERT INTO proposal_step VALUES ($1, 9, 'approved', 'de.xuat', '{de.xuat}')",
+            int(address.split("/")[-1]),
+        )
+    assert (await portal.post(message("early", "HH", short_code="1405"))).outcome == "unallocated"
+    # Two who press at once: one approves, the other is told so.
+    both = await asyncio.gather(*(second.post(f"{address}/approve", plan=plan) for _ in range(2)))
+    assert sorted(answer.status for answer in both) == [303, 409]
+
+    async def counts() -> bool:
+        return "hoa-hoan" in portal.service.catalog.book.by_slug
+
+    await eventually(counts)
+    reply = await portal.post(message("counted", "Hỏa hoạn", short_code="1405"))
+    assert reply.outcome == "accepted"
+    (version,) = await portal.fetch("SELECT os_user, applied_by FROM book_version ORDER BY version DESC LIMIT 1")
+    assert (version["os_user"], version["applied_by"]) == ("desk", "de.xuat, approved by duyet")
+    acts = await portal.fetch("SELECT act, who FROM audit_entry WHERE act LIKE 'proposal.%' ORDER BY id")
+    assert [tuple(row) for row in acts] == [
+        ("proposal.make", "de.xuat"), ("proposal.proposed", "de.xuat"), ("proposal.approved", "duyet"),
+    ]  # fmt: skip
+    # What a stored campaign says now comes back as a text to be changed, and says nothing new by itself.
+    again = await proposer.get("/proposals/new?campaign=hoa-hoan")
+    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", again.text, re.DOTALL)
+    assert text is not None
+    same = await proposer.post("/proposals/new", text=html.unescape(text[1]), look="1")
+    assert (same.status, "không thay đổi gì" in same.text) == (422, True)
+    stored = tables_of(portal.service.catalog.book.by_slug["hoa-hoan"])
+    # The rules of the book hold for two people as for one: a goal is not changed without a decision.
+    goal = toml_of({"campaign": [{**stored, "goal_vnd": 5_000_000}]})
+    assert (await proposer.post("/proposals/new", text=goal, look="1")).status == 422
+    other = await kept(proposer, text=goal.replace("7/QĐ", "8/QĐ"))
+    assert (await second.post(f"{other}/refuse", reason="quá nhỏ")).status == 409, "a draft is not refused"
+    await proposer.post(f"{other}/propose")
+    assert (await second.post(f"{other}/refuse")).status == 422
+    assert (await second.post(f"{other}/refuse", reason="quá nhỏ")).location == f"/desk{other}"
+    assert (await second.post(f"{other}/approve", plan=plan)).status == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "told"),
+    [
+        ({"unit_vnd": "hai mươi nghìn"}, 422, "unit_vnd"),
+        ({"closes_at": "2019-01-01T00:00"}, 422, "closes_at"),
+        ({"keywords": "VNN", "short_code": "1408"}, 422, "VNN"),
+        ({"text": "[[gateway]]\ncode = 'x'"}, 422, "Cổng kết nối"),
+        ({"text": "[[campaign"}, 422, "TOML"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_a_form_that_cannot_be_used_says_where_and_keeps_what_was_typed(
+    desk_portal: Portal, change: dict[str, str], status: int, told: str
+) -> None:
+    logins = desk_portal.service.desk.desk.clock().strftime("sai%H%M%S%f")
+    visitor = await logged_in(desk_portal, await person(desk_portal, logins, Role.OPERATOR))
+    page = await visitor.post("/proposals/new", **{**FORM, "slug": "sai", **change}, look="1")
+    assert (page.status, told in page.text) == (status, True), page.text
+    assert (
+        html.escape(change.get("text", FORM["name_vi"]), quote=True)
+        .replace("&quot;", "&#34;")
+        .replace("&#x27;", "&#39;")
+        in page.text
+    )
+
+
+async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_portal: Portal) -> None:
+    portal = desk_portal
+    theirs = await logged_in(portal, await person(portal, "mat.tran", Role.OPERATOR))
+    visitor = await logged_in(portal, await person(portal, "chu.thap", Role.MANAGER, "redcross"))
+    address = await kept(theirs, **{**FORM, "slug": "cua-mat-tran", "keywords": "CMT"})
+    number = address.split("/")[-1]
+    assert (await visitor.get(address)).status == 404
+    for act in ("propose", "approve", "refuse", "withdraw", "confirm"):
+        assert (await visitor.post(f"{address}/{act}", reason="x", plan="")).status == 404
+    assert f"/proposals/{number}" not in (await visitor.get("/proposals")).text
+    form = {**FORM, "slug": "cua-chu-thap", "keywords": "CCT"}
+    assert (await visitor.post("/proposals/new", **form, look="1")).status == 403
+    assert "cua-mat-tran" not in (await visitor.get("/proposals/new?campaign=vnn")).text
+    assert "VNN" not in (await visitor.get("/proposals/new?campaign=vnn")).text
+    # Nor by taking a campaign of another organisation for their own.
+    vnn = {**tables_of(portal.service.catalog.book.by_slug["vnn"]), "organiser": "redcross", "goal_vnd": 7}
+    assert (await visitor.post("/proposals/new", text=toml_of({"campaign": [vnn]}), look="1")).status == 403
+    own = await kept(visitor, **{**form, "organiser": "redcross"})
+    assert (await visitor.get(own)).status == 200
+    assert (await theirs.post(f"{address}/withdraw")).location == f"/desk{address}"
