@@ -108,8 +108,9 @@ def judged(links: Mapping[str, LinkMinutes], now: float, aside: Mapping[str, str
     """
     awaited = {code: link for code, link in links.items() if code not in aside}
     found = [_judged(code, awaited, now) for code in awaited]
-    for code in links.keys() & aside.keys():
-        found.append(replace(_judged(code, {code: links[code]}, now), state=aside[code]))
+    found += [
+        replace(_judged(code, {code: links[code]}, now), state=aside[code]) for code in links.keys() & aside.keys()
+    ]
     return sorted(found, key=lambda each: (STATES.index(each.state), each.account))
 
 
