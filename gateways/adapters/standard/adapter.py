@@ -1,18 +1,19 @@
 """`standard`: the portal's own protocol. Standard Webhooks 1.0 around messages, charges and reversals.
 
-Settings: `secrets` (one to eight `whsec_` secrets, all valid at once while rotating), `path_secret`,
-`carriers`. Callback: POST, JSON, up to 1 MiB; one event, or a `batch` of 1 to 100. An event's identity is its
-own id (`message_id`, `charge_id:status`, `reversal_id`) and never `webhook-id`, for a sender may deliver one
-event again under another delivery id; nor is the envelope's `timestamp` part of its content.
+Settings: `secrets` (one to eight `whsec_` secrets, all valid at once while rotating), `public_keys` (one or two
+`whpk_` keys, in their place or beside them), `path_secret`, `carriers`. Callback: POST, JSON, up to 1 MiB; one
+event, or a `batch` of 1 to 100. An event's identity is its own id (`message_id`, `charge_id:status`, `reversal_id`)
+and never `webhook-id`, for a sender may deliver one event again under another delivery id; nor is the envelope's
+`timestamp` part of its content.
 
 Source: the portal's contract, "The `standard` protocol"; Standard Webhooks 1.0.0.
 """
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import orjson
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gateways.adapters.standard.payload import (
     BatchPayload,
@@ -30,14 +31,23 @@ from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest
-from gateways.wire.signatures import SIGNATURE_HEADERS, attempt_time, new_secret, require_signature, signing_key
+from gateways.wire.signatures import (
+    PUBLIC_KEYS_MAX,
+    SIGNATURE_HEADERS,
+    attempt_time,
+    new_secret,
+    public_key,
+    require_signature,
+    signing_key,
+)
 from gateways.wire.strict_json import require_json
 
 
 class StandardSettings(AccountSettings):
     """The keys of a `standard` account."""
 
-    secrets: tuple[str, ...] = Field(min_length=1, max_length=SECRETS_MAX, repr=False)
+    secrets: tuple[str, ...] = Field(default=(), min_length=1, max_length=SECRETS_MAX, repr=False)
+    public_keys: tuple[str, ...] = Field(default=(), min_length=1, max_length=PUBLIC_KEYS_MAX)
 
     @field_validator("secrets")
     @classmethod
@@ -48,6 +58,22 @@ class StandardSettings(AccountSettings):
             except ValueError as fault:
                 raise ValueError(f"secret {position + 1} {fault}") from None
         return value
+
+    @field_validator("public_keys")
+    @classmethod
+    def _are_public_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for position, written in enumerate(value):
+            try:
+                public_key(written)
+            except ValueError as fault:
+                raise ValueError(f"key {position + 1} {fault}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _is_signed_by_something(self) -> Self:
+        if not self.secrets and not self.public_keys:
+            raise ValueError("secrets is missing; add them, or public_keys where the sender signs by Ed25519")
+        return self
 
     def factors(self) -> frozenset[str]:
         """The signature, and the path secret where there is one."""
@@ -87,6 +113,7 @@ class Standard(Gateway[StandardSettings]):
     def __init__(self, account: Account[StandardSettings]) -> None:
         super().__init__(account)
         self._keys = tuple(signing_key(secret) for secret in self.settings.secrets)
+        self._public_keys = tuple(public_key(written) for written in self.settings.public_keys)
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:
@@ -95,7 +122,7 @@ class Standard(Gateway[StandardSettings]):
 
     def verify(self, callback: Callback) -> None:
         """The signature over the bytes as they came, and the age of the attempt."""
-        require_signature(callback.headers, callback.body, self._keys, callback.received_at)
+        require_signature(callback.headers, callback.body, self._keys, callback.received_at, self._public_keys)
 
     def attempt_at(self, callback: Callback) -> datetime | None:
         """The signed time."""

@@ -1,11 +1,13 @@
 """The portal's own protocol: signatures, batches, its three kinds of event, its answers."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateways.callback import Callback
 from gateways.events import Message
@@ -35,6 +37,11 @@ from tests.gateways.calls import (
     result,
 )
 from tests.gateways.contract import AdapterContract
+
+PUBLIC_KEY, OTHER_PUBLIC_KEY = (
+    "whpk_" + b64encode(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()).decode()
+    for seed in (bytes(range(32)), bytes(range(1, 33)))
+)
 
 
 def answer(status: int, outcome: str, body: bytes, *headers: tuple[str, str]) -> Answer:
@@ -132,6 +139,45 @@ def test_a_previous_secret_is_valid_as_long_as_it_is_listed() -> None:
         ended.open(posted(message()), KEY)
 
 
+def test_a_sender_may_sign_by_a_key_that_it_alone_has() -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    first = posted(message())
+    raw = first.body
+    attempt, at = first.headers["webhook-id"], first.headers["webhook-timestamp"]
+    entry = "v1a," + b64encode(private.sign(f"{attempt}.{at}.".encode() + raw)).decode()
+    wrong = "v1a," + b64encode(bytes(64)).decode()
+
+    def passes(settings: dict[str, Any], signature: str) -> bool:
+        callback = replace(first, headers={**first.headers, "webhook-signature": signature})
+        try:
+            gateway("standard", settings).open(callback, KEY)
+        except SignatureRejected:
+            return False
+        return True
+
+    alone, other = {"public_keys": [PUBLIC_KEY]}, {"public_keys": [OTHER_PUBLIC_KEY]}
+    rotating, beside = {"public_keys": [OTHER_PUBLIC_KEY, PUBLIC_KEY]}, {"secrets": [SECRET], **other}
+    for settings in (alone, rotating, {"secrets": [SECRET], **alone}):
+        assert passes(settings, entry)
+        assert passes(settings, f"v1a,not-base64! {entry}")
+        assert not passes(settings, f"{wrong} {wrong} {entry}"), "two entries are looked at, no more"
+        assert not passes(settings, entry.replace("v1a,", "v1,"))
+        assert not passes(settings, wrong)
+    assert not passes(other, entry)
+    assert not passes({"secrets": [SECRET]}, entry)
+    assert passes(beside, f"{wrong} {first.headers['webhook-signature']}")
+    by_key = {**first.headers, "webhook-signature": entry}
+    stale = replace(first, headers=by_key, received_at=first.received_at + timedelta(hours=1))
+    with pytest.raises(StaleAttempt):
+        gateway("standard", alone).open(stale, KEY)
+    for bit in range(0, 8 * len(raw), 37):
+        spoiled = bytearray(raw)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        callback = replace(first, body=bytes(spoiled), headers={**first.headers, "webhook-signature": entry})
+        with pytest.raises(SignatureRejected):
+            gateway("standard", alone).open(callback, KEY)
+
+
 @pytest.mark.parametrize(("seconds", "is_fresh"), [(-301, False), (-300, True), (0, True), (300, True), (301, False)])
 def test_an_attempt_is_fresh_for_five_minutes_both_ways(ours: Gateway[Any], seconds: int, is_fresh: bool) -> None:
     callback = replace(posted(message()), received_at=RECEIVED_AT + timedelta(seconds=seconds))
@@ -224,6 +270,10 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "nine secrets": ({"secrets": [SECRET] * 9}, "secrets"),
     "no prefix": ({"secrets": [SECRET.removeprefix("whsec_")]}, "secret 1 must be whsec_"),
     "second is short": ({"secrets": [SECRET, "whsec_c2hvcnQ="]}, "secret 2 must be whsec_"),
+    "no public key": ({"public_keys": []}, "public_keys"),
+    "three public keys": ({"public_keys": [PUBLIC_KEY] * 3}, "public_keys"),
+    "a secret for a public key": ({"public_keys": [PUBLIC_KEY, SECRET]}, "key 2 must be whpk_"),
+    "half a public key": ({"public_keys": [PUBLIC_KEY[:30]]}, "key 1 must be whpk_"),
     "dlr": ({"secrets": [SECRET], "path_secret": "dlr"}, "path_secret"),
     "dots": ({"secrets": [SECRET], "path_secret": ".."}, "path_secret"),
     "slash": ({"secrets": [SECRET], "path_secret": "a/b"}, "path_secret"),
