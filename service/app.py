@@ -62,7 +62,7 @@ class Service:
         self._copy = copy
         self.instruments = make_instruments()
         known = os.environ if environ is None else environ
-        self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known)
+        self.catalog = Catalog(kind, settings.data_dir, keyring, self.instruments, known, clock)
         self.tracing = make_tracing(settings)
         self.intake = make_intake(
             settings, database, keyring, self.catalog, self.instruments, clock, self.tracing.wrapped

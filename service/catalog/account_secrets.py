@@ -9,11 +9,13 @@ import base64
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from secrets import token_urlsafe
 from typing import Any
 
 from gateways.registry import ADAPTERS, decoy
 from service.catalog.secret_references import Secret, SecretMissing, fault_of, find, name_of, reference
+from service.catalog.secret_windows import is_open, next_change, window_of
 from service.runtime.keyring import SealBroken
 
 Seal = Callable[[bytes, bytes], bytes]
@@ -48,18 +50,40 @@ class Resolved:
     missing: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    changes_at: datetime | None = None
+    """When the next of its secrets begins or ends to be right."""
 
 
 def resolved(
-    code: str, adapter: str, settings: Mapping[str, Any], unseal: Seal, environ: Mapping[str, str], judge: Judge
+    code: str,
+    adapter: str,
+    settings: Mapping[str, Any],
+    unseal: Seal,
+    environ: Mapping[str, str],
+    judge: Judge,
+    now: datetime,
 ) -> Resolved:
-    """Stored `settings` in clear. Several secrets of a key mean any of them: those that can be had are used."""
+    """Stored `settings` in clear, as they are at `now`.
+
+    Several secrets of a key mean any of them: those that can be had, and whose time it is, are used.
+    """
     found = Resolved(dict(settings))
     for name in sorted(settings.keys() & ADAPTERS[adapter].settings_model.SECRET_KEYS):
         several = settings[name] if isinstance(settings[name], list) else [settings[name]]
         usable: list[str] = []
         faults: list[str] = []
+        out_of_time: list[str] = []
         for each in several:
+            change = next_change(each, now)
+            if change is not None:
+                found.changes_at = min(change, found.changes_at or change)
+            if not is_open(each, now):
+                closed = name_of(each) or f"a stored {name}"
+                _, ends = window_of(each)
+                if ends is not None and ends <= now:
+                    found.warnings.append(f"{closed} is over since {ends.isoformat()}: take it out of the file")
+                out_of_time.append(f"{closed} is not right at this time")
+                continue
             try:
                 secret = _opened(code, name, each, unseal, environ)
             except SecretMissing as missing:
@@ -74,7 +98,7 @@ def resolved(
         if usable:
             found.left_out += faults
         else:
-            found.missing[name] = " and ".join(faults)
+            found.missing[name] = " and ".join([*faults, *out_of_time])
             usable = [unknowable(adapter, name)]
         found.values[name] = usable if isinstance(settings[name], list) else usable[0]
     return found

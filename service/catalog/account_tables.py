@@ -15,6 +15,7 @@ from campaigns.book.toml_headers import toml_path
 from gateways.gateway import AccountCarrier, AccountSettings
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
+from service.catalog.secret_windows import with_windows, without_windows
 from service.runtime.addresses import network
 
 FACTORS_MIN = 2
@@ -85,6 +86,12 @@ class _Table:
         raw = self.entry.raw
         common = self._common({key: value for key, value in raw.items() if key in CommonKeys.model_fields})
         own = {key: value for key, value in raw.items() if key not in CommonKeys.model_fields}
+        windows: dict[tuple[str, int], dict[str, str]] = {}
+        if raw.get("adapter") in ADAPTERS:
+            found = without_windows(raw["adapter"], own)
+            own, windows = found.settings, found.stored
+            for place, fault in found.faults:
+                self._refuse(place, fault)
         written = raw.get("networks", [])
         # Judged also where another of the common keys is wrong: every problem is told at once.
         is_list = isinstance(written, list) and all(isinstance(each, str) for each in written)
@@ -113,7 +120,7 @@ class _Table:
             common.charging,
             networks,
             common.enabled,
-            stored(common.code, common.adapter, own, seal, digest_key),
+            with_windows(stored(common.code, common.adapter, own, seal, digest_key), windows),
             common.test,
         )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from gateways.replier import Replier
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
 from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
 from service.runtime.addresses import network
+from service.runtime.clock import utc_now
 
 REPLY_SECRETS = frozenset({"reply_password"})
 """Secrets without which an account takes every callback as ever."""
@@ -65,6 +67,8 @@ class LoadedAccount:
     """What else is to be mended: sentences."""
     is_test: bool = False
     """Whether what it sends is kept apart from every fact, and never is money."""
+    changes_at: datetime | None = None
+    """When the next of its secrets begins or ends to be right."""
     messages_id: int | None = None
     """The id of the account whose messages its charges are about, where they are not its own."""
 
@@ -125,6 +129,11 @@ class LoadedAccounts:
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def changes_at(self) -> datetime | None:
+        """When the next secret of an account begins or ends to be right."""
+        return min((each.changes_at for each in self.by_code.values() if each.changes_at is not None), default=None)
+
 
 SELECT_ACCOUNTS = """
 SELECT id, code, adapter, carrier, charging, networks, enabled, settings::text AS settings, test
@@ -150,11 +159,15 @@ async def load_account_rows(connection: asyncpg.Connection) -> list[AccountRow]:
     ]
 
 
-def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str, str]) -> LoadedAccounts:
+def load_accounts(
+    rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str, str], now: datetime | None = None
+) -> LoadedAccounts:
     """Bind `rows` to their protocols. Never raises for what a row holds: that is the account's `problem`.
 
-    `unseal` takes sealed bytes and associated data; `environ` resolves `env:NAME`, and files are read.
+    `unseal` takes sealed bytes and associated data; `environ` resolves `env:NAME`, and files are read. `now` is when
+    secrets have to be right, by default at once.
     """
+    now = now or utc_now()
     accounts: dict[str, LoadedAccount] = {}
     problems: list[str] = []
     warnings: list[str] = []
@@ -164,7 +177,7 @@ def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str
         if row.adapter not in ADAPTERS:
             problems.append(f"gateway {row.code}: adapter {row.adapter} is not one of this version; upgrade it")
             continue
-        account = _among(_loaded(row, unseal, environ), by_code)
+        account = _among(_loaded(row, unseal, environ, now), by_code)
         accounts[row.code] = account
         if account.problem is not None and account.enabled:
             problems.append(f"gateway {row.code}: {account.problem}")
@@ -174,8 +187,8 @@ def load_accounts(rows: Iterable[AccountRow], unseal: Seal, environ: Mapping[str
     return LoadedAccounts(MappingProxyType(accounts), tuple(problems), tuple(warnings))
 
 
-def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> LoadedAccount:
-    found = resolved(row.code, row.adapter, row.settings, unseal, environ, _judge(row))
+def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str], now: datetime) -> LoadedAccount:
+    found = resolved(row.code, row.adapter, row.settings, unseal, environ, _judge(row), now)
     settings = _validated(row, found.values)
     # What only replies need keeps no callback out: they wait for it.
     wanting = {key: found.missing.pop(key) for key in sorted(found.missing.keys() & REPLY_SECRETS)}
@@ -205,6 +218,7 @@ def _loaded(row: AccountRow, unseal: Seal, environ: Mapping[str, str]) -> Loaded
         tuple(found.left_out),
         tuple(found.warnings),
         is_test=_is_test(row),
+        changes_at=found.changes_at,
         replier=_replier(row.adapter, settings),
         reply_problem=reply_problem,
     )

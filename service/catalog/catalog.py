@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from metrics.instruments import Instruments
 from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
 from service.runtime.addresses import Address, Network
+from service.runtime.clock import Clock, utc_now
 from service.runtime.environment import EnvironmentFileRefused, with_environment_file
 from service.runtime.keyring import Keyring
 
@@ -51,12 +53,20 @@ class Catalog:
     """One book version and the accounts as of it. Whoever reads both without awaiting sees them of one moment."""
 
     def __init__(
-        self, kind: str, data_dir: Path, keyring: Keyring, instruments: Instruments, environ: Mapping[str, str]
+        self,
+        kind: str,
+        data_dir: Path,
+        keyring: Keyring,
+        instruments: Instruments,
+        environ: Mapping[str, str],
+        clock: Clock = utc_now,
     ) -> None:
         """`kind` is kept with the last good copy in `data_dir`.
 
-        `environ` resolves the secrets that stand there, or in the file that it names.
+        `environ` resolves the secrets that stand there, or in the file that it names; `clock` tells whose time it is.
         """
+        self._clock = clock
+        self._changes_at: datetime | None = None
         self._kind = kind
         self._data_dir = data_dir
         self._keyring = keyring
@@ -82,6 +92,9 @@ class Catalog:
 
     def resolve(self, adapter: str, code: str) -> Party:
         """Who posts to this address. Raises KeyError for a protocol we do not speak."""
+        if self._changes_at is not None and self._clock() >= self._changes_at:
+            # A secret begins or ends to be right with this very callback. Nothing else waits for such a moment.
+            self._replace(self.book, self._rows, self._bound(self._rows))
         return self._parties.get((adapter, code)) or self._strangers[adapter]
 
     def stranger(self, adapter: str) -> Party:
@@ -134,7 +147,7 @@ class Catalog:
         except EnvironmentFileRefused as refused:
             # Somebody writes it at this moment, or made a mistake: what was read last is still right.
             log.error("environment_file_refused", reason=str(refused))
-        return load_accounts(rows, self._keyring.settings.unseal, self._resolving)
+        return load_accounts(rows, self._keyring.settings.unseal, self._resolving, self._clock())
 
     def _replace(self, book: Book, rows: Iterable[AccountRow], accounts: LoadedAccounts) -> None:
         self._rows = list(rows)
@@ -152,6 +165,7 @@ class Catalog:
         )
         self._instruments.know_campaigns(campaign.slug for campaign in book.campaigns)
         self.book, self.accounts = book, accounts
+        self._changes_at = accounts.changes_at
         self.codes = {account.id: account.code for account in accounts.by_code.values()}
         self.path_secrets = frozenset(
             secret for account in accounts.by_code.values() for secret in account.gateway.settings.path_secret

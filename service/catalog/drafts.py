@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 from urllib.parse import quote
@@ -18,12 +19,15 @@ from gateways.gateway import Account
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import unknowable
 from service.catalog.account_tables import prepare_gateways, settings_of
-from service.catalog.secret_references import name_of
+from service.catalog.secret_references import KINDS, name_of
+from service.catalog.secret_windows import window_of
 from service.runtime.addresses import network
 
 SUFFIXES = {"secrets": "SECRET", "password": "PASSWORD", "path_secret": "PATH"}
 """What a variable with the secret of a key is called behind the account's code."""
 _TOML_VALUE = re.compile(r'true|false|\[.*\]|\{.*\}|".*"', re.DOTALL)
+Window = tuple[datetime | None, datetime | None]
+"""From when and until when a secret is right."""
 PUBLIC_URL_MISSING = "https://PORTAL"
 """Stands in addresses where nobody has said how the outside reaches us."""
 
@@ -150,7 +154,7 @@ def toml_of(value: Any) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {toml_of(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_of, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return value.isoformat() if isinstance(value, datetime) else json.dumps(value, ensure_ascii=False)
 
 
 def _key(key: str) -> str:
@@ -170,8 +174,15 @@ def own_key(written: str) -> tuple[str, Any]:
         raise ValueError(f"{key}: the value is neither plain text nor TOML") from None
 
 
-def places_in(settings: Mapping[str, Any], key: str) -> list[str | None]:
-    """Where each secret of a stored key lies: `env:NAME`, `file:PATH`, None where it is stored, sealed."""
+def places_in(settings: Mapping[str, Any], key: str) -> list[tuple[str | None, Window]]:
+    """Where each secret of a stored key lies, and from when and until when it is right.
+
+    `env:NAME`, `file:PATH`; None where it is stored, sealed.
+    """
     several = settings.get(key) or []
     stored = several if isinstance(several, list) else [several]
-    return [f"{next(iter(each))}:{name_of(each)}" if name_of(each) is not None else None for each in stored]
+    kinds = [next((kind for kind in KINDS if kind in each), None) for each in stored]
+    return [
+        (None if kind is None else f"{kind}:{name_of(each)}", window_of(each))
+        for kind, each in zip(kinds, stored, strict=True)
+    ]

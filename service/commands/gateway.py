@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from service.catalog.drafts import (
     SUFFIXES,
     DraftRefused,
     Wanted,
+    Window,
     address_of,
     draft,
     own_key,
@@ -22,12 +24,14 @@ from service.catalog.drafts import (
     places_in,
     toml_of,
 )
+from service.catalog.secret_windows import BEGINS, ENDS
 from service.commands.opening import CommandRefused, opened, require_account
-from service.commands.printing import as_json, visible
+from service.commands.printing import as_json, as_local, moment, visible
 from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
 from service.simulator.trying import try_link
 
+THERE_NOW = "the secret that stands there now"
 HIDDEN_STEP = "(path secret)"
 REAL_SOON = "It is a test account: nothing that it sends is counted until `test = true` is taken out and applied."
 
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rotate.add_argument(
         "--key", metavar="KEY", choices=sorted(SUFFIXES), help="which secret, where there are several"
     )
+    rotate.add_argument("--until", metavar="TIME", type=moment, help="when the old ones end by themselves")
     _add_place(rotate)
     test = acts.add_parser("test", help="send a ping over the link's own address, with its own secrets")
     test.add_argument("code", metavar="CODE")
@@ -164,7 +169,10 @@ async def _list(arguments: argparse.Namespace) -> int:
 async def _show(arguments: argparse.Namespace) -> int:
     rows, loaded = await _accounts(arguments.code)
     (row,) = [each for each in rows if each.code == arguments.code]
-    settings = {key: value for key, value in row.settings.items() if key not in SUFFIXES}
+    adapter = ADAPTERS.get(row.adapter)
+    secret_keys = frozenset[str]() if adapter is None else adapter.settings_model.SECRET_KEYS
+    # Of a protocol that we do not know nobody can say what is a secret.
+    settings = {key: value for key, value in row.settings.items() if adapter is not None and key not in secret_keys}
     secret_step = HIDDEN_STEP if row.settings.get("path_secret") else None
     url = address_of(read_settings().public_url, row.adapter, row.code, None)
     shown = _summary(row, loaded.get(row.code)) | {
@@ -172,8 +180,13 @@ async def _show(arguments: argparse.Namespace) -> int:
         "networks": row.networks,
         "settings": settings,
         "secrets": {
-            key: [place or "stored, sealed" for place in places_in(row.settings, key)]
-            for key in SUFFIXES
+            key: [
+                (place or "stored, sealed")
+                + (f" from {as_local(begins)}" if begins else "")
+                + (f" until {as_local(ends)}" if ends else "")
+                for place, (begins, ends) in places_in(row.settings, key)
+            ]
+            for key in sorted(secret_keys)
             if row.settings.get(key)
         },
     }
@@ -225,13 +238,13 @@ async def _rotate(arguments: argparse.Namespace) -> int:
     present = places_in(row.settings, key)
     folder = _folder(arguments.files)
     number = 2
-    while (place := place_of(row.code, key, folder, number)) in present:
+    while (place := place_of(row.code, key, folder, number)) in [each for each, _ in present]:
         number += 1
     theirs = account.gateway.secret_is_theirs and key == "secrets"
     secret = "" if theirs else unknowable(row.adapter, key)
     placed = ((place.partition(":")[2], secret),)
     _keep(placed, folder)
-    both = [*(each or "the secret that stands there now" for each in present), place]
+    both = [*(_until(each or THERE_NOW, window, arguments.until) for each, window in present), place]
     line = f"{key} = {toml_of(both)}"
     told = _new_secret(row, key, secret)
     if arguments.json:
@@ -242,7 +255,8 @@ async def _rotate(arguments: argparse.Namespace) -> int:
     _tell_placed(placed, folder)
     print("# 3. To the carrier, on a way that nobody else reads. No command shows it again.\n")
     print(*(told or ("(the carrier hands it out)",)), sep="\n")
-    print("\n# 4. Once the carrier uses the new one alone, leave the old one out of the list and apply again.")
+    if arguments.until is None:
+        print("\n# 4. Once the carrier uses the new one alone, leave the old one out of the list and apply again.")
     return 0
 
 
@@ -267,6 +281,13 @@ async def _test(arguments: argparse.Namespace) -> int:
         if row.networks:
             print(f"  its networks are {', '.join(row.networks)}: what is sent from here must be from one")
     return 0 if tried.is_proven else 1
+
+
+def _until(secret: str, window: Window, until: datetime | None) -> Any:
+    """A secret of the file with the window that it has, or ends with `until`."""
+    begins, ends = window[0], until or window[1]
+    times = {name: at for name, at in ((BEGINS, begins), (ENDS, ends)) if at is not None}
+    return {"secret": secret, **times} if times else secret
 
 
 def _new_secret(row: AccountRow, key: str, secret: str) -> tuple[str, ...]:

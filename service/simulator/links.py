@@ -121,6 +121,9 @@ def link_of(account: str, protocol: str, carrier: str, settings: AccountSettings
 
 
 def _resolved(value: object, account: str, environment: Mapping[str, str]) -> object:
+    if isinstance(value, Mapping):
+        # A secret with a time of its own.
+        return _resolved(value.get("secret"), account, environment)
     if isinstance(value, list):
         return [_resolved(each, account, environment) for each in value]
     if isinstance(value, str) and value.startswith(_FILE):
