@@ -22,6 +22,8 @@ COMMANDS = {
     "apply": "make organisations, campaigns, routes and gateway accounts as a file says",
     "read": "show how a text would be read",
     "simulate": "play carriers over HTTP and compare what grew with what was sent",
+    "resend": "what a carrier should send again: ids that are missing, and times in which nothing came",
+    "digest": "what each account handed over on a day, signed, for both sides to compare",
     "conformance": "play a test account's carrier against the running service, case by case",
     "check": "validate settings, database, book and accounts",
     "support": "a file for whoever helps: settings, states, versions, last lines; no secret, nothing of donors",

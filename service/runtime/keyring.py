@@ -99,6 +99,7 @@ class _Derived:
         self.settings = Sealer(_derive(secret, b"portal1400 settings v1"))
         self.local = Sealer(_derive(secret, b"portal1400 local v1"))
         self.desk = Sealer(_derive(secret, b"portal1400 desk v1"))
+        self.statement_seed = _derive(secret, b"portal1400 statement v1")
 
     @property
     def key_check(self) -> bytes:
@@ -185,6 +186,11 @@ class Keyring:
     def key_check(self) -> bytes:
         """Tells whether two things were made with the same secret, and nothing about it."""
         return self.key_checks[0]
+
+    @property
+    def statement_seed(self) -> bytes:
+        """Of the Ed25519 key that signs what carriers are told in writing; another secret makes another key."""
+        return self._derived[0].statement_seed
 
     def number_hash(self, msisdn: str) -> bytes:
         """The keyed hash of a number, for joins. Personal data all the same."""
