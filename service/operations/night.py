@@ -15,6 +15,8 @@ Light = Literal["call", "look", "ok", "none"]
 LIGHTS: Mapping[str, Light] = {
     "silent": "call", "failing": "call", "clock": "look", "gaps": "look", "good": "ok", "quiet": "none",
     "never": "none",
+    "test": "none",
+    "off": "none",
 }  # fmt: skip
 """What the state of a link asks for (metrics/carrier_verdicts.py): a call, a look, nothing; or nothing is known."""
 LATER = (Outcome.OVERLOADED.value, Outcome.UNAVAILABLE.value)

@@ -1,10 +1,8 @@
 """portal1400 top: asked of a running service, and drawn on the smallest terminal."""
 
-import asyncio
+import argparse
 import io
 import json
-import os
-import sys
 from typing import Any
 
 import pytest
@@ -93,24 +91,19 @@ async def test_a_running_service_is_read(lasting_portal: Portal) -> None:
     assert json.loads(json.dumps(shown)) == shown
 
 
-async def test_the_command_prints_one_object_or_where_nobody_sees_a_screen_the_screen_once(
-    lasting_portal: Portal,
+async def test_one_object_is_printed_or_where_nobody_sees_a_screen_the_screen_once(
+    lasting_portal: Portal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environ = os.environ | {"PORTAL1400_INTERNAL_LISTEN": lasting_portal.internal.removeprefix("http://")}
-
-    async def printed(*options: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "top", *options, env=environ, stdout=asyncio.subprocess.PIPE
-        )
-        said, _ = await process.communicate()
-        assert process.returncode == 0
-        return said.decode()
-
-    as_json, as_screen = await asyncio.gather(printed("--once", "--json"), printed())
-    assert json.loads(as_json)["spool"] == {"records": 0, "oldest_seconds": 0.0, "writable": True}
-    assert as_json.count("\n") == 1
-    assert "1 of 1 workers ready" in as_screen
-    assert "\x1b" not in as_screen
+    monkeypatch.setenv("PORTAL1400_INTERNAL_LISTEN", lasting_portal.internal.removeprefix("http://"))
+    monkeypatch.setattr(top, "ONCE_SECONDS", 0.1)
+    assert await top.run(argparse.Namespace(once=True, json=True)) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["spool"] == {"records": 0, "oldest_seconds": 0.0, "writable": True}
+    assert printed.count("\n") == 1
+    assert await top.run(argparse.Namespace(once=False, json=False)) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 1 workers ready" in printed
+    assert "\x1b" not in printed
 
 
 def test_where_nobody_listens_it_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
