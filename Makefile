@@ -58,8 +58,9 @@ check: setup ## what CI runs: style, types, import rules, wheel, tests
 	@$(MAKE) --no-print-directory test
 	@tests/system_postgres.sh
 
-generate: setup ## what is made from code and kept beside it: docs/metrics.md and the dashboards
+generate: setup ## what is made from code and kept beside it: docs/metrics.md, the rows of docs/logs.md, dashboards
 	@$(BIN)/python -m deploy.metrics_page
+	@$(BIN)/python -m tests.support.log_events
 	@$(BIN)/python -m deploy.grafana
 
 bench: setup ## measure: our intake beside a plain one and beside an empty answer

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.listeners.turned_away import Kind
+from service.listeners.turned_away import NO_FAULT, Kind
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/logs.md"
@@ -34,7 +34,7 @@ OTHERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "log_lines_lost": (("warning",), ("count",)),
     "log_line_not_rendered": (("error",), ("of", *FAILURE)),
     **{
-        kind.value: (("info",) if kind in (Kind.CHALLENGED, Kind.DESCRIPTION) else ("warning",), STRAY)
+        kind.value: (("info",) if kind in NO_FAULT else ("warning",), STRAY)
         for kind in Kind
         if kind is not Kind.UNKNOWN_ACCOUNT
     },

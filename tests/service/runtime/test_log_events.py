@@ -15,7 +15,7 @@ NAMED_ELSEWHERE = {
 
 def test_the_page_is_what_the_code_writes() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == up_to_date(page), "run `python -m tests.support.log_events`, then write what a new event means"
+    assert page == up_to_date(page), "run `make generate`, then write what a new event means"
     assert [name for name, sentence in ROW.findall(page) if sentence == MISSING] == [], (
         "an event waits for its sentence"
     )
