@@ -22,7 +22,7 @@ from service.intake.writer import Writer
 from service.live.traced import NANOSECONDS, Following
 
 if TYPE_CHECKING:
-    from service.runtime.traces import Traces
+    from service.runtime.traces import Trace, Traces
 
 DATABASE: dict[str, str | int] = {"db.system.name": "postgresql", "db.operation.name": "BATCH"}
 """https://opentelemetry.io/docs/specs/semconv/database/postgresql/"""
@@ -76,6 +76,8 @@ class TracedIntake(Intake):
         super().__init__(**parts)
         self._traces = traces
         self._following = following
+        self._exemplar: dict[str, str] | None = None
+        self._instruments.intake.exemplar = lambda: self._exemplar
 
     async def take(
         self,
@@ -104,9 +106,13 @@ class TracedIntake(Intake):
 
     def finish(self, party: Party, ending: Ending, seconds: float, callback: Callback, tried: str = "") -> None:
         """As an intake does, and keep the trace."""
+        if ending.aside is None:
+            self._exemplar = self._traced(party, ending, seconds, callback)
         super().finish(party, ending, seconds, callback, tried)
-        if ending.aside is not None:
-            return
+        self._exemplar = None
+
+    def _traced(self, party: Party, ending: Ending, seconds: float, callback: Callback) -> dict[str, str] | None:
+        """Make the trace, where it is kept; what the histograms then say of this callback."""
         story = _story.get()
         if story is None or story.callback is not callback:
             story = Story(callback)  # it was refused before it was taken
@@ -119,10 +125,12 @@ class TracedIntake(Intake):
             # A carrier that keeps its own trace of this callback finds our part of it.
             or callback.headers.get("traceparent", "").endswith(SAMPLED)
         )
-        if self._traces.is_wanted(always=always):
-            self._keep(party, ending, story, story.began + int(seconds * NANOSECONDS), is_known=is_known)
+        if not self._traces.is_wanted(always=always):
+            return None
+        trace = self._keep(party, ending, story, story.began + int(seconds * NANOSECONDS), is_known=is_known)
+        return {"trace_id": self._traces.id_of(trace)}
 
-    def _keep(self, party: Party, ending: Ending, story: Story, ended: int, *, is_known: bool) -> None:
+    def _keep(self, party: Party, ending: Ending, story: Story, ended: int, *, is_known: bool) -> "Trace":
         callback, status = story.callback, ending.answer.status
         is_failure = ending.outcome in LOUD or status >= SERVER_ERROR
         trace = self._traces.root(
@@ -145,9 +153,10 @@ class TracedIntake(Intake):
         if story.spooled is not None:
             self._traces.child(trace, "spool", *story.spooled, {})
         commit = story.entry.commit if story.entry is not None else None
-        if commit is None or story.entry is None:
-            return
+        if commit is None:
+            return trace
         size = {"db.operation.batch.size": commit.callbacks}
         self._traces.child(trace, "BATCH gifts", commit.began, commit.ended, DATABASE | size, is_query=True)
         if ending.outcome is Outcome.ACCEPTED and story.spooled is None:
             self._following.see_stored(trace, commit.ended)
+        return trace

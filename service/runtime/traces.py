@@ -19,7 +19,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import (
+    SpanKind,
+    Status,
+    StatusCode,
+    format_trace_id,
+    get_current_span,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 EXPORT_SECONDS = 5.0
@@ -94,6 +101,11 @@ class Traces:
             span.set_status(Status(StatusCode.ERROR))
         span.end(max(began, ended))
         return set_span_in_context(span, Context())
+
+    @staticmethod
+    def id_of(trace: Trace) -> str:
+        """The id of a trace, 32 hexadecimal digits."""
+        return format_trace_id(get_current_span(trace).get_span_context().trace_id)
 
     async def stop(self) -> None:
         """Send what waits, within `EXPORT_SECONDS`."""

@@ -1,6 +1,7 @@
 """Traces from a callback to the viewers, as a collector gets them; and that nothing personal or secret is in one."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from tests.support.portal import PATH_SECRET, SIGNING_SECRET, Portal, message, r
 from tests.support.protocols import get_kannel
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SENDER = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-00"}
 
 
@@ -91,7 +93,9 @@ async def test_a_callback_is_followed_from_its_sender_to_the_viewers_and_nothing
     database_dsn: str, tmp_path: Path
 ) -> None:
     async with collecting() as collector:
-        service = running(database_dsn, tmp_path, traces_endpoint=collector.endpoint, traces_share="1")
+        service = running(
+            database_dsn, tmp_path, traces_endpoint=collector.endpoint, traces_share="1", queue_wait_seconds="20"
+        )
         async with service as portal:
             viewer = asyncio.create_task(watch(portal, 2))
             raw = orjson.dumps(message("m-1", f"VNN 5 {TEXT}", msisdn=NUMBER))
@@ -102,6 +106,8 @@ async def test_a_callback_is_followed_from_its_sender_to_the_viewers_and_nothing
             await portal.post(message("m-3", TEXT, msisdn=f"{NUMBER}0"))
             await portal.post(message("m-4"), account="nobody", headers={"webhook-id": "x", **SENDER})
             await asyncio.wait_for(viewer, 20)
+            async with portal.http.get(f"{portal.internal}/metrics", headers={"Accept": OPENMETRICS}) as answer:
+                metrics = await answer.text()
         spans = collector.spans
     unread, accepted, conflict, malformed = collector.roots("hub")
     assert (unread.trace_id.hex(), unread.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
@@ -133,6 +139,9 @@ async def test_a_callback_is_followed_from_its_sender_to_the_viewers_and_nothing
     (stranger,) = collector.roots("unknown")
     assert stranger.trace_id.hex() != TRACE_ID
     assert all(span.end_time_unix_nano >= span.start_time_unix_nano for span in spans)
+    exemplars = set(re.findall(r'trace_id="(\w+)"', metrics))
+    assert exemplars
+    assert exemplars <= {span.trace_id.hex() for span in spans}
     whole = b"".join(collector.bodies)
     assert found_in(whole) == []
     for canary in (PATH_SECRET, SIGNING_SECRET, "m-1", "k-1", "nobody"):
@@ -146,7 +155,9 @@ async def test_what_is_spooled_late_or_gives_money_back_is_kept_whatever_the_sha
     raw = orjson.dumps(message("m-2"))
     sampled = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
     async with collecting() as collector:
-        service = running(database_dsn, tmp_path, traces_endpoint=collector.endpoint, traces_share="0")
+        service = running(
+            database_dsn, tmp_path, traces_endpoint=collector.endpoint, traces_share="0", queue_wait_seconds="20"
+        )
         async with service as portal:
             await portal.post(message("m-1"))
             await portal.post({"type": "charge.reversed", "timestamp": "2026-11-21T08:30:00Z", "data": reversal})
@@ -166,7 +177,9 @@ async def test_a_collector_that_is_away_disturbs_nobody(database_dsn: str, tmp_p
         endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "EXPORT_SECONDS", 0.3)
-        async with running(database_dsn, tmp_path, traces_endpoint=endpoint, traces_share="1") as portal:
+        async with running(
+            database_dsn, tmp_path, traces_endpoint=endpoint, traces_share="1", queue_wait_seconds="20"
+        ) as portal:
             assert (await portal.post(message("m-1"))).outcome == "accepted"
 
 
