@@ -1,5 +1,7 @@
 """`make ha`: a database cluster of three nodes and two workers on this machine; the primary is killed under load.
 
+`--act` plays another of the acts of `acts.py`: what else may befall a node, and what an operator does to one.
+
 Prints how long nothing was committed, what carriers were told meanwhile, and compares by ids at the end. Ends with 0
 when nothing was lost and nothing counted twice. Needs .venv-ha, which `make ha` installs.
 """
@@ -12,12 +14,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.ha.acts import ACTS, WHOLE_SECONDS, Act
 from tests.ha.carriers import Answered, Load
 from tests.ha.cluster import Cluster
 from tests.ha.nodes import HaFailed
@@ -26,7 +27,6 @@ from tests.ha.workers import Workers
 BEFORE_SECONDS = 8.0
 AFTER_SECONDS = 8.0
 TAKEOVER_SECONDS = 90.0
-WHOLE_SECONDS = 120.0
 SETTLE_SECONDS = 300.0
 
 TUNABLE = ("ttl", "loop-wait", "retry-timeout", "primary-start-timeout")
@@ -47,63 +47,14 @@ GROUP BY account.code, message.native_id
 """
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What befalls a node, and whether another one has to take over."""
-
-    words: str
-    strike: Callable[[Cluster, str, str], Awaitable[str]]
-    takes_over: bool = True
-
-
-async def _machine(cluster: Cluster, leader: str, _standby: str) -> str:
-    cluster.nodes[leader].kill()
-    return leader
-
-
-async def _postgres(cluster: Cluster, leader: str, _standby: str) -> str:
-    cluster.nodes[leader].signal_postgres(signal.SIGKILL)
-    return leader
-
-
-async def _patroni(cluster: Cluster, leader: str, _standby: str) -> str:
-    cluster.nodes[leader].signal_patroni(signal.SIGKILL)
-    return leader
-
-
-async def _hang(cluster: Cluster, leader: str, _standby: str) -> str:
-    cluster.nodes[leader].freeze()
-    return leader
-
-
-async def _standby(cluster: Cluster, _leader: str, standby: str) -> str:
-    cluster.nodes[standby].kill()
-    return standby
-
-
-async def _switchover(cluster: Cluster, leader: str, standby: str) -> str:
-    await cluster.switch_over(leader, standby)
-    return leader
-
-
-FAULTS = {
-    "machine": Fault("Patroni and PostgreSQL of the leader killed (kill -9)", _machine),
-    "hang": Fault("Patroni and PostgreSQL of the leader frozen (SIGSTOP), connections stay open", _hang),
-    "patroni": Fault("Patroni of the leader killed (kill -9), its PostgreSQL lives on unfenced", _patroni),
-    "postgres": Fault("PostgreSQL of the leader killed (kill -9), its Patroni lives", _postgres, takes_over=False),
-    "standby": Fault("Patroni and PostgreSQL of the synchronous standby killed", _standby, takes_over=False),
-    "switchover": Fault("a planned change of the leader", _switchover),
-}
-
-
-async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int, fault: Fault) -> None:
-    """One round: strike a node, wait for the next leader, bring the node back, tell how it went."""
+async def one_round(cluster: Cluster, load: Load, workers: Workers, number: int, act: Act) -> None:
+    """One round: play the act, wait for the next leader, bring the node back, tell how it went."""
     leader, standby = await cluster.whole(WHOLE_SECONDS)
     await asyncio.sleep(BEFORE_SECONDS)
     workers.spooled_most = 0
     began, struck_at = time.monotonic(), time.time()
-    struck = await fault.strike(cluster, leader, standby)
-    if fault.takes_over:
+    struck = await act.play(cluster, leader, standby)
+    if act.takes_over:
         await cluster.new_leader(leader, TAKEOVER_SECONDS)
     led = time.monotonic() - began
     await asyncio.sleep(AFTER_SECONDS)
@@ -121,9 +72,9 @@ async def fail_over(cluster: Cluster, load: Load, workers: Workers, number: int,
     began_at = gap["until"] - gap["seconds"]
     meanwhile = [key for key, at in load.sent.items() if began_at < at <= gap["until"]]
     told = [load.answered[key] for key in meanwhile if key in load.answered]
-    print(f"round {number}: {fault.words}: {struck}")
+    print(f"round {number}: {act.words}: {struck}")
     print(f"  {leader} led, {standby} was its synchronous standby; now {leads} leads")
-    if fault.takes_over:
+    if act.takes_over:
         print(f"  seconds until the next leader     {led:8.1f}")
     print(f"  seconds without commits           {gap['seconds']:8.1f}")
     print(f"  callbacks sent meanwhile          {len(meanwhile):8}")
@@ -166,7 +117,7 @@ async def play(arguments: argparse.Namespace, folder: Path) -> bool:
     """The whole of it, in `folder`."""
     given = {name.replace("-", "_"): getattr(arguments, name.replace("-", "_")) for name in TUNABLE}
     tuned = {name: value for name, value in given.items() if value is not None}
-    cluster = Cluster(folder, tuned)
+    cluster = Cluster(folder, tuned, ACTS[arguments.act].server)
     workers: Workers | None = None
     try:
         print(f"{cluster.versions}; {arguments.workers} workers, {arguments.rate:g} callbacks/s", flush=True)
@@ -179,7 +130,7 @@ async def play(arguments: argparse.Namespace, folder: Path) -> bool:
         sending = asyncio.create_task(load.run())
         try:
             for number in range(1, arguments.rounds + 1):
-                await fail_over(cluster, load, workers, number, FAULTS[arguments.fault])
+                await one_round(cluster, load, workers, number, ACTS[arguments.act])
         finally:
             load.stop()
             await sending
@@ -201,7 +152,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="callbacks a second (default 200)")
     parser.add_argument("--rounds", type=int, default=1, help="how many times the primary is killed (default 1)")
     parser.add_argument("--seed", type=int, default=1400, help="the same seed, the same messages")
-    parser.add_argument("--fault", choices=FAULTS, default="machine", help="what befalls a node (default machine)")
+    parser.add_argument("--act", choices=ACTS, default="machine", help="what befalls a node, or is done to it")
     for name in TUNABLE:
         parser.add_argument(f"--{name}", type=int, help="seconds; default: deploy/patroni/patroni.yml")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")

