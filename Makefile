@@ -9,7 +9,7 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha torture deploy-check sbom lock
+.PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha operate torture deploy-check sbom lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -77,6 +77,9 @@ viewers: setup ## measure: ten thousand viewers, and crowds that ask for long se
 
 flood: setup ## measure: strangers who send large bodies beside the intake
 	@$(BIN)/python -m tests.bench.flood
+
+operate: setup ## what docs/operate.md says, block by block, on an empty Debian 12 that is booted for it; needs root
+	@$(BIN)/python -m tests.operate
 
 torture: setup ## fifty seeds of faults against the real thing, judged by ids; takes about half an hour
 	@$(BIN)/python -m tests.torture --seeds 1-50
