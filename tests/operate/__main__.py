@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from tests.support.portal import message, signed
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate.md"
 PORTS = {1400: "the service", 9400: "worker 0", 9401: "worker 1", 9090: "Prometheus", 9093: "Alertmanager"}
+KEPT = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""Variables by which this machine reaches a package index."""
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "git")
 REPOSITORY = "/srv/portal1400.git"
 NUMBER = "84912340987"
@@ -83,7 +86,7 @@ class Machine:
         """Run a block as root's shell would, and return what it printed. Raises NotSo."""
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         environ |= {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | variables
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
+        kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
         process = await asyncio.create_subprocess_exec(
             "nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--pid", "--root", "--wd",
             "/bin/bash", "-euo", "pipefail", "-c", commands,
@@ -123,13 +126,23 @@ def run(*words: str | Path) -> None:
         raise NotSo(f"{words[0]} ended with {ended.returncode}: {(ended.stdout + ended.stderr)[-2000:]}")
 
 
+async def is_up(machine: Machine) -> bool:
+    """Whether its init has begun all that it begins."""
+    try:
+        await machine.run("systemctl is-system-running | grep -qE 'running|degraded'")
+    except NotSo:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def booted(root: Path) -> AsyncIterator[Machine]:
     """The machine, until the block ends."""
     log = (root.parent / "boot.log").open("wb")
     process = subprocess.Popen(
-        ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--resolv-conf=off", "-D", root],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--resolv-conf=off",
+         "--console=read-only", "-D", root],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     try:
         async with asyncio.timeout(BOOT_SECONDS):
@@ -139,11 +152,13 @@ async def booted(root: Path) -> AsyncIterator[Machine]:
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
                 for child in children:
                     machine = Machine(root, int(child))
-                    with contextlib.suppress(NotSo):
-                        await machine.run("systemctl is-system-running | grep -qE 'running|degraded'")
-                        yield machine
-                        return
-                await asyncio.sleep(0.5)
+                    if await is_up(machine):
+                        break
+                else:
+                    await asyncio.sleep(0.5)
+                    continue
+                break
+        yield machine
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -198,6 +213,27 @@ async def are_ready() -> bool:
     return all([(await ask(f"http://127.0.0.1:{port}/readyz"))["status"] == "ready" for port in (9400, 9401)])
 
 
+async def rolls(machine: Machine) -> int:
+    """How often all workers were replaced."""
+    return int(await machine.run("journalctl -u portal1400 -o cat --no-pager | grep -c rolling_restart_done || true"))
+
+
+async def has_rolled(machine: Machine, before: int) -> bool:
+    """Whether they were once more, and nothing of it is under way."""
+    begun = await machine.run("journalctl -u portal1400 -o cat --no-pager | grep -c rolling_restart_begins || true")
+    return before < await rolls(machine) == int(begun)
+
+
+def publish_release(root: Path) -> None:
+    """Another commit in the repository, so that there is something to upgrade to."""
+    git = ["git", f"--git-dir={root}{REPOSITORY}", "-c", "user.name=operate", "-c", "user.email=operate@localhost"]
+    made = subprocess.run(
+        [*git, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "The next release"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    run(*git, "update-ref", "HEAD", made.stdout.strip())
+
+
 @asynccontextmanager
 async def receiver() -> AsyncIterator[tuple[int, list[Any]]]:
     """Whom Alertmanager tells: its port, and what came."""
@@ -219,9 +255,9 @@ async def receiver() -> AsyncIterator[tuple[int, list[Any]]]:
         await runner.cleanup()
 
 
-async def follow(machine: Machine, port: int, told: list[Any]) -> None:
+async def follow(machine: Machine, port: int, told: list[Any], first_line: int) -> None:
     """Every block in its order, with what has to be true between them. Raises NotSo."""
-    for block in blocks_of(PAGE.read_text(encoding="utf-8")):
+    for block in (each for each in blocks_of(PAGE.read_text(encoding="utf-8")) if each.line >= first_line):
         started = time.monotonic()
         commands = block.commands.replace("ADDRESS-OF-THIS-REPOSITORY", REPOSITORY)
         commands = commands.replace("--campaign SLUG", "--campaign vi-nguoi-ngheo --json")
@@ -231,12 +267,17 @@ async def follow(machine: Machine, port: int, told: list[Any]) -> None:
             f"sed -i 's#receiver.example#127.0.0.1:{port}#' /etc/prometheus/alertmanager.yml",
         )
         try:
+            rolled = await rolls(machine)
+            if "former=" in commands:
+                publish_release(machine.root)
             if "preflight" in commands:
                 await preflight(machine, commands, told)
             else:
                 await machine.run(commands.replace("$former", "${former}"), NUMBER=NUMBER, **FOUND)
             if "former=" in commands:
                 FOUND["former"] = (await machine.run("ls -t /opt/portal1400/releases | tail -1")).strip()
+            if "systemctl reload" in commands:
+                await until("the last worker is replaced", partial(has_rolled, machine, rolled))
             if "systemctl" in commands:
                 await until("both workers are ready", are_ready)
             await after(machine, block)
@@ -305,6 +346,7 @@ async def main() -> int:
     """Make the machine, follow the page; 1 when something did not come out."""
     parser = argparse.ArgumentParser(prog="python -m tests.operate", description=__doc__)
     parser.add_argument("--root", type=Path, help="an empty Debian 12 that is there already; is changed")
+    parser.add_argument("--from-line", type=int, default=0, metavar="N", help="leave out the blocks before it")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="portal1400-operate-"))
     try:
@@ -313,10 +355,13 @@ async def main() -> int:
         started = time.monotonic()
         if chosen.root is None:
             make_root(root)
-        lay_ready(root)
+        if not (root / REPOSITORY[1:]).exists():
+            lay_ready(root)
         print(f"{time.monotonic() - started:7.1f} s  an empty Debian 12", flush=True)
         async with receiver() as (port, told), booted(root) as machine:
-            await follow(machine, port, told)
+            if chosen.from_line:
+                await until("both workers are ready", are_ready)
+            await follow(machine, port, told, chosen.from_line)
     except NotSo as wrong:
         print(f"operate: {wrong}", file=sys.stderr)
         return 1
