@@ -441,6 +441,15 @@ VIETNAMESE: dict[str, str] = {
     ),
     "Apply it as it is? [y/N] ": "Áp dụng nguyên như vậy? [c/K] ",
     "nothing was applied": "chưa áp dụng gì",
+    "applied: {change}": "đã áp dụng: {change}",
+    "the campaigns of the file need two people and are not applied: they wait as draft {number} of the desk, "
+    "/desk/proposals/{number}": (
+        "các chiến dịch trong tệp cần hai người nên chưa được áp dụng: đã lưu thành bản nháp số {number} của bàn "
+        "điều hành, /desk/proposals/{number}"
+    ),
+    "applying it would file the campaigns of the file as a draft of the desk: they need two people": (
+        "nếu áp dụng, các chiến dịch trong tệp sẽ được lưu thành bản nháp của bàn điều hành: việc này cần hai người"
+    ),
     "nothing was applied: say --yes if what is unusual is meant": (
         "chưa áp dụng gì: hãy thêm --yes nếu những điều bất thường là đúng ý"
     ),

@@ -9,6 +9,7 @@ from typing import get_args
 from campaigns.book.apply_entries import Language
 
 NAME_LETTERS_MAX = 100
+REASON_LETTERS_MAX = 500
 LANGUAGE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """What tells the language of messages: the first that is set decides (POSIX, environment variables, 8.2)."""
 
@@ -30,6 +31,13 @@ def name(given: str) -> str:
     """A person's name on the command line. Raises ArgumentTypeError."""
     if not 1 <= len(given.strip()) <= NAME_LETTERS_MAX or not given.isprintable():
         raise argparse.ArgumentTypeError(f"a name of 1 to {NAME_LETTERS_MAX} letters")
+    return given.strip()
+
+
+def reason(given: str) -> str:
+    """Why something is done, on the command line. Raises ArgumentTypeError."""
+    if not 1 <= len(given.strip()) <= REASON_LETTERS_MAX or not given.isprintable():
+        raise argparse.ArgumentTypeError(f"a reason of 1 to {REASON_LETTERS_MAX} letters")
     return given.strip()
 
 

@@ -1,8 +1,12 @@
 """What moves money needs two people: whoever proposed it never approves it, by no page and no guessed address."""
 
+import argparse
 import asyncio
 import html
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,9 +14,10 @@ import pytest
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
+from service.commands import apply
 from service.desk.roles import Role
 from tests.support.desk import Page, Visitor, logged_in, person
-from tests.support.portal import BOOK, Portal, eventually, message
+from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 
 FORM = {
     "slug": "hoa-hoan", "name_vi": 'Ủng hộ sau "hỏa hoạn"', "category": "fire", "organiser": "mttq",
@@ -155,3 +160,59 @@ async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_
     own = await kept(visitor, **{**form, "organiser": "redcross"})
     assert (await visitor.get(own)).status == 200
     assert (await theirs.post(f"{address}/withdraw")).location == f"/desk{address}"
+
+
+async def applied(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """Run `portal1400 apply ... --json`; the object it printed."""
+    parser = argparse.ArgumentParser()
+    apply.add_arguments(parser)
+    capsys.readouterr()
+    assert await apply.run(parser.parse_args([*words, "--json"])) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+async def test_a_file_is_a_draft_once_the_desk_has_people_and_an_emergency_is_confirmed(
+    desk_portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal = desk_portal
+    for name, value in (("DATABASE_URL", portal.dsn), ("SECRET_KEY", SECRET_KEY), ("DATA_DIR", str(tmp_path)),
+                        ("INTERNAL_LISTEN", "127.0.0.1:0")):  # fmt: skip
+        monkeypatch.setenv(f"PORTAL1400_{name}", value)
+    one = await logged_in(portal, await person(portal, "mot", Role.OPERATOR))
+    two = await logged_in(portal, await person(portal, "hai", Role.OPERATOR))
+    campaign = BOOK[BOOK.index("[[campaign]]") : BOOK.index('[[campaign]]\nslug = "old"')]
+    gateway = BOOK[BOOK.index('[[gateway]]\ncode = "hub"') : BOOK.index('[[gateway]]\ncode = "vina"')]
+    text = campaign.replace('"vnn"', '"tu-tep"').replace('"VNN"', '"TT"') + gateway.replace('"hub"', '"hub-hai"')
+    (tmp_path / "book.toml").write_text(text, encoding="utf-8")
+    filed = await applied(capsys, str(tmp_path / "book.toml"), "--yes", "--by", "An")
+    assert (filed["applied"], filed["proposal"] is not None) == (False, True)
+    again = await applied(capsys, str(tmp_path / "book.toml"), "--yes")
+    assert again["proposal"] == filed["proposal"], "what waits already is not filed again"
+    # The gateway, which is nobody's money yet, is there; the campaign is not, and its secret is in no proposal.
+    assert await portal.fetch("SELECT FROM gateway_account WHERE code = 'hub-hai'")
+    assert not await portal.fetch("SELECT FROM campaign WHERE slug = 'tu-tep'")
+    assert not await portal.fetch("SELECT FROM proposal WHERE content LIKE '%whsec%' OR content LIKE '%gateway%'")
+    address = f"/proposals/{filed['proposal']}"
+    await one.post(f"{address}/propose")
+    assert (await two.post(f"{address}/approve", plan=plan_in(await two.get(address)))).status == 303
+    assert await portal.fetch("SELECT FROM campaign WHERE slug = 'tu-tep'")
+
+    # What moves no money is applied at once: a name.
+    named = text.replace("Cả nước chung tay", "Cả nước cùng nhau")
+    (tmp_path / "book.toml").write_text(named, encoding="utf-8")
+    assert (await applied(capsys, str(tmp_path / "book.toml"), "--yes"))["applied"]
+
+    emergency = named.replace('"tu-tep"', '"khan-cap"').replace('"TT"', '"KC"')
+    (tmp_path / "book.toml").write_text(emergency, encoding="utf-8")
+    done = await applied(capsys, str(tmp_path / "book.toml"), "--yes", "--emergency", "bão số 9")
+    assert (done["applied"], done["proposal"]) == (True, None)
+    assert await portal.fetch("SELECT FROM campaign WHERE slug = 'khan-cap'")
+    (row,) = await portal.fetch("SELECT id FROM proposal WHERE kind = 'emergency' AND reason = 'bão số 9'")
+    address = f"/proposals/{row['id']}"
+    assert "chờ xác nhận" in (await one.get(address)).text
+    assert (await one.post(f"{address}/withdraw")).status == 409, "it happened, and is not taken back"
+    assert (await one.post(f"{address}/confirm")).location == f"/desk{address}"
+    assert (await two.post(f"{address}/confirm")).status == 409
+    acts = await portal.fetch("SELECT act, reason FROM audit_entry WHERE who LIKE 'os:%' AND act LIKE 'book.%'")
+    assert ("book.apply", "bão số 9") in [tuple(row) for row in acts]
