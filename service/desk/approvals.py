@@ -1,16 +1,18 @@
 """Campaigns opened, extended, closed and priced at the desk: proposed by one person, approved by another."""
 
 import re
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, get_args
 
 from aiohttp import web
 
 from campaigns.book.apply_entries import ApplyFile, ApplyRefused
-from campaigns.book.apply_file import load
+from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import Category, GrammarName
-from campaigns.book.book import VIETNAM
+from campaigns.book.book import VIETNAM, Book
+from campaigns.book.grammar import read
 from campaigns.book.plan import Plan
 from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.book.sentences import in_vietnamese
@@ -41,6 +43,8 @@ NUMBERS = frozenset({"goal_vnd", "unit_vnd", "max_units"})
 MOMENTS = frozenset({"opens_at", "closes_at"})
 ROUTE_FIELDS = frozenset({"short_code", "keywords", "grammar", "unit_vnd", "max_units"})
 REASON_LETTERS_MAX = 500
+TEXTS_MAX = 20
+TEXT_LETTERS_MAX = 1_000
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -51,6 +55,7 @@ def rows(desk: Desk) -> list[Row]:
         Row("GET", "/proposals/new", Act.PROPOSE, approvals.new),
         Row("POST", "/proposals/new", Act.PROPOSE, approvals.make),
         Row("GET", "/proposals/{id}", Act.SEE_PROPOSALS, approvals.show),
+        Row("POST", "/proposals/{id}/try", Act.SEE_PROPOSALS, approvals.rehearse),
         Row("POST", "/proposals/{id}/propose", Act.PROPOSE, approvals.step("proposed")),
         Row("POST", "/proposals/{id}/withdraw", Act.PROPOSE, approvals.step("withdrawn")),
         Row("POST", "/proposals/{id}/refuse", Act.APPROVE, approvals.step("refused")),
@@ -108,6 +113,18 @@ class Approvals:
         """`GET /desk/proposals/{id}`."""
         return await self._show(request, visit)
 
+    async def rehearse(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/proposals/{id}/try`: how typed texts would be read. Nothing is kept of them."""
+        proposal = await self._found(request, visit)
+        if proposal is None:
+            return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        typed = [line for line in visit.form.get("texts", "").splitlines() if line.strip()][:TEXTS_MAX]
+        try:
+            found = rehearsed(proposal.file, self._desk.book(), visit.form.get("code", "").strip(), typed)
+        except ApplyRefused:
+            return await self._show(request, visit, 409, "proposal_refused")
+        return await self._show(request, visit, tried=found)
+
     def step(self, step: str) -> Any:
         """The handler that takes a step."""
 
@@ -154,7 +171,12 @@ class Approvals:
         return found[0] if found else None
 
     async def _show(
-        self, request: web.Request, visit: Visit, status: int = 200, problem: str | None = None
+        self,
+        request: web.Request,
+        visit: Visit,
+        status: int = 200,
+        problem: str | None = None,
+        tried: "Sequence[Tried]" = (),
     ) -> web.StreamResponse:
         proposal = await self._found(request, visit)
         if proposal is None:
@@ -170,7 +192,7 @@ class Approvals:
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
             problem=problem, lines=lines, **_plan_words(plan, visit),
-            is_own=visit.person.login in proposal.others,
+            is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip
 
     async def _form(
@@ -194,6 +216,40 @@ class Approvals:
 
     def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
         return all(visit.sees(code) for code in organisations_of(file, self._desk.book()))
+
+
+class Tried(NamedTuple):
+    """A text as it was typed, and what it would be: an outcome of the grammar, with units and VND where it counts."""
+
+    text: str
+    outcome: str
+    campaign: str | None
+    amount_vnd: int | None
+
+
+def rehearsed(file: ApplyFile, book: Book, code: str, texts: Sequence[str]) -> list[Tried]:
+    """How `texts` to `code` would be read by `book` once `file` is applied, while its campaigns are open."""
+    proposed = book_from_file(file)
+    gone = {*proposed.by_slug, *(each.slug for each in file.withdrawn)}
+    # Ids tell campaigns apart and mean nothing here; those of the file follow those of the book.
+    kept = [each for each in book.campaigns if each.slug not in gone]
+    behind = max((each.id for each in kept), default=0)
+    new = [replace(each, id=behind + each.id) for each in proposed.campaigns]
+    merged = Book(book.version + 1, [*kept, *new], book.organisations.values())
+    at = max((each.opens_at for each in proposed.campaigns), default=datetime.now(UTC))
+    found = [read(merged, code, text[:TEXT_LETTERS_MAX], at) for text in texts]
+    return [
+        Tried(text, str(each.outcome), each.campaign, each.amount_vnd)
+        for text, each in zip(texts, found, strict=True)
+    ]
+
+
+def _codes(proposal: Proposal) -> list[str]:
+    """The short codes that a proposal names."""
+    try:
+        return sorted({each.route.short_code for entry in proposal.file.campaigns for each in entry.routes})
+    except ApplyRefused:
+        return []
 
 
 class _GatewaysNamed(Exception):

@@ -64,6 +64,15 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
     assert "HOA HOAN" in looked.text
     assert "1.000.000.000" in html.unescape(looked.text).replace("\u00a0", " ")
     address = await kept(proposer, **FORM)
+    tried = await second.post(f"{address}/try", code="1405", texts="hoả  hoạn!\nHH 5\n hh\nVNN 5\nHHX")
+    found = re.findall(r"<li><code>([^<]*)</code>: <b>([^<]*)</b>(?:, <span class=.money.>([^<]*)<)?", tried.text)
+    assert [(text, told, vnd.replace("\u00a0", " ")) for text, told, vnd in found] == [
+        ("hoả  hoạn!", "được tính", "20.000 ₫"),
+        ("HH 5", "sai cú pháp, không tính", ""),
+        (" hh", "được tính", "20.000 ₫"),
+        ("VNN 5", "không có từ khóa này", ""),
+        ("HHX", "không có từ khóa này", ""),
+    ]
     # As long as it is a draft nobody approves it, and donors hear nothing of it.
     assert (await second.post(f"{address}/approve", plan="")).status == 409
     assert (await proposer.post(f"{address}/propose")).location == f"/desk{address}"
