@@ -27,7 +27,8 @@ from service.web.words import Language, Words, load_words
 if TYPE_CHECKING:
     from service.desk.door import Visit
 
-BORROW_SECONDS = 2.0
+BORROW_SECONDS = 5.0
+"""As long as a new connection may take: on a busy machine a person rather waits than is refused."""
 BORROWED_MAX = 3
 """Of the readers' connections so many are the desk's at most: the others are left to those who read totals."""
 ROOMS = (
