@@ -59,7 +59,7 @@ class Call:
     """One HTTP request, a POST: nothing personal in its address."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 

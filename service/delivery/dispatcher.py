@@ -79,7 +79,7 @@ class Dispatcher:
         return {
             code: account
             for code, account in self._catalog.accounts.by_code.items()
-            if account.enabled and account.replier is not None
+            if account.enabled and account.replier is not None and not account.is_test
         }
 
     async def _run(self) -> None:

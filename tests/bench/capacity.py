@@ -41,11 +41,11 @@ def family(pid: int) -> list[int]:
 
 
 @contextmanager
-def serving(environ: dict[str, str], workers: int, log: Path) -> Iterator[int]:
+def serving(environ: dict[str, str], workers: int, log: Path, internal_port: int = INTERNAL_PORT) -> Iterator[int]:
     """The service with its workers, ready; yields the supervisor's pid."""
     with process([*SERVICE, "serve", "--workers", str(workers)], environ, log) as supervisor:
         for index in range(workers):
-            wait_for(INTERNAL_PORT + index, "/startupz")
+            wait_for(internal_port + index, "/startupz")
         yield supervisor.pid
 
 

@@ -18,6 +18,9 @@ from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import Gateway
 from gateways.outcome import Outcome, Result
+from gateways.registry import REPLIERS
+from gateways.replier import Fate, Judgement, OutgoingReply, Replier
+from service.delivery.client import HubClient
 from tests.gateways.calls import KEY, gateway
 from tests.support.ports import free_ports
 
@@ -35,6 +38,8 @@ pytestmark = [
 ]
 
 SECRET = "tram-cuu-tro-1"
+ALPHABET_TEXT = "Cam on Quy vi da ung ho 100.000 dong. Ma: AC-19 (1400.vn) !$%'*+,/;=?@_#"
+"""Letters that a reply may hold, those among them that an encoding could lose."""
 START_SECONDS = 20
 ARRIVAL_SECONDS = 15
 
@@ -70,7 +75,12 @@ group = smsbox
 bearerbox-host = 127.0.0.1
 http-request-retry = 2
 http-queue-delay = 1
+sendsms-port = {sendsms}
 log-level = 2
+
+group = sendsms-user
+username = portal
+password = word
 
 {service}
 """
@@ -119,6 +129,7 @@ class Kannel:
 
     site: Site
     centre_port: int
+    sendsms_port: int
     folder: Path
 
     async def send(self, kind: str, content: str) -> Message:
@@ -174,7 +185,7 @@ async def kannel(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
     listener = web.TCPSite(runner, "127.0.0.1", 0)
     await listener.start()
     site.port = runner.addresses[0][1]
-    ports = {"admin": free_ports(), "boxes": free_ports(), "centre": free_ports()}
+    ports = {"admin": free_ports(), "boxes": free_ports(), "centre": free_ports(), "sendsms": free_ports()}
     configuration = tmp_path / "kannel.conf"
     told = service.replace("https://PORTAL/", f"http://127.0.0.1:{site.port}/")
     told = told.replace("/ACCOUNT/SECRET?", f"/acc/{SECRET}?")
@@ -190,7 +201,7 @@ async def kannel(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
             if port is not None:
                 await wait_for_port(port)
         await wait_for_port(ports["centre"])
-        yield Kannel(site, ports["centre"], tmp_path)
+        yield Kannel(site, ports["centre"], ports["sendsms"], tmp_path)
     finally:
         for process in reversed(started):
             await end(process)
@@ -229,3 +240,38 @@ async def test_a_message_we_could_not_take_comes_again_as_the_same(kannel: Kanne
     again = await asyncio.wait_for(kannel.site.arrived.get(), ARRIVAL_SECONDS)
     assert again == first
     assert kannel.site.queries[0] == kannel.site.queries[1]
+
+
+async def test_a_reply_is_taken_and_reaches_the_message_centre_as_it_is_meant(kannel: Kannel) -> None:
+    def replier(password: str) -> Replier[Any]:
+        ours = {
+            "path_secret": SECRET, "reply_url": f"http://127.0.0.1:{kannel.sendsms_port}/cgi-bin/sendsms",
+            "reply_user": "portal", "reply_password": password, "reply_charged": {"binfo": "20000"},
+        }  # fmt: skip
+        return REPLIERS["kannel"](gateway("kannel", ours).settings)
+
+    reply = OutgoingReply(
+        reference="r-1", message_ref="m-1", msisdn="84950000001", short_code="1408", keyword="VNN",
+        carrier="vinaphone", text=ALPHABET_TEXT, is_charged=True, is_counted=True, at=datetime.now(UTC),
+        report_address=f"http://127.0.0.1:{kannel.site.port}/gw/kannel/acc/{SECRET}/dlr",
+    )  # fmt: skip
+    centre = await asyncio.create_subprocess_exec(
+        str(FAKESMSC), "-H", "127.0.0.1", "-r", str(kannel.centre_port), "-i", "0.01", "-m", "1",
+        "84950000002 1408 text VNN", cwd=kannel.folder, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        await asyncio.wait_for(kannel.site.arrived.get(), ARRIVAL_SECONDS)
+        await wait_for_port(kannel.sendsms_port)
+        async with HubClient() as client:
+            for password, fate in (("another", Fate.LATER), ("word", Fate.ACCEPTED)):
+                said = await client.post(replier(password).call(reply))
+                assert not isinstance(said, Judgement)
+                assert replier(password).judge(*said).fate is fate, said
+        assert centre.stdout is not None
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            while b"1408 84950000001" not in (line := await centre.stdout.readline()):
+                assert line, "the message centre ended"
+        assert f"text {ALPHABET_TEXT}>".encode() in line
+    finally:
+        await end(centre)
