@@ -18,6 +18,7 @@ import asyncpg
 from campaigns.totals.rollups import select_totals, select_unallocated
 from service.commands.backup import NAMED_BY_TIME, described, record, summary
 from service.commands.opening import CommandRefused
+from service.delivery.outbox import hold_back
 from service.live import high_water as published
 from service.live.high_water_file import HighWaterFile, HighWaterFileUnusable
 from service.operations.backup.manifest import BackupRefused, Manifest, read_manifest, require_whole
@@ -65,6 +66,11 @@ async def run(arguments: argparse.Namespace) -> int:
                 database, keyring, file, manifest, preference=target.postgres, deep=arguments.deep
             )
             if not arguments.drill:
+                async with database.borrow() as connection:
+                    held = await hold_back(connection)
+                if held:
+                    were = "1 reply was" if held == 1 else f"{held} replies were"
+                    _tell(f"{were} due when the backup was made: in doubt now, and not sent again")
                 await _keep_days(settings, keyring, database, manifest)
                 await _warn_of_newer(settings, database)
     except CommandRefused:

@@ -55,6 +55,13 @@ SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(due_at)), 0)
 FROM reply WHERE account_id = $1 AND state IN ('due', 'sending', 'accepted')
 """
 
+# A charge that is still to be recorded stays: recording it twice records it once.
+HOLD_BACK = """
+UPDATE reply SET state = 'in_doubt', changed_at = now(), reason = 'it was due when its backup was made'
+WHERE state IN ('due', 'sending')
+RETURNING message_id
+"""
+
 ACCEPTED_MAX = 500
 NO_PAUSE = timedelta()
 
@@ -109,6 +116,11 @@ async def leave_account(connection: asyncpg.Connection, account_id: int) -> None
 async def recover(connection: asyncpg.Connection, account_id: int, *, may_repeat: bool) -> int:
     """What a dispatcher before this one left behind: due again where its hub drops repeats, else in doubt."""
     return len(await connection.fetch(RECOVER, account_id, may_repeat))
+
+
+async def hold_back(connection: asyncpg.Connection) -> int:
+    """Send nothing of what a backup says is due: it was sent since, or nobody knows. Returns how many."""
+    return len(await connection.fetch(HOLD_BACK))
 
 
 async def claim(connection: asyncpg.Connection, account_id: int, limit: int) -> list[Claimed]:

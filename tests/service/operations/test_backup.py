@@ -153,6 +153,7 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
 ) -> None:
     async with running(database_dsn, tmp_path) as portal:
         await give(portal, "first")
+        await portal.fetch("INSERT INTO reply (message_id, account_id, is_charged) SELECT id, 1, true FROM message")
         is_over = asyncio.Event()
 
         async def donors(name: str) -> int:
@@ -180,6 +181,8 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
     assert restored.code == 0, restored.err
     assert "every figure is what the manifest says" in restored.out
     assert f"{seen} stored texts read as they were" in restored.out
+    assert "1 reply was due when the backup was made" in restored.err
+    assert await ask(target, "SELECT string_agg(state, ' ') FROM reply") == "in_doubt"
     async with running(target, tmp_path / "elsewhere", book="") as portal:
         assert await portal.totals() == manifest.figures.campaigns["vnn"]
         reply = await portal.post(message("first"))
