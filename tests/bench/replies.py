@@ -47,6 +47,7 @@ SELECT extract(epoch FROM r.changed_at - m.received_at)::float8 AS seconds
 FROM reply AS r JOIN message AS m ON m.id = r.message_id
 WHERE r.state = 'sent' AND m.native_id LIKE $1 || '%' ORDER BY 1
 """
+COUNT_STORED = "SELECT count(*) FROM message WHERE native_id LIKE $1 || '%'"
 COUNT_OPEN = "SELECT count(*) FROM reply WHERE state IN ('due', 'sending', 'accepted')"
 
 
@@ -93,31 +94,37 @@ def callbacks(run: str, codes: tuple[str, ...] = CODES) -> Iterator[bytes]:
         )
 
 
-async def drained(admin: asyncpg.Connection) -> None:
-    """Wait until no reply is open."""
+async def drained(admin: asyncpg.Connection, run: str = "", messages: int = 0) -> None:
+    """Wait until the run's messages are stored, those of the spool too, and no reply is open."""
     for _ in range(DRAIN_SECONDS * 5):
-        if not await admin.fetchval(COUNT_OPEN):
+        if await admin.fetchval(COUNT_STORED, f"{run}-") >= messages and not await admin.fetchval(COUNT_OPEN):
             return
         await asyncio.sleep(0.2)
     raise TimeoutError("replies are open still")
 
 
-async def answered(admin: asyncpg.Connection, pid: int, rate: float, seconds: float) -> bool:
-    """Messages at `rate`, each with its reply; prints the figures. Whether all were answered within ten seconds."""
+async def paced(admin: asyncpg.Connection, pid: int, run: str, rate: float, seconds: float) -> bool:
+    """Messages at `rate`; prints the figures. Whether all that were owed a reply had it within ten seconds."""
+    name = f"{run}-{rate:.0f}"
     before = sum(map(cpu_seconds, family(pid)))
-    tally, moments = await open_loop(PORT, callbacks(f"r{rate:.0f}"), rate=rate, seconds=seconds)
-    await drained(admin)
+    tally, moments = await open_loop(PORT, callbacks(name), rate=rate, seconds=seconds)
+    await drained(admin, name, tally.answered)
     cpu = sum(map(cpu_seconds, family(pid))) - before
-    took = [row["seconds"] for row in await admin.fetch(SELECT_ENDED, f"r{rate:.0f}-")]
+    took = [row["seconds"] for row in await admin.fetch(SELECT_ENDED, f"{name}-")]
     within = sum(1 for each in took if each <= 10)
+    replies = ""
+    if took:
+        replies = (
+            f"{len(took)} of {len(moments)} answered, {within} within 10 s (p50 {took[len(took) // 2]:.2f} s, "
+            f"p99 {took[len(took) * 99 // 100]:.2f} s, longest {took[-1]:.2f} s); "
+        )
     print(
-        f"{rate:.0f} messages/s for {seconds:.0f} s: {len(took)} of {len(moments)} answered, {within} within 10 s; "
-        f"p50 {took[len(took) // 2]:.2f} s, p99 {took[len(took) * 99 // 100]:.2f} s, longest {took[-1]:.2f} s; "
+        f"{run} replies, {rate:.0f} messages/s for {seconds:.0f} s: {replies}"
         f"callbacks p50 {1000 * tally.percentile(0.5):.1f} ms, p99 {1000 * tally.percentile(0.99):.1f} ms; "
-        f"{1e6 * cpu / len(moments):.0f} us CPU for each message and its reply",
+        f"{1e6 * cpu / len(moments):.0f} us CPU of the workers for each message",
         flush=True,
     )
-    return bool(within == len(moments))
+    return not took or within == len(moments)
 
 
 async def flat_out(admin: asyncpg.Connection, pid: int, run: str, seconds: float) -> None:
@@ -153,9 +160,11 @@ async def measure(folder: Path, chosen: argparse.Namespace) -> bool:
         ):
             await flat_out(admin, pid, "warming", 3)
             await flat_out(admin, pid, "without replies", chosen.flat_seconds)
+            for rate in chosen.rates:
+                await paced(admin, pid, "without", rate, chosen.seconds)
             applied(replying)
             await asyncio.sleep(3)
-            in_time = [await answered(admin, pid, rate, chosen.seconds) for rate in chosen.rates]
+            in_time = [await paced(admin, pid, "with", rate, chosen.seconds) for rate in chosen.rates]
             await flat_out(admin, pid, "with replies", chosen.flat_seconds)
             await drained(admin)
         return all(in_time)
