@@ -72,7 +72,7 @@ class Lane:
         self._calls: set[asyncio.Task[None]] = set()
         self._settled: list[Settled] = []
         self._ended = asyncio.Event()
-        self._stopping = False
+        self._stopped = asyncio.Event()
         self._failures = 0
         self._reason = ""
         self._sealers: dict[date, Sealer | None] = {}
@@ -87,13 +87,13 @@ class Lane:
 
     def stop(self) -> None:
         """Claim nothing more; what is under way ends."""
-        self._stopping = True
+        self._stopped.set()
         self._ended.set()
 
     async def run(self) -> None:
         """Send what is due until stopped."""
         try:
-            while not (self._stopping and not self._calls):
+            while self._calls or not self._stopped.is_set():
                 is_drained = await self._claim()
                 await self._flush()
                 await self._record_charges()
@@ -112,11 +112,12 @@ class Lane:
 
     async def _wait(self, seconds: float) -> None:
         self._ended.clear()
-        if self._failures >= REST_AFTER and not self._stopping:
-            await asyncio.sleep(backoff(RESTS, self._failures - REST_AFTER))
-            return
+        event = self._ended
+        if self._failures >= REST_AFTER and not self._stopped.is_set():
+            # A rest ends by its time, or with the lane: not with the one call that tries.
+            event, seconds = self._stopped, backoff(RESTS, self._failures - REST_AFTER)
         try:
-            await asyncio.wait_for(self._ended.wait(), seconds)
+            await asyncio.wait_for(event.wait(), seconds)
         except TimeoutError:
             return
         await asyncio.sleep(GATHER_SECONDS)
@@ -124,7 +125,7 @@ class Lane:
     async def _claim(self) -> bool:
         """Begin to send what may go now; whether nothing more was due."""
         account = self._account()
-        if account is None or self._stopping:
+        if account is None or self._stopped.is_set():
             return True
         most = IN_FLIGHT_MAX if self._failures < REST_AFTER else 1
         per_second = account.gateway.settings.reply_per_second
