@@ -58,6 +58,9 @@ VIETNAMESE: dict[str, str] = {
     "stands more than {max} times; split the file": "xuất hiện quá {max} lần; hãy chia tệp",
     # What a key may hold.
     "is missing; add it": "còn thiếu; hãy thêm vào",
+    "secrets is missing; add them, or public_keys where the sender signs by Ed25519": (
+        "còn thiếu secrets; hãy thêm, hoặc thêm public_keys nếu bên gửi ký bằng Ed25519"
+    ),
     "is not a key of this table; correct its name or remove it": (
         "không phải là khóa của bảng này; hãy sửa tên hoặc bỏ đi"
     ),

@@ -113,10 +113,10 @@ async def test_the_page_follows_what_happens_and_asks_once_a_second_for_everybod
         queries, began = pulse.queries, asyncio.get_running_loop().time()
         await portal.post(message("moves", "VNN 100"))
         moved = ["", ""]
-        while not all("VNN 9 □ □" in piece and "2.000.000" in piece for piece in moved):
+        # One may have begun a look earlier than the other: of the same look they are the same.
+        while moved[0] != moved[1] or not all("VNN 9 □ □" in each and "2.000.000" in each for each in moved):
             for place, pieces in enumerate((await first.get(), await second.get())):
                 moved[place] = pieces["card-vnn"] + pieces["forms"]
-        assert moved[0] == moved[1]
         assert "thung" not in moved[0].lower()
         seconds = asyncio.get_running_loop().time() - began
         assert pulse.queries - queries <= seconds + 2, "one a second, however many watch"
