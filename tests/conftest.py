@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -51,10 +52,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
+MEMORY = Path("/dev/shm")
+MEMORY_FREE_BYTES = 6 * 2**30
+
+
+def in_memory() -> Path | None:
+    """Where files lie in memory, if there is room; None: wherever temporary files lie.
+
+    A database of its own for each test is some hundred files: on a disk, most of what a test waits for.
+    """
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < MEMORY_FREE_BYTES:
+        return None
+    return MEMORY
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[TestServer]:
     """A PostgreSQL of our own for this session; PORTAL_TEST_POSTGRES chooses wheel or system."""
-    with tempfile.TemporaryDirectory(prefix="p1400-") as folder:
+    with tempfile.TemporaryDirectory(prefix="p1400-", dir=in_memory()) as folder:
         started = start_server(Path(folder), os.environ.get("PORTAL_TEST_POSTGRES", "auto"))
         try:
             asyncio.run(make_template(started))

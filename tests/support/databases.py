@@ -27,7 +27,7 @@ async def cloned_database(server: TestServer) -> AsyncIterator[str]:
     name = server.next_name()
     admin = await asyncpg.connect(server.dsn("postgres"))
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
         yield server.dsn(name)
     finally:
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

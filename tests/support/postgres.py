@@ -105,6 +105,7 @@ def launch(folder: Path, choice: str) -> TestServer:
         "synchronous_commit": "on",
         "full_page_writes": "on",
         "max_connections": "200",
+        "max_wal_size": "256MB",
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",
         "log_parameter_max_length_on_error": "0",
