@@ -132,7 +132,7 @@ class Rotation:
             names = [name for name, _, _ in self.verdicts[seen:]]
             return all(names.count(name) >= 3 for name in ADAPTERS)
 
-        await eventually(have_all, 30)
+        await eventually(have_all, 120)
 
 
 @asynccontextmanager
@@ -183,7 +183,7 @@ async def test_old_both_and_new_are_taken_at_every_moment(
             async def has_all() -> bool:
                 return await rotation.degraded() == []
 
-            await eventually(has_all, 30)
+            await eventually(has_all, 120)
             # The carriers change over a few at a time.
             names = list(ADAPTERS)
             for first in range(0, len(names), CHANGE_OVER_AT_ONCE):
