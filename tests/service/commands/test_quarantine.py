@@ -159,7 +159,10 @@ async def test_what_came_within_one_millisecond_is_listed_in_the_order_in_which_
     environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path
 ) -> None:
     millisecond, step = datetime.now(UTC).replace(microsecond=0), itertools.count()
-    clock = lambda: millisecond + timedelta(microseconds=next(step) % 1000)  # noqa: E731
+
+    def clock() -> datetime:
+        return millisecond + timedelta(microseconds=next(step) % 1000)
+
     async with running(database_dsn, tmp_path, BEFORE, clock=clock) as portal:
         ids = []
         for number in range(8):
