@@ -1,7 +1,7 @@
 """What all addresses of the desk share: database, keys, limits, words and the way pages are made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class Desk:
         self.tokens = Tokens(keyring)
         self.cookies = Cookies(is_secure=bool(self.origin and self.origin.startswith("https://")))
         self.hasher = passwords.Hasher()
-        self.words: dict[Language, Words] = load_words()
+        self.words: Mapping[Language, Words] = load_words()
         self.of_site = Pace(20, 6.0)
         """Passwords tried from one address."""
         self.of_login = Pace(5, 60.0)

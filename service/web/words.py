@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -169,9 +170,10 @@ def read_texts() -> dict[str, dict[str, str]]:
     return table
 
 
-def load_words() -> dict[Language, Words]:
-    """Both languages. Raises KeyError when a text lacks one."""
+@cache
+def load_words() -> Mapping[Language, Words]:
+    """Both languages, read once a process. Raises KeyError when a text lacks one."""
     table = read_texts()
-    return {
-        language: Words(language, {key: entry[language] for key, entry in table.items()}) for language in Language
-    }
+    return MappingProxyType(
+        {language: Words(language, {key: entry[language] for key, entry in table.items()}) for language in Language}
+    )
