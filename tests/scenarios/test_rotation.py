@@ -122,7 +122,7 @@ class Rotation:
         for number in count():
             which = self.used[name]
             self.verdicts.append((name, which, await self.post(http, name, which, f"{name}-{number}")))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
     async def more(self) -> None:
         """Wait until every carrier has posted a few times more, over every worker it may reach."""
