@@ -173,7 +173,7 @@ async def test_the_service_follows_the_primary_there_and_back(portal: Portal, pa
         async def is_whole() -> bool:
             return await readiness(portal) == 200 and portal.service.live.feed.is_connected
 
-        await eventually(is_whole, 10)
+        await eventually(is_whole)
         # The old primary is found under its address again, and takes nothing.
         pair.bring_back()
         await wait_for_standby(pair.primary, synchronous=True)
@@ -230,7 +230,7 @@ async def test_a_primary_that_answers_but_is_followed_by_nobody_is_left(portal: 
         )
         return {"portal1400 writer", "portal1400 feed"} <= {row["name"] for row in rows}
 
-    await eventually(is_moved, 10)
+    await eventually(is_moved)
     assert await is_taken(portal, "m-3")
     # The old one holds m-2 as well, and never hears of m-3: what is shown comes from the new one.
     await require_counted_once(portal, {"m-1", "m-2", "m-3"}, {"m-1", "m-2", "m-3"})
@@ -255,7 +255,7 @@ async def test_a_server_set_to_read_only_is_away_and_its_callbacks_are_no_bad_da
     async def is_noticed() -> bool:
         return await is_taken(portal, "m-2") and portal.service.intake.writer.connected == 0
 
-    await eventually(is_noticed, 10)
+    await eventually(is_noticed)
     assert not await is_replayed(portal)
     await admin.execute("SET default_transaction_read_only = off")
     await admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
@@ -274,7 +274,7 @@ async def test_a_repeat_is_acknowledged_no_sooner_than_its_standby_has_the_gift(
     async def is_visible() -> bool:
         return len(await portal.fetch("SELECT native_id FROM message")) == 1
 
-    await eventually(is_visible, 10)
+    await eventually(is_visible)
     # The replay has found the row, and waits all the same.
     await eventually(lambda: is_waiting_for_the_standby(pair), 10)
     assert not await is_replayed(portal)
@@ -300,7 +300,7 @@ async def test_a_commit_that_an_operator_cancels_while_it_waits_is_not_acknowled
             )
         )
 
-    await eventually(is_cancelled, 5)
+    await eventually(is_cancelled)
     assert (await waiting).status == 200
     assert not await is_replayed(portal), "acknowledged from the spool"
     signalled(pair.standby, signal.SIGCONT)

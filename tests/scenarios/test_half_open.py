@@ -43,10 +43,10 @@ async def test_a_transaction_whose_connection_went_silent_gives_its_locks_back(
             lost.terminate()
             other = await asyncpg.connect(database_dsn)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     await other.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
             finally:
-                await other.close(timeout=1)
+                await other.close(timeout=20)
         proxy.reset_all()
 
 
@@ -81,9 +81,9 @@ async def test_a_statement_that_was_prepared_and_never_executed_gives_its_locks_
             await asyncio.sleep(0.6)
             housekeeping.start()
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await other.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
             finally:
                 await housekeeping.stop()
-                await other.close(timeout=1)
+                await other.close(timeout=20)
         proxy.reset_all()

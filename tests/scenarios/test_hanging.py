@@ -15,6 +15,7 @@ from tests.support.databases import cloned_database
 from tests.support.fleet import Carriers, Fleet
 from tests.support.portal import eventually
 from tests.support.postgres import TestServer
+from tests.support.promptness import is_prompt
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,8 +97,8 @@ async def test_a_stopped_worker_is_ended_and_replaced_within_ten_seconds(
     counted = [await site.metrics(index) for index in range(2)]
     assert sum('portal1400_worker_restarts_total{reason="hung"} 1.0' in each for each in counted) == 1
     # A machine that others use starts a process late; it is ended in time all the same.
-    assert float(str(hung["silent_seconds"])) < 7
-    assert seconds < 10 or os.getloadavg()[0] > 4, seconds
+    assert is_prompt(float(str(hung["silent_seconds"])), 7)
+    assert is_prompt(seconds, 10), seconds
 
 
 async def test_after_the_supervisor_itself_was_suspended_nobody_is_ended(

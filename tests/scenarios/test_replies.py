@@ -104,7 +104,7 @@ async def ended(portal: Portal, code: str, wanted: Sequence[str]) -> None:
     async def are_ended() -> bool:
         return sorted(await states(portal, code)) == sorted(wanted)
 
-    await eventually(are_ended, 10)
+    await eventually(are_ended)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

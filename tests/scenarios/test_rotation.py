@@ -222,6 +222,6 @@ async def test_an_environment_file_that_is_broken_meanwhile_changes_nothing(
             async def is_later() -> bool:
                 return await rotation.post(http, "standard", "OLD", "m-2") is Verdict.LATER
 
-            await eventually(is_later, 10)
+            await eventually(is_later)
         metrics = await rotation.site.metrics(0)
         assert 'portal1400_account_usable{account="standard"} 0.0' in metrics

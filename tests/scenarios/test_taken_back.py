@@ -15,7 +15,7 @@ from campaigns.book.recording import apply_changes
 from campaigns.gifts.messages import lock_accounts, record_messages
 from campaigns.schema.partitions import make_partitions
 from service.commands.apply import apply_file
-from tests.support.portal import Portal, book_file, eventually, message
+from tests.support.portal import Portal, book_file, eventually, message, within
 from tests.support.rows import NOW, message_row
 from tests.support.streams import following
 
@@ -40,7 +40,7 @@ async def test_a_withdrawn_campaign_is_nowhere_any_more(portal: Portal, tmp_path
         async with portal.http.get(f"{portal.base}/api/v1/campaigns/vnn") as answer:
             return answer.status == 404
 
-    await eventually(is_unknown, 2.0)
+    await within(2, is_unknown)
     for path in (
         "/api/v1/campaigns/vnn/totals",
         "/api/v1/campaigns/vnn/series",
@@ -71,14 +71,14 @@ async def test_a_stream_of_a_campaign_tells_that_it_was_withdrawn_and_is_back(po
             assert told["withdrawn"] is False
         assert (told["book_version"], told["withdrawn"]) == (2, True)
         # Whoever did not ask for more than totals has nothing left to follow, and is told 404 when it asks again.
-        while (frame := await plain.next(2.0)) != b": this campaign was withdrawn":
+        while (frame := await plain.next()) != b": this campaign was withdrawn":
             assert frame.startswith((b"retry:", b":", b"event: totals"))
         with pytest.raises(EOFError):
-            await plain.next(2.0)
+            await plain.next()
         await apply_file(portal.opened, book_file(tmp_path))
         back = {b"event: totals", b'data: {"age_seconds":0.0,"book_version":3,"withdrawn":false}'}
         while back:
-            back -= {re.sub(rb"[0-9.]+(?=,.book)", b"0.0", line) for line in (await viewer.next(2.0)).split(b"\n")}
+            back -= {re.sub(rb"[0-9.]+(?=,.book)", b"0.0", line) for line in (await viewer.next()).split(b"\n")}
         assert {(await of_all.state())["withdrawn"] for _ in range(3)} == {False}
 
 

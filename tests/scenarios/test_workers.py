@@ -56,7 +56,7 @@ async def test_two_workers_share_one_port_and_publish_the_same_bytes(two: Fleet)
             bodies[orjson.loads(body)["version"]].add(body)
         return all(orjson.loads(body)["messages"] == count for _, body in answers)
 
-    await eventually(all_show_everything, 10)
+    await eventually(all_show_everything)
     assert all(len(same) == 1 for same in bodies.values())
     for each in connections:
         each.close()

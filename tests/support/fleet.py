@@ -106,7 +106,7 @@ class Fleet:
     async def ready(self) -> None:
         """Wait until every worker can take a callback."""
         deadline = time.monotonic() + READY_SECONDS
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
             for index in range(self.workers):
                 while True:
                     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):

@@ -17,7 +17,7 @@ class Frames:
         self.answer = answer
         self._rest = b""
 
-    async def next(self, seconds: float = 5.0) -> bytes:
+    async def next(self, seconds: float = 20.0) -> bytes:
         """The next frame, comments and retry lines included, without its empty line."""
         async with asyncio.timeout(seconds):
             while b"\n\n" not in self._rest:
@@ -28,13 +28,13 @@ class Frames:
         frame, _, self._rest = self._rest.partition(b"\n\n")
         return frame
 
-    async def state(self, seconds: float = 5.0) -> dict[str, Any]:
+    async def state(self, seconds: float = 20.0) -> dict[str, Any]:
         """The data of the next `state` event."""
         while not (frame := await self.next(seconds)).startswith(b"event: state\n"):
             pass
         return dict(orjson.loads(frame.partition(b"data: ")[2]))
 
-    async def totals(self, seconds: float = 5.0) -> tuple[int, bytes]:
+    async def totals(self, seconds: float = 20.0) -> tuple[int, bytes]:
         """The next `totals` event: its id and its data as bytes."""
         while not (frame := await self.next(seconds)).startswith(b"event: totals\n"):
             pass

@@ -16,7 +16,7 @@ from campaigns.schema.migrate import shipped_migrations
 from service.cli import main
 from service.commands.apply import apply_file
 from service.runtime.keyring import Keyring
-from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
+from tests.support.portal import BOOK, SECRET_KEY, Portal, message, within
 from tests.support.postgres import TestServer
 
 Capture = pytest.CaptureFixture[str]
@@ -338,7 +338,7 @@ async def test_apply_takes_effect_in_the_running_service_within_a_second(portal:
         count += 1
         return (await portal.post(message(f"m-new-{count}", "MOI 5"))).outcome == "accepted"
 
-    await eventually(is_counted, 1.0)
+    await within(1, is_counted)
     rows = await portal.fetch("SELECT DISTINCT book_version, reading FROM message ORDER BY 1, 2")
     assert (1, "unknown_keyword") in [tuple(row) for row in rows]
     assert (2, "counted") in [tuple(row) for row in rows]
@@ -355,4 +355,4 @@ async def test_an_account_that_is_switched_off_is_unknown_within_a_second(portal
         answer = await portal.post(message("m-1"))
         return (answer.status, orjson.loads(answer.body)) == (401, {"error": "unauthenticated"})
 
-    await eventually(is_refused, 1.0)
+    await within(1, is_refused)

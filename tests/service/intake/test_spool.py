@@ -298,7 +298,7 @@ async def test_a_file_that_a_dead_worker_left_is_adopted(server: TestServer, tmp
             async def is_stored() -> bool:
                 return await stored_ids(portal) == ["hub m-1"]
 
-            await eventually(is_stored, 10)
+            await eventually(is_stored)
 
             async def is_deleted() -> bool:
                 return not left.with_name("07.sqlite").exists()

@@ -114,10 +114,10 @@ async def test_who_reads_nothing_is_cut_off(filled: Portal, monkeypatch: pytest.
     with socket.socket() as reader:
         # Small: the kernel must not take in for the reader what it never asks for.
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        reader.settimeout(5)
+        reader.settimeout(20)
         reader.connect((host, int(port)))
         reader.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not lane._answers:  # noqa: ASYNC110 -- what is waited for is a count, which tells nobody
                 await asyncio.sleep(0.01)
             while lane._answers:  # noqa: ASYNC110 -- as above

@@ -65,7 +65,7 @@ def span(days: int, start: int = 0) -> Question:
 
 async def waited_for(ledger: Ledger, asked: int) -> None:
     """Let the tasks run until so many questions came."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while ledger.asked < asked:  # noqa: ASYNC110 -- what is waited for is a count, which tells nobody
             await asyncio.sleep(0)
 

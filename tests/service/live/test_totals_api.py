@@ -269,7 +269,7 @@ async def test_a_carrier_that_hangs_half_way_through_a_body_is_let_go(database_d
             writer.write(SLOW_BODY)
         # The others do not notice.
         assert (await portal.post(message("m-beside"))).status == 200
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             for reader, writer in streams:
                 answer = await reader.read()
                 assert answer.startswith(b"HTTP/1.1 408 ")

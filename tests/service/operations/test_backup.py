@@ -328,7 +328,7 @@ async def test_a_backup_that_is_killed_leaves_no_file_and_nothing_running(databa
     async def has_ended() -> bool:
         return is_free()
 
-    await eventually(has_ended, 10)
+    await eventually(has_ended)
     ended = await command(database_dsn, tmp_path, "backup", file)
     assert ended.code == 0, ended.err
     assert sorted(path.name for path in tmp_path.glob("killed*")) == ["killed.dump", "killed.dump.manifest.json"]

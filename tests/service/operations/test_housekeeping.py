@@ -159,7 +159,7 @@ async def test_one_process_of_the_cluster_checks_the_invariants_and_the_next_tak
             async def somebody_checks() -> bool:
                 return any(map(exported, both))
 
-            await eventually(somebody_checks, 10)
+            await eventually(somebody_checks)
             for _ in range(3):
                 # Whoever does not check claims nothing; the other one says what it found.
                 assert sorted(map(len, map(exported, both))) == [0, 1]
@@ -174,10 +174,10 @@ async def test_one_process_of_the_cluster_checks_the_invariants_and_the_next_tak
             async def it_noticed() -> bool:
                 return not exported(checker) and not passes(checker)
 
-            await eventually(it_noticed, 10)
-            await eventually(somebody_checks, 10)
+            await eventually(it_noticed)
+            await eventually(somebody_checks)
 
         async def the_other_checks() -> bool:
             return exported(second) == {0}
 
-        await eventually(the_other_checks, 15)
+        await eventually(the_other_checks)

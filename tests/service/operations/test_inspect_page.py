@@ -163,6 +163,6 @@ async def test_another_worker_s_callbacks_are_seen_too_and_the_end_of_the_servic
     async with portal.http.get(f"{portal.internal}/inspect/hub/stream") as answer:
         await answer.content.readline()
         portal.service.intake.intake.inspection.end()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await answer.content.read() == b"\n"
     assert inspect_page.COMMENT_SECONDS < 60

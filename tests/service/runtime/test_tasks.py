@@ -22,7 +22,7 @@ async def test_a_loop_that_loses_a_cancellation_is_cancelled_again() -> None:
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await cancel_and_wait(task, None)
     assert (lost, task.cancelled()) == (1, True)
 
@@ -43,7 +43,7 @@ async def test_what_repeats_survives_its_failures_and_tells_how_many_went_before
             done.set()
 
     task = repeat("acting", act, (0.0,), lambda error, before: told.append((str(error), before)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await done.wait()
     assert told == [("2", 0), ("3", 1), ("5", 0)]
     assert (task.get_name(), task.done()) == ("acting", False)
