@@ -179,9 +179,10 @@ INVARIANTS = (
             SELECT gift_id, campaign_id, carrier, messages, units, vnd FROM money_line
             WHERE stage = 'pledged' AND cause = 'message'
             UNION ALL
-            SELECT gift_id, campaign_id, carrier, sum(messages), sum(units), sum(vnd) FROM money_line
-            WHERE stage = 'pledged' AND (cause = 'charge' OR cause ~ '^[0-9]+:charge$')
-            GROUP BY gift_id, campaign_id, carrier HAVING sum(messages) <> 0 OR sum(vnd) <> 0
+            SELECT gift_id, min(campaign_id) FILTER (WHERE cause = 'charge'), carrier, sum(messages), sum(units),
+                   sum(vnd)
+            FROM money_line WHERE stage = 'pledged' AND (cause = 'charge' OR cause ~ '^[0-9]+:charge$')
+            GROUP BY gift_id, carrier HAVING sum(messages) <> 0 OR sum(vnd) <> 0
         )
         SELECT format('message %s', coalesce(m.id, l.gift_id)) AS place,
                CASE WHEN m.id IS NULL THEN 'no pledge'

@@ -145,6 +145,7 @@ ROLL_UP_CHECKS = (
     Invariant("orphans_equal_charges", _BY_NAME["orphans_equal_charges"].sentence, ORPHANS_EQUAL_CHARGES),
     _BY_NAME["nothing_waits_for_what_is_here"],
     _BY_NAME["what_waits_is_stored"],
+    _BY_NAME["moves_are_whole"],
     _BY_NAME["facts_are_locked"],
     Invariant("references_hold", "every total and minute belongs to a known campaign", CAMPAIGNS_HOLD),
 )

@@ -57,9 +57,10 @@ WITH waits AS (
     SELECT gift_id, campaign_id, carrier, messages, units, vnd FROM money_line
     WHERE gift_id >= $2 AND gift_id < $3 AND stage = 'pledged' AND cause = 'message'
     UNION ALL
-    SELECT gift_id, campaign_id, carrier, sum(messages), sum(units), sum(vnd) FROM money_line
+    SELECT gift_id, min(campaign_id) FILTER (WHERE cause = 'charge'), carrier, sum(messages), sum(units), sum(vnd)
+    FROM money_line
     WHERE gift_id >= $2 AND gift_id < $3 AND stage = 'pledged' AND (cause = 'charge' OR cause ~ '^[0-9]+:charge$')
-    GROUP BY gift_id, campaign_id, carrier HAVING sum(messages) <> 0 OR sum(vnd) <> 0
+    GROUP BY gift_id, carrier HAVING sum(messages) <> 0 OR sum(vnd) <> 0
 )
 SELECT format('message %s', coalesce(m.id, l.gift_id)) AS place,
        CASE WHEN m.id IS NULL THEN 'no pledge' ELSE format('%s units, %s VND', m.units, m.amount_vnd) END AS expected,
@@ -123,15 +124,25 @@ FROM taken FULL JOIN (
 WHERE coalesce(taken.taken_vnd, 0) <> coalesce(gift.reversed_vnd, 0) OR taken.left_vnd < 0
 LIMIT $1
 """
-# One step of an index for each line of a reversal, and none for the others.
+# One step of an index for each line of a reversal or a move, and none for the others.
 LINES_FOLLOW = """
 SELECT format('%s line of gift %s', CASE WHEN l.is_reversal THEN 'reversal' ELSE l.cause END, l.gift_id) AS place,
        format('campaign %s, %s, at %s', l.due_campaign_id, l.due_carrier, l.due_at) AS expected,
        format('campaign %s, %s, at %s', l.campaign_id, l.carrier, l.at) AS found
 FROM (
-    SELECT l.*, l.cause ~ '^([0-9]+:)?reversal:' AS is_reversal, m.campaign_id AS due_campaign_id,
-           m.carrier AS due_carrier,
-           CASE WHEN l.cause ~ '^([0-9]+:)?reversal:' THEN (
+    SELECT l.*, l.cause ~ '^([0-9]+:)?reversal:' AS is_reversal,
+           CASE WHEN l.campaign_id = m.campaign_id AND l.cause !~ '^moved_(in|out):' THEN m.campaign_id
+                WHEN l.cause IN ('message', 'charge') THEN m.campaign_id
+                ELSE (SELECT min(CASE WHEN l.cause = v.cause_out THEN v.from_campaign_id ELSE v.to_campaign_id END)
+                      FROM moved_gift AS v
+                      WHERE v.gift_id = l.gift_id AND CASE
+                          WHEN l.cause ~ '^moved_(in|out):' THEN l.cause IN (v.cause_in, v.cause_out)
+                          ELSE v.to_campaign_id = l.campaign_id END)
+           END AS due_campaign_id, m.carrier AS due_carrier,
+           CASE WHEN l.cause ~ '^moved_(in|out):' THEN (
+               SELECT v.at FROM moved_gift AS v
+               WHERE v.gift_id = l.gift_id AND l.cause IN (v.cause_in, v.cause_out)
+           ) WHEN l.cause ~ '^([0-9]+:)?reversal:' THEN (
                SELECT r.occurred_at FROM reversal AS r
                WHERE r.account_id = m.account_id
                    AND r.native_id = regexp_replace(l.cause, '^([0-9]+:)?reversal:', '')

@@ -19,7 +19,10 @@ _LATER_LINE = re.compile(r"^\d+:(.+)$", re.DOTALL)
 
 
 class GiftRow(NamedTuple):
-    """A stored message and its gift's projection; `state` None: the gift has no row yet."""
+    """A stored message and its gift's projection; `state` None: the gift has no row yet.
+
+    `holder_id` is the campaign for which its money counts: the message's, unless it was moved to another.
+    """
 
     id: UUID
     account_id: int
@@ -32,11 +35,16 @@ class GiftRow(NamedTuple):
     message_at: datetime
     state: str | None
     reversed_vnd: int
+    holder_id: int | None
 
 
 SELECT_GIFTS = """
 SELECT m.id, m.account_id, m.native_id, m.reading, m.campaign_id, m.carrier, coalesce(m.units, 0) AS units,
-       coalesce(m.amount_vnd, 0) AS amount_vnd, m.message_at, g.state, coalesce(g.reversed_vnd, 0) AS reversed_vnd
+       coalesce(m.amount_vnd, 0) AS amount_vnd, m.message_at, g.state, coalesce(g.reversed_vnd, 0) AS reversed_vnd,
+       coalesce(
+           (SELECT v.to_campaign_id FROM moved_gift AS v WHERE v.gift_id = m.id
+            ORDER BY v.reattribution_id DESC LIMIT 1), m.campaign_id
+       ) AS holder_id
 FROM unnest($1::integer[], $2::text[]) AS t (account_id, native_id)
 JOIN message AS m USING (account_id, native_id) LEFT JOIN gift AS g ON g.message_id = m.id
 """

@@ -17,6 +17,9 @@ from campaigns.gifts.gift import Basis, GiftState
 
 MESSAGE_CAUSE = "message"
 """The cause of the line that a message writes whose account charges on message."""
+MOVED_OUT = "moved_out:"
+MOVED_IN = "moved_in:"
+"""The causes of the two lines of a gift that was moved to another campaign, before the number of that act."""
 
 
 class MoneyLine(NamedTuple):
@@ -47,7 +50,7 @@ async def project(
     """
     changes = await changes_of(connection, gifts, charges)
     await _write_gifts(connection, changes.gifts)
-    await _record_lines(connection, changes.lines, slot)
+    await record_lines(connection, changes.lines, slot)
     await _write_reviews(connection, changes.listed, [*changes.unlisted, *unlisted])
     return changes.lines
 
@@ -114,16 +117,21 @@ def _is_other(row: GiftRow, basis: Basis, folded: Folded) -> bool:
 
 
 def _difference(row: GiftRow, lines: Mapping[str, LineSum], wanted: Mapping[str, Line]) -> Iterable[MoneyLine]:
-    """The lines that make what is written of a gift equal to what is wanted, cause by cause."""
+    """The lines that make what is written of a gift equal to what is wanted, cause by cause.
+
+    They belong to the campaign that holds the gift now: what was moved to it is given back by it.
+    """
     assert row.campaign_id is not None or not wanted  # noqa: S101 -- only a counted message has money
     for cause in sorted((lines.keys() | wanted.keys()) - {MESSAGE_CAUSE}):
+        if cause.startswith((MOVED_OUT, MOVED_IN)):
+            continue
         held, line = lines.get(cause, LineSum()), wanted.get(cause)
         messages, units, vnd = (line.messages, line.units, line.vnd) if line else (0, 0, 0)
         change = messages - held.messages, units - held.units, vnd - held.vnd
         at = line.at if line else held.at
-        if any(change) and at is not None and row.campaign_id is not None:
+        if any(change) and at is not None and row.holder_id is not None:
             name = f"{held.count + 1}:{cause}" if held.count else cause
-            yield MoneyLine(row.id, name, row.campaign_id, row.carrier, *change, at)
+            yield MoneyLine(row.id, name, row.holder_id, row.carrier, *change, at)
 
 
 WRITE_GIFTS = """
@@ -183,7 +191,8 @@ ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
 """
 
 
-async def _record_lines(connection: asyncpg.Connection, lines: Sequence[MoneyLine], slot: int) -> None:
+async def record_lines(connection: asyncpg.Connection, lines: Sequence[MoneyLine], slot: int) -> None:
+    """Append money lines and add them to the roll-ups of `slot`."""
     if lines:
         await connection.execute(RECORD_LINES, *columns(lines, MoneyLine), slot)
 

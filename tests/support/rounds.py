@@ -16,8 +16,7 @@ LONG_AFTER = datetime(2098, 1, 1, tzinfo=UTC)
 """To a clock that says so, nothing is."""
 TAMPERED_TABLES = (
     "campaign_total", "campaign_minute", "unallocated_total", "money_line", "message", "gift", "waiting_event",
-    "charge_notice", "charge_match",
-)  # fmt: skip
+    "charge_notice", "charge_match", "reattribution_gift", "reattribution_end")  # fmt: skip
 
 
 class Rounds:

@@ -96,6 +96,29 @@ TAMPERED: dict[str, tuple[str, set[str], str]] = {
         {"no_gift_is_overdrawn", "gifts_follow_their_events"},
         "gift ",
     ),
+    "a move that moved nothing": (
+        """
+        WITH act AS (
+            INSERT INTO reattribution (from_campaign_id, to_campaign_id, ground, reason, made_by)
+            VALUES (1, 2, 'portal', 'x', 'a') RETURNING id
+        ), gift AS (
+            INSERT INTO reattribution_gift SELECT act.id, m.id FROM act, message AS m WHERE m.native_id = 'm-1'
+        )
+        INSERT INTO reattribution_end (reattribution_id, step, who, made_by, messages, units, vnd)
+        SELECT id, 'approved', 'b', 'a', 1, 1, 20000 FROM act
+        """,
+        {"moves_are_whole"},
+        "gift ",
+    ),
+    "a move that nobody decided": (
+        """
+        INSERT INTO money_line
+        SELECT gift_id, stage, 'moved_in:9', campaign_id, carrier, 0, 0, 0, at FROM money_line WHERE cause = 'message'
+        LIMIT 1
+        """,
+        {"lines_follow_their_causes", "totals_equal_money_lines"},
+        "campaign 1, viettel",
+    ),
     "an event that was not joined": (
         "INSERT INTO waiting_event SELECT account_id, native_id, id, 'charge' FROM message WHERE native_id = 'm-1'",
         {"nothing_waits_for_what_is_here", "what_waits_is_stored"},
