@@ -30,7 +30,7 @@ SLOT = 0
 Ground = Literal["keyword", "carrier", "donor", "portal"]
 GROUNDS: tuple[str, ...] = get_args(Ground)
 """What the public is told: a keyword was announced wrongly, or a carrier, a donor or the portal was mistaken."""
-State = Literal["proposed", "approved", "refused", "withdrawn"]
+EndedOtherwise = Literal["refused", "withdrawn"]
 
 
 class MoveRefused(Exception):
@@ -255,6 +255,12 @@ async def select_reattributions(
     ]  # fmt: skip
 
 
+async def select_gifts_of(connection: asyncpg.Connection, number: int) -> list[HeldGift]:
+    """The gifts of a proposal, as they are held now."""
+    ids = [row["gift_id"] for row in await connection.fetch(SELECT_GIFT_IDS, number)]
+    return await _select_held(connection, ids)
+
+
 async def plan_of_proposal(connection: asyncpg.Connection, proposal: Reattribution, now: datetime) -> MovePlan:
     """What approving it now would mean. Raises MoveRefused where it cannot be approved as it is."""
     book = await load_book(connection)
@@ -302,7 +308,7 @@ async def approve(
 
 
 async def end(
-    connection: asyncpg.Connection, who: Who, number: int, step: Literal["refused", "withdrawn"], reason: str | None
+    connection: asyncpg.Connection, who: Who, number: int, step: EndedOtherwise, reason: str | None
 ) -> None:
     """Refuse or withdraw it; its gifts are free for another proposal. Raises MoveRefused."""
     async with connection.transaction():

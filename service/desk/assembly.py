@@ -6,7 +6,7 @@ from aiohttp import web
 
 from campaigns.book.book import Book
 from metrics.board import Board
-from service.desk import account, approvals, entrance, figures, lists, records, tokens
+from service.desk import account, approvals, entrance, figures, lists, reattributions, records, tokens
 from service.desk.api_door import api_application
 from service.desk.desk import Desk
 from service.desk.door import Row, application
@@ -34,7 +34,9 @@ class DeskPart:
     ) -> None:
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
-            row for room in (entrance, approvals, lists, account, tokens, records) for row in room.rows(self.desk)
+            row
+            for room in (entrance, approvals, reattributions, lists, account, tokens, records)
+            for row in room.rows(self.desk)
         )
         self.pulse = Pulse(self.desk)
         self.rows = (*figures.rows(self.desk, self.pulse), *self.rows)

@@ -52,6 +52,11 @@ class Visit:
         """Of the audit log."""
         return Who(self.person.login, self.person.role, self.address)
 
+    @property
+    def organisations(self) -> tuple[str, ...] | None:
+        """Those whose campaigns this person sees; None: all of them."""
+        return self.person.organisations if self.person.role is Role.MANAGER else None
+
     def sees(self, organisation: str) -> bool:
         """Whether what is this organisation's is this person's to see: a manager sees nobody else's."""
         return self.person.role is not Role.MANAGER or organisation in self.person.organisations

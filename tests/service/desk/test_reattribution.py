@@ -1,5 +1,6 @@
 """Gifts counted for the wrong campaign are moved by two people: two lines each, whole or not at all, and told."""
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
 from campaigns.gifts.reattribution import Figures, MoveRefused
-from metrics.invariants import INVARIANTS
 from metrics.proofs import prove
+from service.desk.roles import Role
+from tests.support.desk import logged_in, person
 from tests.support.portal import Portal, message
 from tests.support.reports import taken_back
 
@@ -104,5 +106,97 @@ async def test_what_was_moved_counts_there_alone_whatever_is_given_back_before_a
     assert (await figures(portal, "bao-lu"), await broken(portal)) == (taker, [])
     await portal.post(taken_back("r-4", 50_000, "m-1", scope="total"))
     assert (await figures(portal, "vnn"), await broken(portal)) == (Figures(*after), [])
-    names = {each.name for each in INVARIANTS}
-    assert "moves_are_whole" in names
+
+
+async def test_a_move_is_refused_whole_when_anything_is_other_than_what_was_seen(desk_portal: Portal) -> None:
+    portal = desk_portal
+    gifts = [f"c-{number}" for number in range(8)]
+    await counted(portal, *gifts)
+    before = await figures(portal, "vnn"), await figures(portal, "bao-lu")
+    number = await proposed(portal, *gifts[:2])
+    seen = await looked(portal, number)
+    assert await refusal(proposed(portal, "c-1", "c-2", who=BINH)) == "claimed"
+    # Two who claim the same gifts at the same moment: one has them, the other none of its own.
+    both = await asyncio.gather(
+        proposed(portal, "c-3", "c-4"), proposed(portal, "c-4", "c-3", who=BINH), return_exceptions=True
+    )
+    assert sorted(type(each) is int for each in both) == [False, True]
+    await portal.post(message("c-late", "UH", short_code="1409"))
+    for native_ids, taker, why in (
+        ([], "bao-lu", "no_gifts"),
+        (["nobody"], "bao-lu", "unknown_gift"),
+        (["c-5"], "nowhere", "unknown_campaign"),
+        (["c-5"], "vnn", "same_campaign"),
+        (["c-5"], "old", "not_open"),
+        (["c-late"], "bao-lu", "not_counted"),
+        ([f"x{each}" for each in range(501)], "bao-lu", "too_many"),
+    ):
+        assert await refusal(proposed(portal, *native_ids, taker=taker)) == why
+
+    # One of the two is given back in part, then whole, before anybody approves.
+    await portal.post(taken_back("c-r1", 30_000, "c-0", scope="partial"))
+    assert await refusal(approved(portal, number, seen)) == "changed"
+    await portal.post(taken_back("c-r2", 70_000, "c-0", scope="total"))
+    assert await refusal(approved(portal, number, seen)) == "not_counted"
+    giver = Figures(before[0].messages - 1, before[0].units - 5, before[0].vnd - 100_000)
+    # The campaign that would take them closes before anybody approves.
+    other = await proposed(portal, "c-6")
+    async with portal.service.desk.desk.borrow() as connection:
+        late = reattribution.approve(
+            connection, BINH, other, now=datetime(2099, 1, 1, tzinfo=UTC), looked_at=await looked(portal, other)
+        )
+        assert await refusal(late) == "not_open"
+    assert (await figures(portal, "vnn"), await figures(portal, "bao-lu")) == (giver, before[1])
+
+    # Who refuses and who approves at the same moment: one of them.
+    async def refuses() -> None:
+        async with portal.service.desk.desk.borrow() as connection:
+            await reattribution.end(connection, BINH, other, "refused", "không rõ")
+
+    ends = await asyncio.gather(
+        approved(portal, other, await looked(portal, other)), refuses(), return_exceptions=True
+    )
+    (lost,) = [each for each in ends if each is not None]
+    assert isinstance(lost, MoveRefused)
+    assert lost.why == "ended"
+    assert await refusal(refuses()) == "ended"
+    # What is withdrawn leaves its gifts free.
+    async with portal.service.desk.desk.borrow() as connection:
+        await reattribution.end(connection, AN, number, "withdrawn", None)
+    again = await proposed(portal, "c-1")
+    await approved(portal, again, await looked(portal, again))
+    assert await broken(portal) == []
+
+
+async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(desk_portal: Portal) -> None:
+    portal = desk_portal
+    await counted(portal, "p-1", "p-2")
+    proposer = await logged_in(portal, await person(portal, "chuyen.mot", Role.OPERATOR))
+    second = await logged_in(portal, await person(portal, "chuyen.hai", Role.FINANCE))
+    stranger = await logged_in(portal, await person(portal, "chuyen.ba", Role.MANAGER, "redcross"))
+    form = {"account": "hub", "ids": "p-1\np-2\n", "taker": "bao-lu", "ground": "keyword", "reason": "in sai tờ rơi"}
+    assert (await proposer.post("/reattributions/new", **{**form, "ids": "p-9"})).status == 422
+    # Whose campaigns these are not hears no more of them than of an id that nobody sent.
+    foreign = await stranger.post("/reattributions/new", **form, look="1")
+    assert (foreign.status, "p-1" in foreign.text, "Cả nước chung tay" in foreign.text) == (422, True, False)
+    page = await proposer.post("/reattributions/new", **form, look="1")
+    assert "200.000" in page.text
+    made = await proposer.post("/reattributions/new", **form)
+    assert made.location is not None
+    address = made.location.removeprefix("/desk")
+    assert (await stranger.get(address)).status == 404
+    for act in ("approve", "refuse", "withdraw"):
+        assert (await stranger.post(f"{address}/{act}", reason="x", plan="")).status == 404, act
+    assert address not in (await stranger.get("/reattributions")).text
+    assert "/approve" not in (await proposer.get(address)).text
+    plan = (await second.get(address)).field("plan")
+    assert (await second.post(f"{address}/approve", plan="0" * 64)).status == 409
+    proposer_too = await logged_in(portal, await person(portal, "chuyen.tu", Role.OPERATOR))
+    assert (await proposer_too.post(f"{address}/refuse")).status == 422
+    assert (await proposer.post(f"{address}/approve", plan=plan)).status == 409
+    before = await figures(portal, "bao-lu")
+    assert (await second.post(f"{address}/approve", plan=plan)).location == f"/desk{address}"
+    assert (await figures(portal, "bao-lu")).vnd == before.vnd + 200_000
+    assert (await second.post(f"{address}/refuse", reason="muộn")).status == 409
+    assert "Đã chuyển" in (await proposer.get(address)).text
+    assert address in (await proposer.get("/reattributions")).text
