@@ -122,6 +122,19 @@ class Reattribution(NamedTuple):
     moved: Figures
 
 
+class Correction(NamedTuple):
+    """By how much a campaign's total changed when gifts were moved; what it gave is negative."""
+
+    campaign_id: int
+    number: int
+    at: datetime
+    messages: int
+    units: int
+    vnd: int
+    other: str
+    ground: str
+
+
 SELECT_IDS = """
 SELECT m.native_id, m.id FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
 WHERE a.code = $1 AND m.native_id = ANY($2::text[])
@@ -170,6 +183,17 @@ LEFT JOIN reattribution_end AS e ON e.reattribution_id = r.id
 WHERE ($1::integer IS NULL OR r.id = $1) AND ($2::text[] IS NULL OR (g.organiser = ANY($2) AND t.organiser = ANY($2)))
     AND ($3::integer IS NULL OR r.id < $3)
 ORDER BY r.id DESC LIMIT $4
+"""
+# Twice each: as the campaign that gave and the one that took see it.
+SELECT_CORRECTIONS = """
+SELECT c.campaign_id, r.id, e.recorded_at, c.sign * e.messages AS messages, c.sign * e.units AS units,
+       c.sign * e.vnd AS vnd, other.slug AS other, r.ground
+FROM reattribution_end AS e JOIN reattribution AS r ON r.id = e.reattribution_id
+CROSS JOIN LATERAL (
+    VALUES (r.from_campaign_id, r.to_campaign_id, -1), (r.to_campaign_id, r.from_campaign_id, 1)
+) AS c (campaign_id, other_id, sign)
+JOIN campaign AS other ON other.id = c.other_id
+WHERE e.step = 'approved' ORDER BY r.id
 """
 SELECT_GIFT_IDS = "SELECT gift_id FROM reattribution_gift WHERE reattribution_id = $1"
 # Who ends the same proposal at the same time waits here, and then sees that it has ended.
@@ -305,6 +329,11 @@ async def approve(
             after=_both(plan, is_before=False), reason=proposal.reason,
         )  # fmt: skip
     return plan
+
+
+async def select_corrections(connection: asyncpg.Connection) -> list[Correction]:
+    """Of every campaign, the oldest first."""
+    return [Correction(*row) for row in await connection.fetch(SELECT_CORRECTIONS)]
 
 
 async def end(

@@ -10,6 +10,7 @@ from metrics.instruments import Instruments
 from service.catalog.catalog import Catalog
 from service.listeners.connection_limit import ConnectionLimit
 from service.live.broadcast import Broadcaster
+from service.live.corrections import Corrections
 from service.live.feed import Feed
 from service.live.high_water import HighWaterMark
 from service.live.last_hour import LastHour
@@ -30,6 +31,7 @@ class LiveParts:
     feed: Feed
     series: SeriesCache
     last_hour: LastHour
+    corrections: Corrections
     connection_limit: ConnectionLimit
     streams: Streams
 
@@ -78,4 +80,6 @@ def make_live(
         level=load_level,
         broadcaster=Broadcaster if following is None else partial(TracedBroadcaster, following),
     )
-    return LiveParts(board, high_water, feed, series, LastHour(reading(database)), connection_limit, streams)
+    return LiveParts(
+        board, high_water, feed, series, LastHour(reading(database)), Corrections(database), connection_limit, streams
+    )

@@ -69,6 +69,9 @@ ADDRESSES: dict[str, About] = {
     "/api/v1/campaigns/{slug}/series": About(
         "getSeries", "Sums by time", schemas.SeriesObject, SERIES, (404,), TAGGED
     ),
+    "/api/v1/campaigns/{slug}/corrections": About(
+        "getCorrections", "Gifts moved to or from a campaign", schemas.CorrectionsObject, [SLUG], (404,), TAGGED
+    ),
     "/api/v1/totals": About(
         "listTotals", "Every campaign's live totals, and what belongs to none", schemas.AllTotals, [], (), AGED
     ),

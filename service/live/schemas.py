@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from campaigns.gifts.reattribution import Ground
 from campaigns.totals.rollups import Bucket
 from campaigns.totals.totals import Carrier
 
@@ -153,6 +154,27 @@ class SeriesObject(_Object):
     since: Annotated[AwareDatetime, Field(alias="from")]
     until: Annotated[AwareDatetime, Field(alias="to")]
     points: list[PointObject]
+
+
+class CorrectionObject(_Object):
+    """Gifts that were moved between two campaigns, by two people; what this campaign gave is negative."""
+
+    number: COUNT
+    at: AwareDatetime
+    messages: int
+    units: int
+    vnd: Annotated[int, Field(description="integer VND")]
+    other_campaign: str
+    ground: Annotated[
+        Ground, Field(description="a wrong keyword was announced; or a carrier, donors or the portal were mistaken")
+    ]
+
+
+class CorrectionsObject(_Object):
+    """By what a campaign's total changed that is neither a gift nor a carrier's reversal, the oldest first."""
+
+    campaign: str
+    corrections: list[CorrectionObject]
 
 
 class StreamState(_Object):

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 
+import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from campaigns.book.book import VIETNAM, Book, Campaign
 from campaigns.totals.rollups import BUCKETS, TooManyPoints
-from metrics.board import Board
+from metrics.board import Board, local
 from service.listeners.entity import Entity, answer, digest_of
 from service.listeners.large_answer import LargeAnswers
 from service.listeners.problems import problem
 from service.live.campaign_objects import CampaignObjects
+from service.live.corrections import CorrectionsOf
 from service.live.series import POINTS_MAX, SeriesBusy, SeriesCache
 from service.postgres.database import DatabaseAway
 
@@ -37,6 +39,7 @@ def routes(
     board: Board,
     book: Callable[[], Book],
     cache: SeriesCache,
+    corrections_of: CorrectionsOf,
     clock: Callable[[], datetime],
     count_refused: Callable[[str], None],
 ) -> list[web.RouteDef]:
@@ -109,11 +112,34 @@ def routes(
         async with cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
             return await large.send(request, encoded.entity, PUBLIC_HEADERS)
 
+    async def corrections(request: web.Request) -> web.Response:
+        _require_known(request, ())
+        found = campaign_of(request)
+        told = tuple(await corrections_of(found.id))
+
+        def encoded() -> Entity:
+            listed = [
+                {
+                    "number": each.number,
+                    "at": local(each.at),
+                    "messages": each.messages,
+                    "units": each.units,
+                    "vnd": each.vnd,
+                    "other_campaign": each.other,
+                    "ground": each.ground,
+                }
+                for each in told
+            ]
+            return Entity((orjson.dumps({"campaign": found.slug, "corrections": listed}),), JSON)
+
+        return await answer(request, remembered(f"{found.slug}/corrections", told, encoded), PUBLIC_HEADERS)
+
     addresses: list[tuple[str, Handler]] = [
         ("/api/v1/campaigns", campaigns),
         ("/api/v1/campaigns/{slug}", campaign),
         ("/api/v1/campaigns/{slug}/totals", totals),
         ("/api/v1/campaigns/{slug}/series", series),
+        ("/api/v1/campaigns/{slug}/corrections", corrections),
         ("/api/v1/totals", all_totals),
     ]
     return [web.get(path, _answering(handler, count_refused)) for path, handler in addresses]

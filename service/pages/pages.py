@@ -11,10 +11,12 @@ from aiohttp.typedefs import Handler
 from markupsafe import Markup
 
 from campaigns.book.book import Book, Campaign
+from campaigns.gifts.reattribution import Correction
 from campaigns.totals.rollups import Series
 from campaigns.totals.totals import CampaignTotals
 from metrics.board import Board
 from service.listeners.entity import Entity, answer
+from service.live.corrections import CorrectionsOf
 from service.pages.addresses import (
     campaign_address,
     meant_address,
@@ -24,6 +26,7 @@ from service.pages.addresses import (
 from service.pages.chart import draw
 from service.pages.site_files import AN_HOUR, COMMON_HEADERS, ROOT_FILES, SiteFiles
 from service.pages.views import campaign_view, group, name_of
+from service.postgres.database import DatabaseAway
 from service.runtime.slices import Slices
 from service.web.assets import Assets
 from service.web.compiled import Templates, load_templates
@@ -69,6 +72,7 @@ class Pages:
         board: Board,
         book: Callable[[], Book],
         last_hour: LastHour,
+        corrections_of: CorrectionsOf,
         clock: Callable[[], datetime],
         public_url: str | None,
     ) -> None:
@@ -81,6 +85,7 @@ class Pages:
         self._board = board
         self._book = book
         self._last_hour = last_hour
+        self._corrections_of = corrections_of
         self._clock = clock
         self._words = load_words()
         self._assets = Assets()
@@ -130,9 +135,10 @@ class Pages:
                 return meant
             return self._absent("withdrawn", words, 410) if slug in book.withdrawn else self._absent("missing", words)
         series = await self._last_hour(campaign.id, self._clock())
+        corrections = await self._corrections(campaign.id)
         # Taken after the wait: what is shown is what the board has now.
         now, stale = self._clock(), self._stale(words)
-        view = campaign_view(campaign, book, self._totals(slug), words, now)
+        view = campaign_view(campaign, book, self._totals(slug), words, now, corrections)
         minute = now.replace(second=0, microsecond=0)
         version = view.totals.version if view.totals else None
         path = campaign_address(slug)
@@ -141,8 +147,15 @@ class Pages:
             chart = draw(series, now) if series else None
             return self._render("campaign.html", words, path, stale=stale, view=view, chart=chart)
 
-        state = (book.version, stale, version, view.state, minute, series)
+        state = (book.version, stale, version, view.state, minute, series, corrections)
         return await self._page(request, self._remembered(path, words, state, render), words)
+
+    async def _corrections(self, campaign_id: int) -> tuple[Correction, ...]:
+        try:
+            return tuple(await self._corrections_of(campaign_id))
+        except DatabaseAway:
+            # Then no figure is shown either.
+            return ()
 
     @web.middleware
     async def lead(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -24,7 +24,7 @@ def application(
     public_url: str | None,
 ) -> web.Application:
     """What the public listener serves beside the callbacks; `public_url` is how the outside reaches it."""
-    people = Pages(live.board, lambda: catalog.book, live.last_hour.get, clock, public_url)
+    people = Pages(live.board, lambda: catalog.book, live.last_hour.get, live.corrections.get, clock, public_url)
     app = web.Application(
         middlewares=[
             measuring(instruments.listeners.count_request),
@@ -38,7 +38,14 @@ def application(
     app.on_response_prepare.append(name_no_software)
     app.on_response_prepare.append(allow_every_origin)
     app.add_routes(
-        totals_api.routes(live.board, lambda: catalog.book, live.series, clock, instruments.listeners.count_shed)
+        totals_api.routes(
+            live.board,
+            lambda: catalog.book,
+            live.series,
+            live.corrections.get,
+            clock,
+            instruments.listeners.count_shed,
+        )
     )
     app.add_routes(stream.routes(live.streams))
     app.add_routes(openapi.routes(public_url))

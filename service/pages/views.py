@@ -1,12 +1,13 @@
 """What the templates are given: a campaign in the words of one language, and the groups of the front page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
 from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Decision, Grammar, Organisation, Route
+from campaigns.gifts.reattribution import Correction
 from campaigns.totals.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals
 from service.web.words import Language, Words
 
@@ -51,10 +52,16 @@ class CampaignView:
     quote: str
     uncounted: str
     given_back: str
+    corrections: tuple[str, ...]
 
 
 def campaign_view(
-    campaign: Campaign, book: Book, totals: CampaignTotals | None, words: Words, now: datetime
+    campaign: Campaign,
+    book: Book,
+    totals: CampaignTotals | None,
+    words: Words,
+    now: datetime,
+    corrections: Sequence[Correction] = (),
 ) -> CampaignView:
     """The campaign as it stands at `now`."""
     state = campaign.state_at(now)
@@ -83,6 +90,7 @@ def campaign_view(
         quote=_quote(totals, name, words),
         uncounted=_uncounted(totals, words),
         given_back=_reversed(totals, words),
+        corrections=tuple(_corrected(each, book, words) for each in corrections),
     )
 
 
@@ -122,6 +130,18 @@ def _instruction(route: Route, words: Words) -> Instruction:
 
 def _window(key: str, window: Campaign | Decision, words: Words) -> str:
     return words(key, opens=words.moment(window.opens_at), closes=words.closing(window.closes_at))
+
+
+def _corrected(correction: Correction, book: Book, words: Words) -> str:
+    other = book.by_slug.get(correction.other)
+    return words(
+        "corrected_in" if correction.vnd >= 0 else "corrected_out",
+        date=words.date(correction.at),
+        messages=words.messages(abs(correction.messages)),
+        amount=words.money(abs(correction.vnd)),
+        other=name_of(other, words)[0] if other else correction.other,
+        ground=words(f"ground_{correction.ground}"),
+    )
 
 
 def _decisions(decisions: tuple[Decision, ...], words: Words) -> Iterable[str]:

@@ -36,6 +36,11 @@ ORGANISATIONS = (
 )
 
 
+async def nothing_moved(_campaign_id: int) -> tuple[()]:
+    """No gift was moved between campaigns."""
+    return ()
+
+
 def at(text: str) -> datetime:
     """A time in Vietnam."""
     return datetime.fromisoformat(text).replace(tzinfo=VIETNAM)
@@ -156,10 +161,10 @@ class Site:
 
         instruments = Instruments(CollectorRegistry(), version="0", adapters=(), outcomes=())
         streams = stream.Streams(self.board, book, instruments, clock=clock, viewers_max=50, write_seconds=5)
-        people = pages.Pages(self.board, book, LastHour(self.read_series).get, clock, self.public_url)
+        people = pages.Pages(self.board, book, LastHour(self.read_series).get, nothing_moved, clock, self.public_url)
         app = web.Application(middlewares=[errors_as_problems, people.lead])
         series = SeriesCache(self.read_series, lambda _campaign: 0)
-        app.add_routes(api.routes(self.board, book, series, clock, instruments.listeners.count_shed))
+        app.add_routes(api.routes(self.board, book, series, nothing_moved, clock, instruments.listeners.count_shed))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         app.add_routes(openapi.routes(self.public_url))
         app.add_routes(pages.routes(people))

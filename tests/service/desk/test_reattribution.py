@@ -14,7 +14,7 @@ from campaigns.gifts.reattribution import Figures, MoveRefused
 from metrics.proofs import prove
 from service.desk.roles import Role
 from tests.support.desk import logged_in, person
-from tests.support.portal import Portal, message
+from tests.support.portal import Portal, eventually, message
 from tests.support.reports import taken_back
 
 AN, BINH = Who("an"), Who("binh")
@@ -198,5 +198,18 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     assert (await second.post(f"{address}/approve", plan=plan)).location == f"/desk{address}"
     assert (await figures(portal, "bao-lu")).vnd == before.vnd + 200_000
     assert (await second.post(f"{address}/refuse", reason="muộn")).status == 409
+    # Both campaigns say so in public, with the date and the published reason, and with nothing else.
+    for slug, sign, told in (("vnn", -1, "sang “Ủng hộ đồng bào vùng lũ”"), ("bao-lu", 1, "từ “Cả nước chung tay")):
+
+        async def is_told(slug: str = slug, sign: int = sign) -> bool:
+            listed = (await portal.get(f"/api/v1/campaigns/{slug}/corrections"))["corrections"]
+            return bool(listed) and (listed[-1]["vnd"], listed[-1]["ground"]) == (sign * 200_000, "keyword")
+
+        await eventually(is_told)
+        async with portal.http.get(f"{portal.base}/c/{slug}") as public:
+            text = await public.text()
+        assert told in text
+        assert "từ khóa được công bố chưa đúng" in text
+        assert "in sai tờ rơi" not in text
     assert "Đã chuyển" in (await proposer.get(address)).text
     assert address in (await proposer.get("/reattributions")).text

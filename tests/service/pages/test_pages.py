@@ -21,7 +21,18 @@ from service.pages import pages
 from service.runtime import slices
 from service.web.assets import CONTENT_TYPES
 from service.web.words import Language, load_words
-from tests.support.pages_site import OLD, ORANGE, ORGANISATIONS, POOR, VACCINE, Site, at, serving, totals
+from tests.support.pages_site import (
+    OLD,
+    ORANGE,
+    ORGANISATIONS,
+    POOR,
+    VACCINE,
+    Site,
+    at,
+    nothing_moved,
+    serving,
+    totals,
+)
 from tests.support.promptness import is_prompt
 
 WORDS = load_words()
@@ -448,7 +459,7 @@ async def test_a_long_page_lets_everything_else_go_first_and_lays_out_only_what_
     many = [replace(POOR, id=number, slug=f"s-{number}") for number in range(MANY)]
     site.book = Book(8, many, ORGANISATIONS)
     site.post(*(totals(campaign, version=1) for campaign in many))
-    people = pages.Pages(site.board, lambda: site.book, no_hour, lambda: site.now, None)
+    people = pages.Pages(site.board, lambda: site.book, no_hour, nothing_moved, lambda: site.now, None)
     request = make_mocked_request("GET", "/")
     turns = 0
 
