@@ -132,6 +132,11 @@ class Sender(ABC, Generic[Settings]):
         return True
 
     @property
+    def holds_proof(self) -> bool:
+        """Whether we hold what proves its callbacks; else the carrier alone does, who signs by a key of its own."""
+        return True
+
+    @property
     def has_word_for_conflicts(self) -> bool:
         """Whether its account has one: where a setting decides, more than `tells_conflicts`."""
         return self.tells_conflicts

@@ -61,6 +61,21 @@ VIETNAMESE: dict[str, str] = {
     "secrets is missing; add them, or public_keys where the sender signs by Ed25519": (
         "còn thiếu secrets; hãy thêm, hoặc thêm public_keys nếu bên gửi ký bằng Ed25519"
     ),
+    "secrets is missing; add them, or access_tokens where a server signs them": (
+        "còn thiếu secrets; hãy thêm, hoặc thêm access_tokens nếu mã truy cập do máy chủ cấp quyền ký"
+    ),
+    "must have 2048 to 4096 bits; let the issuer sign by another key": (
+        "phải dài từ 2048 đến 4096 bit; hãy đề nghị bên cấp mã ký bằng khóa khác"
+    ),
+    "is no public key; copy its members as they stand in the issuer's JWK Set": (
+        "không phải là khóa công khai; hãy chép đúng các thành phần như trong bộ JWK của bên cấp mã"
+    ),
+    "is of a kind that does not sign by its alg; correct either": (
+        "thuộc loại khóa không ký được theo alg đã ghi; hãy sửa một trong hai"
+    ),
+    "keys need a kid each, another one for every key: by it a token names its own": (
+        "mỗi khóa trong keys cần một kid riêng: mã truy cập dùng kid để nêu khóa đã ký"
+    ),
     "is not a key of this table; correct its name or remove it": (
         "không phải là khóa của bảng này; hãy sửa tên hoặc bỏ đi"
     ),

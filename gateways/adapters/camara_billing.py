@@ -1,8 +1,9 @@
 """`camara_billing`: an operator's CloudEvents about payments and refunds, by CAMARA's carrier billing.
 
 Settings: `secrets` (the bearer tokens that we hand out as `sinkCredential`, all valid at once while one is replaced),
-`messages_of` (the account whose messages are charged: this one carries none), `path_secret`. Callback: POST of one
-CloudEvent as JSON (structured mode) up to 64 KiB.
+`access_tokens` (in their place or beside them: whose signed tokens are right), `messages_of` (the account whose
+messages are charged: this one carries none), `path_secret`. Callback: POST of one CloudEvent as JSON (structured
+mode) up to 64 KiB.
 
 An event says neither amount nor number nor which message was charged. `paymentId` joins all that is said of one
 payment, refunds too; the rest is known only to whoever creates the payment or the refund, and that one writes it into
@@ -14,23 +15,33 @@ Limits: `data.status` tells how the step that an event is about went, not how th
 is one only with `succeeded`. `refund-in-bill` and `refund-denied` give nothing back. Whether an operator tries again
 is not written anywhere.
 
-Source: CAMARA CarrierBillingCheckOut r3.2, carrier-billing 0.5.0 and carrier-billing-refund 0.3.0; CloudEvents 1.0.2.
+Source: CAMARA CarrierBillingCheckOut r3.2, carrier-billing 0.5.0 and carrier-billing-refund 0.3.0; CloudEvents 1.0.2;
+RFC 6750 (bearer tokens), RFC 9068 (JWT access tokens).
 """
 
 import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Reversal, ReversalScope
-from gateways.gateway import AccountSettings, CredentialsAbsent, Gateway, SignatureRejected, is_any_of
+from gateways.gateway import (
+    SECRETS_MAX,
+    Account,
+    AccountSettings,
+    CredentialsAbsent,
+    Gateway,
+    SignatureRejected,
+    is_any_of,
+)
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
+from gateways.wire.access_tokens import AccessTokenSettings, AccessTokenVerifier
 from gateways.wire.checksums import SharedSecretSettings
 from gateways.wire.digest import keyed_digest
 from gateways.wire.form import Form
@@ -83,7 +94,17 @@ _ANSWERS: dict[Outcome, tuple[int, str, str]] = {
 class CamaraBillingSettings(SharedSecretSettings):
     """The keys of a `camara_billing` account."""
 
+    secrets: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), min_length=1, max_length=SECRETS_MAX, repr=False
+    )
+    access_tokens: AccessTokenSettings | None = None
     messages_of: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")] | None = None
+
+    @model_validator(mode="after")
+    def _is_proved_by_something(self) -> Self:
+        if not self.secrets and self.access_tokens is None:
+            raise ValueError("secrets is missing; add them, or access_tokens where a server signs them")
+        return self
 
 
 class CamaraBilling(Gateway[CamaraBillingSettings]):
@@ -93,6 +114,10 @@ class CamaraBilling(Gateway[CamaraBillingSettings]):
     settings_model: ClassVar[type[AccountSettings]] = CamaraBillingSettings
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, "x-correlator")
     reports_charges: ClassVar[bool] = True
+
+    def __init__(self, account: Account[CamaraBillingSettings]) -> None:
+        super().__init__(account)
+        self._access_tokens = AccessTokenVerifier(self.settings.access_tokens)
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:
@@ -105,12 +130,17 @@ class CamaraBilling(Gateway[CamaraBillingSettings]):
         return self.settings.messages_of
 
     def verify(self, callback: Callback) -> None:
-        """The bearer token (RFC 6750, section 2.1)."""
+        """The bearer token (RFC 6750, section 2.1): one of ours, or one that the account's issuer has signed."""
         header = callback.headers.get("authorization", "")
         bearer = _BEARER.fullmatch(header)
-        given = bearer[1].encode() if bearer else b""
-        if not is_any_of(given, self.settings.secrets):
-            raise SignatureRejected("bearer token wrong") if header else CredentialsAbsent("bearer token missing")
+        given = bearer[1] if bearer else ""
+        # Both are always asked, so that the time taken does not tell which of them an account has.
+        is_ours = is_any_of(given.encode(), self.settings.secrets or ("",))
+        fault = self._access_tokens.fault(given, callback.received_at)
+        if not given or not (is_ours or fault is None):
+            if not header:
+                raise CredentialsAbsent("bearer token missing")
+            raise SignatureRejected(fault or "bearer token wrong")
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """One notice about a payment, or one refund."""

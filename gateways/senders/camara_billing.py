@@ -33,6 +33,11 @@ class CamaraBillingSender(Sender[ConsumerSettings]):
         """An operator speaks of its own donors."""
         return False
 
+    @property
+    def holds_proof(self) -> bool:
+        """Whether there is a token of ours; one that an authorization server signs, nobody here can make."""
+        return bool(self.settings.secrets)
+
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """`payment-completed`, for a payment that is named as its message is."""
         (sms,) = messages
@@ -53,7 +58,7 @@ class CamaraBillingSender(Sender[ConsumerSettings]):
         }
         headers = {
             "Content-Type": "application/cloudevents+json",
-            "Authorization": f"Bearer {self.settings.secrets[0]}",
+            "Authorization": f"Bearer {next(iter(self.settings.secrets), '')}",
         }
         address = f"{self._path()}?msg={quote(sms.native_id, safe='')}"
         return Request("POST", address, headers, json.dumps(document).encode())

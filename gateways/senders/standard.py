@@ -35,6 +35,11 @@ class StandardSender(Sender[SigningSettings]):
         super().__init__(account, settings)
         self._keys = [signing_key(secret) for secret in settings.secrets]
 
+    @property
+    def holds_proof(self) -> bool:
+        """Whether there is a secret beside the public keys."""
+        return bool(self._keys)
+
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """JSON under Standard Webhooks' headers, signed with every secret, as a sender does while rotating."""
         written = attempt_at.isoformat(timespec="seconds")

@@ -14,6 +14,7 @@ import asyncpg
 from campaigns.book.book import Book, CampaignState, Grammar, Route
 from campaigns.book.store import load_book
 from campaigns.gifts.test_mode import select_arrivals
+from gateways.registry import SENDERS
 from service.catalog.accounts import AccountRow, LoadedAccount, load_accounts
 from service.commands.opening import CommandRefused, Opened, opened, require_account
 from service.commands.printing import visible
@@ -23,7 +24,7 @@ from service.simulator.conformance.carrier import Arrival, Witness
 from service.simulator.conformance.cases import CASES
 from service.simulator.conformance.report import CaseResult, Report
 from service.simulator.conformance.run import conformance
-from service.simulator.links import link_of
+from service.simulator.links import NO_PROOF, link_of
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """The service's clock may be so far behind this machine's."""
@@ -90,6 +91,8 @@ def playable(rows: Mapping[str, AccountRow], ready: Opened, environ: Mapping[str
         )
     if account.problem is not None:
         raise CommandRefused(f"gateway {code}: {account.problem}")
+    if not SENDERS[account.adapter](code, account.gateway.settings).holds_proof:
+        raise CommandRefused(f"gateway {code} cannot be played: {NO_PROOF}")
     return account
 
 

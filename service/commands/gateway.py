@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gateways.gateway import AccountCarrier, Gateway
-from gateways.registry import ADAPTERS
+from gateways.registry import ADAPTERS, SENDERS
 from service.catalog.account_secrets import unknowable
 from service.catalog.account_tables import SupportedCharging
 from service.catalog.accounts import AccountRow, LoadedAccount, load_account_rows, load_accounts
@@ -29,6 +29,7 @@ from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, moment, visible
 from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
+from service.simulator.links import NO_PROOF
 from service.simulator.trying import try_link
 
 THERE_NOW = "the secret that stands there now"
@@ -267,6 +268,8 @@ async def _test(arguments: argparse.Namespace) -> int:
     if account is None or not account.is_usable or not account.enabled:
         fault = "it is off" if account is not None and not account.enabled else _summary(row, account)["problems"][0]
         raise CommandRefused(f"{row.code} cannot be tried: {fault}")
+    if not SENDERS[row.adapter](row.code, account.gateway.settings).holds_proof:
+        raise CommandRefused(f"{row.code} cannot be tried from here: {NO_PROOF}")
     target = arguments.target or f"http://{settings.listen}"
     tried = await try_link(target, row.code, row.adapter, account.gateway.settings)
     if arguments.json:

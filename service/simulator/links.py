@@ -20,6 +20,8 @@ TIMED_PROTOCOLS = frozenset(name for name, adapter in ADAPTERS.items() if adapte
 
 Peer = IPv4Address | IPv6Address
 
+NO_PROOF = "its callbacks are proved by a key that only the carrier has; give it `secrets` beside to play it"
+
 _ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled", "test"})
 _ENVIRONMENT, _FILE = "env:", "file:"
 
@@ -66,8 +68,11 @@ def links_of(
         if gateway.get("adapter") not in wanted:
             continue
         obstacle = _obstacle(gateway, peers)
-        if obstacle is None:
-            links.append(_link(gateway, environment))
+        link = _link(gateway, environment) if obstacle is None else None
+        if link is not None and not link.sender().holds_proof:
+            obstacle = NO_PROOF
+        if link is not None and obstacle is None:
+            links.append(link)
         else:
             notes.append(f"account {gateway.get('code')} is left out: {obstacle}")
     played = {link.protocol for link in links}

@@ -13,12 +13,18 @@ from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Reversal, ReversalScope
 from gateways.gateway import MalformedCallback, SignatureRejected
 from gateways.outcome import Answer, Outcome
-from tests.gateways.calls import KEY, PLAIN, Sms, flipped_bits, gateway, request
+from gateways.registry import SENDERS
+from tests.gateways.calls import KEY, PLAIN, RECEIVED_AT, Sms, flipped_bits, gateway, request
 from tests.gateways.contract import ProtocolContract
 from tests.gateways.documented import documented
+from tests.support.access_tokens import EC_KEY, OTHER_EC_KEY, access_token, public_jwk
 
 TOKEN = "a-token.for~the+sink/of-payments="
 SETTINGS: dict[str, Any] = {"secrets": [TOKEN]}
+SECONDS = int(RECEIVED_AT.timestamp())
+CLAIMS = {"iss": "https://login.op.example", "aud": "https://portal.example", "exp": SECONDS + 300}
+ACCESS_TOKENS = {"issuer": CLAIMS["iss"], "audience": CLAIMS["aud"], "keys": [public_jwk(EC_KEY)]}
+SIGNED = access_token(EC_KEY, CLAIMS)
 OK = Answer(204)
 PAYMENT = "org.camaraproject.carrier-billing.v0.payment-"
 REFUND = "org.camaraproject.carrier-billing-refund.v0.refund-"
@@ -96,6 +102,61 @@ class TestCamaraBilling(ProtocolContract):
     def flipped(self) -> Iterator[Callback]:
         for token in flipped_bits(TOKEN):
             yield posted(COMPLETED, token=token)
+
+
+class TestCamaraBillingByAccessToken(TestCamaraBilling):
+    """An authorization server signs the tokens; one of ours is right beside them."""
+
+    settings: ClassVar[dict[str, Any]] = SETTINGS | {"access_tokens": ACCESS_TOKENS}
+    mutations = 200
+
+    def callback(self, sms: Sms = PLAIN) -> Callback:
+        return posted(COMPLETED, f"msg={sms.id}", token=SIGNED)
+
+    def strangers(self) -> Iterator[tuple[str, Callback]]:
+        yield from super().strangers()
+        yield "expired", posted(COMPLETED, token=access_token(EC_KEY, CLAIMS | {"exp": SECONDS - 61}))
+        yield "for another", posted(COMPLETED, token=access_token(EC_KEY, CLAIMS | {"aud": "https://other.example"}))
+        yield "of another key", posted(COMPLETED, token=access_token(OTHER_EC_KEY, CLAIMS))
+
+    def flipped(self) -> Iterator[Callback]:
+        for token in flipped_bits(SIGNED):
+            yield posted(COMPLETED, token=token)
+
+
+def test_an_account_may_have_signed_tokens_alone() -> None:
+    ours = gateway("camara_billing", {"access_tokens": ACCESS_TOKENS})
+    assert ours.open(posted(COMPLETED, token=SIGNED), KEY) == (read(posted(COMPLETED)),)
+    for stranger in (posted(COMPLETED), replace(posted(COMPLETED), headers={}), posted(COMPLETED, token="")):
+        with pytest.raises(SignatureRejected):
+            ours.open(stranger, KEY)
+    assert ours.settings.factors() == {"signature"}
+    assert not SENDERS["camara_billing"]("acc", ours.settings).holds_proof
+
+
+def test_the_log_says_what_is_wrong_with_a_token() -> None:
+    ours = gateway("camara_billing", {"access_tokens": ACCESS_TOKENS})
+    for callback, reason in (
+        (posted(COMPLETED, token=access_token(EC_KEY, CLAIMS | {"exp": SECONDS - 61})), "access token expired"),
+        (posted(COMPLETED), "bearer token wrong"),
+        (replace(posted(COMPLETED), headers={}), "bearer token missing"),
+    ):
+        with pytest.raises(SignatureRejected, match=reason):
+            ours.open(callback, KEY)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({}, "secrets is missing"),
+        ({"secrets": []}, "secrets"),
+        ({"access_tokens": {**ACCESS_TOKENS, "keys": []}}, "keys"),
+        ({"access_tokens": {**ACCESS_TOKENS, "secret": "x"}}, "secret"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        gateway("camara_billing", wrong)
 
 
 def test_a_payment_that_was_made_is_a_charge_of_the_message_that_the_sink_names() -> None:

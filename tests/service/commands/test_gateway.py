@@ -1,6 +1,7 @@
 """`gateway`: an entry that apply takes, secrets that are shown once and rotate with an overlap."""
 
 import argparse
+import base64
 import json
 import re
 import stat
@@ -162,7 +163,13 @@ async def test_every_protocol_proves_its_link_by_a_ping_that_stores_nothing(
         for name, secret in made["environment"].items():
             entry = entry.replace(f"env:{name}", secret or "what-the-hub-hands-out")
         entries.append(entry)
+    entries.append(
+        '[[gateway]]\ncode = "signer"\nadapter = "standard"\ncarrier = "viettel"\ncharging = "on_message"\n'
+        f'networks = ["127.0.0.0/8"]\npublic_keys = ["whpk_{base64.b64encode(bytes(32)).decode()}"]\n'
+    )
     async with running(database_dsn, tmp_path, BOOK + "\n".join(entries)) as portal:
+        with pytest.raises(CommandRefused, match="a key that only the carrier has"):
+            await told(capsys, "test", "signer", "--target", portal.base)
         tried = {}
         for protocol in sorted(ADAPTERS.keys() - {"generic"}):
             tried[protocol] = await as_json(capsys, "test", protocol.replace("_", "-"), "--target", portal.base)

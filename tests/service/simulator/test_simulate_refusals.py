@@ -1,6 +1,7 @@
 """What the simulator does not do, and the sentence it says instead."""
 
 import argparse
+import base64
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from service.simulator.options import Options, require_sane, require_target
 from service.simulator.refused import SimulateRefused
 from tests.support.protocols import account_table
 from tests.support.simulated import PEER, SECRET, STANDARD
+
+SIGNS = {"public_keys": ["whpk_" + base64.b64encode(bytes(32)).decode()]}
 
 
 def test_faults_are_read_as_shares() -> None:
@@ -47,6 +50,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "charging by report": (refused_links(charging="on_report"), "on_report"),
     "a secret that is not set": (refused_links(secrets=["env:HUB_SECRET"]), "set HUB_SECRET"),
     "a secret that is none": (refused_links(secrets=["whsec_AA=="]), "`portal1400 apply` says which"),
+    "proofs that only the carrier can make": (
+        lambda: links_of([{key: value for key, value in STANDARD.items() if key != "secrets"} | SIGNS], (), {}, ()),
+        "a key that only the carrier has",
+    ),
     "no such account": (lambda: links_of([], ("kannel",), {}, ()), "no [[gateway]] that can be played for kannel"),
 }  # fmt: skip
 
