@@ -53,6 +53,7 @@ def whole(accounts: Sequence[str] = ("hub",), campaigns: Sequence[str] = ("vnn",
     made.know_campaigns(campaigns)
     for account in accounts:
         made.catalog.see_account(account, is_enabled=True, is_usable=True, is_test=False, secrets_missing=0)
+        made.catalog.see_link(account, expected_callbacks=0.0, usual_hourly_callbacks=1.0, missing_ids=0)
         made.intake.last_callback.labels(account).set(1)
         made.replies.know_replies([account])
         made.replies.see_replies(account, waiting=0, oldest_seconds=0.0)

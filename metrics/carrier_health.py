@@ -108,6 +108,7 @@ class CarrierHealth(Collector):
         self._links: dict[str, Link] = {}
         self._counted: Counts = {}
         now = clock()
+        self._began = now.timestamp()
         self._minute = int(now.timestamp()) // 60
         self._hour = now.astimezone(VIETNAM).hour
         register.room(DELAY.room).collector(self, DELAY)
@@ -175,6 +176,7 @@ class CarrierHealth(Collector):
         tests = accounts_for_tests(self._registry)
         return {
             "minute": self._minute,
+            "began": self._began,
             "last": last_callbacks(self._registry),
             "accounts": {
                 code: {

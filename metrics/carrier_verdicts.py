@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +33,7 @@ OURS = frozenset({"overloaded", "unavailable"})
 NOBODY: Mapping[str, str] = MappingProxyType({})
 STATES = ("silent", "failing", "clock", "gaps", "good", "quiet", "never", "test", "off")
 """What is worst first. `quiet`: nothing in the window, and nothing is missed. The last two are not judged."""
+NOT_AWAITED = frozenset({"test", "off"})
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class LinkMinutes:
 
     last: float | None = None
     """When its last genuine callback came, unix seconds."""
+    began: float = inf
+    """Since when anybody listens, unix seconds: the eldest worker's start. Infinite where no worker tells."""
     usual: float = 0.0
     heard: list[int] = field(default_factory=lambda: [0] * MINUTES)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -84,6 +88,7 @@ def added(told: Iterable[Mapping[str, Any]]) -> dict[str, LinkMinutes]:
         for code, link in worker["accounts"].items():
             into = links.setdefault(code, LinkMinutes())
             into.usual += link["usual"]
+            into.began = min(into.began, worker.get("began", inf))
             if (last := worker["last"].get(code)) is not None:
                 into.last = last if into.last is None else max(into.last, last)
             for place, (outcomes, delays, highest, numbered) in enumerate(link["minutes"]):
@@ -119,12 +124,14 @@ def _judged(code: str, links: Mapping[str, LinkMinutes], now: float) -> LinkHeal
     last = link.last
     callbacks = link.outcomes.total()
     silent = None if last is None else max(0.0, now - last)
-    expected = 0.0 if silent is None else _expected(code, links, silent)
+    # Who has not spoken since the workers began may have been silent before: what is usual is known from then.
+    unheard = max(0.0, now - link.began) if silent is None else silent
+    expected = _expected(code, links, unheard)
     heard = sum(link.outcomes[outcome] for outcome in HEARD)
     errors = sum(link.outcomes[outcome] for outcome in ERRORS)
     missing = _missing(link)
     p50, p99 = _quantile(link.delays, 0.5), _quantile(link.delays, 0.99)
-    is_silent = silent is not None and silent >= SILENT_SECONDS_MIN and expected >= EXPECTED_MIN
+    is_silent = unheard >= SILENT_SECONDS_MIN and expected >= EXPECTED_MIN
     if is_silent:
         state = "silent"
     elif callbacks and errors / callbacks > ERROR_SHARE_MAX:

@@ -1,4 +1,4 @@
-"""Families of the catalog: whether the accounts of the book can serve."""
+"""Families of the accounts of the book: whether they can serve, and how their links do."""
 
 from contextlib import suppress
 
@@ -6,7 +6,7 @@ from metrics.families.register import Register
 
 
 class CatalogFamilies:
-    """Accounts that can serve, and what others lack."""
+    """Accounts that can serve, what others lack, and what each is waited for."""
 
     def __init__(self, register: Register) -> None:
         room = register.room("Accounts")
@@ -31,6 +31,28 @@ class CatalogFamilies:
             unit="secrets",
             query="max by (account) (portal1400_account_secrets_missing) > 0",
         )
+        # All workers of a machine know the same of a link: they ask one another.
+        self.account_expected_callbacks = room.gauge(
+            "portal1400_account_expected_callbacks",
+            "Callbacks due since an account's last by its usual share; one for a machine's workers",
+            ["account"],
+            unit="callbacks",
+            query="max by (account) (portal1400_account_expected_callbacks) >= 20",
+        )
+        self.account_usual_hourly_callbacks = room.gauge(
+            "portal1400_account_usual_hourly_callbacks",
+            "Callbacks that an account usually sends in this hour of the day; one for a machine's workers",
+            ["account"],
+            unit="callbacks an hour",
+            query="max by (account) (portal1400_account_usual_hourly_callbacks)",
+        )
+        self.account_missing_ids = room.gauge(
+            "portal1400_account_missing_ids",
+            "Ids of the last 15 minutes that did not come, of accounts whose ids are counted up for us alone",
+            ["account"],
+            unit="ids",
+            query="max by (account) (portal1400_account_missing_ids) > 0",
+        )
 
     def see_account(
         self, account: str, *, is_enabled: bool, is_usable: bool, is_test: bool, secrets_missing: int
@@ -46,3 +68,23 @@ class CatalogFamilies:
             else:
                 with suppress(KeyError):
                     family.remove(account)
+
+    def see_link(
+        self, account: str, *, expected_callbacks: float, usual_hourly_callbacks: float, missing_ids: int | None
+    ) -> None:
+        """How an account's link does. Ids that cannot be judged are no series: not judged is no zero."""
+        self.account_expected_callbacks.labels(account).set(expected_callbacks)
+        self.account_usual_hourly_callbacks.labels(account).set(usual_hourly_callbacks)
+        if missing_ids is None:
+            with suppress(KeyError):
+                self.account_missing_ids.remove(account)
+        else:
+            self.account_missing_ids.labels(account).set(missing_ids)
+
+    def forget_link(self, account: str) -> None:
+        """Of a link that is judged no more."""
+        for family in (
+            self.account_expected_callbacks, self.account_usual_hourly_callbacks, self.account_missing_ids
+        ):  # fmt: skip
+            with suppress(KeyError):
+                family.remove(account)

@@ -86,6 +86,6 @@ def make_operations(
         database=DatabaseWatch(database, instruments.database),
         certificate=CertificateWatch(settings.public_url, instruments.operations),
         carriers=CarrierWatch(
-            intake.carriers, instruments.registry, settings.data_dir, clock, intake.intake.set_aside
+            intake.carriers, instruments.catalog, settings.data_dir, clock, intake.intake.set_aside
         ),
     )

@@ -96,6 +96,20 @@ def test_what_is_usual_is_that_of_the_hour_of_day_and_outlives_a_restart() -> No
     assert links(again)["mobi"].state == "silent"
 
 
+def test_an_account_that_is_silent_before_and_after_a_restart_is_missed() -> None:
+    worker = Worker()
+    worker.health.remember({"mobi": [600.0] * 24, "viettel": [1200.0] * 24})
+    worker.minute(viettel=50)
+    assert links(worker)["mobi"].state == "never", "it has had a minute to speak"
+    worker.minute(viettel=50)
+    mobi = links(worker)["mobi"]
+    assert (mobi.state, mobi.last_callback_at, mobi.expected_callbacks) == ("silent", None, 25.0)
+    new = Worker(("mobi", "viettel", "new"))
+    for _ in range(60):
+        new.minute(mobi=10, viettel=30)
+    assert links(new)["new"].state == "never", "nothing is usual for it"
+
+
 def test_several_workers_are_judged_together() -> None:
     first, second = Worker(), Worker()
     for number in range(10):

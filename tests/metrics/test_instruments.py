@@ -1,6 +1,7 @@
 """Every family moves by a known amount, in both formats, and labels are closed sets that exist from the start."""
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from campaigns.totals.totals import CARRIERS
+from deploy.metrics_page import PAGE
 from gateways.outcome import Outcome
 from metrics.instruments import Instruments
 from tests.support.portal import Portal, eventually, message, signed
@@ -104,6 +106,18 @@ async def test_both_formats_are_understood_and_hold_every_family(portal: Portal,
         assert family.documentation, family.name
         for sample in family.samples:
             assert not math.isnan(sample.value), sample
+
+
+async def test_a_running_worker_exports_the_families_of_the_page_and_no_other(portal: Portal) -> None:
+    """Whoever makes a family beside the register makes one that no page, no query and no count of series knows."""
+    exported = {
+        f"{family.name}_total" if family.type == "counter" else family.name: family.type
+        for family in portal.service.instruments.registry.collect()
+    }
+    described = {family.name: family.kind for family in portal.service.instruments.families}
+    assert described == exported
+    on_the_page = set(re.findall(r"^### (\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert on_the_page == exported.keys()
 
 
 def changed(before: Samples, after: Samples) -> dict[str, float]:

@@ -65,7 +65,8 @@ def two_ports() -> tuple[socket.socket, socket.socket]:
 async def test_workers_of_one_installation_are_told_together_and_what_is_usual_is_kept(tmp_path: Path) -> None:
     sockets = two_ports()
     base = sockets[0].getsockname()[1]
-    watches, listeners = [], []
+    watches, listeners, registries = [], [], []
+    aside: dict[str, str] = {}
     for index, listening in enumerate(sockets):
         instruments = Instruments(
             CollectorRegistry(), version="0", adapters=["standard"], outcomes=["accepted", "duplicate"]
@@ -75,18 +76,25 @@ async def test_workers_of_one_installation_are_told_together_and_what_is_usual_i
         instruments.intake.see_callback("hub", datetime(2026, 10, 17, 20, index, tzinfo=UTC))
         carriers = CarrierHealth(instruments.register, utc_now)
         carriers.remember({"hub": [30.0] * 24})
-        watch = CarrierWatch(carriers, instruments.registry, tmp_path, utc_now)
+        watch = CarrierWatch(carriers, instruments.catalog, tmp_path, utc_now, lambda: aside)
         await watch.start(Siblings(HostPort(host="0.0.0.0", port=base), base + index, "ours"), base + index)
         page = gateways_page.routes(watch, utc_now)
         listener = Listener(health.application(instruments.registry, lambda: health.Health(True, True, ()), page))
         await listener.listen(listening)
         watches.append(watch)
+        registries.append(instruments.registry)
         listeners.append(listener)
     try:
         for watch in watches:
             (link,) = await watch.links()
             assert (link.callbacks, link.usual_hourly_callbacks) == (2, 60.0)
             assert link.last_callback_at == datetime(2026, 10, 17, 20, 1, tzinfo=UTC).timestamp()
+        usual = ("portal1400_account_usual_hourly_callbacks", {"account": "hub"})
+        await watches[0].look()
+        assert registries[0].get_sample_value(*usual) == 60.0
+        aside["hub"] = "off"
+        await watches[0].look()
+        assert registries[0].get_sample_value(*usual) is None, "what nobody waits for has no series"
         stranger = Siblings(HostPort(host="127.0.0.1", port=base), base, "another's")
         assert await stranger.ask(OWN_PATH) == []
         assert await Siblings(HostPort(host="127.0.0.1", port=base), base + 100, "ours").ask(OWN_PATH) == []
