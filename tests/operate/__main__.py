@@ -318,10 +318,13 @@ async def preflight(machine: Machine, commands: str, told: list[Any]) -> None:
     bad = [each for each in found["checks"] if each["verdict"] == "no_go" and each["name"] not in SPEED]
     if bad:
         raise NotSo(str(bad))
-    codes = {alert["labels"].get("code") for each in told for alert in each["alerts"]}
     (alert,) = (each["sentence"] for each in found["checks"] if each["name"] == "alert")
-    if not any(code and code in alert for code in codes):
-        raise NotSo(f"the alert did not come: {alert}")
+
+    async def has_come() -> bool:
+        codes = {alert["labels"].get("code") for each in told for alert in each["alerts"]}
+        return any(code and code in alert for code in codes)
+
+    await until(f"the alert has come: {alert}", has_come)
     print(f"           alert: {alert}", flush=True)
 
 
