@@ -25,6 +25,7 @@ from metrics.subjects import SUBJECTS
 from service.listeners.turned_away import Kind
 from service.operations.backup.times import ACTS
 from tests.support.dashboard import DASHBOARDS, FOLDER, PANELS, ROOT, dashboard_queries, panel_queries
+from tests.support.runbooks import lacking, section
 
 RULE_FILES = [ROOT / "deploy/prometheus" / name for name in ("rules.yml", "objectives.yml")]
 RULE_TESTS: list[dict[str, Any]] = [
@@ -179,7 +180,7 @@ def test_every_metric_and_label_exists(expr: str) -> None:
     assert names or expr == "vector(1)", "no metric was found in it"
     assert names <= SAMPLES.keys() | PROMETHEUS_OWN | RECORDED
     labels = {"instance"} | ({"account", "carrier"} if names & RECORDED else set())
-    labels = labels.union(*(SAMPLES.get(name, set()) for name in names))
+    labels = labels.union(*(SAMPLES.get(name, set()) for name in names), re.findall(r'"(\w+)", "\$1"', expr))
     for listed in re.findall(r"(?:by|on|without|ignoring|group_left)\s*\(([^)]*)\)", expr):
         asked = {label.strip() for label in listed.split(",") if label.strip()}
         assert asked <= labels, f"{asked - labels} is no label here"
@@ -207,7 +208,9 @@ def test_every_alert_says_what_to_do_first_and_has_its_section(rule: dict[str, A
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert re.search(r"\bFirst |\bfirst |First run", rule["annotations"]["description"])
     assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}alerts.md#{rule['alert'].lower()}"
-    assert f"\n## {rule['alert']}\n" in ALERTS_PAGE
+    runbook = section(ALERTS_PAGE, rule["alert"])
+    assert lacking(runbook, with_steps=True) == []
+    assert runbook.startswith(f"{rule['labels']['severity']} · ")
 
 
 def test_an_alert_that_silences_another_exists_and_so_does_the_other() -> None:

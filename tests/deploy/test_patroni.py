@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.runbooks import lacking, section
 from tests.support.systemd import EXPOSURE_MAX, analyze, needs_systemd
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "patroni"
@@ -114,7 +115,7 @@ RULES = yaml.safe_load((DEPLOY / "cluster_rules.yml").read_text(encoding="utf-8"
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
 def test_each_alert_of_the_cluster_leads_to_what_is_to_be_done(rule: Any) -> None:
     document = (DEPLOY.parents[1] / "docs" / "high-availability.md").read_text(encoding="utf-8")
-    assert f"\n### {rule['alert']}\n" in document
+    assert lacking(section(document, rule["alert"]), with_steps=False) == []
     expected = f"https://runbooks.example/high-availability.md#{rule['alert'].lower()}"
     assert rule["annotations"]["runbook_url"] == expected
 
