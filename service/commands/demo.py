@@ -17,6 +17,7 @@ from pathlib import Path
 from campaigns.book.apply_file import load
 from campaigns.book.book import VIETNAM
 from service.commands.apply import apply_file
+from service.commands.demo_desk import Accounts, prepare_accounts, send_earlier_gifts
 from service.commands.opening import CommandRefused, opened
 from service.commands.serve import bound
 from service.commands.starting import service_of, unless_stopped
@@ -76,13 +77,17 @@ async def run(arguments: argparse.Namespace) -> int:
                 raise CommandRefused(
                     [f"{folder} holds the database of a real service: name another folder by --data"]
                 )
+            before = before_of(book)
             await apply_file(ready, book)
+            await apply_file(ready, before)
+            accounts = await prepare_accounts(ready.database, ready.keyring)
             service = service_of(settings, ready)
             await service.start(public, inside)
             collector.tune_garbage_collection()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"
-            _show_addresses(base, inside, folder)
+            _show_addresses(base, inside, folder, accounts)
             try:
+                await send_earlier_gifts(base, book, before, datetime.now(VIETNAM), stopping)
                 return await _play(base, book, arguments.rate, stopping)
             finally:
                 await service.stop()
@@ -107,25 +112,39 @@ def prepared_folder(folder: Path, now: datetime) -> tuple[Path, str]:
     if folder.exists() and any(folder.iterdir()) and not key.exists():
         raise CommandRefused([f"{folder} is not a demo's folder: name an empty or new one by --data"])
     if book.exists() and key.exists():
-        if all(each.decision.closes_at - now > STILL_OPEN for each in load(book).campaigns):
+        # A folder of an earlier release has not what the desk is to show: it begins anew.
+        is_whole = before_of(book).exists()
+        if is_whole and all(each.decision.closes_at - now > STILL_OPEN for each in load(book).campaigns):
             return book, key.read_text().strip()
         _tell("the last demo's campaigns are over: its invented gifts are thrown away")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_private(key, secrets.token_hex(32))
+    _write_private(before_of(book), demo_book(now, "demo_before.toml"))
     _write_private(book, demo_book(now))
     return book, key.read_text().strip()
 
 
-def demo_book(now: datetime) -> str:
-    """The apply file of the demo: three drives like the real ones, open since the day before `now`."""
+def before_of(book: Path) -> Path:
+    """The apply file of what lies before and after the drives of `book`."""
+    return book.with_name("before.toml")
+
+
+def demo_book(now: datetime, name: str = "demo.toml") -> str:
+    """An apply file of the demo, its drives open since the day before `now`; the other has last year's and one to come."""
     opens_at = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    closes_at = opens_at + timedelta(days=OPEN_DAYS)
-    template = resources.files("service").joinpath("commands/demo.toml").read_text(encoding="utf-8")
+    last_opens_at = opens_at - timedelta(days=365)
+    next_opens_at = opens_at + timedelta(days=3, hours=20)
+    template = resources.files("service").joinpath(f"commands/{name}").read_text(encoding="utf-8")
     values = {
         "@YEAR@": str(now.year),
+        "@LAST_YEAR@": str(now.year - 1),
         "@OPENS@": opens_at.isoformat(),
-        "@CLOSES@": closes_at.isoformat(),
+        "@CLOSES@": (opens_at + timedelta(days=OPEN_DAYS)).isoformat(),
+        "@LAST_OPENS@": last_opens_at.isoformat(),
+        "@LAST_CLOSES@": (last_opens_at + timedelta(days=OPEN_DAYS)).isoformat(),
+        "@NEXT_OPENS@": next_opens_at.isoformat(),
+        "@NEXT_CLOSES@": (next_opens_at + timedelta(days=OPEN_DAYS)).isoformat(),
         "@SIGNING@": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
         "@PATH@": secrets.token_urlsafe(24),
         "@PASSWORD@": secrets.token_urlsafe(24),
@@ -148,7 +167,7 @@ def _bound_inside() -> socket.socket:
     return bind("127.0.0.1", 0)
 
 
-def _show_addresses(base: str, inside: socket.socket, folder: Path) -> None:
+def _show_addresses(base: str, inside: socket.socket, folder: Path, accounts: Accounts) -> None:
     rows = (
         ("the public page", f"{base}/"),
         ("the API, to read and try", f"{base}/api/docs"),
@@ -158,6 +177,7 @@ def _show_addresses(base: str, inside: socket.socket, folder: Path) -> None:
     print("\nportal1400 is running with invented gifts. Open:\n")
     for name, address in rows:
         print(f"  {name:26} {address}")
+    print("", *accounts.lines(base), sep="\n")
     print(f"\nOne line per callback is in {folder / 'demo.log'}. Ctrl-C ends it and compares the totals.", flush=True)
 
 
