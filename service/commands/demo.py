@@ -131,7 +131,7 @@ def before_of(book: Path) -> Path:
 
 
 def demo_book(now: datetime, name: str = "demo.toml") -> str:
-    """An apply file of the demo, its drives open since the day before `now`; the other has last year's and one to come."""
+    """An apply file of the demo: drives open since the day before `now`, or by the other name last year's, next."""
     opens_at = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     last_opens_at = opens_at - timedelta(days=365)
     next_opens_at = opens_at + timedelta(days=3, hours=20)

@@ -1,0 +1,131 @@
+"""Every page of the desk and of the public in a real Chromium: axe, focus, width from phone to television, paper."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from service.desk import sessions
+from service.desk.roles import Act, Role, may
+from tests.service.desk.test_approvals import FORM, kept
+from tests.service.pages.test_pages_browser import CHROMIUM, FLAGS
+from tests.support.desk import Visitor, logged_in, person
+from tests.support.portal import Portal, message
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (Debian package chromium)"),
+]
+
+AXE = Path(__file__).parents[2] / "vendor" / "axe.min.js"
+"""axe-core 4.14.1, MPL-2.0, as it was published."""
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WIDTHS = (2560, 1920, 768, 360)
+PUBLIC = ("/", "/c/vnn", "/c/khong-co", "/nowhere")
+NO_PAGES = {"/", "/stream", "/audit.csv"}
+"""The first page by its other name, and what no person reads."""
+PLACES = {"{name}": "conflicts", "{id}": "1"}
+
+JUDGE = """
+async (rules) => {
+  const found = await axe.run(document, { resultTypes: ["violations"], runOnly: rules });
+  return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
+    .map((each) => `${each.id}: ${each.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+}
+"""
+UNSEEN = """
+() => [...document.querySelectorAll(
+  "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
+  .filter((each) => each.checkVisibility() && !each.disabled)
+  .filter((each) => { each.focus(); return getComputedStyle(each).outlineStyle !== "solid"; })
+  .map((each) => each.outerHTML.slice(0, 120))
+"""
+"""What can have the focus and does not show it."""
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium."""
+    async with async_playwright() as driver:
+        opened = await driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield opened
+        await opened.close()
+
+
+async def addresses(portal: Portal) -> list[tuple[str, Visitor | None]]:
+    """Every page with a browser that may see it: each row of the desk by construction, and the public pages."""
+    users = {role: await person(portal, f"trang.{role}", role, *["mttq"] * (role is Role.MANAGER)) for role in Role}
+    visitors = {role: await logged_in(portal, each) for role, each in users.items()}
+    await kept(visitors[Role.OPERATOR], **{**FORM, "slug": "moi-trang", "keywords": "MOITRANG"})
+    for number in range(3):
+        await portal.post(message(f"every-page-{number}", f"VNN {number} suat"))
+    desk = portal.service.desk.desk
+    half = {}
+    async with desk.borrow() as connection:
+        for path, columns in {
+            "/password": "one_time_until = now() + interval '1 hour'",
+            "/enrol": "totp_sealed = NULL",
+            "/code": "totp_sealed = '\\x00'",
+        }.items():
+            made = await person(portal, f"nua{path.replace('/', '.')}", Role.PRESS)
+            await connection.execute(f"UPDATE desk_user SET {columns} WHERE id = $1", made)
+            token = await sessions.begin(connection, desk.tokens, made, "127.0.0.1", is_complete=False)
+            half[path] = Visitor(portal, {sessions.SESSION_COOKIE: token})
+    found: list[tuple[str, Visitor | None]] = [(path, None) for path in PUBLIC]
+    for row in portal.service.desk.rows:
+        if row.method != "GET" or row.path in NO_PAGES:
+            continue
+        path = row.path
+        for name, value in PLACES.items():
+            path = path.replace(name, value)
+        if row.act is Act.ENTER:
+            found.append((f"/desk{path}", None))
+        elif row.act is Act.PROVE:
+            found.append((f"/desk{path}", half[path]))
+        else:
+            role = next(each for each in Role if may(each, row.act))
+            found.append((f"/desk{path}", visitors[role]))
+    return found
+
+
+async def test_every_page_is_for_everybody_on_every_screen(desk_portal: Portal, browser: Browser) -> None:
+    portal, axe = desk_portal, AXE.read_text(encoding="utf-8")
+    pages = await addresses(portal)
+    wrong: list[str] = []
+
+    def complain(error: Exception) -> None:
+        wrong.append(f"a script: {error}")
+
+    context = await browser.new_context(reduced_motion="reduce")
+    page = await context.new_page()
+    page.on("pageerror", complain)
+    for path, visitor in pages:
+        await context.clear_cookies()
+        cookies = visitor.cookies if visitor is not None else {}
+        await context.add_cookies([{"name": n, "value": v, "url": portal.base} for n, v in cookies.items()])
+        await page.goto(f"{portal.base}{path}?lang=en", wait_until="load")
+        wrong += [f"English {path}: {each}" for each in await too_wide(page, 360)]
+        await page.goto(f"{portal.base}{path}?lang=vi", wait_until="load")
+        assert page.url.partition("?")[0] == f"{portal.base}{path}", "it leads elsewhere"
+        wrong += [f"{path}: {each}" for each in await judged(page, axe)]
+    await context.close()
+    assert wrong == []
+
+
+async def too_wide(page: Page, width: int) -> list[str]:
+    """Whether one must scroll sideways at a width in CSS pixels."""
+    await page.set_viewport_size({"width": width, "height": 800})
+    reached = await page.evaluate("document.documentElement.scrollWidth")
+    return [f"{reached} px at a width of {width} px"] if reached > width else []
+
+
+async def judged(page: Page, axe: str) -> list[str]:
+    """What is wrong with a page, in sentences. Of the second theme only what differs: its colours."""
+    wrong = [each for width in WIDTHS for each in await too_wide(page, width)]
+    await page.evaluate(axe)
+    await page.emulate_media(color_scheme="dark")
+    wrong += await page.evaluate(JUDGE, {"type": "tag", "values": TAGS})
+    await page.emulate_media(color_scheme="light")
+    wrong += await page.evaluate(JUDGE, {"type": "rule", "values": ["color-contrast"]})
+    return [*wrong, *(f"focus is not seen on {each}" for each in await page.evaluate(UNSEEN))]
