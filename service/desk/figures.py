@@ -86,7 +86,7 @@ class Figures:
         shapes, others = self._shapes(visit)
         return await self._desk.page(
             "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
-            shapes=shapes, others=others,
+            shapes=shapes, others=others, has_forms=self._pulse.has_forms,
         )  # fmt: skip
 
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -141,7 +141,9 @@ class Figures:
                 f"card-{card.campaign.slug}": await desk.fill("desk_card.html", visit, card=card) for card in cards
             }
             shapes, others = self._shapes(visit)
-            pieces["forms"] = await desk.fill("desk_forms.html", visit, shapes=shapes, others=others)
+            pieces["forms"] = await desk.fill(
+                "desk_forms.html", visit, shapes=shapes, others=others, has_forms=pulse.has_forms
+            )
             pieces["stale"] = visit.words("desk_stale") if self._stale() else ""
             known = self._frames[key] = state, b"event: desk\ndata: %b\n\n" % orjson.dumps(pieces)
         return known[1]

@@ -108,11 +108,19 @@ class Pulse:
 
     async def fresh(self) -> None:
         """For a page that is about to be made: what is older than FRESH_SECONDS is read, as far as a query is due."""
-        if self._task is not None or self._monotonic() - self._pace_at < FRESH_SECONDS:
+        if self._task is not None or self._is_fresh():
             return
         async with self._asking:
-            if self._monotonic() - self._pace_at >= FRESH_SECONDS:
-                await self._ask(self._read_pace)
+            if not self._is_fresh():
+                await self._ask(self._read_both)
+
+    def _is_fresh(self) -> bool:
+        return self._monotonic() - min(self._pace_at, self._forms_at) < FRESH_SECONDS
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether the wrong forms were read at all: until then nobody knows that there are none."""
+        return self._forms_since is not None
 
     def watch(self, key: object, token_sha256: bytes) -> None:
         """Somebody watches from now on."""
@@ -166,6 +174,10 @@ class Pulse:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    async def _read_both(self, connection: asyncpg.Connection) -> None:
+        await self._read_pace(connection)
+        await self._read_forms(connection)
+
     async def _read_pace(self, connection: asyncpg.Connection) -> None:
         campaigns = [each.id for each in self._desk.book().campaigns]
         by_campaign: dict[int, list[asyncpg.Record]] = {}
@@ -191,8 +203,9 @@ class Pulse:
         for at, key in shaped:
             self.forms.add(at, [key])
         self.forms.forget_before(now - WINDOW)
+        self.generation += bool(shaped) or self._forms_since is None
         self._forms_since = now
-        self.generation += bool(shaped)
+        self._forms_at = self._monotonic()
 
     async def _read_sessions(self, connection: asyncpg.Connection) -> None:
         asked = set(self.watching.values())

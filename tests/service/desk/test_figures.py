@@ -143,6 +143,24 @@ async def test_the_page_follows_what_happens_and_asks_once_a_second_for_everybod
     assert re.search(r"<noscript><meta http-equiv=.refresh", page.text)
 
 
+async def test_a_page_counts_wrong_forms_while_nobody_follows_the_stream(desk_portal: Portal) -> None:
+    portal, pulse = desk_portal, desk_portal.service.desk.pulse
+    operator = await logged_in(portal, await person(portal, "khong.js", Role.OPERATOR))
+
+    async def is_alone() -> bool:
+        return pulse._task is None
+
+    await eventually(is_alone)
+    assert not Pulse(portal.service.desk.desk).has_forms, "before the first look nobody knows that there are none"
+    for turn, number in enumerate(("mot", "hai")):
+        for one in range(COUNT_MIN):
+            await portal.post(message(f"no-js-{number}-{one}", f"VNN a / {one} b {number}"))
+        pulse._forms_at = float("-inf")
+        page = await operator.get("")
+        assert f"<b>{COUNT_MIN * (turn + 1)}</b> <code>VNN □ / 9 □ □</code>" in page.text
+    assert not pulse.watching
+
+
 async def test_while_nobody_watches_nothing_is_asked(desk_portal: Portal) -> None:
     now = [1000.0]
     pulse = Pulse(desk_portal.service.desk.desk, lambda: now[0])
