@@ -84,7 +84,7 @@ class RowMissing(Exception):
 
 
 class BodyRefused(Exception):
-    """A form that is too large, too slow or no form."""
+    """A form that is too large, too slow or no form, or what was asked for holds what no database stores."""
 
 
 def application(desk: Desk, rows: Sequence[Row]) -> web.Application:
@@ -141,6 +141,7 @@ class Guarded:
         desk, row = self._desk, self.row
         if request.method == "POST" and not is_from_here(request, desk.origin):
             return await desk.page("desk_refused.html", visit, 403, why="origin")
+        require_storable(request.path, *request.query.keys(), *request.query.values())
         digest = desk.tokens.read(desk.cookies.get(request, sessions.SESSION_COOKIE))
         session = None
         if digest is not None:
@@ -187,6 +188,12 @@ def is_from_here(request: web.BaseRequest, origin: str | None) -> bool:
     return given == origin or (parts.scheme in ("http", "https") and parts.netloc == request.host != "")
 
 
+def require_storable(*values: str) -> None:
+    """Raises BodyRefused for a NUL, which no browser sends and PostgreSQL keeps in no text."""
+    if any("\x00" in value for value in values):
+        raise BodyRefused
+
+
 async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:
     """The fields of a form, the first of each name. Raises BodyRefused."""
     if request.content_type != "application/x-www-form-urlencoded":
@@ -208,6 +215,7 @@ async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, st
         raise BodyRefused from None
     form: dict[str, str] = {}
     for name, value in pairs:
+        require_storable(name, value)
         form.setdefault(name, value)
     return form
 

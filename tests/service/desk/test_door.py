@@ -184,6 +184,21 @@ async def test_a_form_from_elsewhere_changes_nothing(desk_portal: Portal) -> Non
     assert (await visitor.get("")).location == "/desk/login"
 
 
+async def test_a_nul_is_refused_before_anybody_is_looked_for(desk_portal: Portal) -> None:
+    portal = desk_portal
+    stranger = Visitor(portal)
+    auditor = await logged_in(portal, await person(portal, next(logins), Role.AUDITOR))
+    admin = await logged_in(portal, await person(portal, next(logins), Role.ADMIN))
+    for page in (
+        await stranger.post("/login", login="an\x00", password=PASSWORD),
+        await auditor.get("/audit?who=%00"),
+        await auditor.get("/audit.csv?subject=%00"),
+        await admin.post("/people/an%00/disable", reason="x"),
+        await admin.post("/people/an/disable", reason="x\x00"),
+    ):
+        assert page.status == 400, page.text
+
+
 async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:
     portal, login = desk_portal, next(logins)
     user_id = await person(portal, login, Role.FINANCE)
