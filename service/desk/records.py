@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import datetime, timedelta
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from campaigns.audit.entries import AuditChoice, each_entry, record, select_entries
 from campaigns.book.book import VIETNAM
 from service.desk.desk import HEADERS, Desk, see_other
-from service.desk.door import Row, Visit
+from service.desk.door import BodyRefused, Row, Visit
 from service.desk.people import PersonRefused, disable_person, select_people
 from service.desk.roles import Act
 
@@ -107,23 +108,29 @@ class Records:
 
 
 def _choice(request: web.Request) -> AuditChoice:
+    """The entries that a query means. Raises BodyRefused: a filter left out would show, and take along, all there is."""
     asked = {name: value.strip() or None for name, value in request.query.items()}
     since, until = _day(asked.get("since")), _day(asked.get("until"))
     before = asked.get("before")
+    if before and not re.fullmatch(r"[0-9]{1,18}", before, re.ASCII):
+        raise BodyRefused
     return AuditChoice(
         asked.get("who"), asked.get("act"), asked.get("subject"), since,
-        until + timedelta(days=1) if until else None,
-        int(before) if before and before.isascii() and before.isdecimal() and len(before) < 19 else None,
+        until + timedelta(days=1) if until else None, int(before) if before else None,
     )  # fmt: skip
 
 
 def _day(given: str | None) -> datetime | None:
-    """The beginning of a day in Vietnam; None for no date."""
+    """The beginning of a day in Vietnam; None where none is asked for. Raises BodyRefused."""
     try:
         at = datetime.fromisoformat(given) if given else None
     except ValueError:
+        raise BodyRefused from None
+    if at is None:
         return None
-    return None if at is None or not 2000 <= at.year <= 2100 else at.replace(tzinfo=VIETNAM)
+    if not 2000 <= at.year <= 2100:
+        raise BodyRefused
+    return at.replace(tzinfo=VIETNAM)
 
 
 def _cell(value: object) -> object:

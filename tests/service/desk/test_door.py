@@ -199,6 +199,14 @@ async def test_a_nul_is_refused_before_anybody_is_looked_for(desk_portal: Portal
         assert page.status == 400, page.text
 
 
+async def test_a_filter_of_the_audit_log_that_is_none_shows_nothing_else_instead(desk_portal: Portal) -> None:
+    auditor = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.AUDITOR))
+    for query in ("since=2026-13-40", "until=hom-nay", "since=1600-01-01", "before=newest"):
+        for page in ("/audit", "/audit.csv"):
+            assert (await auditor.get(f"{page}?{query}")).status == 400, query
+    assert (await auditor.get("/audit?since=2026-10-17&until=&before=9")).status == 200
+
+
 async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:
     portal, login = desk_portal, next(logins)
     user_id = await person(portal, login, Role.FINANCE)
