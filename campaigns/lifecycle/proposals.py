@@ -175,9 +175,13 @@ async def plan_of_proposal(connection: asyncpg.Connection, proposal: Proposal, n
 async def take_step(
     connection: asyncpg.Connection, who: Who, proposal_id: int, step: str, reason: str | None = None
 ) -> None:
-    """Propose, refuse, withdraw or confirm. Raises StepRefused."""
+    """Propose, refuse, withdraw or confirm. Whoever made or proposed it withdraws it and does not refuse it, which
+    would read as a second person's word. Raises StepRefused.
+    """
     async with connection.transaction():
         proposal = await _locked(connection, proposal_id, STEPS_FROM[step])
+        if step == "refused" and who.login in proposal.others:
+            raise StepRefused("same_person")
         await _insert(connection, who, proposal, step, reason, None)
 
 

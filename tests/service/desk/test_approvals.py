@@ -82,6 +82,8 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
     assert "/approve" not in (await proposer.get(address)).text
     own = await proposer.post(f"{address}/approve", plan=plan)
     assert (own.status, "không được tự duyệt" in own.text) == (409, True)
+    assert "/refuse" not in (await proposer.get(address)).text
+    assert (await proposer.post(f"{address}/refuse", reason="thôi")).status == 409, "it is theirs to withdraw"
     assert (await second.post(f"{address}/approve", plan="0" * 64)).status == 409
     with pytest.raises(asyncpg.CheckViolationError, match="proposal_needs_two"):
         await portal.fetch(
