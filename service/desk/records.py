@@ -108,7 +108,7 @@ class Records:
 
 
 def _choice(request: web.Request) -> AuditChoice:
-    """The entries that a query means. Raises BodyRefused: a filter left out would show, and take along, all there is."""
+    """The entries that a query means. Raises BodyRefused: with a filter left out all there is would be shown."""
     asked = {name: value.strip() or None for name, value in request.query.items()}
     since, until = _day(asked.get("since")), _day(asked.get("until"))
     before = asked.get("before")
