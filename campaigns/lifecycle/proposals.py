@@ -5,7 +5,7 @@ the transaction of the approval.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ import asyncpg
 from campaigns.audit.entries import Who, record
 from campaigns.book.apply_entries import ApplyFile
 from campaigns.book.apply_file import load
-from campaigns.book.book import Book
+from campaigns.book.book import Book, Campaign
 from campaigns.book.changes import Changes
+from campaigns.book.grammar import ReadingOutcome, read
 from campaigns.book.plan import Plan
 from campaigns.book.recording import AppliedBy, apply_changes, plan_changes
 from campaigns.lifecycle.toml_text import toml_of
@@ -23,6 +24,8 @@ from campaigns.lifecycle.toml_text import toml_of
 OPEN_STATES = frozenset({"draft", "proposed", "emergency"})
 LISTED_MAX = 200
 FILE_NAME = "proposal"
+TAKEN_RESTS = ("", "5", "K", "5K", "0K")
+"""What may stand behind a longer keyword in a text that a shorter one counts today."""
 DESK = "desk"
 """In the place of an account of the operating system."""
 
@@ -111,14 +114,36 @@ def needs_two(changes: Changes) -> bool:
     )
 
 
-def organisations_of(file: ApplyFile, book: Book) -> list[str]:
-    """Whose campaigns a file is about: those it names, and those that have them now."""
+def organisations_of(file: ApplyFile, book: Book, now: datetime) -> list[str]:
+    """Whose campaigns a file is about: those it names, those that have them now, and those it takes texts from."""
     found = {each.organisation.code for each in file.organisations} | {each.organiser for each in file.campaigns}
     for slug in [*(each.slug for each in file.campaigns), *(each.slug for each in file.withdrawn)]:
         stored = book.by_slug.get(slug)
         if stored is not None:
             found.add(stored.organiser)
-    return sorted(found)
+    return sorted(found | set(_taken_from(file, book, now)))
+
+
+def _taken_from(file: ApplyFile, book: Book, now: datetime) -> Iterator[str]:
+    """Whose gifts a longer keyword of the file would take: "VNN 5" takes those of five units from "VNN", at once and
+    whatever its own window is, for the longest keyword is meant.
+    """
+    held: dict[str, list[Campaign]] = {}
+    for campaign in book.campaigns:
+        for code in {each.short_code for each in campaign.routes} if campaign.closes_at > now else ():
+            held.setdefault(code, []).append(campaign)
+    for route in (each.route for entry in file.campaigns for each in entry.routes):
+        for campaign in held.get(route.short_code, ()):
+            if any(_takes(keyword, route.short_code, campaign, book) for keyword in route.keywords):
+                yield campaign.organiser
+
+
+def _takes(keyword: str, code: str, campaign: Campaign, book: Book) -> bool:
+    for rest in TAKEN_RESTS:
+        found = read(book, code, keyword + rest, campaign.opens_at)
+        if found.outcome is ReadingOutcome.COUNTED and found.campaign == campaign.slug and found.keyword is not None:
+            return len(found.keyword.replace(" ", "")) < len(keyword.replace(" ", ""))
+    return False
 
 
 def digest_of(plan: Plan) -> str:
@@ -128,9 +153,16 @@ def digest_of(plan: Plan) -> str:
 
 
 async def make(
-    connection: asyncpg.Connection, who: Who, file: ApplyFile, book: Book, *, emergency: str | None = None
+    connection: asyncpg.Connection,
+    who: Who,
+    file: ApplyFile,
+    book: Book,
+    *,
+    now: datetime,
+    emergency: str | None = None,
 ) -> int:
     """Keep the campaigns of `file` as a draft, or with a reason as an emergency that was applied; returns its id.
+    `book` is the one before.
 
     A draft that says the same and is still open is that one. Call it in a transaction.
     """
@@ -141,7 +173,7 @@ async def make(
         if same is not None:
             return int(same)
     kind = "proposal" if emergency is None else "emergency"
-    organisations = organisations_of(file, book)
+    organisations = organisations_of(file, book, now)
     made = await connection.fetchval(INSERT_PROPOSAL, kind, content, sha256, organisations, who.login, emergency)
     await record(connection, who, f"{kind}.make", str(made), after={"sha256": sha256.hex()}, reason=emergency)
     return int(made)

@@ -127,9 +127,10 @@ async def _applied(
 ) -> Plan:
     """Write the book and the audit log in one transaction; an emergency waits at the desk to be confirmed."""
     async with _one_transaction(ready) as connection:
+        before = await load_book(connection)
         plan = await _write(ready, connection, file, by, accept, emergency)
         if emergency is not None and needs_two(plan.changes):
-            await make(connection, _who(), file, await load_book(connection), emergency=emergency)
+            await make(connection, _who(), file, before, now=datetime.now(UTC), emergency=emergency)
     return plan
 
 
@@ -138,7 +139,7 @@ async def _filed(
 ) -> tuple[list[Sentence], int]:
     """Apply what one person may, file the campaigns as a draft. What was applied, and the draft's number."""
     async with _one_transaction(ready) as connection:
-        number = await make(connection, _who(), file, await load_book(connection))
+        number = await make(connection, _who(), file, await load_book(connection), now=datetime.now(UTC))
         plan = await _write(ready, connection, replace(file, campaigns=(), withdrawn=()), by, accept)
     return plan.changes.lines, number
 

@@ -102,7 +102,7 @@ class Approvals:
                 if form.get("look"):
                     return await self._form(visit, form, plan=plan, content=content)
                 async with connection.transaction():
-                    made = await make(connection, visit.who, file, self._desk.book())
+                    made = await make(connection, visit.who, file, self._desk.book(), now=self._desk.clock())
         except ApplyRefused as refused:
             return await self._form(visit, form, 422, "proposal_refused", lines=refused.lines(_language(visit)))
         except _GatewaysNamed:
@@ -151,6 +151,9 @@ class Approvals:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         looked_at = visit.form.get("plan", "")
         try:
+            # The book may have come to hold what it takes texts from since it was made.
+            if not self._is_allowed(proposal.file, visit):
+                return await self._show(request, visit, 403, "proposal_not_yours")
             async with self._desk.borrow() as connection:
                 await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=looked_at)
         except StepRefused as refused:
@@ -215,7 +218,7 @@ class Approvals:
         )  # fmt: skip
 
     def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
-        return all(visit.sees(code) for code in organisations_of(file, self._desk.book()))
+        return all(visit.sees(code) for code in organisations_of(file, self._desk.book(), self._desk.clock()))
 
 
 class Tried(NamedTuple):

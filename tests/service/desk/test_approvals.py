@@ -170,7 +170,41 @@ async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_
     assert (await visitor.post("/proposals/new", text=toml_of({"campaign": [vnn]}), look="1")).status == 403
     own = await kept(visitor, **{**form, "organiser": "redcross"})
     assert (await visitor.get(own)).status == 200
+    # Nor by a keyword that takes the gifts of another organisation's; the keyword of their own they may lengthen.
+    for keyword in ("VNN 5", "vnn0", "VNN100"):
+        taking = {**form, "organiser": "redcross", "slug": "lay", "short_code": "1408", "keywords": keyword}
+        page = await visitor.post("/proposals/new", **taking, look="1")
+        assert (page.status, "tổ chức khác" in page.text) == (403, True), keyword
+        assert (await theirs.post("/proposals/new", **taking, look="1")).status == 200
+    for code, keyword in (("1408", "VNNX"), ("1407", "BL2")):
+        taking = {**form, "organiser": "redcross", "slug": "lay", "short_code": code, "keywords": keyword}
+        assert (await visitor.post("/proposals/new", **taking, look="1")).status == 200, keyword
     assert (await theirs.post(f"{address}/withdraw")).location == f"/desk{address}"
+
+
+async def test_what_takes_texts_from_a_campaign_opened_meanwhile_is_not_approved_by_its_own_organisation(
+    desk_portal: Portal,
+) -> None:
+    portal = desk_portal
+    operators = [await logged_in(portal, await person(portal, f"truc.{n}", Role.OPERATOR)) for n in "ab"]
+    managers = [await logged_in(portal, await person(portal, f"doi.{n}", Role.MANAGER, "redcross")) for n in "ab"]
+    longer = {**FORM, "slug": "dai", "organiser": "redcross", "keywords": "XYZ 1"}
+    shorter = {**FORM, "slug": "ngan", "keywords": "XYZ", "grammar": "units", "max_units": "9"}
+    taking = await kept(managers[0], **longer)
+    await managers[0].post(f"{taking}/propose")
+    opened = await kept(operators[0], **shorter)
+    await operators[0].post(f"{opened}/propose")
+    plan = plan_in(await operators[1].get(opened))
+    assert (await operators[1].post(f"{opened}/approve", plan=plan)).status == 303
+
+    async def is_read_by() -> bool:
+        return "ngan" in portal.service.catalog.book.by_slug
+
+    await eventually(is_read_by)
+    page = await managers[1].post(f"{taking}/approve", plan=plan_in(await managers[1].get(taking)))
+    assert (page.status, "tổ chức khác" in page.text) == (403, True)
+    plan = plan_in(await operators[1].get(taking))
+    assert (await operators[1].post(f"{taking}/approve", plan=plan)).status == 303, "an operator sees to both"
 
 
 async def applied(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
