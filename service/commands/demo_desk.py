@@ -21,6 +21,7 @@ from service.desk.passwords import hash_password, one_time_password
 from service.desk.people import add_person, change_password, reset_person, select_people
 from service.desk.roles import Role
 from service.postgres.database import Database
+from service.runtime.clock import utc_now
 from service.runtime.keyring import Keyring
 from service.simulator.bundling import bundled
 from service.simulator.forms import counted_text, units_texted
@@ -110,7 +111,7 @@ async def _draft(
     connection: asyncpg.Connection, who: Who, book: Book, campaign: Campaign, changed: Mapping[str, object]
 ) -> int:
     content = toml_of({"campaign": [{**tables_of(campaign), **changed}]})
-    return await make(connection, who, load(content.encode(), FILE_NAME), book)
+    return await make(connection, who, load(content.encode(), FILE_NAME), book, now=utc_now())
 
 
 async def send_earlier_gifts(
