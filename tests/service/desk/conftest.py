@@ -30,9 +30,9 @@ closes_at = 2099-01-01T00:00:00+07:00
 [[campaign]]"""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def desk_portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
-    """A running service with campaigns of two organisations."""
+    """A running service with campaigns of two organisations, for one file: what another file counts is none of it."""
     book = BOOK.replace("[[campaign]]", OTHERS.lstrip(), 1)
     async with cloned_database(server) as dsn, running(dsn, tmp_path_factory.mktemp("desk"), book) as started:
         yield started

