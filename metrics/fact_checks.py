@@ -89,7 +89,7 @@ FROM unnest(ARRAY[
     'campaign_decision', 'route', 'gateway_account', 'late_fact', 'decision_withdrawal', 'route_withdrawal',
     'keyword_read', 'applied_file', 'quarantine_act', 'quarantine', 'test_callback', 'test_event', 'privacy_act',
     'audit_entry', 'desk_user', 'proposal', 'proposal_step', 'reattribution', 'reattribution_gift',
-    'reattribution_end'
+    'reattribution_end', 'worklist_note'
 ]) AS fact (name)
 WHERE NOT EXISTS (
     SELECT FROM pg_trigger AS t

@@ -177,7 +177,9 @@ class Service:
     def public_application(self) -> web.Application:
         """What viewers are served."""
         url = self.settings.public_url
-        app = public.application(self.live, self.catalog, self.intake.load, self.instruments, self.clock, url)
+        app = public.application(
+            self.live, self.catalog, self.intake.load, self.instruments, self.clock, url, self.desk.described
+        )
         self.desk.join(app)
         self.instruments.listeners.know_routes(labels_of(app))
         return app

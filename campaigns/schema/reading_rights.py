@@ -38,6 +38,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "reattribution_claim": _ALL,
     "reattribution_end": _ALL,
     "moved_gift": _ALL,
+    "worklist_note": _ALL,
     "desk_user": ("id", "login", "name", "role", "organisations", "one_time_until", "created_at", "disabled_at"),
     "desk_token": ("id", "user_id", "name", "scopes", "created_at", "expires_at", "revoked_at"),
     "campaign_total": _ALL,
@@ -75,7 +76,15 @@ READABLE: Mapping[str, tuple[str, ...]] = {
 """Table or view, and the columns of it; none named: all. Left out are digests (of texts and numbers), answers, what a
 carrier says in words of its own, and whatever is sealed. A right on raw_callback holds for each day made later."""
 WITHHELD = frozenset(
-    {"message_person", "charge_person", "uncharged_person", "data_key", "desk_session", "desk_recovery_code"}
+    {
+        "message_person",
+        "charge_person",
+        "uncharged_person",
+        "data_key",
+        "desk_session",
+        "desk_recovery_code",
+        "desk_write",
+    }
 )
 """Numbers, texts, the keys of what is sealed, and what lets somebody in."""
 

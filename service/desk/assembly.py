@@ -1,12 +1,23 @@
 """The desk made for one worker: what it lives on, and every address with its row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from campaigns.book.book import Book
 from metrics.board import Board
-from service.desk import account, approvals, entrance, figures, lists, reattributions, records, tokens
+from service.desk import (
+    account,
+    approvals,
+    entrance,
+    figures,
+    lists,
+    reattributions,
+    reattributions_api,
+    records,
+    tokens,
+)
 from service.desk.api_door import api_application
 from service.desk.desk import Desk
 from service.desk.door import Row, application
@@ -18,6 +29,7 @@ from service.runtime.settings import Settings
 
 PREFIX = "/desk"
 API_PREFIX = "/api/v1/desk"
+API_ROOMS = (lists, reattributions_api)
 
 
 class DeskPart:
@@ -41,7 +53,13 @@ class DeskPart:
         self.pulse = Pulse(self.desk)
         self.rows = (*figures.rows(self.desk, self.pulse), *self.rows)
 
-        self.api_rows: tuple[Row, ...] = tuple(lists.api_rows(self.desk))
+        self.api_rows: tuple[Row, ...] = tuple(row for room in API_ROOMS for row in room.api_rows(self.desk))
+
+    def described(self) -> Mapping[str, Any]:
+        """The API's addresses, as paths of an OpenAPI document."""
+        from service.desk.api_description import described
+
+        return described(API_PREFIX, self.api_rows)
 
     def join(self, public: web.Application) -> None:
         """Put the desk below /desk and its API below /api/v1/desk of the public side. Raises RowMissing."""

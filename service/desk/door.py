@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -21,6 +21,9 @@ from service.desk.roles import Act, Role, may
 from service.listeners.peers import peer_of
 from service.postgres.database import DATABASE_ERRORS, is_away
 from service.web.words import Language, Words
+
+if TYPE_CHECKING:
+    from service.desk.api import About
 
 FORM_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 200
@@ -71,12 +74,13 @@ Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
 
 
 class Row(NamedTuple):
-    """An address of the desk: what it stands for and what answers."""
+    """An address of the desk: what it stands for and what answers. `about` describes one of the API."""
 
     method: str
     path: str
     act: Act
     handler: Handler
+    about: "About | None" = None
 
 
 class RowMissing(Exception):
@@ -194,10 +198,8 @@ def require_storable(*values: str) -> None:
         raise BodyRefused
 
 
-async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:
-    """The fields of a form, the first of each name. Raises BodyRefused."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise BodyRefused
+async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
+    """A whole body. Raises BodyRefused for one that is larger than FORM_BYTES_MAX, or slow."""
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -207,6 +209,14 @@ async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, st
                     raise BodyRefused
     except TimeoutError:
         raise BodyRefused from None
+    return bytes(body)
+
+
+async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:
+    """The fields of a form, the first of each name. Raises BodyRefused."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise BodyRefused
+    body = await read_body(request, seconds)
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=FIELDS_MAX

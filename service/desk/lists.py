@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import asyncpg
 from aiohttp import web
+from pydantic import AwareDatetime
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.listed import ROWS_MAX, WORKLISTS, CursorRefused, Filter, ListedRow, select_page
+from service.desk.api import PAGED, About, Answered, Cursor, query
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.roles import Act, Role
@@ -22,6 +25,41 @@ FILTERS = ("account", "reason", "campaign", "since", "until")
 FILTER_LETTERS_MAX = 80
 DIGITS_SHOWN = 3
 """Of a number, at its end: enough to tell two lines apart, and of no use to find a person."""
+
+
+class ListedObject(Answered):
+    """A row: what came, from where, and why it is here. The number is masked, and no text is told."""
+
+    request: UUID
+    received_at: AwareDatetime
+    account: str | None
+    carrier: str | None
+    short_code: str | None
+    campaign: str | None
+    keyword: str | None
+    reason: str
+    amount_vnd: int | None
+    native_id: str | None
+    number: str | None
+
+
+class ListPage(Answered):
+    """Rows, the newest first."""
+
+    rows: list[ListedObject]
+    cursor: Cursor
+
+
+DAY = {"type": "string", "maxLength": 80}
+LIST_QUERY = (
+    {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": list(WORKLISTS)}},
+    query("account", "an account's code", type="string", maxLength=80),
+    query("reason", "why it is in the list", type="string", maxLength=80),
+    query("campaign", "a campaign's slug", type="string", maxLength=80),
+    query("since", "a time (RFC 3339) or a day of Vietnam, inclusive", **DAY),
+    query("until", "exclusive; of a day its end", **DAY),
+    *PAGED,
+)
 
 
 class AskedWrongly(Exception):
@@ -43,7 +81,8 @@ def rows(desk: Desk) -> list[Row]:
 
 def api_rows(desk: Desk) -> list[Row]:
     """The same as JSON."""
-    return [Row("GET", "/lists/{name}", Act.SEE_LISTS, Lists(desk).as_json)]
+    about = About("getList", "A page of a list that people work", ListPage, LIST_QUERY, None, (404,))
+    return [Row("GET", "/lists/{name}", Act.SEE_LISTS, Lists(desk).as_json, about)]
 
 
 class Lists:

@@ -56,7 +56,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
     }
 )
 """Act by role. An act without a row stops the start."""
-SCOPES = (Act.SEE_LISTS,)
+SCOPES = (Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE)
 """What a token may be made for. Of them a person may give what their own role may do."""
 
 assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row

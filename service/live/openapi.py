@@ -1,7 +1,9 @@
 """/api/v1/openapi.json, and /api/docs: a page to read it that asks nobody else for anything."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from importlib import resources
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -15,7 +17,7 @@ PAGE = b"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>portal1400 API</title>
-<meta name="description" content="The public API of portal1400: campaigns, live totals, series and the event stream.">
+<meta name="description" content="The API of portal1400: campaigns, live totals, series, stream, campaign desk.">
 <link rel="icon" href="/favicon.ico">
 <style>
 body { margin: 0; color: #1d1a18; background: #fff; font-family: system-ui, sans-serif; }
@@ -51,17 +53,23 @@ PAGE_HEADERS = {
 }
 
 
-def _encoded(public_url: str | None) -> bytes:
+Described = Callable[[], Mapping[str, Any]]
+
+
+def _encoded(public_url: str | None, more: Described) -> bytes:
     """The document's bytes. Its module and the library behind it are read here: a start that waits for them is longer
     by a tenth, and most processes are never asked for the document.
     """
     from service.live.openapi_document import document
 
-    return orjson.dumps(document(public_url))
+    return orjson.dumps(document(public_url, more()))
 
 
-def routes(public_url: str | None) -> list[web.RouteDef]:
-    """The document, the page, and its one script. The document is made when it is first asked for, in a thread."""
+def routes(public_url: str | None, more: Described = dict) -> list[web.RouteDef]:
+    """The document, the page, and its one script. The document is made when it is first asked for, in a thread.
+
+    `more` describes the addresses of those who log in.
+    """
     made: list[Entity] = []
     making = asyncio.Lock()
     read_by = Entity((PAGE,), "text/html; charset=utf-8")
@@ -71,7 +79,7 @@ def routes(public_url: str | None) -> list[web.RouteDef]:
     async def openapi(request: web.Request) -> web.Response:
         async with making:
             if not made:
-                made.append(Entity((await asyncio.to_thread(_encoded, public_url),), "application/json"))
+                made.append(Entity((await asyncio.to_thread(_encoded, public_url, more),), "application/json"))
         return await answer(request, made[0], {"Cache-Control": "no-cache"})
 
     async def page(request: web.Request) -> web.Response:

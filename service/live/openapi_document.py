@@ -1,6 +1,8 @@
 """The OpenAPI document: which public addresses there are, what they are asked with, what they answer."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from openapi_pydantic import OpenAPI
@@ -108,6 +110,7 @@ IF_NONE_MATCH = {
 }
 
 TAG = "Public API"
+TOKEN = {"type": "http", "scheme": "bearer", "description": "a token made at /desk/tokens for the scope needed"}
 EVENTS = """\
 Server-sent events. At once and with each change an event `totals` for each campaign that is followed: `id` is its
 version, `data` one totals object. With `state=true` first, with each new book, and when figures grow old or are read
@@ -130,21 +133,29 @@ takes it, and 304 to whoever sends the `ETag` of what it has. Other methods are 
 """
 
 
-def document(public_url: str | None = None) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of a portal that the outside reaches at `public_url`."""
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
+
+
+def document(public_url: str | None = None, more: Mapping[str, Any] = NOTHING_MORE) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of a portal that the outside reaches at `public_url`.
+
+    `more`: paths of those who log in, described where they are served.
+    """
     described = OpenAPI.model_validate(
         {
             "info": {"title": "portal1400", "version": version("portal1400"), "description": DESCRIPTION},
             "servers": [{"url": public_url or "/"}],
-            "paths": {path: {"get": _operation(about)} for path, about in ADDRESSES.items()},
+            "paths": {**{path: {"get": _operation(about)} for path, about in ADDRESSES.items()}, **more},
+            "components": {"securitySchemes": {"token": TOKEN}},
         }
     )
     made = construct_open_api_with_schema_class(described, [schemas.StreamState])
     result: dict[str, Any] = made.model_dump(mode="json", by_alias=True, exclude_none=True)
     for path in result["paths"].values():
-        for parameter in path["get"].get("parameters", ()):
-            # The model writes these defaults out, and OpenAPI 3.1 allows them only in other places.
-            del parameter["allowEmptyValue"], parameter["allowReserved"]
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                # The model writes these defaults out, and OpenAPI 3.1 allows them only in other places.
+                del parameter["allowEmptyValue"], parameter["allowReserved"]
     return result
 
 

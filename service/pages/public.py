@@ -22,8 +22,12 @@ def application(
     instruments: Instruments,
     clock: Clock,
     public_url: str | None,
+    described: openapi.Described,
 ) -> web.Application:
-    """What the public listener serves beside the callbacks; `public_url` is how the outside reaches it."""
+    """What the public listener serves beside the callbacks; `public_url` is how the outside reaches it.
+
+    `described` are the addresses of the desk's API.
+    """
     people = Pages(live.board, lambda: catalog.book, live.last_hour.get, live.corrections.get, clock, public_url)
     app = web.Application(
         middlewares=[
@@ -48,6 +52,6 @@ def application(
         )
     )
     app.add_routes(stream.routes(live.streams))
-    app.add_routes(openapi.routes(public_url))
+    app.add_routes(openapi.routes(public_url, described))
     app.add_routes(routes(people))
     return app

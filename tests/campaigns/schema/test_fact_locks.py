@@ -55,6 +55,7 @@ COLUMNS_FREE = {
     "reattribution": set[str](),
     "reattribution_gift": set[str](),
     "reattribution_end": set[str](),
+    "worklist_note": set[str](),
     "desk_user": {
         "name",
         "role",

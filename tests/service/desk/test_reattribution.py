@@ -18,6 +18,11 @@ from tests.support.portal import Portal, eventually, message
 from tests.support.reports import taken_back
 
 AN, BINH = Who("an"), Who("binh")
+OF_MONEY = {
+    "totals_equal_money_lines", "reversed_equal_money_lines", "minutes_equal_money_lines", "moves_are_whole",
+    "each_counted_message_is_pledged_once", "no_gift_is_overdrawn", "lines_follow_their_causes",
+}  # fmt: skip
+"""What another test of this service may have tampered with is not among them."""
 
 
 async def counted(portal: Portal, *native_ids: str, text: str = "VNN 5") -> None:
@@ -40,11 +45,11 @@ async def figures(portal: Portal, slug: str) -> Figures:
 
 
 async def broken(portal: Portal) -> list[tuple[str, Any]]:
-    """Which invariants do not hold, by a proof of everything."""
+    """Which invariants of money do not hold, by a proof of everything."""
     connection = await asyncpg.connect(portal.dsn)
     try:
         async with connection.transaction(isolation="repeatable_read"):
-            return [(name, found[0]) async for name, _, found in prove(connection) if found]
+            return [(name, found[0]) async for name, _, found in prove(connection) if found and name in OF_MONEY]
     finally:
         await connection.close()
 

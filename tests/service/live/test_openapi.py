@@ -14,8 +14,8 @@ from tests.support.portal import Portal, eventually, message
 from tests.support.streams import following
 
 
-def test_the_document_is_valid_openapi_3_1() -> None:
-    made = document()
+def test_the_document_is_valid_openapi_3_1(lasting_portal: Portal) -> None:
+    made = document(None, lasting_portal.service.desk.described())
     validate(made)
     assert made["openapi"].startswith("3.1")
 
@@ -23,11 +23,11 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 async def test_every_public_address_is_in_the_document(portal: Portal) -> None:
     app = portal.service.public_application()
     served = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
-    # The desk's are for those who log in: docs/desk.md.
-    not_described = {
-        "/api/v1/openapi.json", "/api/docs", "/api/docs/rapidoc.js", "/api/v1/desk/lists/{name}"
-    }  # fmt: skip
-    assert {path for path in served if path.startswith("/api/")} - not_described == set(ADDRESSES)
+    not_described = {"/api/v1/openapi.json", "/api/docs", "/api/docs/rapidoc.js"}
+    described = {*ADDRESSES, *portal.service.desk.described()}
+    assert {path for path in served if path.startswith("/api/")} - not_described == described
+    names = [row.about.name for row in portal.service.desk.api_rows if row.about]
+    assert len(set(names)) == len(portal.service.desk.api_rows)
 
 
 async def test_real_answers_fit_the_document(portal: Portal) -> None:
@@ -97,7 +97,7 @@ def test_the_event_state_is_described() -> None:
 
 
 async def test_the_document_and_its_reader_are_served_from_here(portal: Portal) -> None:
-    assert await portal.get("/api/v1/openapi.json") == document()
+    assert await portal.get("/api/v1/openapi.json") == document(None, portal.service.desk.described())
     async with portal.http.get(f"{portal.base}/api/docs") as page:
         text = await page.text()
         assert page.status == 200

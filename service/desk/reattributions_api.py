@@ -1,0 +1,257 @@
+"""Gifts that are moved to the campaign they belong to, by API: the acts of `reattributions.py` as JSON."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import asyncpg
+from aiohttp import web
+from pydantic import AwareDatetime, Field
+
+from campaigns.book.book import VIETNAM
+from campaigns.gifts import reattribution
+from campaigns.gifts.reattribution import GIFTS_MAX, EndedOtherwise, Figures, Ground, MovePlan, MoveRefused
+from service.desk.api import (
+    PAGED,
+    About,
+    ActRefused,
+    Answered,
+    Asked,
+    Cursor,
+    Reason,
+    Word,
+    json_answer,
+    not_found,
+    page_of,
+    reading,
+    writing,
+)
+from service.desk.desk import Desk
+from service.desk.door import Row, Visit
+from service.desk.reattributions import found_in
+from service.desk.roles import Act
+from service.runtime.logs import without_numbers
+
+
+class FiguresObject(Answered):
+    """Messages, units and integer VND."""
+
+    messages: int
+    units: int
+    vnd: int
+
+
+class SideObject(Answered):
+    """A campaign's figures now, and after the move."""
+
+    campaign: str
+    before: FiguresObject
+    after: FiguresObject
+
+
+class PlanObject(Answered):
+    """What approving would do now. `plan` tells it from any other."""
+
+    plan: str
+    giver: SideObject
+    taker: SideObject
+    moved: FiguresObject
+
+
+class GiftObject(Answered):
+    """A gift of the proposal, as it is held now; what is shaped like a number is masked in its id."""
+
+    account: str
+    native_id: str
+    carrier: str
+    message_at: AwareDatetime
+    messages: int
+    units: int
+    vnd: int
+
+
+class ReattributionObject(Answered):
+    """A proposal to move gifts, and how it ended."""
+
+    id: int
+    giver: Annotated[str, Field(description="the campaign they were counted for")]
+    taker: Annotated[str, Field(description="the campaign they belong to")]
+    ground: Ground
+    reason: str
+    made_by: str
+    made_at: AwareDatetime
+    gifts: int
+    state: Annotated[str, Field(pattern="^(proposed|approved|refused|withdrawn)$")]
+    ended_by: str | None
+    ended_at: AwareDatetime | None
+    end_reason: str | None
+    moved: FiguresObject
+
+
+class ReattributionDetail(ReattributionObject):
+    """The same with its gifts, and as long as it waits with what approving it would do, or why it cannot be."""
+
+    listed: list[GiftObject]
+    plan: PlanObject | None
+    why_not: str | None
+
+
+class ReattributionPage(Answered):
+    """The newest first."""
+
+    reattributions: list[ReattributionObject]
+    cursor: Cursor
+
+
+class ReattributionAsked(Asked):
+    """Which messages of which account belong to which campaign, and why."""
+
+    account: Word
+    native_ids: Annotated[list[Word], Field(min_length=1, max_length=GIFTS_MAX)]
+    taker: Word
+    ground: Annotated[Ground, Field(description="what the public is told")]
+    reason: Reason
+
+
+class ApprovalAsked(Asked):
+    """The plan that was looked at."""
+
+    plan: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="of the proposal's `plan`")]
+
+
+class RefusalAsked(Asked):
+    """Why."""
+
+    reason: Reason
+
+
+def api_rows(desk: Desk) -> list[Row]:
+    """The addresses."""
+    one = (404,)
+
+    async def listing(request: web.Request, visit: Visit) -> web.StreamResponse:
+        limit, before = page_of(request)
+        async with desk.borrow() as connection:
+            found = await reattribution.select_reattributions(
+                connection, visit.organisations, before=before, rows_max=limit + 1
+            )
+        cursor = str(found[limit - 1].id) if len(found) > limit else None
+        return json_answer({"reattributions": [_plain(each) for each in found[:limit]], "cursor": cursor})
+
+    async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
+        async with desk.borrow() as connection:
+            return json_answer(await _detail(connection, desk, request, visit))
+
+    async def propose(
+        connection: asyncpg.Connection, _request: web.Request, visit: Visit, asked: ReattributionAsked
+    ) -> Mapping[str, Any]:
+        try:
+            plan = await reattribution.plan_of(
+                connection, asked.account, asked.native_ids, asked.taker, now=desk.clock(),
+                organisations=visit.organisations,
+            )  # fmt: skip
+            made = await reattribution.propose(connection, visit.who, plan, asked.ground, asked.reason)
+        except MoveRefused as refused:
+            raise _refusal(refused) from None
+        (found,) = await reattribution.select_reattributions(connection, None, made)
+        return _plain(found)
+
+    async def approve(
+        connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: ApprovalAsked
+    ) -> Mapping[str, Any]:
+        number = await _number(connection, request, visit)
+        try:
+            await reattribution.approve(connection, visit.who, number, now=desk.clock(), looked_at=asked.plan)
+        except MoveRefused as refused:
+            raise _refusal(refused) from None
+        return await _detail(connection, desk, request, visit)
+
+    def ending(step: EndedOtherwise) -> Any:
+        async def end(
+            connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: RefusalAsked
+        ) -> Mapping[str, Any]:
+            number = await _number(connection, request, visit)
+            try:
+                await reattribution.end(connection, visit.who, number, step, asked.reason)
+            except MoveRefused as refused:
+                raise _refusal(refused) from None
+            return await _detail(connection, desk, request, visit)
+
+        return end
+
+    def about(name: str, sentence: str, body: type[Asked] | None = None) -> About:
+        return About(name, sentence, ReattributionDetail, (), body, one)
+
+    path = "/reattributions"
+    return [
+        Row("GET", path, Act.SEE_PROPOSALS, reading(listing),
+            About("listReattributions", "Proposals to move gifts", ReattributionPage, PAGED)),
+        Row("GET", f"{path}/{{id}}", Act.SEE_PROPOSALS, reading(show),
+            about("getReattribution", "One proposal, and what approving it would do")),
+        Row("POST", path, Act.PROPOSE, writing(desk, ReattributionAsked, propose),
+            About("proposeReattribution", "Propose to move gifts", ReattributionObject, (), ReattributionAsked)),
+        Row("POST", f"{path}/{{id}}/approve", Act.APPROVE, writing(desk, ApprovalAsked, approve),
+            about("approveReattribution", "Move what somebody else proposed", ApprovalAsked)),
+        Row("POST", f"{path}/{{id}}/refuse", Act.APPROVE, writing(desk, RefusalAsked, ending("refused")),
+            about("refuseReattribution", "Refuse it", RefusalAsked)),
+        Row("POST", f"{path}/{{id}}/withdraw", Act.PROPOSE, writing(desk, RefusalAsked, ending("withdrawn")),
+            about("withdrawReattribution", "Withdraw it", RefusalAsked)),
+    ]  # fmt: skip
+
+
+async def _number(connection: asyncpg.Connection, request: web.Request, visit: Visit) -> int:
+    found = await found_in(connection, request.match_info["id"], visit)
+    if found is None:
+        raise not_found()
+    return found.id
+
+
+def _refusal(refused: MoveRefused) -> ActRefused:
+    about = [without_numbers(each) for each in refused.about]
+    return ActRefused(409, "cannot-be-moved", f"it was refused and nothing changed: {refused.why}", why=refused.why,
+                      native_ids=about)  # fmt: skip
+
+
+async def _detail(connection: asyncpg.Connection, desk: Desk, request: web.Request, visit: Visit) -> dict[str, Any]:
+    found = await found_in(connection, request.match_info["id"], visit)
+    if found is None:
+        raise not_found()
+    plan, why_not = None, None
+    if found.state == "proposed":
+        try:
+            plan = _planned(await reattribution.plan_of_proposal(connection, found, desk.clock()))
+        except MoveRefused as refused:
+            why_not = refused.why
+    gifts = [
+        {
+            "account": each.account, "native_id": without_numbers(each.native_id), "carrier": each.carrier,
+            "message_at": _local(each.message_at), "messages": each.messages, "units": each.units, "vnd": each.vnd,
+        }
+        for each in await reattribution.select_gifts_of(connection, found.id)
+    ]  # fmt: skip
+    return {**_plain(found), "listed": gifts, "plan": plan, "why_not": why_not}
+
+
+def _planned(plan: MovePlan) -> dict[str, Any]:
+    def side(campaign: str, before: Figures, after: Figures) -> dict[str, Any]:
+        return {"campaign": campaign, "before": before._asdict(), "after": after._asdict()}
+
+    return {
+        "plan": plan.digest,
+        "giver": side(plan.giver.slug, plan.giver_before, plan.giver_after),
+        "taker": side(plan.taker.slug, plan.taker_before, plan.taker_after),
+        "moved": plan.moved._asdict(),
+    }
+
+
+def _plain(move: reattribution.Reattribution) -> dict[str, Any]:
+    return {
+        **move._asdict(),
+        "made_at": _local(move.made_at),
+        "ended_at": None if move.ended_at is None else _local(move.ended_at),
+        "moved": move.moved._asdict(),
+    }
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone(VIETNAM).isoformat()

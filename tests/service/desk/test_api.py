@@ -1,0 +1,138 @@
+"""The desk's API: described as it is, refuses what does not fit, and does nothing twice."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.desk.assembly import API_PREFIX
+from service.desk.roles import RIGHTS, SCOPES, Role
+from service.live.openapi_document import document
+from tests.support.desk import person, token_of
+from tests.support.portal import Portal, message
+
+CHECKS = (
+    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
+    negative_data_rejection,
+)  # fmt: skip
+EXAMPLES = 3
+"""Of each address: enough to meet each parameter once with something odd, at some sixty requests in all."""
+
+
+async def sent(
+    portal: Portal, method: str, path: str, token: str, body: Any = None, key: str | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Ask an address of the desk's API."""
+    headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
+    async with portal.http.request(method, f"{portal.base}{API_PREFIX}{path}", json=body, headers=headers) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_whatever_is_sent_is_answered_as_the_description_says(desk_portal: Portal) -> None:
+    portal = desk_portal
+    for number in range(3):
+        await portal.post(message(f"fuzz-{number}"))
+        await portal.post(message(f"fuzz-wrong-{number}", "VNN xin"))
+    tokens = {
+        role: (await token_of(portal, await person(portal, f"fuzz.{role}", role), *SCOPES))[0]
+        for role in (Role.OPERATOR, Role.AUDITOR)
+    }
+    operator = tokens[Role.OPERATOR]
+    asked = {"account": "hub", "native_ids": ["fuzz-0"], "taker": "bao-lu", "ground": "donor", "reason": "thử"}
+    status, _ = await sent(portal, "POST", "/reattributions", operator, asked, "fuzz")
+    assert status == 200
+    rights = {
+        (API_PREFIX + row.path, row.method): tokens[
+            Role.OPERATOR if Role.OPERATOR in RIGHTS[row.act] else Role.AUDITOR
+        ]
+        for row in portal.service.desk.api_rows
+    }
+    made = document(portal.base, portal.service.desk.described())
+    made["paths"] = {path: operation for path, operation in made["paths"].items() if path.startswith(API_PREFIX)}
+    await asyncio.to_thread(fuzzed, made, portal.base, rights)
+
+
+def fuzzed(made: Mapping[str, Any], base: str, tokens: Mapping[tuple[str, str], str]) -> None:
+    """Send what fits and what does not to every address, and hold each answer against the description."""
+    schema = schemathesis.openapi.from_dict(dict(made))
+    schema.config.update(base_url=base)
+    met = set()
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+        key = operation.path, operation.method.upper()
+        met.add(key)
+        headers = {"Authorization": f"Bearer {tokens[key]}"}
+        for mode in schemathesis.GenerationMode:
+            held_against(operation.as_strategy(generation_mode=mode), headers)
+    assert met == tokens.keys()
+
+
+def held_against(cases: hypothesis.strategies.SearchStrategy[Any], headers: dict[str, str]) -> None:
+    """Send some of `cases`."""
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        phases=(hypothesis.Phase.generate,), suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    @hypothesis.given(case=cases)
+    def check(case: Any) -> None:
+        case.call_and_validate(headers=headers, checks=list(CHECKS))
+
+    check()
+
+
+async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) -> None:
+    portal = desk_portal
+    await portal.post(message("once-1"))
+    await portal.post(message("once-2"))
+    one = (await token_of(portal, await person(portal, "mot.lan", Role.OPERATOR), *SCOPES))[0]
+    two = (await token_of(portal, await person(portal, "hai.lan", Role.OPERATOR), *SCOPES))[0]
+    asked = {"account": "hub", "native_ids": ["once-1"], "taker": "bao-lu", "ground": "portal", "reason": "thử"}
+    path = "/reattributions"
+    # At the same moment, and again: one proposal, and the same answer.
+    answers = [*await asyncio.gather(*(sent(portal, "POST", path, one, asked, "k-1") for _ in range(3)))]
+    answers.append(await sent(portal, "POST", path, one, asked, "k-1"))
+    assert {status for status, _ in answers} == {200}
+    (number,) = {answer["id"] for _, answer in answers}
+    assert (await sent(portal, "POST", path, one, {**asked, "native_ids": ["once-2"]}, "k-1"))[0] == 422
+    assert (await sent(portal, "POST", path, one, asked))[0] == 400
+    # What was refused did nothing, and its key may be used again.
+    status, refused = await sent(portal, "POST", path, two, asked, "k-1")
+    assert (status, refused["why"], refused["native_ids"]) == (409, "claimed", ["once-1"])
+    assert (await sent(portal, "POST", path, two, {**asked, "native_ids": ["once-2"]}, "k-1"))[0] == 200
+    _, shown = await sent(portal, "GET", f"{path}/{number}", two)
+    approval = {"plan": shown["plan"]["plan"]}
+    own = await sent(portal, "POST", f"{path}/{number}/approve", one, approval, "k-2")
+    assert (own[0], own[1]["why"]) == (409, "same_person")
+    before = await portal.fetch("SELECT count(*) AS lines FROM money_line")
+    done = [
+        *await asyncio.gather(*(sent(portal, "POST", f"{path}/{number}/approve", two, approval, "k-3") for _ in "ab"))
+    ]
+    assert done[0] == done[1]
+    assert (done[0][0], done[0][1]["state"], done[0][1]["ended_by"]) == (200, "approved", "hai.lan")
+    after = await portal.fetch("SELECT count(*) AS lines FROM money_line")
+    assert after[0]["lines"] == before[0]["lines"] + 2
+    # A manager of another organisation finds neither the proposal nor a way to act on it.
+    stranger = (await token_of(portal, await person(portal, "nguoi.la", Role.MANAGER, "redcross"), *SCOPES))[0]
+    assert (await sent(portal, "GET", f"{path}/{number}", stranger))[0] == 404
+    for act in ("approve", "refuse", "withdraw"):
+        body = approval if act == "approve" else {"reason": "x"}
+        assert (await sent(portal, "POST", f"{path}/{number}/{act}", stranger, body, act))[0] == 404
+    foreign = await sent(portal, "POST", path, stranger, {**asked, "native_ids": ["once-2"]}, "k-4")
+    assert (foreign[0], foreign[1]["why"]) == (409, "unknown_gift")
+    _, page = await sent(portal, "GET", f"{path}?limit=1", one)
+    assert len(page["reattributions"]) == 1
+    _, older = await sent(portal, "GET", f"{path}?limit=1&cursor={page['cursor']}", one)
+    assert older["reattributions"][0]["id"] < page["reattributions"][0]["id"]
