@@ -20,7 +20,9 @@ class Callback:
     lower-case names, and a repeated header is joined with ", " (RFC 9110, section 5.3); `body` is at most the
     adapter's `body_bytes_max`. `peer` is the sender's address, behind a trusted proxy the one the proxy saw
     (`is_forwarded`). `public_url` is where the service says that the outside reaches it, without a slash behind, or
-    empty. `request_id` is ours, made where the callback came in, and names it wherever it is spoken of or kept; it
+    empty. `client_key` is the SHA-256, in hexadecimal digits, of the public key (SubjectPublicKeyInfo) of the
+    certificate by which the sender's connection was proved to a trusted proxy; empty where there is none.
+    `request_id` is ours, made where the callback came in, and names it wherever it is spoken of or kept; it
     begins with the millisecond of `received_at` (UUID version 7).
     """
 
@@ -34,4 +36,5 @@ class Callback:
     is_delivery_report: bool = False
     is_forwarded: bool = False
     public_url: str = ""
+    client_key: str = ""
     request_id: UUID = NO_REQUEST

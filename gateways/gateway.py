@@ -28,6 +28,10 @@ _CARRIERS_BY_NAME: Mapping[str, Carrier] = {carrier: carrier for carrier in CARR
 
 PATH_SECRET_FAILED = "path secret"  # noqa: S105 -- its name, not a secret
 """How the reason of a rejection begins to name the path secret, among others and divided from them by a comma."""
+CLIENT_CERTIFICATE_FAILED = "client certificate"
+"""How the reason of a rejection begins to name the client certificate."""
+COMMON_FACTORS = frozenset({"path_secret", "client_certificate"})
+"""Factors that every protocol has beside the networks; the others are proofs of its own."""
 LAST_STEPS = ("dlr", "ping", "received")
 """What an address may end in behind account and path secret: delivery reports, and questions."""
 SECRETS_MAX = 8
@@ -66,6 +70,9 @@ class AccountSettings(BaseModel):
     path_secret: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$")], ...], OneOrSeveral
     ] = Field(default=(), max_length=SECRETS_MAX, repr=False)
+    client_certificates: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...], OneOrSeveral, Field(max_length=SECRETS_MAX)
+    ] = ()
     carriers: dict[str, str] = Field(default_factory=dict, max_length=200)
 
     SECRET_KEYS: ClassVar[frozenset[str]] = frozenset({"path_secret", "password", "secrets"})
@@ -73,7 +80,8 @@ class AccountSettings(BaseModel):
 
     def factors(self) -> frozenset[str]:
         """Which factors, beside the network list, these settings carry."""
-        return frozenset({"path_secret"} if self.path_secret else ())
+        own = {"path_secret": self.path_secret, "client_certificate": self.client_certificates}
+        return frozenset(name for name, value in own.items() if value)
 
     @property
     def charges_by_reply(self) -> bool:
@@ -305,7 +313,8 @@ class Gateway(ABC, Generic[Settings]):
         """Each factor by itself, for a person who looks for what is wrong; it lets nobody in."""
         listed = self._is_from_listed_network(callback) if self.account.networks else None
         secret = self._is_path_secret_right(callback) if self.settings.path_secret else None
-        own: bool | None = True if self.settings.factors() - {"path_secret"} else None
+        shown = self.is_client_known(callback) if self.settings.client_certificates else None
+        own: bool | None = True if self.settings.factors() - COMMON_FACTORS else None
         says = "right" if own else "the account has none"
         try:
             self.verify(callback)
@@ -314,6 +323,7 @@ class Gateway(ABC, Generic[Settings]):
         return (
             FactorCheck("source address", listed, _NETWORK_SAYS[listed]),
             FactorCheck("path secret", secret, _said_of_path(callback, secret)),
+            FactorCheck("client certificate", shown, _said_of_client(callback, shown)),
             FactorCheck("proof in the request", own, says),
         )
 
@@ -326,8 +336,9 @@ class Gateway(ABC, Generic[Settings]):
         networks = self.account.networks
         is_limited = bool(networks) and all(network.prefixlen for network in networks)
         listed = self._is_from_listed_network(callback)
-        secret = self._is_path_secret_right(callback)
-        return listed and secret and (is_limited or bool(self.settings.path_secret))
+        secret, client = self._is_path_secret_right(callback), self.is_client_known(callback)
+        has_one = is_limited or bool(self.settings.factors() & COMMON_FACTORS)
+        return listed and secret and client and has_one
 
     @final
     def describe(self, callback: Callback) -> Answer | None:
@@ -339,9 +350,9 @@ class Gateway(ABC, Generic[Settings]):
         if document is None:
             return None
         listed = self._is_from_listed_network(callback)
-        secret = self._is_path_secret_right(callback)
-        if not (listed and secret):
-            raise SignatureRejected(_failed(callback, listed, secret), from_listed_network=listed)
+        secret, client = self._is_path_secret_right(callback), self.is_client_known(callback)
+        if not (listed and secret and client):
+            raise SignatureRejected(_failed(callback, listed, secret, client), from_listed_network=listed)
         return document
 
     def document(self, callback: Callback) -> Answer | None:  # noqa: ARG002 -- most protocols have none
@@ -369,7 +380,7 @@ class Gateway(ABC, Generic[Settings]):
     def _require_factors(self, callback: Callback) -> None:
         # All factors are always evaluated, so that a caller learns nothing from how long a refusal took.
         listed = self._is_from_listed_network(callback)
-        secret = self._is_path_secret_right(callback)
+        secret, client = self._is_path_secret_right(callback), self.is_client_known(callback)
         # No exception outlives its `except`: kept in a local it would hold this frame, and so the body, in a cycle.
         fault: str | None = None
         refusal: type[SignatureRejected] = SignatureRejected
@@ -378,16 +389,21 @@ class Gateway(ABC, Generic[Settings]):
         except SignatureRejected as rejected:
             fault, refusal = rejected.reason, type(rejected)
         except StaleAttempt:
-            if listed and secret:
+            if listed and secret and client:
                 raise
-        if not listed or not secret:
-            reason = _failed(callback, listed, secret, fault)
+        if not (listed and secret and client):
+            reason = _failed(callback, listed, secret, client, fault)
             raise SignatureRejected(reason, from_listed_network=listed and bool(self.account.networks))
         if fault is not None:
             raise refusal(fault, from_listed_network=bool(self.account.networks))
 
     def _is_from_listed_network(self, callback: Callback) -> bool:
         return not self.account.networks or self.account.lists(callback.peer)
+
+    def is_client_known(self, callback: Callback) -> bool:
+        """Whether the sender has shown a certificate of a pinned key, or the account pins none."""
+        pinned = self.settings.client_certificates
+        return not pinned or is_any_of(callback.client_key.encode(), pinned)
 
     def _is_path_secret_right(self, callback: Callback) -> bool:
         # surrogatepass, because a decoded path may hold any lone surrogate, and no caller may cause an error.
@@ -408,11 +424,23 @@ def _said_of_path(callback: Callback, passed: bool | None) -> str:
     return "right" if passed else "wrong" if callback.path_secret else "missing"
 
 
-def _failed(callback: Callback, listed: bool, secret: bool, fault: str | None = None) -> str:
+def _said_of_client(callback: Callback, passed: bool | None) -> str:
+    # The digest of a public key is no secret, and what has to be pinned.
+    shown = f"its key is {callback.client_key}" if callback.client_key else "none was shown by a trusted proxy"
+    if passed is None:
+        return "the account pins none" + (f"; {shown}" if callback.client_key else "")
+    return "a pinned one" if passed else f"not pinned: {shown}"
+
+
+def _failed(callback: Callback, listed: bool, secret: bool, client: bool, fault: str | None = None) -> str:
     """Which factors failed, for the log."""
-    of_path = f"{PATH_SECRET_FAILED} {'wrong' if callback.path_secret else 'missing'}"
-    own = [fault] if fault is not None else []
-    return ", ".join([*(["address not listed"] if not listed else []), *([of_path] if not secret else []), *own])
+    failed = (
+        (listed, "address not listed"),
+        (secret, f"{PATH_SECRET_FAILED} {'wrong' if callback.path_secret else 'missing'}"),
+        (client, f"{CLIENT_CERTIFICATE_FAILED} {'not pinned' if callback.client_key else 'missing'}"),
+        (fault is None, fault or ""),
+    )
+    return ", ".join(reason for passed, reason in failed if not passed)
 
 
 def is_any_of(given: bytes, valid: Iterable[str]) -> bool:

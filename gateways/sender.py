@@ -95,6 +95,10 @@ class SenderSettings(Protocol):
     def path_secret(self) -> Sequence[str]:
         """The last step of the address, where the account has one: any of them."""
 
+    @property
+    def client_certificates(self) -> Sequence[str]:
+        """The keys of the certificates that the account asks for."""
+
 
 Settings = TypeVar("Settings", bound=SenderSettings)
 
@@ -133,8 +137,8 @@ class Sender(ABC, Generic[Settings]):
 
     @property
     def holds_proof(self) -> bool:
-        """Whether we hold what proves its callbacks; else the carrier alone does, who signs by a key of its own."""
-        return True
+        """Whether we hold what proves its callbacks; else the carrier alone does, by a key of its own."""
+        return not self.settings.client_certificates
 
     @property
     def has_word_for_conflicts(self) -> bool:

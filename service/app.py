@@ -131,6 +131,7 @@ class Service:
             self.intake.questions,
             clock=self.clock,
             trusted_proxies=settings.trusted_proxies,
+            client_certificate_header=settings.client_certificate_header,
             body_read_seconds=settings.body_read_seconds,
             public_url=settings.public_url,
         )

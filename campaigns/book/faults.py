@@ -32,6 +32,7 @@ SENTENCES = {
 
 PATTERN_SENTENCES = {
     r"^[a-z0-9-]{1,60}$": "must be 1 to 60 of a-z, 0-9 and -; correct it",
+    r"^[0-9a-f]{64}$": "must be 64 of 0-9 and a-f: the SHA-256 of a certificate's public key; correct it",
     r"^[0-9]{3,6}$": "must be 3 to 6 digits; correct it",
 }
 

@@ -105,6 +105,9 @@ VIETNAMESE: dict[str, str] = {
     'must be written in small letters; did you mean "{code}"?': (
         'phải viết bằng chữ thường; có phải ý bạn là "{code}"?'
     ),
+    "must be 64 of 0-9 and a-f: the SHA-256 of a certificate's public key; correct it": (
+        "phải gồm 64 ký tự 0-9 và a-f: mã SHA-256 của khóa công khai trong chứng thư; hãy sửa lại"
+    ),
     "must be 3 to 6 digits; correct it": "phải gồm 3 đến 6 chữ số; hãy sửa lại",
     "must hold letters and no control characters; correct it": (
         "phải có chữ và không có ký tự điều khiển; hãy sửa lại"

@@ -36,7 +36,7 @@ class CamaraBillingSender(Sender[ConsumerSettings]):
     @property
     def holds_proof(self) -> bool:
         """Whether there is a token of ours; one that an authorization server signs, nobody here can make."""
-        return bool(self.settings.secrets)
+        return super().holds_proof and bool(self.settings.secrets)
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """`payment-completed`, for a payment that is named as its message is."""

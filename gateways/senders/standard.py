@@ -38,7 +38,7 @@ class StandardSender(Sender[SigningSettings]):
     @property
     def holds_proof(self) -> bool:
         """Whether there is a secret beside the public keys."""
-        return bool(self._keys)
+        return super().holds_proof and bool(self._keys)
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """JSON under Standard Webhooks' headers, signed with every secret, as a sender does while rotating."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from campaigns.book.apply_entries import Charging
 from campaigns.book.faults import faults
 from gateways.callback import Callback
-from gateways.gateway import Account, AccountSettings, Gateway, Rejected, is_any_of
+from gateways.gateway import COMMON_FACTORS, Account, AccountSettings, Gateway, Rejected, is_any_of
 from gateways.registry import ADAPTERS, REPLIERS, decoy
 from gateways.replier import Replier
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
@@ -98,13 +98,15 @@ class LoadedAccount:
         To all others an account that cannot serve looks like one that does not exist.
         """
         account, settings = self.gateway.account, self.gateway.settings
-        own_factors = settings.factors() - {"path_secret"}
+        own_factors = settings.factors() - COMMON_FACTORS
         passes: list[bool] = []
         if account.networks:
             passes.append(account.lists(callback.peer))
         if settings.path_secret and "path_secret" not in self.missing:
             given = (callback.path_secret or "").encode("utf-8", "surrogatepass")
             passes.append(is_any_of(given, settings.path_secret))
+        if settings.client_certificates:
+            passes.append(self.gateway.is_client_known(callback))
         if own_factors and self.missing <= {"path_secret"}:
             passes.append(self._is_verified(callback))
         return bool(passes) and all(passes)

@@ -86,11 +86,11 @@ async def _look(settings: Settings, workers: int | None, report: Report) -> None
         found = await inspect(ready.database, workers or len(running) or 1, settings.writers)
         report.problems.extend(found.problems)
         report.warnings.extend(found.warnings)
-        await _look_inside(ready.database, ready.keyring, report)
+        await _look_inside(ready.database, ready.keyring, report, settings)
     hear(running, report)
 
 
-async def _look_inside(database: Database, keyring: Keyring, report: Report) -> None:
+async def _look_inside(database: Database, keyring: Keyring, report: Report, settings: Settings) -> None:
     async with database.borrow() as connection:
         if (warning := await unconfirmed(database.servers, connection)) is not None:
             # No problem of ours, and no reason to hold a restart back: without its standbys a primary goes on alone.
@@ -107,10 +107,10 @@ async def _look_inside(database: Database, keyring: Keyring, report: Report) -> 
                 f"them{then}; book and accounts were not looked at"
             )
             return
-        await _look_at_book(connection, keyring, report)
+        await _look_at_book(connection, keyring, report, settings)
 
 
-async def _look_at_book(connection: asyncpg.Connection, keyring: Keyring, report: Report) -> None:
+async def _look_at_book(connection: asyncpg.Connection, keyring: Keyring, report: Report, settings: Settings) -> None:
     book = await load_book(connection)
     accounts = load_accounts(await load_account_rows(connection), keyring.settings.unseal, process_environment())
     report.book_version, report.campaigns = book.version, len(book.campaigns)
@@ -123,6 +123,13 @@ async def _look_at_book(connection: asyncpg.Connection, keyring: Keyring, report
         for account in enabled
         if account.is_test
     )
+    if not (settings.trusted_proxies and settings.client_certificate_header):
+        report.problems.extend(
+            f"gateway {account.code}: it pins client certificates, and none is believed; set "
+            "PORTAL1400_TRUSTED_PROXIES and PORTAL1400_CLIENT_CERTIFICATE_HEADER"
+            for account in enabled
+            if account.gateway.settings.client_certificates
+        )
     if book.campaigns and all(account.is_test for account in enabled):
         report.problems.append("accounts: the book has campaigns, but no enabled gateway could deliver to them")
 

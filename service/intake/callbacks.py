@@ -19,6 +19,7 @@ from service.intake.intake import Intake, Verified
 from service.intake.questions import Questions
 from service.intake.wire_answer import FINISH, REQUEST_HEADER, plain_response_of, response_of
 from service.listeners.bad_http import HttpFault
+from service.listeners.client_keys import ClientKeys
 from service.listeners.http_connection import HttpConnection
 from service.listeners.listener import origin_form
 from service.listeners.peers import peer_of
@@ -78,6 +79,7 @@ def handler(
     *,
     clock: Callable[[], datetime],
     trusted_proxies: Sequence[Network],
+    client_certificate_header: str | None,
     body_read_seconds: float,
     public_url: str | None,
 ) -> Handler:
@@ -86,6 +88,7 @@ def handler(
     Each answer names its request by an id of ours. What a sender gives for one is not looked at.
     """
     random = RandomPool()
+    client_key = ClientKeys(client_certificate_header, trusted_proxies)
 
     async def take(request: web.BaseRequest, verified: Verified) -> web.StreamResponse:
         path, _, query = origin_form(request.raw_path).partition("?")
@@ -126,6 +129,7 @@ def handler(
                 is_delivery_report=target.is_delivery_report,
                 is_forwarded=_is_forwarded(request, trusted_proxies),
                 public_url=public_url or "",
+                client_key=client_key.of(request),
                 request_id=uuid7(received_at, random),
             )
 

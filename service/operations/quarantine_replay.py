@@ -25,7 +25,13 @@ from campaigns.schema.partitions import make_partitions
 from campaigns.totals.slots import take_slot
 from gateways.callback import Callback
 from gateways.events import Event
-from gateways.gateway import PATH_SECRET_FAILED, CredentialsAbsent, MalformedCallback, Rejected
+from gateways.gateway import (
+    CLIENT_CERTIFICATE_FAILED,
+    PATH_SECRET_FAILED,
+    CredentialsAbsent,
+    MalformedCallback,
+    Rejected,
+)
 from gateways.outcome import Outcome
 from service.catalog.accounts import LoadedAccount, load_account_rows, load_accounts
 from service.intake.batch import BatchChanges, store_batch
@@ -264,13 +270,13 @@ class QuarantineReplay:
 def _require_sender(account: LoadedAccount, callback: Callback, row: Quarantined, *, is_source_trusted: bool) -> None:
     """Every factor as of then, by today's secrets. That its address was listed is why it was kept.
 
-    A path secret and HTTP credentials are not kept, so that nobody can check them again: then somebody has to answer
-    for the sender. Raises ReplayRefused, _Unauthenticated.
+    A path secret, a client certificate and HTTP credentials are not kept, so that nobody can check them again: then
+    somebody has to answer for the sender. Raises ReplayRefused, _Unauthenticated.
     """
-    missing: list[str] = []
+    settings = account.gateway.settings
+    not_kept = {PATH_SECRET_FAILED: settings.path_secret, CLIENT_CERTIFICATE_FAILED: settings.client_certificates}
     factors = row.reason.split(", ")
-    if account.gateway.settings.path_secret and any(each.startswith(PATH_SECRET_FAILED) for each in factors):
-        missing.append(PATH_SECRET_FAILED)
+    missing = [name for name, asked in not_kept.items() if asked and any(each.startswith(name) for each in factors)]
     try:
         account.gateway.verify(callback)
     except CredentialsAbsent:

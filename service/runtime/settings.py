@@ -63,6 +63,11 @@ class Settings(BaseModel):
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks whose X-Forwarded-For is believed, separated by commas"
     )
+    client_certificate_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]{1,60}$",
+        description="the header in which trusted proxies hand on a client's certificate; absent: none is believed",
+    )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
     log_callbacks_one_in: int = Field(
         1, ge=1, le=1_000_000, description="of accepted and repeated callbacks one in so many has a line in the log"

@@ -1,7 +1,10 @@
 """nginx, HAProxy and Caddy as `deploy/proxy` configures them, each in front of the real service."""
 
 import asyncio
+import base64
 import re
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,13 +22,34 @@ from service.live.broadcast import HEARTBEAT_SECONDS
 from service.runtime.settings import Settings
 from tests.support.canary import NUMBER, TEXT, found_in
 from tests.support.databases import cloned_database
-from tests.support.fronts import KINDS, NAME, PROXIES, Front, Tap, front, program, tapped
-from tests.support.portal import BOOK, PATH_SECRET, Portal, Reply, eventually, message, running, signed
+from tests.support.fronts import KINDS, NAME, PROXIES, ROOT, Front, Tap, front, pin_of, program, self_signed, tapped
+from tests.support.portal import (
+    BOOK,
+    PATH_SECRET,
+    SIGNING_SECRET,
+    Portal,
+    Reply,
+    eventually,
+    message,
+    running,
+    signed,
+)
 from tests.support.postgres import TestServer
 from tests.support.streams import Frames
 
+CARRIERS_PAGE = ROOT / "docs" / "carriers.md"
 CARRIER, STRANGER = "127.0.0.7", "127.0.0.8"
-LISTING = BOOK.replace('networks = ["127.0.0.0/8"]', f'networks = ["{CARRIER}/32"]')
+CERTIFICATE, OTHER_CERTIFICATE = self_signed("carrier.example"), self_signed("carrier.example")
+PINNED = f"""
+[[gateway]]
+code = "pinned"
+adapter = "standard"
+carrier = "viettel"
+charging = "on_message"
+secrets = ["{SIGNING_SECRET}"]
+client_certificates = "{pin_of(CERTIFICATE[0])}"
+"""
+LISTING = BOOK.replace('networks = ["127.0.0.0/8"]', f'networks = ["{CARRIER}/32"]') + PINNED
 CROWD = 60
 
 
@@ -57,7 +81,9 @@ async def behind(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("behind")
     async with (
         cloned_database(server) as dsn,
-        running(dsn, folder, LISTING, trusted_proxies="127.0.0.1/32") as portal,
+        running(
+            dsn, folder, LISTING, trusted_proxies="127.0.0.1/32", client_certificate_header="Client-Cert"
+        ) as portal,
     ):
         yield portal
 
@@ -68,6 +94,15 @@ async def site(request: pytest.FixtureRequest, behind: Portal) -> AsyncIterator[
         pytest.skip(f"{request.param} is not installed")
     async with tapped(int(behind.base.rpartition(":")[2])) as tap, front(request.param, tap.port) as made:
         yield Site(made, tap, behind)
+
+
+def showing(site: Site, certificate: tuple[bytes, bytes]) -> ssl.SSLContext:
+    """Who trusts the proxy and has a certificate to show."""
+    context = ssl.create_default_context(cadata=(site.front.folder / "tls" / "chain.pem").read_text())
+    file = site.front.folder / "tls" / f"client-{pin_of(certificate[0])}.pem"
+    file.write_bytes(b"".join(certificate))
+    context.load_cert_chain(file)
+    return context
 
 
 def kannel(site: Site, **changes: str) -> str:
@@ -97,6 +132,34 @@ async def test_a_carrier_is_known_by_its_address_and_nobody_passes_for_it(site: 
             assert refused.status == 401, claim
         taken = await site.ask(carrier, "POST", "/gw/standard/hub", data=raw, headers=signed(raw))
     assert (taken.status, taken.headers["x-portal1400-outcome"]) == (200, "accepted")
+
+
+async def test_a_carrier_is_known_by_the_certificate_that_it_has_shown(site: Site) -> None:
+    der = ssl.PEM_cert_to_DER_cert(CERTIFICATE[0].decode())
+    named = f":{base64.b64encode(der).decode()}:"
+    raw = orjson.dumps(message(f"{site.front.kind}-pinned"))
+    heard: dict[str, int] = {}
+    for shown, context in {
+        "none": site.front.trust,
+        "another": showing(site, OTHER_CERTIFICATE),
+        "the pinned one": showing(site, CERTIFICATE),
+    }.items():
+        connector = aiohttp.TCPConnector(ssl=context, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, headers={"Host": NAME}) as http:
+            for port in (site.front.port, site.front.pinned_port):
+                for says, claim in {"": {}, ", names it": {"Client-Cert": named}}.items():
+                    who = f"{shown}{says}" + (", at the port of all" if port == site.front.port else "")
+                    url = f"https://127.0.0.1:{port}/gw/standard/pinned"
+                    async with http.post(url, data=raw, headers=signed(raw) | claim, server_hostname=NAME) as answer:
+                        heard[who] = answer.status
+    documented = re.search(r"```sh\n(openssl x509 .*?)\n```", CARRIERS_PAGE.read_text("utf-8"))
+    assert documented is not None
+    command = ["sh", "-c", documented[1].replace("carrier.pem", "/dev/stdin")]
+    pinned = subprocess.run(command, input=CERTIFICATE[0], check=True, capture_output=True).stdout  # noqa: ASYNC221
+    assert pinned.split()[-1].decode() == pin_of(CERTIFICATE[0])
+    right = {"the pinned one", "the pinned one, names it"}
+    assert {who for who, status in heard.items() if status == 200} == right
+    assert set(heard.values()) == {200, 401}
 
 
 async def test_the_stream_is_not_held_back_and_no_figure_is_kept(site: Site) -> None:

@@ -6,6 +6,7 @@ import gc
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar
 
@@ -34,8 +35,15 @@ class Telltale(Gateway[AccountSettings]):
     name: ClassVar[str] = "telltale"
     settings_model: ClassVar[type[AccountSettings]] = AccountSettings
 
-    def __init__(self, refusal: Exception | None = None, networks: tuple[IPv4Network | IPv6Network, ...] = NETWORKS):
-        super().__init__(Account("acc", "viettel", networks, AccountSettings(path_secret="right")))
+    def __init__(
+        self,
+        refusal: Exception | None = None,
+        networks: tuple[IPv4Network | IPv6Network, ...] = NETWORKS,
+        pinned: tuple[str, ...] = (),
+    ) -> None:
+        own = {"path_secret": "right"} | ({"client_certificates": pinned} if pinned else {})
+        settings = AccountSettings.model_validate(own)
+        super().__init__(Account("acc", "viettel", networks, settings))
         self.asked: list[str] = []
         self.refusal = refusal
 
@@ -56,6 +64,7 @@ class Telltale(Gateway[AccountSettings]):
 
 
 RIGHT = request(path_secret="right")
+PINS = ("a" * 64, "b" * 64)
 
 
 def test_the_content_is_read_only_after_every_factor_passed() -> None:
@@ -72,6 +81,40 @@ def test_whatever_factor_fails_all_are_asked_and_nothing_is_read(wrong: Callback
     with pytest.raises(SignatureRejected):
         telltale.open(wrong, KEY)
     assert telltale.asked == ["verify"]
+
+
+def test_a_pinned_client_certificate_is_a_factor_like_the_others() -> None:
+    pinned = Telltale(pinned=PINS)
+    assert pinned.settings.factors() == {"path_secret", "client_certificate"}
+    for shown in PINS:
+        pinned.open(replace(RIGHT, client_key=shown), KEY)
+    pinned.asked.clear()
+    for shown, reason in (("", "client certificate missing"), ("c" * 64, "client certificate not pinned")):
+        wrong = replace(RIGHT, client_key=shown, query="wsdl")
+        for ask in (pinned.prove, pinned.describe, partial(pinned.open, digest_key=KEY)):
+            with pytest.raises(SignatureRejected, match=f"^{reason}$") as caught:
+                ask(wrong)
+            assert caught.value.from_listed_network
+        assert not pinned.is_expected(wrong)
+        (seen,) = (each for each in pinned.checked(wrong) if each.factor == "client certificate")
+        assert (seen.passed, shown in seen.says) == (False, True)
+    assert "parse" not in pinned.asked
+    late = Telltale(StaleAttempt("late"), pinned=PINS)
+    with pytest.raises(SignatureRejected, match="client certificate missing"):
+        late.open(RIGHT, KEY)
+    # It is expected by its certificate alone, where the account lists no networks.
+    alone = Telltale(networks=(), pinned=PINS)
+    alone.account = Account("acc", "viettel", (), AccountSettings.model_validate({"client_certificates": PINS}))
+    alone.settings = alone.account.settings
+    assert alone.is_expected(request(client_key=PINS[0]))
+    assert not alone.is_expected(request())
+
+
+def test_an_account_without_pins_asks_for_no_certificate() -> None:
+    telltale = Telltale()
+    telltale.open(replace(RIGHT, client_key="c" * 64), KEY)
+    (seen,) = (each for each in telltale.checked(replace(RIGHT, client_key="c" * 64)) if "client" in each.factor)
+    assert (seen.passed, seen.says) == (None, f"the account pins none; its key is {'c' * 64}")
 
 
 def test_a_late_attempt_is_only_told_to_whom_we_know() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import ssl
@@ -92,6 +93,8 @@ class Front:
     kind: str
     port: int
     plain_port: int
+    pinned_port: int
+    """Where it asks for a client certificate."""
     folder: Path
     trust: ssl.SSLContext
 
@@ -123,6 +126,7 @@ class Places:
     folder: Path
     port: int
     plain_port: int
+    pinned_port: int
     upstream: int
 
     @property
@@ -159,6 +163,8 @@ def _nginx(at: Places) -> dict[str, str]:
         "        listen [::]:80 default_server;\n": "",
         "listen 443 ssl": f"listen 127.0.0.1:{at.port} ssl",
         "        listen [::]:443 ssl http2 default_server;\n": "",
+        "listen 8443 ssl": f"listen 127.0.0.1:{at.pinned_port} ssl",
+        "        listen [::]:8443 ssl http2;\n": "",
         "/etc/ssl/portal1400/fullchain.pem": str(at.chain),
         "/etc/ssl/portal1400/key.pem": str(at.key),
     }
@@ -170,7 +176,9 @@ def _haproxy(at: Places) -> dict[str, str]:
         "    user haproxy\n    group haproxy\n": "",
         "maxconn 60000": "maxconn 500",
         "bind :80": f"bind 127.0.0.1:{at.plain_port}",
-        "bind :443 ssl crt /etc/haproxy/portal1400.pem": f"bind 127.0.0.1:{at.port} ssl crt {at.folder}/tls/both.pem",
+        "bind :443": f"bind 127.0.0.1:{at.port}",
+        "bind :8443": f"bind 127.0.0.1:{at.pinned_port}",
+        "/etc/haproxy/portal1400.pem": f"{at.folder}/tls/both.pem",
         f"server a {UPSTREAM}": f"server a {DEAD}\n    server b {at.live}\n    server c {at.live}",
     }
 
@@ -180,6 +188,7 @@ def _caddy(at: Places) -> dict[str, str]:
         "admin unix//run/caddy/admin.sock": f"admin off\n\thttp_port {at.plain_port}\n\thttps_port {at.port}\n"
         "\tdefault_bind 127.0.0.1",
         f"\n{{$PORTAL1400_NAME:{NAME}}} {{": f"\n{NAME} {{\n\ttls {at.chain} {at.key}",
+        f"\n{{$PORTAL1400_NAME:{NAME}}}:8443 {{\n\ttls": f"\n{NAME}:{at.pinned_port} {{\n\ttls {at.chain} {at.key}",
     }
 
 
@@ -215,8 +224,8 @@ async def front(kind: str, upstream: int) -> AsyncIterator[Front]:
     found = program(kind)
     assert found is not None
     with tempfile.TemporaryDirectory(prefix="p1400-front-") as name:
-        port = free_ports(2)
-        at = Places(Path(name), port, port + 1, upstream)
+        port = free_ports(3)
+        at = Places(Path(name), port, port + 1, port + 2, upstream)
         for folder in ("tls", "logs", "cache", "home"):
             (at.folder / folder).mkdir()
         trust = _certify(at)
@@ -232,7 +241,7 @@ async def front(kind: str, upstream: int) -> AsyncIterator[Front]:
                 | {"HOME": str(at.folder / "home"), "XDG_DATA_HOME": str(at.folder / "home")}
                 | {"PORTAL1400_UPSTREAMS": f"{DEAD} {at.live} localhost:{upstream}"},
             )
-        made = Front(kind, at.port, at.plain_port, at.folder, trust)
+        made = Front(kind, at.port, at.plain_port, at.pinned_port, at.folder, trust)
         try:
             await _listening(made, process)
             yield made
@@ -247,7 +256,7 @@ async def front(kind: str, upstream: int) -> AsyncIterator[Front]:
 
 async def _listening(made: Front, process: subprocess.Popen[bytes]) -> None:
     async with asyncio.timeout(20):
-        for port in (made.port, made.plain_port):
+        for port in (made.port, made.plain_port, made.pinned_port):
             while True:
                 assert process.poll() is None, made.logged().decode(errors="replace")[-3000:]
                 with contextlib.suppress(OSError):
@@ -258,8 +267,17 @@ async def _listening(made: Front, process: subprocess.Popen[bytes]) -> None:
 
 
 def _certify(at: Places) -> ssl.SSLContext:
+    chain, secret = self_signed(NAME)
+    at.chain.write_bytes(chain)
+    at.key.write_bytes(secret)
+    (at.folder / "tls" / "both.pem").write_bytes(chain + secret)
+    return ssl.create_default_context(cadata=chain.decode())
+
+
+def self_signed(common_name: str) -> tuple[bytes, bytes]:
+    """A certificate that nobody but its owner vouches for, and its key: PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -269,14 +287,19 @@ def _certify(at: Places) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(common_name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     chain = certificate.public_bytes(serialization.Encoding.PEM)
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    at.chain.write_bytes(chain)
-    at.key.write_bytes(secret)
-    (at.folder / "tls" / "both.pem").write_bytes(chain + secret)
-    return ssl.create_default_context(cadata=chain.decode())
+    return chain, secret
+
+
+def pin_of(certificate: bytes) -> str:
+    """What an account pins of a certificate."""
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    return hashlib.sha256(
+        key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()

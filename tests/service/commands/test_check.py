@@ -9,11 +9,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.commands.apply import apply_file
 from service.commands.check import Report, add_arguments, hear, run
 from service.commands.running import Running
 from service.runtime.refusals import Refused
 from tests.support.pooler import needs_pgbouncer, pooled
-from tests.support.portal import SECRET_KEY, Portal
+from tests.support.portal import BOOK, SECRET_KEY, Portal, book_file
 from tests.support.postgres import TestServer
 
 
@@ -129,6 +130,19 @@ async def test_what_a_running_worker_lacks_is_told(portal: Portal, check: Check)
     ended = await check(portal.dsn, "--json", INTERNAL_LISTEN=address)
     assert json.loads(ended.out)["workers"] == 1
     assert ended.code == 0
+
+
+async def test_pinned_certificates_that_no_proxy_hands_on_are_a_problem(
+    portal: Portal, tmp_path: Path, check: Check
+) -> None:
+    pinned = BOOK.replace("[[gateway]]", f'[[gateway]]\nclient_certificates = "{"a" * 64}"', 1)
+    await apply_file(portal.opened, book_file(tmp_path, pinned))
+    for known in ({}, {"TRUSTED_PROXIES": "127.0.0.1"}):
+        ended = await check(portal.dsn, **known)
+        assert ended.code == 1
+        assert "gateway hub: it pins client certificates, and none is believed; set PORTAL1400_TR" in ended.out
+    ended = await check(portal.dsn, CLIENT_CERTIFICATE_HEADER="Client-Cert")
+    assert (ended.code, "believed" in ended.out) == (0, False)
 
 
 HEARD = {

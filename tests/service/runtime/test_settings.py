@@ -23,6 +23,7 @@ BAD: dict[str, list[str]] = {
     "secret_key_previous": ["short", "p1400k2." + "A" * 40],
     "public_url": ["portal.example", "ftp://portal.example"],
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
+    "client_certificate_header": ["", "Client Cert", "Client-Cert:", "x" * 61],
     "log_format": ["xml", "JSON", ""],
     "traces_endpoint": ["collector:4318", "grpc://collector:4317"],
     "traces_share": ["-0.1", "1.1", "all"],
