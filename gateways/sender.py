@@ -153,6 +153,22 @@ class Sender(ABC, Generic[Settings]):
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:
         """What `reply` tells the sender. Only the protocol's own words for success are TAKEN."""
 
+    @property
+    def reports_charges(self) -> bool:
+        """Whether `report` tells of charges by a callback of its own that names the message."""
+        return False
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:
+        """The callback that says that the charge of `sms` succeeded, which we know as `message_ref`.
+
+        Only of a protocol that `reports_charges` so.
+        """
+        raise NotImplementedError
+
+    def judge_report(self, sms: Sms, reply: Reply) -> Verdict:
+        """What `reply` to a report tells the sender: here what it would tell of a message."""
+        return self.judge([sms], reply)
+
     def native_id(self, sms: Sms) -> str:
         """The id that the callback gives `sms`."""
         return sms.native_id

@@ -5,6 +5,7 @@ Source: CAMARA CarrierBillingCheckOut r3.2, carrier-billing 0.5.0; CloudEvents 1
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Protocol
 from urllib.parse import quote
@@ -62,6 +63,15 @@ class CamaraBillingSender(Sender[ConsumerSettings]):
         }
         address = f"{self._path()}?msg={quote(sms.native_id, safe='')}"
         return Request("POST", address, headers, json.dumps(document).encode())
+
+    @property
+    def reports_charges(self) -> bool:
+        """It does nothing else."""
+        return True
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:
+        """The same: the payment of one message of another account."""
+        return self.request([replace(sms, native_id=message_ref)], attempt_at)
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the status alone speaks
         """204 and nothing else."""

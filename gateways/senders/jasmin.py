@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote, quote_from_bytes, urlencode
 
 from gateways.sender import AS_IT_IS, LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict
 
@@ -49,6 +49,23 @@ class JasminSender(Sender[SenderSettings]):
             "User-Agent": "Jasmin gateway/1.0 deliverSmHttpThrower",
         }
         return Request("POST", self._path(), headers, form.encode())
+
+    @property
+    def reports_charges(self) -> bool:
+        """By receipts, of an SMS whose `dlr-url` names the message."""
+        return True
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:  # noqa: ARG002 -- it sends no time
+        """The SMS by which the donor is charged has reached the telephone: level 2."""
+        values = {
+            "id": f"r-{sms.native_id}",
+            "level": "2",
+            "message_status": "DELIVRD",
+            "connector": _UNLISTED_CONNECTOR,
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        address = f"{self._path()}/dlr?msg={quote(message_ref, safe='')}"
+        return Request("POST", address, headers, urlencode(values).encode())
 
     def native_id(self, sms: Sms) -> str:
         """Jasmin numbers messages itself, by a UUID."""

@@ -59,6 +59,17 @@ class KannelSender(Sender[SenderSettings]):
         body = sms.text.encode("utf-8" if is_plain else "utf-16-be", AS_IT_IS)
         return Request("POST", f"{self._path()}?id={self.native_id(sms)}", headers, body)
 
+    @property
+    def reports_charges(self) -> bool:
+        """By delivery reports, of an SMS whose `dlr-url` names the message."""
+        return True
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:
+        """The SMS by which the donor is charged has reached the telephone: `%d` is 1."""
+        values = {"ref": f"r-{sms.native_id}", "msg": message_ref, "d": "1", "ts": str(int(attempt_at.timestamp()))}
+        query = "&".join(f"{name}={_as_kannel(value)}" for name, value in values.items())
+        return Request("GET", f"{self._path()}/dlr?{query}", {"User-Agent": "Kannel/1.4.5"})
+
     def native_id(self, sms: Sms) -> str:
         """`%I`: Kannel numbers messages itself, by a UUID."""
         return str(uuid.uuid5(_UUID_NAMESPACE, sms.native_id))

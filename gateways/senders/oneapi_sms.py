@@ -6,12 +6,20 @@ Source: GSMA OneAPI 2 and 3, "SMS"; list form as Globe Labs sends it.
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
 
-class OneApiSmsSender(Sender[SenderSettings]):
+class OperatorSettings(SenderSettings, Protocol):
+    """What this sender reads of its account."""
+
+    @property
+    def message_reference(self) -> str | None:
+        """Which field of a transaction names the message."""
+
+
+class OneApiSmsSender(Sender[OperatorSettings]):
     """One operator that notifies of messages."""
 
     name: ClassVar[str] = "oneapi_sms"
@@ -26,6 +34,24 @@ class OneApiSmsSender(Sender[SenderSettings]):
             else {"inboundSMSMessageList": {"inboundSMSMessage": written}}
         )
         body = sent(json.dumps(document, ensure_ascii=False))
+        return Request("POST", self._path(), {"Content-Type": "application/json"}, body)
+
+    @property
+    def reports_charges(self) -> bool:
+        """By `amountTransaction`, where the account says which field names the message."""
+        return self.settings.message_reference is not None
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:  # noqa: ARG002 -- it tells no time
+        """`amountTransaction`, charged."""
+        charged = {"amount": str(sms.amount_vnd), "currency": "VND", "description": "ung ho"}
+        transaction = {
+            "endUserId": f"tel:{sms.msisdn}",
+            "paymentAmount": {"chargingInformation": charged},
+            "serverReferenceCode": f"c-{sms.native_id}",
+            "transactionOperationStatus": "Charged",
+            str(self.settings.message_reference): message_ref,
+        }
+        body = sent(json.dumps({"amountTransaction": transaction}))
         return Request("POST", self._path(), {"Content-Type": "application/json"}, body)
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the status alone speaks

@@ -45,7 +45,10 @@ class StandardSender(Sender[SigningSettings]):
         written = attempt_at.isoformat(timespec="seconds")
         events = [{"type": "message.received", "timestamp": written, "data": _data(sms)} for sms in messages]
         body = as_json(events[0] if len(events) == 1 else {"type": "batch", "timestamp": written, "data": events})
-        attempt_id, timestamp = f"msg_{messages[0].native_id}", str(int(attempt_at.timestamp()))
+        return self._signed(f"msg_{messages[0].native_id}", body, attempt_at)
+
+    def _signed(self, attempt_id: str, body: bytes, attempt_at: datetime) -> Request:
+        timestamp = str(int(attempt_at.timestamp()))
         headers = {
             "Content-Type": "application/json",
             "webhook-id": attempt_id,
@@ -53,6 +56,24 @@ class StandardSender(Sender[SigningSettings]):
             "webhook-signature": " ".join(sign(key, attempt_id, timestamp, body) for key in self._keys),
         }
         return Request("POST", self._path(), headers, body)
+
+    @property
+    def reports_charges(self) -> bool:
+        """By an event of its own."""
+        return True
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:
+        """`charge.succeeded`."""
+        data = {"charge_id": f"c-{sms.native_id}", "message_id": message_ref, "amount": sms.amount_vnd}
+        written = attempt_at.isoformat(timespec="seconds")
+        event = {"type": "charge.succeeded", "timestamp": written, "data": {**data, "currency": "VND"}}
+        return self._signed(f"msg_c_{sms.native_id}", as_json(event), attempt_at)
+
+    def judge_report(self, sms: Sms, reply: Reply) -> Verdict:
+        """200 with the id of the event."""
+        if reply.status == 200 and _json(reply.body) == {"accepted": [f"c-{sms.native_id}:succeeded"]}:
+            return Verdict.TAKEN
+        return Verdict.LATER if reply.status in LATER_STATUSES else Verdict.REFUSED
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:
         """200 with every id in order, or 409 with the ids that we hold with another content."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from importlib import resources
@@ -85,7 +86,8 @@ async def run(arguments: argparse.Namespace) -> int:
             await service.start(public, inside)
             collector.tune_garbage_collection()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"
-            _show_addresses(base, inside, folder, accounts)
+            protocols = [str(each.raw["adapter"]) for each in load(book).gateways]
+            _show_addresses(base, inside, folder, accounts, protocols)
             try:
                 await send_earlier_gifts(base, book, before, datetime.now(VIETNAM), stopping)
                 return await _play(base, book, arguments.rate, stopping)
@@ -167,7 +169,9 @@ def _bound_inside() -> socket.socket:
     return bind("127.0.0.1", 0)
 
 
-def _show_addresses(base: str, inside: socket.socket, folder: Path, accounts: Accounts) -> None:
+def _show_addresses(
+    base: str, inside: socket.socket, folder: Path, accounts: Accounts, protocols: Sequence[str]
+) -> None:
     rows = (
         ("the public page", f"{base}/"),
         ("the API, to read and try", f"{base}/api/docs"),
@@ -178,6 +182,7 @@ def _show_addresses(base: str, inside: socket.socket, folder: Path, accounts: Ac
     for name, address in rows:
         print(f"  {name:26} {address}")
     print("", *accounts.lines(base), sep="\n")
+    print(f"\nInvented carriers speak {len(protocols)} protocols to it at once: {', '.join(protocols)}.")
     print(f"\nOne line per callback is in {folder / 'demo.log'}. Ctrl-C ends it and compares the totals.", flush=True)
 
 

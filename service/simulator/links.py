@@ -1,7 +1,7 @@
 """The links of a book file that can be played: `[[gateway]]` accounts with their secrets and carriers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Link:
     protocol: str
     carriers: Mapping[str, str | None]
     settings: AccountSettings = field(repr=False)
+    reporter: "Link | None" = None
+    """The link over which the charge of each message is reported apart; it may be this one. None: no charge is."""
 
     @property
     def is_timed(self) -> bool:
@@ -64,17 +66,23 @@ def links_of(
     links: list[Link] = []
     notes: list[str] = []
     wanted = protocols or PROTOCOLS
+    gateways = list(gateways)
+    reporters = {
+        str(gateway["messages_of"]): _link(gateway, environment)
+        for gateway in gateways
+        if gateway.get("adapter") in PROTOCOLS and "messages_of" in gateway and _obstacle(gateway, peers) is None
+    }
     for gateway in gateways:
         if gateway.get("adapter") not in wanted:
             continue
         obstacle = _obstacle(gateway, peers)
-        link = _link(gateway, environment) if obstacle is None else None
-        if link is not None and not link.sender().holds_proof:
-            obstacle = NO_PROOF
-        if link is not None and obstacle is None:
-            links.append(link)
-        else:
-            notes.append(f"account {gateway.get('code')} is left out: {obstacle}")
+        if obstacle is None:
+            link = _charged(_link(gateway, environment), str(gateway.get("charging", "on_message")), reporters)
+            if isinstance(link, Link):
+                links.append(link)
+                continue
+            obstacle = link
+        notes.append(f"account {gateway.get('code')} is left out: {obstacle}")
     played = {link.protocol for link in links}
     lacking = [protocol for protocol in protocols if protocol not in played]
     if lacking or not links:
@@ -89,11 +97,6 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
         return "it is disabled in the book file"
     if gateway.get("test") is True:
         return "it is a test account, whose messages move no figure"
-    charging = gateway.get("charging", "on_message")
-    if charging != "on_message" and not (charging == "on_report" and SENDERS[gateway["adapter"]].charges_at_once):
-        return f"it charges {charging}, and the simulator plays accounts whose messages count at once"
-    if not SENDERS[gateway["adapter"]].carries_messages:
-        return "its protocol hands over no messages"
     try:
         networks = [network(str(each)) for each in gateway.get("networks", ())]
     except ValueError:
@@ -101,6 +104,24 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     if peers and networks and not any(peer in each for peer in peers for each in networks):
         return "its networks do not hold this machine's loopback address; add 127.0.0.0/8 (and ::1/128) to them"
     return None
+
+
+def _charged(link: Link, charging: str, reporters: Mapping[str, Link]) -> Link | str:
+    """The link as what it sends becomes money; or why it cannot be played."""
+    sender = link.sender()
+    if not sender.carries_messages:
+        return "its protocol hands over no messages; it reports those of the account that it names"
+    if not sender.holds_proof:
+        return NO_PROOF
+    if charging == "on_reply":
+        is_answer = link.settings.charges_by_reply and getattr(link.settings, "reply_url", None) is None
+        return link if is_answer else "it charges on_reply by a call of ours, which no hub takes here"
+    if charging == "on_report" and not sender.charges_at_once:
+        reporter = link if sender.reports_charges else reporters.get(link.account)
+        if reporter is None or not reporter.sender().holds_proof:
+            return "it charges on_report, and no account of the file reports those charges by the message's id"
+        return replace(link, reporter=reporter)
+    return link
 
 
 def _link(gateway: Mapping[str, Any], environment: Mapping[str, str]) -> Link:

@@ -20,6 +20,8 @@ REFUSED_MAX = 20
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = (0.0, 0.001, 0.005, 0.02)
 """How long a connection lives after its request, before it breaks."""
+EARLY_EVERY = 4
+"""Of the charges that are reported apart, one in so many comes before its message."""
 ACKNOWLEDGED = frozenset({Verdict.TAKEN, Verdict.DECLINED})
 OTHER_TEXT = " 7 ban khac"
 
@@ -34,6 +36,7 @@ class Progress:
     repeats: int = 0
     conflicts: int = 0
     cut: int = 0
+    reports: int = 0
     latest_seconds: float = 0.0
     """The greatest time by which a callback went out later than it was due."""
     trouble: Counter[str] = field(default_factory=Counter)
@@ -107,6 +110,11 @@ class Player:
 
     async def _play_one(self, delivery: Delivery) -> None:
         sender, messages, fault = self._senders[delivery.link.account], delivery.messages, delivery.fault
+        reporter = delivery.link.reporter
+        # Some reports overtake their message.
+        is_early = fault is None and messages[0].number % EARLY_EVERY == 0
+        if reporter is not None and is_early:
+            await self._report_charges(sender, reporter.sender(), messages)
         if fault is Fault.DISCONNECT:
             linger = LINGER_SECONDS[messages[0].number % len(LINGER_SECONDS)]
             self.progress.cut += 1
@@ -122,10 +130,21 @@ class Player:
             verdict, reply = await self._poster.post(sender, messages)
         if not self._enter(sender, messages, verdict, reply):
             return
+        if reporter is not None and not is_early:
+            for _ in range(2 if fault is Fault.DUPLICATES else 1):
+                await self._report_charges(sender, reporter.sender(), messages)
         if fault is Fault.DUPLICATES and not is_at_once:
             self._require_same(sender, (verdict, reply), await self._poster.post(sender, messages))
         elif fault is Fault.CONFLICTS:
             await self._contradict(sender, messages[0], verdict)
+
+    async def _report_charges(self, sender: Sender[Any], reporter: Sender[Any], messages: tuple[Sms, ...]) -> None:
+        for sms in dict.fromkeys(messages):
+            self.progress.reports += 1
+            verdict = await self._poster.report(reporter, sms, sender.native_id(sms))
+            if verdict is not Verdict.TAKEN:
+                name = f"{reporter.account} ({reporter.name})"
+                self.progress.trouble[f"{name}: the report of a charge was not acknowledged, {verdict}"] += 1
 
     def _enter(self, sender: Sender[Any], messages: tuple[Sms, ...], verdict: Verdict, reply: Reply | None) -> bool:
         """Note what the answer acknowledged; says whether it was an acknowledgement."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -49,11 +49,25 @@ class Poster:
 
         The verdict is LATER where none came within the time; the reply is then the last one, or None.
         """
+        return await self._until_answered(
+            lambda: sender.request(messages, datetime.now(UTC)), lambda reply: sender.judge(messages, reply)
+        )
+
+    async def report(self, sender: Sender[Any], sms: Sms, message_ref: str) -> Verdict:
+        """The same with the report that the charge of `sms` succeeded."""
+        verdict, _ = await self._until_answered(
+            lambda: sender.report(sms, message_ref, datetime.now(UTC)), lambda reply: sender.judge_report(sms, reply)
+        )
+        return verdict
+
+    async def _until_answered(
+        self, made: Callable[[], Request], judged: Callable[[Reply], Verdict]
+    ) -> tuple[Verdict, Reply | None]:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._retry_seconds, PAUSE_SECONDS
         while True:
-            reply = await self.attempt(sender.request(messages, datetime.now(UTC)))
-            verdict = Verdict.LATER if reply is None else sender.judge(messages, reply)
+            reply = await self.attempt(made())
+            verdict = Verdict.LATER if reply is None else judged(reply)
             if verdict is not Verdict.LATER:
                 return verdict, reply
             wait = min(PAUSE_SECONDS_MAX, (reply and reply.retry_after_seconds) or pause)

@@ -43,6 +43,7 @@ class Report:
                 "repeats": progress.repeats,
                 "conflicts": progress.conflicts,
                 "disconnects": progress.cut,
+                "reports": progress.reports,
                 "requests": self.attempts,
                 "retries": dict(self.retries),
                 "seconds": round(progress.seconds, 3),
@@ -77,7 +78,8 @@ class Report:
         yield (
             f"{progress.messages} messages in {progress.due} callbacks and {progress.seconds:.1f} s "
             f"({pace:.0f}/s, at most {progress.latest_seconds:.2f} s behind); {progress.repeats} repeats, "
-            f"{progress.conflicts} conflicts, {progress.cut} cut connections, {sum(self.retries.values())} retries"
+            f"{progress.conflicts} conflicts, {progress.cut} cut connections, {progress.reports} reports of charges, "
+            f"{sum(self.retries.values())} retries"
         )
         for what, times in progress.trouble.items():
             yield f"{times} x {what}"

@@ -133,7 +133,9 @@ def test_the_demo_moves_is_exact_and_ends_cleanly(tmp_path: Path) -> None:
     logged = (tmp_path / "demo" / "demo.log").read_text()
     assert not any(word in logged for word in re.findall(r"\b[a-z2-9]{4}-[a-z2-9]{4}-[a-z2-9]{4}\b", said))
     gateways = tomllib.loads((tmp_path / "demo" / "book.toml").read_text())["gateway"]
-    assert len({gateway["adapter"] for gateway in gateways}) == 6
+    protocols = [gateway["adapter"] for gateway in gateways]
+    assert len(set(protocols)) == 6
+    assert f"speak 6 protocols to it at once: {', '.join(protocols)}." in said
     for gateway in gateways:
         assert re.search(rf"account={gateway['code']}\s", logged)
         for name in ("path_secret", "password", "secrets"):

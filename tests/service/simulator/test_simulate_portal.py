@@ -17,7 +17,7 @@ from service.simulator.report import Report
 from service.simulator.runner import simulate
 from service.simulator.series import check_series
 from service.simulator.tally import Figures
-from tests.support.portal import BOOK, PATH_SECRET, Portal, book_file, message, running
+from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, book_file, message, running
 from tests.support.postgres import TestServer
 from tests.support.processes import SERVICE
 from tests.support.protocols import account_table
@@ -25,8 +25,34 @@ from tests.support.protocols import account_table
 EVERY_FAULT = dict.fromkeys(Fault, 0.05)
 SHORT = Options(rate=200, seconds=1.5, faults=EVERY_FAULT)
 HISTORY = (Path(__file__).parents[2] / "campaigns" / "book" / "book.toml").read_text(encoding="utf-8")
+# What becomes money otherwise than with its message, in each way there is.
+CHARGED = (
+    ("standard-report", "standard", "on_report", f'secrets = ["{SIGNING_SECRET}"]'),
+    ("kannel-report", "kannel", "on_report", 'path_secret = "a-secret"'),
+    ("jasmin-report", "jasmin", "on_report", 'path_secret = "a-secret"'),
+    ("oneapi-report", "oneapi_sms", "on_report", 'path_secret = "a-secret"\nmessage_reference = "referenceCode"'),
+    ("http-report", "vn_http_get", "on_report", 'path_secret = "a-secret"\ndialect = "ddviet"'),
+    ("payments", "camara_billing", "on_report", 'secrets = ["a-token"]\nmessages_of = "http-report"'),
+    (
+        "soap-reply", "vn_soap_mo", "on_reply",
+        'dialect = "GetMOData"\nstyle = "reply"\nuser = "portal"\npassword = "a-password"\nrefuse_value = "1|"',
+    ),
+    (
+        "onepay-reply", "onepay", "on_reply",
+        'product = "sms"\nstyle = "reply"\naccess_key = "ak"\nsecrets = ["word"]\nrefuse_text = "khong"',
+    ),
+)  # fmt: skip
+CHARGED_ACCOUNTS = "\n".join(
+    f'[[gateway]]\ncode = "{code}"\nadapter = "{adapter}"\ncarrier = "viettel"\ncharging = "{charging}"\n'
+    f'networks = ["127.0.0.0/8"]\n{keys}\n'
+    for code, adapter, charging, keys in CHARGED
+)
 EVERY_PROTOCOL = "\n".join(
-    (BOOK, *(account_table(name, ["a-secret"]) for name in ADAPTERS if f'adapter = "{name}"' not in BOOK))
+    (
+        BOOK,
+        CHARGED_ACCOUNTS,
+        *(account_table(name, ["a-secret"]) for name in ADAPTERS if f'adapter = "{name}"' not in BOOK),
+    )
 )
 ACCOUNTS = BOOK[BOOK.index("[[gateway]]") :]
 
@@ -53,9 +79,11 @@ async def test_every_protocol_with_every_fault_come_out_equal(portal: Portal, tm
     assert document["sent"]["messages"] == 300
     assert min(document["sent"][kind] for kind in ("repeats", "conflicts", "disconnects")) > 0
     rows = await portal.fetch(
-        "SELECT DISTINCT adapter FROM message JOIN gateway_account ON gateway_account.id = message.account_id"
+        "SELECT DISTINCT adapter, code FROM message JOIN gateway_account ON gateway_account.id = message.account_id"
     )
     assert {row["adapter"] for row in rows} == {name for name in ADAPTERS if SENDERS[name].carries_messages}
+    assert document["sent"]["reports"] > 0
+    assert {code for code, *_ in CHARGED} - {row["code"] for row in rows} == {"payments"}
     places = {(row.campaign, row.place) for row in report.rows}
     assert {("vnn", "wrong_syntax"), ("vnn", "before_open"), ("old", "after_close")} <= places
     assert (None, "unknown_keyword") in places

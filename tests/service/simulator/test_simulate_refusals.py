@@ -25,9 +25,20 @@ def test_faults_are_read_as_shares() -> None:
     assert faults_of("none") == {}
 
 
+HTTP = {"adapter": "vn_http_get", "dialect": "ddviet"}
+REPLIES = {
+    "reply_url": "http://127.0.0.1:1/", "reply_user": "portal", "reply_password": "word",
+    "reply_free": {"binfo": "0"}, "reply_charged": {"binfo": "20000"},
+}  # fmt: skip
+
+
 def refused_links(**changes: Any) -> Callable[[], object]:
-    """Ask for the links of a changed account."""
-    return lambda: links_of([{**STANDARD, **changes}], ("standard",), {}, (PEER,))
+    """Ask for the links of a changed account; of another protocol its secret is a step of the address."""
+    table = {**STANDARD, **changes}
+    if table["adapter"] != "standard":
+        del table["secrets"]
+        table["path_secret"] = "a-path-secret"
+    return lambda: links_of([table], (table["adapter"],), {}, (PEER,))
 
 
 REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
@@ -47,7 +58,12 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "networks without this machine": (refused_links(networks=["203.0.113.0/24"]), "add 127.0.0.0/8"),
     "disabled": (refused_links(enabled=False), "disabled"),
-    "charging by report": (refused_links(charging="on_report"), "on_report"),
+    "charging by reports of nobody": (
+        refused_links(**HTTP, charging="on_report"), "no account of the file reports those charges"
+    ),
+    "charging by a call of ours": (
+        refused_links(adapter="kannel", charging="on_reply", **REPLIES), "by a call of ours, which no hub takes here"
+    ),
     "a secret that is not set": (refused_links(secrets=["env:HUB_SECRET"]), "set HUB_SECRET"),
     "a secret that is none": (refused_links(secrets=["whsec_AA=="]), "`portal1400 apply` says which"),
     "proofs that only the carrier can make": (
