@@ -61,6 +61,9 @@ VIETNAMESE: dict[str, str] = {
     "secrets is missing; add them, or public_keys where the sender signs by Ed25519": (
         "còn thiếu secrets; hãy thêm, hoặc thêm public_keys nếu bên gửi ký bằng Ed25519"
     ),
+    "question.parts goes with signature.parts: give both or neither": (
+        "question.parts đi cùng signature.parts: hãy ghi cả hai hoặc bỏ cả hai"
+    ),
     "secrets is missing; add them, or access_tokens where a server signs them": (
         "còn thiếu secrets; hãy thêm, hoặc thêm access_tokens nếu mã truy cập do máy chủ cấp quyền ký"
     ),

@@ -12,23 +12,21 @@ would tell which accounts there are. The time of a message is no part of its con
 those that all protocols keep come back from the spool.
 """
 
-import base64
-import hashlib
 import hmac
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cached_property
-from ipaddress import IPv4Address
+from datetime import datetime
+from functools import cached_property, partial
 from typing import Annotated, ClassVar, Self
-from xml.sax.saxutils import escape
 
 from pydantic import Field, model_validator
 
-from gateways.adapters.generic.dialect import ChargeFields, Dialect, Part, Signature, Words
+from gateways.adapters.generic.dialect import ChargeFields, Dialect
+from gateways.adapters.generic.example import callback_of, fault_of_example, fault_of_question
 from gateways.adapters.generic.reading import JsonTree, Reading, read
+from gateways.adapters.generic.signature import require_signature
+from gateways.adapters.generic.words import REPLY, body_of
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
 from gateways.gateway import (
@@ -36,18 +34,14 @@ from gateways.gateway import (
     Account,
     AccountSettings,
     Charging,
-    CredentialsAbsent,
     Gateway,
     MalformedCallback,
-    Rejected,
     SignatureRejected,
     is_any_of,
 )
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
-from gateways.wire.checksums import require_checksum
-from gateways.wire.digest import WEAK_ID, id_without_one, keyed_digest
-from gateways.wire.donor_reply import REPLY_TEXT
+from gateways.wire.digest import id_without_one, keyed_digest
 
 
 def _require_epoch_ms(path: str, text: str) -> datetime:
@@ -79,15 +73,6 @@ _STATUSES: dict[Outcome, int] = {
     Outcome.UNAVAILABLE: 503,
 }
 
-_TRIED_AT = datetime(2026, 1, 1, tzinfo=UTC)
-_TRIED_FROM = IPv4Address("127.0.0.1")
-_TRIED_KEY = bytes(32)
-
-_QUOTES = {'"': "&quot;", "'": "&apos;"}
-"""An answer may have the id in an attribute."""
-
-REPLY = "{reply}"
-"""In the words of an answer: what the donor is told by SMS."""
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that may carry a secret whatever a dialect says of them: never kept."""
 
@@ -132,9 +117,12 @@ class GenericSettings(AccountSettings):
 
     @model_validator(mode="after")
     def _understands_its_example(self) -> Self:
-        fault = _fault_of_example(self)
+        fault = fault_of_example(self.dialect, partial(_tried, self))
         if fault is not None:
             raise ValueError(f"dialect.example {fault}")
+        fault = fault_of_question(self.dialect, partial(_tried, self))
+        if fault is not None:
+            raise ValueError(f"dialect.question.example {fault}")
         return self
 
 
@@ -158,7 +146,8 @@ class Generic(Gateway[GenericSettings]):
         signature = self.settings.dialect.signature
         if signature is None or signature.kind == "token":
             return self.kept_headers
-        own = (signature.place, *signature.parts)
+        question = self.settings.dialect.question
+        own = (signature.place, *signature.parts, *(question.parts if question is not None else ()))
         names = {each.removeprefix("header:").lower() for each in own if each.startswith("header:")}
         return (*self.kept_headers, *sorted(names - CREDENTIALS))
 
@@ -191,15 +180,19 @@ class Generic(Gateway[GenericSettings]):
         for name, value in dialect.ours.items():
             are_ours &= is_any_of(reading.raw(name), (value,))
         if dialect.signature is not None:
-            _require_signature(dialect.signature, self.settings.secrets, callback, reading)
+            question = dialect.question if self._is_question(reading) else None
+            parts = (question or dialect.signature).split_parts
+            require_signature(dialect.signature, parts, self.settings.secrets, callback, reading)
         if not are_ours:
             raise SignatureRejected("another's name")
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
-        """The one message of a callback, and its charge where the dialect has such; nothing of a trial."""
+        """The one message of a callback, and its charge where the dialect has one; none of a trial or question."""
         fields.require_plain_body(callback.headers)
         dialect = self.settings.dialect
         reading = read(callback, dialect.format)
+        if self._is_question(reading):
+            return ()
         doubted = None
         for name, values in dialect.trial.items():
             doubts: list[str] = []
@@ -241,7 +234,7 @@ class Generic(Gateway[GenericSettings]):
             Outcome.REJECTED_POLICY: answers.not_counted,
             Outcome.MALFORMED: (self._has_id(result) and answers.malformed_with_id) or answers.malformed,
         }.get(result.outcome) or answers.accepted
-        return Answer(words.status, _body(words, result), words.content_type)
+        return Answer(words.status, body_of(words, result), words.content_type)
 
     @cached_property
     def _read_always(self) -> tuple[str, ...]:
@@ -253,7 +246,12 @@ class Generic(Gateway[GenericSettings]):
 
     @cached_property
     def _lists_of_example(self) -> Mapping[str, int]:
-        return read(_example_of(self.settings), self.settings.dialect.format).lists(self._read_always)
+        dialect = self.settings.dialect
+        return read(callback_of(dialect, dialect.example), dialect.format).lists(self._read_always)
+
+    def _is_question(self, reading: Reading) -> bool:
+        question = self.settings.dialect.question
+        return question is not None and not any(map(reading.has, question.without))
 
     def _has_id(self, result: Result) -> bool:
         """Whether what is malformed had an id that could be read."""
@@ -310,45 +308,6 @@ def _charge(names: ChargeFields, native_id: str, reading: Reading, digest_key: b
     )
 
 
-def _require_signature(signature: Signature, valid: tuple[str, ...], callback: Callback, reading: Reading) -> None:
-    place, name = signature.place, signature.place.removeprefix("header:")
-    given = callback.headers.get(name.lower(), "") if place != name else reading.raw(place).decode("utf-8", "replace")
-    if not given.startswith(signature.prefix):
-        given = ""
-    given = given.removeprefix(signature.prefix)
-    if place != name and name.lower() not in callback.headers:
-        raise CredentialsAbsent("checksum missing")
-    if signature.kind == "token":
-        require_checksum(given, valid, lambda secret: secret.decode())
-        return
-    parts = [_part(part, callback, reading, place) for part in signature.split_parts]
-    # Digits of either case are the same number.
-    said = given.lower() if signature.encoding == "hex" else given
-
-    def made(secret: bytes) -> str:
-        if signature.kind == "hmac":
-            digest = hmac.digest(secret, b"".join(part or b"" for part in parts), signature.hash)
-        else:
-            signed = b"".join(secret if part is None else part for part in parts)
-            digest = hashlib.new(signature.hash, signed).digest()
-        return digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
-
-    require_checksum(said, valid, made)
-
-
-def _part(part: Part, callback: Callback, reading: Reading, place: str) -> bytes | None:
-    """The bytes of a part; None where the secret goes."""
-    if part.kind == "secret":
-        return None
-    if part.kind == "body":
-        return callback.body
-    if part.kind == "sorted":
-        return reading.sorted_values(place)
-    if part.kind == "header":
-        return callback.headers.get(part.name.lower(), "").encode("utf-8", "surrogatepass")
-    return reading.raw(part.name) if part.kind == "field" else part.name.encode()
-
-
 def _decoded(path: str, written: str, form: str) -> str:
     decode = _ENCODED.get(form)
     if decode is None:
@@ -357,83 +316,6 @@ def _decoded(path: str, written: str, form: str) -> str:
         return encodings.decode_unnamed(decode(written))
     except ValueError:
         fields.malformed(path, f"is not {form}")
-
-
-def _body(words: Words, result: Result) -> bytes:
-    body = words.body
-    # The id last: a sender may have written `{reply}` into it.
-    if REPLY in body:
-        body = body.replace(REPLY, _escaped(words, REPLY_TEXT if result.reply is None else result.reply))
-    if "{id}" in body and result.events:
-        body = body.replace("{id}", _escaped(words, result.events[0].native_id))
-    return body.encode()
-
-
-def _escaped(words: Words, value: str) -> str:
-    if "json" in words.content_type:
-        return json.dumps(value)[1:-1]
-    if "xml" in words.content_type or "html" in words.content_type:
-        return escape(value, _QUOTES)
-    return value
-
-
-def _fault_of_example(settings: GenericSettings) -> str | None:
-    """What is wrong with a dialect by its own example; None where that says what it means, by its secret alone."""
-    example = settings.dialect.example
-    callback = _example_of(settings)
-    try:
-        events = _tried(settings, (example.secret,) if example.secret else ()).open(callback, _TRIED_KEY)
-    except Rejected as rejected:
-        return f"is refused: {rejected.reason}"
-    if example.secret is not None and not _is_refused(settings, callback):
-        return "is taken whatever the secret: the signature signs nothing with it"
-    if not events:
-        return "is a trial: give one that says something"
-    doubts = [flag for event in events for flag in event.flags if flag != WEAK_ID]
-    if doubts:
-        return f"is read with a doubt: {', '.join(doubts)}"
-    wrong = _misread(settings, events)
-    return f"does not say what its means.{wrong} says" if wrong else None
-
-
-def _example_of(settings: GenericSettings) -> Callback:
-    example = settings.dialect.example
-    return Callback(
-        method="GET" if settings.dialect.format == "query" else "POST",
-        query=example.query,
-        headers=example.headers,
-        body=example.body.encode(),
-        peer=_TRIED_FROM,
-        received_at=_TRIED_AT,
-    )
-
-
-def _misread(settings: GenericSettings, events: tuple[Event, ...]) -> str | None:
-    """Which fact of the example was read otherwise than it is meant."""
-    meant, names = settings.dialect.example.means, settings.dialect.fields
-    was_read: dict[str, object] = {}
-    for event in events:
-        if isinstance(event, Message):
-            was_read |= {
-                "id": None if names.id is None else event.native_id,
-                "msisdn": event.msisdn,
-                "short_code": event.short_code,
-                "text": event.text,
-                "carrier": None if names.carrier is None else event.carrier,
-                "at": event.message_at,
-            }
-        elif isinstance(event, Charge):
-            was_read |= {"charge": event.status, "amount_vnd": event.amount_vnd}
-    is_meant = meant.model_dump()
-    return next((name for name, value in is_meant.items() if was_read.get(name) != value), None)
-
-
-def _is_refused(settings: GenericSettings, callback: Callback) -> bool:
-    try:
-        _tried(settings, (secrets.token_urlsafe(32),)).open(callback, _TRIED_KEY)
-    except SignatureRejected:
-        return True
-    return False
 
 
 def _tried(settings: GenericSettings, valid: tuple[str, ...]) -> Generic:

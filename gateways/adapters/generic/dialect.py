@@ -28,6 +28,10 @@ class Part(NamedTuple):
     name: str
 
 
+def _split(parts: tuple[str, ...]) -> tuple[Part, ...]:
+    return tuple(Part(kind, name) for kind, _, name in (part.partition(":") for part in parts))
+
+
 class Table(BaseModel):
     """A table of a dialect."""
 
@@ -83,7 +87,7 @@ class Signature(Table):
     @property
     def split_parts(self) -> tuple[Part, ...]:
         """The parts, told apart."""
-        return tuple(Part(kind, name) for kind, _, name in (part.partition(":") for part in self.parts))
+        return _split(self.parts)
 
     @model_validator(mode="after")
     def _is_a_recipe(self) -> Self:
@@ -146,17 +150,12 @@ class Meant(Table):
     amount_vnd: Annotated[int, Field(ge=0)] | None = None
 
 
-class Example(Table):
-    """A callback of this hub, by which the dialect is tried before it serves.
-
-    `secret` is what it was signed with: one made up for it, never the account's own, for it is kept in clear.
-    """
+class Written(Table):
+    """A callback as it comes."""
 
     query: Annotated[str, Field(max_length=BODY_CHARACTERS_MAX)] = ""
     headers: Annotated[dict[str, str], Field(max_length=FIELDS_MAX)] = {}
     body: Annotated[str, Field(max_length=BODY_CHARACTERS_MAX)] = ""
-    secret: Value | None = None
-    means: Meant
 
     @field_validator("headers")
     @classmethod
@@ -164,12 +163,40 @@ class Example(Table):
         return {name.lower(): said for name, said in value.items()}
 
 
+class Example(Written):
+    """A callback of this hub, by which the dialect is tried before it serves.
+
+    `secret` is what it was signed with: one made up for it, never the account's own, for it is kept in clear.
+    """
+
+    secret: Value | None = None
+    means: Meant
+
+
+class Question(Table):
+    """A call that only asks, and says nothing, whatever stands in it: one that has no field of `without`.
+
+    It is signed as every other callback is, over `parts` of its own, and hears what is accepted. `example` is one,
+    signed with the secret of the dialect's example.
+    """
+
+    without: Annotated[tuple[Path, ...], Field(min_length=1, max_length=FIELDS_MAX)]
+    parts: Annotated[tuple[WrittenPart, ...], Field(max_length=PARTS_MAX)] = ()
+    example: Written
+
+    @property
+    def split_parts(self) -> tuple[Part, ...]:
+        """The parts, told apart."""
+        return _split(self.parts)
+
+
 class Dialect(Table):
     """All that is peculiar to a hub.
 
     `ours`: fields that name us, with our name; another's is refused as wrong credentials. `allowed`: fields that have
     one of a few values; any other makes the callback malformed. `trial`: fields by a value of which a callback is a
-    trial, and says nothing. `short_code`: that of an account whose callbacks do not say it.
+    trial, and says nothing. `question`: calls that only ask. `short_code`: that of an account whose callbacks do not
+    say it.
     """
 
     format: Literal["query", "form", "json", "xml"]
@@ -182,6 +209,7 @@ class Dialect(Table):
     ours: Annotated[dict[Path, Value], Field(max_length=FIELDS_MAX)] = {}
     allowed: Annotated[dict[Path, Values], Field(max_length=FIELDS_MAX)] = {}
     trial: Annotated[dict[Path, Values], Field(max_length=FIELDS_MAX)] = {}
+    question: Question | None = None
     answers: Answers
     example: Example
 
@@ -201,4 +229,10 @@ class Dialect(Table):
             raise ValueError("example.secret goes with signature: give both or neither")
         if signature is not None and "sorted" in signature.parts and self.is_tree:
             raise ValueError("the part sorted is for query and form alone")
+        if self.question is not None:
+            # The recipe is the same; what it is of may differ.
+            if bool(self.question.parts) != (signature is not None and signature.kind != "token"):
+                raise ValueError("question.parts goes with signature.parts: give both or neither")
+            if signature is not None:
+                Signature.model_validate(signature.model_dump() | {"parts": self.question.parts})
         return self

@@ -23,6 +23,10 @@ class Reading(ABC):
         """A field's bytes, empty where it is absent or no text: for signatures, which come before all else."""
 
     @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is such a field, whatever it holds."""
+
+    @abstractmethod
     def required(self, name: str) -> str:
         """A short field. Raises MalformedCallback; so does `text`."""
 
@@ -60,6 +64,9 @@ class Pairs(Reading):
     def raw(self, name: str) -> bytes:
         return self._form.raw(name)
 
+    def has(self, name: str) -> bool:
+        return name in self._form.values
+
     def required(self, name: str) -> str:
         return self._form.required(name)
 
@@ -86,6 +93,9 @@ class Tree(Reading):
 
     def raw(self, name: str) -> bytes:
         return (_plain(self.find(name)) or "").encode("utf-8", "surrogatepass")
+
+    def has(self, name: str) -> bool:
+        return self.find(name) is not None
 
     def required(self, name: str) -> str:
         found = self.find(name)

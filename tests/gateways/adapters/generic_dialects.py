@@ -164,6 +164,18 @@ ONEPAY_SMSPLUS: dict[str, Any] = {
             "text:&request_id=", "field:request_id", "text:&request_time=", "field:request_time",
         ],
     },
+    "question": {
+        "without": ["request_id", "error_code"],
+        "parts": [
+            "text:access_key=", "field:access_key", "text:&amount=", "field:amount", "text:&command_code=",
+            "field:command_code", "text:&mo_message=", "field:mo_message", "text:&msisdn=", "field:msisdn",
+            "text:&telco=", "field:telco",
+        ],
+        "example": {
+            "query": "access_key=ak_test&amount=20000&command_code=VNN&mo_message=VNN+5&msisdn=84950000001&telco=vtm"
+            "&signature=7386fe48ae8bfcb4df6d0d2d5a725ed0503614547f195d0657002f48f61688d7",
+        },
+    },
     "ours": {"access_key": "ak_test"},
     "answers": ONEPAY_ANSWERS,
     "example": {
@@ -176,7 +188,7 @@ ONEPAY_SMSPLUS: dict[str, Any] = {
         },
     },
 }  # fmt: skip
-"""Of its second call: the first, which only asks, needs the adapter."""
+"""Both its calls: the first only asks."""
 
 APPOTA: dict[str, Any] = {
     "format": "form",
