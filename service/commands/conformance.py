@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from gateways.registry import SENDERS
 from service.catalog.accounts import AccountRow, LoadedAccount, load_accounts
 from service.commands.opening import CommandRefused, Opened, opened, require_account
 from service.commands.printing import visible
+from service.operations.conformance_runs import ConformanceRun, record
 from service.runtime.environment import process_environment
 from service.runtime.settings import HostPort, Settings, read_settings
 from service.simulator.conformance.carrier import Arrival, Witness
@@ -50,6 +52,8 @@ async def run(arguments: argparse.Namespace) -> int:
         report = await played(
             connection, ready, arguments.account, target, only=arguments.only, quietly=arguments.json
         )
+    if arguments.only is None:
+        await asyncio.to_thread(_remember, settings.data_dir.expanduser(), report)
     if arguments.junit is not None:
         await asyncio.to_thread(_write, arguments.junit, report.junit())
     print(visible(json.dumps(report.document(), ensure_ascii=False)) if arguments.json else report.summary())
@@ -136,6 +140,20 @@ def _target(given: str | None, settings: Settings) -> str:
 def _tell(case: CaseResult) -> None:
     for line in case.lines():
         print(visible(line), flush=True)
+
+
+def _remember(data_dir: Path, report: Report) -> None:
+    """For `preflight`. Without it the run is what it is."""
+    run = ConformanceRun(
+        account=report.account,
+        protocol=report.protocol,
+        at=int(datetime.now(UTC).timestamp()),
+        is_right=report.is_right,
+        passed=report.count("passed"),
+        failed=report.count("failed"),
+    )
+    with suppress(OSError):
+        record(data_dir, run)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -23,11 +23,13 @@ from campaigns.book.store import load_book
 from service.commands.opening import opened
 from service.commands.running import EVERY_INTERFACE, Running, address_of, running_workers
 from service.operations import preflight
+from service.operations.conformance_runs import recorded
 from service.operations.preflight import Finding, Seen, Verdict
 from service.postgres.database import Database
 from service.postgres.failover import unconfirmed
 from service.postgres.inspection import inspect
 from service.runtime.clock import utc_now
+from service.runtime.kernel_clock import kernel_clock
 from service.runtime.refusals import Refused
 from service.runtime.settings import Settings, read_settings
 
@@ -53,6 +55,9 @@ SELECT application_name AS name, sync_state AS state, coalesce(extract(epoch FRO
 FROM pg_stat_replication WHERE state = 'streaming' ORDER BY 1
 """
 
+# A test account is never `enabled`.
+SELECT_DELIVERING = "SELECT code, adapter FROM gateway_account WHERE enabled ORDER BY code"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -74,6 +79,7 @@ async def run(arguments: argparse.Namespace) -> int:
             now = utc_now()
             findings += preflight.judge_accounts(workers, now)
             findings += preflight.judge_figures(workers, now)
+        findings.append(preflight.judge_time_source(kernel_clock()))
         findings.append(await _certificate(settings))
         findings.append(await _alert(http, arguments.alertmanager))
     is_go = not any(each.verdict is Verdict.NO_GO for each in findings)
@@ -116,9 +122,12 @@ async def _database(settings: Settings, workers: list[Seen], silent: list[int], 
             async with ready.database.borrow() as connection:
                 book = await load_book(connection)
                 rows = await connection.fetch(SELECT_STANDBYS)
+                protocols = {row["code"]: row["adapter"] for row in await connection.fetch(SELECT_DELIVERING)}
                 warning = await unconfirmed(ready.database.servers, connection)
             found += preflight.judge_workers(workers, silent, book.version, version("portal1400"))
             found += preflight.judge_campaigns(book.campaigns, slug, utc_now())
+            runs = await asyncio.to_thread(recorded, settings.data_dir.expanduser())
+            found += preflight.judge_conformance(protocols, runs, utc_now())
             found.append(preflight.judge_standbys([(r["name"], r["state"], r["lag"]) for r in rows], warning))
             looked = await inspect(ready.database, len(workers) or 1, settings.writers)
             found += [Finding("connections", Verdict.NO_GO, each) for each in looked.problems]

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from campaigns.book.book import Campaign, CampaignState
+from service.operations.conformance_runs import ConformanceRun
+from service.runtime.kernel_clock import KernelClock
 
 
 class Verdict(StrEnum):
@@ -74,6 +76,8 @@ TOTALS_AGE = Limits(2.0, 10.0, "s")
 STALL = Limits(0.15, 1.0, "s")
 BACKUP_AGE = Limits(26 * 3600, 72 * 3600, "s")
 DRILL_AGE = Limits(40 * 86400, 400 * 86400, "s")
+CONFORMANCE_AGE = Limits(180 * 86400, math.inf, "s")
+CLOCK_ERROR = Limits(1.0, math.inf, "s")
 COMMIT = Limits(0.05, 0.5, "s")
 ANSWER = Limits(0.1, 1.0, "s")
 BUSY = Limits(0.7, 1.5)
@@ -143,6 +147,37 @@ def judge_accounts(workers: Sequence[Seen], now: datetime) -> Iterator[Finding]:
         else:
             age = now.timestamp() - last
             yield Finding(name, SILENT.judge(age), f"has its secrets; last spoke {_span(age)} ago")
+
+
+def judge_conformance(
+    protocols: Mapping[str, str], runs: Iterable[ConformanceRun], now: datetime
+) -> Iterator[Finding]:
+    """The newest run of each account's protocol, by whatever test account. `protocols`: those of the accounts that
+    deliver, by code.
+    """
+    newest: dict[str, ConformanceRun] = {}
+    for run in sorted(runs, key=lambda each: each.at):
+        newest[run.protocol] = run
+    for account, protocol in sorted(protocols.items()):
+        name = f"conformance {account}"
+        last = newest.get(protocol)
+        if last is None:
+            yield Finding(name, Verdict.LOOK, f"no run of {protocol} is known on this machine")
+            continue
+        age = now.timestamp() - last.at
+        said = f"{protocol} ran {_span(age)} ago by {last.account}: {last.passed} passed, {last.failed} failed"
+        yield Finding(name, CONFORMANCE_AGE.judge(age) if last.is_right else Verdict.LOOK, said)
+
+
+def judge_time_source(clock: KernelClock | None) -> Finding:
+    """Whether something sets this machine's clock. A host that sets its guests' need not tell the kernel."""
+    if clock is None:
+        return Finding("time source", Verdict.LOOK, "unknown: the kernel does not tell here")
+    if not clock.is_synchronised:
+        said = "the kernel holds the clock for unsynchronised: look at NTP (`chronyc tracking`, `timedatectl`)"
+        return Finding("time source", Verdict.LOOK, said)
+    error = clock.error_seconds_max
+    return Finding("time source", CLOCK_ERROR.judge(error), f"synchronised, off by {error:.2f} s at most")
 
 
 def judge_figures(workers: Sequence[Seen], now: datetime) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ PAGE = ROOT / "docs" / "operate.md"
 PORTS = {1400: "the service", 9400: "worker 0", 9401: "worker 1", 9090: "Prometheus", 9093: "Alertmanager"}
 KEPT = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables by which this machine reaches a package index."""
+RELEASE = "bookworm"
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "git")
 REPOSITORY = "/srv/portal1400.git"
 NUMBER = "84912340987"
@@ -105,7 +106,14 @@ class Machine:
 def make_root(root: Path) -> None:
     """An empty Debian 12 with the init of one."""
     include = "systemd,systemd-sysv,dbus,ca-certificates"
-    run("debootstrap", "--variant=minbase", f"--include={include}", "bookworm", root)
+    run("debootstrap", "--variant=minbase", f"--include={include}", RELEASE, root, *own_mirror())
+
+
+def own_mirror() -> list[str]:
+    """Where this machine itself has the release from; none: debootstrap knows a place."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {RELEASE}", "Component: main"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False) if shutil.which(asked[0]) else None
+    return found.stdout.splitlines()[:1] if found else []
 
 
 def lay_ready(root: Path) -> None:
@@ -332,9 +340,7 @@ def require() -> None:
     """What this needs. Raises NotSo."""
     if os.geteuid() != 0:
         raise NotSo("it boots a machine: run it as root")
-    if missing := [
-        name for name in ("debootstrap", "systemd-nspawn", "nsenter", "git") if shutil.which(name) is None
-    ]:
+    if missing := [name for name in TOOLS if shutil.which(name) is None]:
         raise NotSo(f"it needs {', '.join(missing)} (Debian: apt-get install debootstrap systemd-container)")
     for port, whose in PORTS.items():
         with socket.socket() as trial:

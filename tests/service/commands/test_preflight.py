@@ -18,7 +18,9 @@ from aiohttp import web
 from campaigns.book.book import Campaign, Decision, Grammar, Route
 from service.commands import preflight as command
 from service.operations import preflight
+from service.operations.conformance_runs import ConformanceRun, record, recorded
 from service.operations.preflight import Finding, Seen, Verdict
+from service.runtime.kernel_clock import KernelClock, kernel_clock
 from tests.support.portal import eventually, message, running
 from tests.support.ports import free_ports
 
@@ -145,6 +147,55 @@ def test_what_else_is_asked_is_judged() -> None:
     assert preflight.judge_standbys([], None).verdict is Verdict.LOOK
 
 
+def ran(account: str, days: float, failed: int = 0, protocol: str = "standard") -> ConformanceRun:
+    at = int((NOW - days * DAY).timestamp())
+    return ConformanceRun(account=account, protocol=protocol, at=at, is_right=not failed, passed=50, failed=failed)
+
+
+CONFORMANCE: dict[str, tuple[list[ConformanceRun], Verdict, str]] = {
+    "passed": ([ran("a-test", 3)], Verdict.GO, "standard ran 3.0 day(s) ago by a-test: 50 passed, 0 failed"),
+    "failed since": ([ran("b-test", 1, failed=2), ran("a-test", 3)], Verdict.LOOK, "by b-test: 50 passed, 2 failed"),
+    "passed since": ([ran("a-test", 3, failed=2), ran("b-test", 1)], Verdict.GO, "by b-test: 50 passed, 0 failed"),
+    "long ago": ([ran("a-test", 200)], Verdict.LOOK, "200.0 day(s) ago"),
+    "another protocol's": ([ran("k-test", 1, protocol="kannel")], Verdict.LOOK, "no run of standard is known"),
+}
+
+
+@pytest.mark.parametrize(("runs", "verdict", "said"), CONFORMANCE.values(), ids=CONFORMANCE.keys())
+def test_the_last_conformance_run_of_an_accounts_protocol_is_told(
+    runs: list[ConformanceRun], verdict: Verdict, said: str, tmp_path: Path
+) -> None:
+    for each in runs:
+        record(tmp_path, each)
+    assert {each.account: each for each in recorded(tmp_path)} == {each.account: each for each in runs}
+    (found,) = preflight.judge_conformance({"hub": "standard"}, recorded(tmp_path), NOW)
+    assert (found.name, found.verdict) == ("conformance hub", verdict)
+    assert said in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("clock", "verdict"),
+    [
+        (KernelClock(True, 0.02), Verdict.GO),
+        (KernelClock(True, 3.0), Verdict.LOOK),
+        (KernelClock(False, 16.0), Verdict.LOOK),
+        (None, Verdict.LOOK),
+    ],
+)
+def test_who_sets_the_clock_is_told(clock: KernelClock | None, verdict: Verdict) -> None:
+    found = preflight.judge_time_source(clock)
+    assert found.verdict is verdict
+    assert ("unknown" in found.sentence) == (clock is None)
+
+
+def test_the_kernel_is_asked_as_it_is() -> None:
+    found = kernel_clock()
+    # The kernel lets no clock be called synchronised that may be 16 s off.
+    assert found is None or (
+        0 <= found.error_seconds_max < 60 and found.is_synchronised <= (found.error_seconds_max < 16)
+    )
+
+
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
 ROUTES = """
 route: {{receiver: night, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1s}}
@@ -252,6 +303,8 @@ async def test_a_running_service_is_asked_and_a_test_alert_is_delivered(
         assert found["commits"]["sentence"].startswith("40 tried")
         assert found["answers"]["sentence"].startswith("100 tried")
         assert "last spoke" in found["account hub"]["sentence"]
+        assert found["conformance hub"]["sentence"] == "no run of standard is known on this machine"
+        assert found["time source"]["verdict"] in ("go", "look")
         assert (await portal.fetch("SELECT count(*) AS lines FROM money_line"))[0]["lines"] == 1
         code, found = await asked(capsys, "--campaign", "old", "--alertmanager", "http://127.0.0.1:9")
         verdicts = {name: found[name]["verdict"] for name in ("campaign", "alert")}

@@ -15,6 +15,7 @@ from gateways.registry import ADAPTERS
 from gateways.wire.signatures import new_secret
 from service.commands import conformance as command
 from service.commands.opening import CommandRefused
+from service.operations.conformance_runs import recorded
 from service.simulator.conformance import run
 from service.simulator.conformance.cases import CASES, Case
 from service.simulator.conformance.report import Report
@@ -179,6 +180,11 @@ async def test_the_command_prints_writes_and_says_by_its_code_how_it_went(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["counts"] == {"passed": 0, "failed": 0, "skipped": 4}
     assert Xml.fromstring(junit.read_bytes()).get("failures") == "0"
+    assert recorded(tmp_path) == [], "a part of the cases is no run that anybody may go by"
+    assert await command.run(parser.parse_args(given[:3])) == 0
+    (last,) = recorded(tmp_path)
+    assert (last.account, last.protocol, last.is_right, last.failed) == ("camara-billing", "camara_billing", True, 0)
+    assert last.passed > 20
     with pytest.raises(CommandRefused, match="real is no test account"):
         await command.run(parser.parse_args(["real", "--json"]))
     with pytest.raises(CommandRefused, match="--target is no address"):
