@@ -73,6 +73,7 @@ class Catalog:
         self._instruments = instruments
         self._environ = environ
         self._resolving: Mapping[str, str] = environ
+        self._is_environment_read = True
         """What secrets were last looked up in: with the environment file as it was when it could be read."""
         self._rows: list[AccountRow] = []
         self._changing = asyncio.Lock()
@@ -131,10 +132,14 @@ class Catalog:
         """Begin with what was kept: the database is away."""
         self._replace(copy.book, copy.accounts, self._bound(copy.accounts))
 
-    async def reread_secrets(self) -> None:
-        """Look up again what accounts refer to: the environment file and files. Callbacks go on meanwhile."""
+    async def reread_secrets(self) -> bool:
+        """Look up again what accounts refer to: the environment file and files. Callbacks go on meanwhile.
+
+        False where the environment file was refused: its former variables stay.
+        """
         async with self._changing:
             self._replace(self.book, self._rows, await asyncio.to_thread(self._bound, self._rows))
+            return self._is_environment_read
 
     def troubles(self) -> list[str]:
         """What accounts lack, by their codes and the names of variables and files."""
@@ -144,9 +149,11 @@ class Catalog:
         """The accounts of `rows` with their secrets as they are now. Reads files."""
         try:
             self._resolving = with_environment_file(self._environ)
+            self._is_environment_read = True
         except EnvironmentFileRefused as refused:
             # Somebody writes it at this moment, or made a mistake: what was read last is still right.
             log.error("environment_file_refused", reason=str(refused))
+            self._is_environment_read = False
         return load_accounts(rows, self._keyring.settings.unseal, self._resolving, self._clock())
 
     def _replace(self, book: Book, rows: Iterable[AccountRow], accounts: LoadedAccounts) -> None:

@@ -101,8 +101,8 @@ class Rereading:
     async def _reread(self) -> None:
         await self._asked.wait()
         self._asked.clear()
-        await self._catalog.reread_secrets()
-        log.info("secrets_read_again")
+        if await self._catalog.reread_secrets():
+            log.info("secrets_read_again")
 
     async def stop(self) -> None:
         """Look no more."""

@@ -15,8 +15,8 @@ from service.runtime.tasks import cancel_and_wait, repeat
 
 log = structlog.get_logger("disk")
 
-LOOK_SECONDS = 10.0
-"""A disk that fills at 100 MB/s is seen with the floor below hardly used up."""
+LOOK_SECONDS = 1.0
+"""So old the figure may be that /readyz tells: a call of some microseconds."""
 FREE_BYTES_MIN = 1024 * 1024 * 1024
 """Less free than this is told: what the spool of one worker holds by default (a million gifts), and what PostgreSQL's
 own log takes between two checkpoints by default (max_wal_size)."""

@@ -223,5 +223,8 @@ async def test_an_environment_file_that_is_broken_meanwhile_changes_nothing(
                 return await rotation.post(http, "standard", "OLD", "m-2") is Verdict.LATER
 
             await eventually(is_later)
+            await rotation.site.until_said("secrets_read_again", 1)
         metrics = await rotation.site.metrics(0)
         assert 'portal1400_account_usable{account="standard"} 0.0' in metrics
+        said = rotation.site.log_file.read_text()
+        assert said.count("secrets_read_again") == 1, "of the file that was refused nothing was read"
