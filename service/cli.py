@@ -31,6 +31,7 @@ COMMANDS = {
     "history": "what each version of the book changed, from which file and by whom",
     "find": "what is known of one id: a sender's own, or a request's",
     "list": "what waits for a person: what did not count, charges without a message, conflicts, misfits, tests",
+    "export": "messages without persons, money lines or totals, as CSV or for Excel",
     "received": "which ids of a carrier we have from one time to another",
     "gateway": "make a link's secrets and its apply entry; list, show, rotate and test the links there are",
     "quarantine": "list, show and replay callbacks that were kept for a person",

@@ -44,11 +44,14 @@ Reason = Annotated[
 
 
 class About(NamedTuple):
-    """How an address is described. `refusals` are those beside what every address has."""
+    """How an address is described. `refusals` are those beside what every address has.
+
+    `answer` is an object's model, or the media types of a file.
+    """
 
     name: str
     sentence: str
-    answer: type[BaseModel]
+    answer: type[BaseModel] | tuple[str, ...]
     parameters: Sequence[Mapping[str, Any]] = ()
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = ()

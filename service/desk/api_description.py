@@ -51,7 +51,10 @@ def _operation(row: Row, about: About) -> dict[str, Any]:
             schema = ID if name == "id" else {"type": "string"}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
     ok: dict[str, Any] = {"description": about.sentence}
-    ok["content"] = {"application/json": {"schema": PydanticSchema(schema_class=about.answer)}}
+    if isinstance(about.answer, tuple):
+        ok["content"] = {media_type: {"schema": {"type": "string"}} for media_type in about.answer}
+    else:
+        ok["content"] = {"application/json": {"schema": PydanticSchema(schema_class=about.answer)}}
     refusals = {*OF_EVERY_ADDRESS, *about.refusals, *(OF_WRITES if about.body else ())}
     operation: dict[str, Any] = {
         "operationId": about.name,

@@ -11,6 +11,7 @@ from service.desk import (
     account,
     approvals,
     entrance,
+    exports,
     figures,
     lists,
     reattributions,
@@ -50,10 +51,15 @@ class DeskPart:
             for room in (entrance, approvals, reattributions, lists, account, tokens, records)
             for row in room.rows(self.desk)
         )
+        taken = exports.Exports(self.desk)
+        self.rows += tuple(taken.rows())
         self.pulse = Pulse(self.desk)
         self.rows = (*figures.rows(self.desk, self.pulse), *self.rows)
 
-        self.api_rows: tuple[Row, ...] = tuple(row for room in API_ROOMS for row in room.api_rows(self.desk))
+        self.api_rows: tuple[Row, ...] = (
+            *(row for room in API_ROOMS for row in room.api_rows(self.desk)),
+            *taken.api_rows(),
+        )
 
     def described(self) -> Mapping[str, Any]:
         """The API's addresses, as paths of an OpenAPI document."""

@@ -35,6 +35,7 @@ ROOMS = (
     (Act.SEE_FIGURES, "/desk", "figures"),
     (Act.SEE_PROPOSALS, "/desk/proposals", "proposals"),
     (Act.SEE_LISTS, "/desk/lists", "lists"),
+    (Act.EXPORT_TOTALS, "/desk/exports", "exports"),
     (Act.SEE_AUDIT, "/desk/audit", "audit"),
     (Act.SEE_PEOPLE, "/desk/people", "people"),
     (Act.OWN_ACCOUNT, "/desk/account", "account"),
@@ -110,6 +111,10 @@ class Desk:
                 yield connection
         finally:
             self._borrowing.release()
+
+    async def connect(self, application: str) -> asyncpg.Connection:
+        """A connection of one's own, for what may take minutes. Raises what the database raises."""
+        return await self._database.connect(application, may_take_long=True)
 
     async def page(self, template: str, visit: "Visit", status: int = 200, **values: Any) -> web.Response:
         """A page of the desk for this visit."""

@@ -153,7 +153,7 @@ def filter_of(query: Mapping[str, str], visit: Visit) -> Filter:
     for name, value in given.items():
         if value is not None and (len(value) > FILTER_LETTERS_MAX or not value.isprintable()):
             raise AskedWrongly(name)
-    since, until = _moment("since", given["since"]), _moment("until", given["until"])
+    since, until = moment_of("since", given["since"]), moment_of("until", given["until"])
     organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
     return Filter(given["account"], given["reason"], given["campaign"], since, until, organisations)
 
@@ -205,8 +205,8 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
-def _moment(name: str, given: str | None) -> datetime | None:
-    """A time, or a day of Vietnam: of `until` its end."""
+def moment_of(name: str, given: str | None) -> datetime | None:
+    """A time, or a day of Vietnam: of `until` its end. Raises AskedWrongly."""
     if given is None:
         return None
     try:

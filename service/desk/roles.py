@@ -32,6 +32,10 @@ class Act(StrEnum):
     PROPOSE = "propose"
     APPROVE = "approve"
     """What somebody else proposed: the database refuses whoever made or proposed it."""
+    EXPORT_TOTALS = "export_totals"
+    """Sums by time and carrier as a file: what the public sees too."""
+    EXPORT_FACTS = "export_facts"
+    """Messages without persons, and money lines."""
     SEE_AUDIT = "see_audit"
     EXPORT_AUDIT = "export_audit"
     SEE_PEOPLE = "see_people"
@@ -49,6 +53,8 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.SEE_PROPOSALS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.PROPOSE: frozenset({Role.OPERATOR, Role.MANAGER}),
         Act.APPROVE: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE}),
+        Act.EXPORT_TOTALS: EVERYBODY,
+        Act.EXPORT_FACTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
         Act.EXPORT_AUDIT: frozenset({Role.AUDITOR}),
         Act.SEE_PEOPLE: frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -56,7 +62,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
     }
 )
 """Act by role. An act without a row stops the start."""
-SCOPES = (Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE)
+SCOPES = (Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE, Act.EXPORT_TOTALS, Act.EXPORT_FACTS)
 """What a token may be made for. Of them a person may give what their own role may do."""
 
 assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row

@@ -52,8 +52,8 @@ SCRIPT_TEXTS = (
 )
 """What the script needs of the table; it gets nothing else."""
 
-TEXT_FILES = ("texts.toml", "desk.toml", "desk_reattribution.toml")
-"""The public pages' sentences, those of the desk, and those of gifts that are moved."""
+TEXT_FILES = ("texts.toml", "desk.toml", "desk_reattribution.toml", "desk_exports.toml")
+"""The public pages' sentences, those of the desk, of gifts that are moved, and of files that are taken along."""
 BOLD = Markup("<b>{}</b>")
 WHOLE = Markup("<span>{}</span>")
 FOREIGN = Markup('<span lang="{}">{}</span>')

@@ -109,6 +109,10 @@ async def test_the_page_follows_what_happens_and_asks_once_a_second_for_everybod
     manager = await logged_in(portal, await person(portal, "lu", Role.MANAGER, "redcross"))
     for number in range(COUNT_MIN):
         await portal.post(message(f"shape-{number}", f"VNN {number} thung mi", msisdn=f"8491234567{number}"))
+    (sums,) = await portal.fetch(
+        "SELECT sum(vnd)::bigint AS vnd FROM money_line WHERE campaign_id = (SELECT id FROM campaign WHERE slug = 'vnn')"
+    )
+    due = load_words()[Language.VI].number((sums["vnd"] or 0) + 2_000_000)
     async with watching(operator) as first, watching(operator) as second, watching(manager) as third:
         queries, began = pulse.queries, asyncio.get_running_loop().time()
         await portal.post(message("moves", "VNN 100"))
