@@ -71,9 +71,10 @@ bench: setup ## measure: our intake beside a plain one and beside an empty answe
 capacity: setup ## measure: two workers with ten million gifts stored; a quarter of an hour, 10 GB of disk
 	@$(BIN)/python -m tests.bench.capacity
 
-viewers: setup ## measure: ten thousand viewers, and crowds that ask for long series, beside the intake
+viewers: setup ## measure: ten thousand viewers, crowds that ask for long series beside the intake, exports of a million
 	@$(BIN)/python -m tests.bench.viewers
 	@$(BIN)/python -m tests.bench.long_series
+	@$(BIN)/python -m tests.bench.exports
 
 flood: setup ## measure: strangers who send large bodies beside the intake
 	@$(BIN)/python -m tests.bench.flood
