@@ -1,6 +1,6 @@
 """The audit log: who did what, when, from where and why. Append-only; written in the act's own transaction."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -80,7 +80,7 @@ async def select_entries(connection: asyncpg.Connection, choice: AuditChoice, ro
     return [AuditEntry(*row) for row in await connection.fetch(SELECT_AUDIT_ENTRIES, *choice, rows_max)]
 
 
-async def each_entry(connection: asyncpg.Connection, choice: AuditChoice) -> AsyncIterator[AuditEntry]:
+async def each_entry(connection: asyncpg.Connection, choice: AuditChoice) -> AsyncGenerator[AuditEntry, None]:
     """All entries of `choice`, the newest first, in flat memory and of one snapshot."""
     async with connection.transaction(readonly=True, isolation="repeatable_read"):
         async for row in connection.cursor(SELECT_AUDIT_ENTRIES, *choice, None, prefetch=CURSOR_ROWS):

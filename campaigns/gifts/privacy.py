@@ -25,6 +25,9 @@ SELECT acted_at, what, os_user, acted_by, reason, counts::text AS about FROM pri
 UNION ALL
 SELECT acted_at, 'callback_' || what, os_user, acted_by, reason, format('{"callback": "%s"}', quarantine_id)
 FROM quarantine_act WHERE what = 'opened'
+UNION ALL
+SELECT recorded_at, act, 'desk', who, reason, jsonb_build_object('request', subject, 'what', after->'what')::text
+FROM audit_entry WHERE act = 'personal.read' AND after->>'table' IS DISTINCT FROM 'quarantine'
 ORDER BY acted_at DESC LIMIT $1
 """
 SELECT_PROOFS = "SELECT proof, acted_at FROM privacy_act WHERE proof IS NOT NULL ORDER BY id DESC"

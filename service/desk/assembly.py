@@ -14,6 +14,7 @@ from service.desk import (
     exports,
     figures,
     lists,
+    personal,
     reattributions,
     reattributions_api,
     records,
@@ -48,7 +49,7 @@ class DeskPart:
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
-            for room in (entrance, approvals, reattributions, lists, account, tokens, records)
+            for room in (entrance, approvals, reattributions, lists, personal, account, tokens, records)
             for row in room.rows(self.desk)
         )
         taken = exports.Exports(self.desk)

@@ -212,7 +212,9 @@ def _language(asked: Asked, visit: Visit) -> Language:
     return visit.words.language if asked.headings == "keys" else Language(asked.headings)
 
 
-async def pieces_of(connection: asyncpg.Connection, asked: Asked, sheet: Sheet) -> AsyncGenerator[bytes, None]:
+async def pieces_of(
+    connection: asyncpg.Connection, asked: Asked, sheet: Sheet, rest_share: float = REST_SHARE
+) -> AsyncGenerator[bytes, None]:
     """The file in pieces, made in a thread with rests. Raises what the database raises."""
     yield await asyncio.to_thread(sheet.begin)
     async with aclosing(rows_in_pieces(connection, asked.name, asked.choice)) as found:
@@ -221,7 +223,7 @@ async def pieces_of(connection: asyncpg.Connection, asked: Asked, sheet: Sheet) 
             piece = await asyncio.to_thread(sheet.take, rows)
             if piece:
                 yield piece
-            await asyncio.sleep((time.perf_counter() - began) * REST_SHARE)
+            await asyncio.sleep((time.perf_counter() - began) * rest_share)
     yield await asyncio.to_thread(sheet.end)
 
 
@@ -230,6 +232,7 @@ async def written(
 ) -> AsyncIterator[bytes]:
     """The same for a command, entered in the audit log by `who`. Raises what the database raises."""
     await record(connection, who, "export", asked.name, after=asked.told)
-    async with aclosing(pieces_of(connection, asked, sheet_of(asked, words, who.login, at))) as pieces:
+    sheet = sheet_of(asked, words, who.login, at)
+    async with aclosing(pieces_of(connection, asked, sheet, rest_share=0.0)) as pieces:
         async for piece in pieces:
             yield piece

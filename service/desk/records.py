@@ -1,24 +1,29 @@
 """The audit log and the list of people, for those who may see them."""
 
-import csv
-import io
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
+import asyncpg
 from aiohttp import web
 
-from campaigns.audit.entries import AuditChoice, each_entry, record, select_entries
+from campaigns.audit.entries import AuditChoice, AuditEntry, each_entry, record, select_entries
 from campaigns.book.book import VIETNAM
-from service.desk.desk import HEADERS, Desk, see_other
+from campaigns.gifts.exported import Kind
+from service.desk.desk import Desk, see_other
 from service.desk.door import BodyRefused, Row, Visit
+from service.desk.downloads import headers_of, send
 from service.desk.people import PersonRefused, disable_person, select_people
 from service.desk.roles import Act
+from service.desk.spreadsheets import Csv
 
 ROWS_MAX = 50
-CHUNK_BYTES = 32 * 1024
-COLUMNS = ("id", "recorded_at", "who", "role", "address", "act", "subject", "before", "after", "reason")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for the beginning of a formula."""
+ENTRIES_AT_ONCE = 100
+COLUMNS = {
+    "id": Kind.COUNT, "recorded_at": Kind.MOMENT, "who": Kind.TEXT, "role": Kind.TEXT, "address": Kind.TEXT,
+    "act": Kind.TEXT, "subject": Kind.TEXT, "before": Kind.TEXT, "after": Kind.TEXT, "reason": Kind.TEXT,
+}  # fmt: skip
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -57,30 +62,17 @@ class Records:
     async def export(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/audit.csv`: as CSV in UTF-8 with its mark, in flat memory. That it was taken is recorded."""
         choice = _choice(request)
-        response = web.StreamResponse(
-            headers={
-                **HEADERS,
-                "Content-Type": "text/csv; charset=utf-8",
-                "Content-Disposition": 'attachment; filename="audit.csv"',
-            }
-        )
-        async with self._desk.borrow() as connection:
+        headers = headers_of(Csv.media_type, "audit.csv")
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
+        connection = await self._desk.connect("portal1400 export")
+        try:
             asked = {name: value for name, value in request.query.items() if value}
             await record(connection, visit.who, "audit.export", after=asked)
-            await response.prepare(request)
-            lines = io.StringIO()
-            writer = csv.writer(lines, lineterminator="\r\n")
-            lines.write("\ufeff")
-            writer.writerow(COLUMNS)
-            async for entry in each_entry(connection, choice):
-                writer.writerow([_cell(value) for value in entry])
-                if lines.tell() >= CHUNK_BYTES:
-                    await response.write(lines.getvalue().encode())
-                    lines.seek(0)
-                    lines.truncate()
-            await response.write(lines.getvalue().encode())
-        await response.write_eof()
-        return response
+            async with aclosing(_pieces(connection, choice)) as pieces:
+                return await send(request, headers, pieces)
+        finally:
+            connection.terminate()
 
     async def people(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/people`."""
@@ -133,7 +125,14 @@ def _day(given: str | None) -> datetime | None:
     return at.replace(tzinfo=VIETNAM)
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(VIETNAM).isoformat()
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA) else value
+async def _pieces(connection: asyncpg.Connection, choice: AuditChoice) -> AsyncGenerator[bytes, None]:
+    sheet = Csv(list(COLUMNS), list(COLUMNS.values()))
+    yield sheet.begin()
+    entries = list[AuditEntry]()
+    async with aclosing(each_entry(connection, choice)) as found:
+        async for entry in found:
+            entries.append(entry)
+            if len(entries) == ENTRIES_AT_ONCE:
+                yield sheet.take(entries)
+                entries.clear()
+    yield sheet.take(entries)

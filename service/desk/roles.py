@@ -28,6 +28,8 @@ class Act(StrEnum):
     SEE_FIGURES = "see_figures"
     SEE_LISTS = "see_lists"
     """What people work: what did not count, what waits. Numbers are masked."""
+    READ_PERSONS = "read_persons"
+    """A number, a text, a callback as it came: one at a time, for a reason, which is recorded."""
     SEE_PROPOSALS = "see_proposals"
     PROPOSE = "propose"
     APPROVE = "approve"
@@ -50,6 +52,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.OWN_ACCOUNT: EVERYBODY,
         Act.SEE_FIGURES: EVERYBODY,
         Act.SEE_LISTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
+        Act.READ_PERSONS: frozenset({Role.OPERATOR, Role.AUDITOR}),
         Act.SEE_PROPOSALS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.PROPOSE: frozenset({Role.OPERATOR, Role.MANAGER}),
         Act.APPROVE: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE}),

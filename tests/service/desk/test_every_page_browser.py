@@ -54,6 +54,12 @@ async def browser() -> AsyncIterator[Browser]:
         await opened.close()
 
 
+async def a_message(portal: Portal) -> str:
+    """The id of some message that is there."""
+    (row,) = await portal.fetch("SELECT id::text FROM message ORDER BY id DESC LIMIT 1")
+    return str(row["id"])
+
+
 async def addresses(portal: Portal) -> list[tuple[str, Visitor | None]]:
     """Every page with a browser that may see it: each row of the desk by construction, and the public pages."""
     users = {role: await person(portal, f"trang.{role}", role, *["mttq"] * (role is Role.MANAGER)) for role in Role}
@@ -77,7 +83,7 @@ async def addresses(portal: Portal) -> list[tuple[str, Visitor | None]]:
     for row in portal.service.desk.rows:
         if row.method != "GET" or row.path in NO_PAGES:
             continue
-        path = row.path
+        path = row.path.replace("/personal/{id}", f"/personal/{await a_message(portal)}")
         for name, value in PLACES.items():
             path = path.replace(name, value)
         if row.act is Act.ENTER:
