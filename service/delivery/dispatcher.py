@@ -16,6 +16,7 @@ from service.catalog.catalog import Catalog
 from service.delivery import outbox
 from service.delivery.client import HubClient
 from service.delivery.lane import Lane, Means, RecordCharge
+from service.delivery.replies import waiting_for
 from service.runtime.clock import Clock
 from service.runtime.keyring import Keyring
 from service.runtime.logs import describe_failure
@@ -70,7 +71,10 @@ class Dispatcher:
         self._task = None
 
     def troubles(self) -> Iterator[str]:
-        """Whose replies wait, and why."""
+        """Whose replies wait, and why. That a secret is missing the catalog tells."""
+        for code, account in self._wanted().items():
+            if account.reply_problem is None and (reason := waiting_for(account, self._public_url)) is not None:
+                yield f"replies of {code} wait: {reason}"
         for lane, _ in self._lanes.values():
             if lane.trouble is not None:
                 yield lane.trouble

@@ -17,7 +17,7 @@ from service.delivery import outbox
 from service.delivery.client import HubClient
 from service.delivery.outbox import Accepted, Claimed, Settled
 from service.delivery.pace import Pace
-from service.delivery.replies import Dropped, day_of, written
+from service.delivery.replies import Dropped, day_of, waiting_for, written
 from service.runtime.clock import Clock
 from service.runtime.keyring import Keyring, Sealer
 from service.runtime.tasks import backoff, cancel_and_wait
@@ -107,8 +107,9 @@ class Lane:
     def _account(self) -> LoadedAccount | None:
         """The account as it is now; None where it sends no replies any more, or cannot."""
         account = self._means.catalog.accounts.by_code.get(self.code)
-        can = account is not None and account.enabled and account.replier is not None
-        return account if can and account is not None and account.reply_problem is None else None
+        if account is None or not account.enabled or account.replier is None:
+            return None
+        return account if waiting_for(account, self._means.public_url) is None else None
 
     async def _wait(self, seconds: float) -> None:
         self._ended.clear()

@@ -13,6 +13,7 @@ from service.delivery.outbox import Claimed
 from service.runtime.keyring import Keyring, SealBroken, Sealer
 
 ASSOCIATED = b"message_person.msisdn:"
+NO_REPORT_ADDRESS = "PORTAL1400_PUBLIC_URL is not set, and by the report of a charged one its gift counts"
 
 
 class Dropped(NamedTuple):
@@ -65,12 +66,25 @@ def written(
 
 
 def report_address(account: LoadedAccount, public_url: str | None) -> str | None:
-    """Where the account's hub would report what became of an SMS; None where we have no address of our own."""
+    """Where the account's hub would report what became of an SMS; None where we have no address of our own.
+
+    A report may come hours later: while the path secret rotates the address has the last of the list, the new one.
+    """
     if public_url is None:
         return None
-    secret = account.gateway.settings.path_secret[:1]
+    secret = account.gateway.settings.path_secret[-1:]
     steps = ("gw", account.adapter, account.code, *secret, "dlr")
     return public_url + "".join(f"/{quote(step, safe='')}" for step in steps)
+
+
+def waiting_for(account: LoadedAccount, public_url: str | None) -> str | None:
+    """Why no reply of the account can be sent now; None where they can.
+
+    Of a charged SMS whose report could not come the donor would pay, and the gift would never count.
+    """
+    if account.reply_problem is None and account.charging == "on_report" and public_url is None:
+        return NO_REPORT_ADDRESS
+    return account.reply_problem
 
 
 def day_of(row: Claimed) -> date | None:

@@ -13,6 +13,7 @@ import pytest
 from gateways.registry import ADAPTERS, SENDERS
 from gateways.sender import Sms
 from service.delivery import lane
+from service.delivery.replies import NO_REPORT_ADDRESS
 from tests.support.databases import cloned_database
 from tests.support.hub import PRICE_VND, Hub, billing_hub
 from tests.support.portal import BOOK, Portal, Reply, eventually, running
@@ -199,6 +200,26 @@ async def test_a_delivery_report_of_a_charged_reply_joins_its_gift(portal: Porta
     )
     assert [tuple(row) for row in notices] == [(2, 1)]
     assert await portal.fetch("SELECT 1 FROM review") == []
+
+
+async def test_no_donor_is_charged_by_a_reply_whose_report_could_not_come(
+    server: TestServer, hub: Hub, tmp_path: Path
+) -> None:
+    tables = table("kannel", "on_report", hub.base) + table("jasmin", "on_report", hub.base)
+    whole = book(hub.base)
+    named = whole[: whole.index("[[gateway]]")] + tables + table("vn_soap_mo", "on_message", hub.base)
+    async with cloned_database(server) as dsn, running(dsn, tmp_path, named) as portal:
+        for protocol in ("kannel", "jasmin"):
+            await post(portal, protocol, "on_report", "unreported")
+            code = code_of(protocol, "on_report")
+            assert f"replies of {code} wait: {NO_REPORT_ADDRESS}" in portal.service.health().degraded
+        # Its lane is begun after theirs.
+        await post(portal, "vn_soap_mo", "on_message", "reported")
+        await ended(portal, code_of("vn_soap_mo", "on_message"), ["sent"])
+
+        for protocol in ("kannel", "jasmin"):
+            code = code_of(protocol, "on_report")
+            assert (await states(portal, code), hub.calls[code]) == (["due"], 0)
 
 
 async def test_what_a_dead_dispatcher_left_behind_is_sent_again_only_where_repeats_are_dropped(
