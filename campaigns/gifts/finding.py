@@ -26,7 +26,10 @@ ORDER BY m.id LIMIT $6
 SELECT_CHARGES_FOUND = """
 SELECT n.id, a.code AS account, n.native_id, n.raw_id AS request, n.received_at, n.occurred_at, n.charge_id, n.status,
        n.amount_vnd, coalesce(n.message_ref, t.message_ref) AS message, n.short_code, n.flags,
-       EXISTS (SELECT FROM waiting_event AS w WHERE w.event_id = n.id) AS is_waiting
+       EXISTS (SELECT FROM waiting_event AS w WHERE w.event_id = n.id) OR NOT EXISTS (
+           SELECT FROM charge_owner AS o
+           WHERE o.account_id = n.account_id AND o.charge_id = n.charge_id AND o.message_ref IS NOT NULL
+       ) AS is_waiting
 FROM charge_notice AS n LEFT JOIN gateway_account AS a ON a.id = n.account_id
 LEFT JOIN charge_match AS t ON t.account_id = n.account_id AND t.charge_id = n.charge_id
 WHERE n.id IN (

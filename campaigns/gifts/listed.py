@@ -119,15 +119,24 @@ WHERE ($1::text IS NULL OR f.code = $1) AND ($2::text IS NULL OR f.reason = $2) 
     AND $10::text[] IS NOT NULL
 ORDER BY f.received_at DESC, f.key DESC LIMIT $9
 """
+# What names a message waits for it; what names none, in any of its notices, is here until a message is found for it.
 SELECT_ORPHANS_PAGE = """
 SELECT f.raw_id AS id, f.received_at, f.key, f.code AS account, NULL AS carrier, f.short_code, NULL AS campaign,
        NULL AS keyword, f.status AS reason, f.amount_vnd, f.native_id, NULL::date AS day,
        NULL::bytea AS number_sealed
 FROM (
-    SELECT n.*, w.event_id::text AS key, a.code
-    FROM waiting_event AS w JOIN charge_notice AS n ON n.id = w.event_id
-    LEFT JOIN gateway_account AS a ON a.id = w.account_id
-    WHERE w.kind = 'charge'
+    SELECT n.*, n.id::text AS key, a.code
+    FROM (
+        SELECT event_id AS id FROM waiting_event WHERE kind = 'charge'
+        UNION ALL
+        SELECT c.id FROM charge_notice AS c
+        WHERE c.message_ref IS NULL AND NOT EXISTS (
+            SELECT FROM charge_match AS m WHERE m.account_id = c.account_id AND m.charge_id = c.charge_id
+        ) AND NOT EXISTS (
+            SELECT FROM charge_notice AS o
+            WHERE o.account_id = c.account_id AND o.charge_id = c.charge_id AND o.message_ref IS NOT NULL
+        )
+    ) AS w JOIN charge_notice AS n USING (id) LEFT JOIN gateway_account AS a ON a.id = n.account_id
 ) AS f
 WHERE ($1::text IS NULL OR f.code = $1) AND ($2::text IS NULL OR f.status = $2) AND $3::text IS NULL
     AND ($4::timestamptz IS NULL OR f.received_at >= $4) AND ($5::timestamptz IS NULL OR f.received_at < $5)

@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from campaigns.gifts.finding import find
+from campaigns.gifts.listed import ROWS_MAX, Filter, select_page
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, message, running
 from tests.support.postgres import TestServer
@@ -73,6 +76,20 @@ def own(event: dict[str, Any], story: str) -> dict[str, Any]:
     return named
 
 
+async def require_listed(portal: Portal) -> None:
+    """Every charge of the orphan figures stands in the list of them, at once, and `find` says that it waits."""
+    connection = await asyncpg.connect(portal.dsn)
+    try:
+        page = await select_page(connection, "orphan-charges", Filter(reason="succeeded"), ROWS_MAX)
+        assert (len(page.rows), sum(row.amount_vnd or 0 for row in page.rows)) == await orphans(portal)
+        account_id = await connection.fetchval("SELECT id FROM gateway_account WHERE code = 'hub'")
+        for row in page.rows:
+            found = await find(connection, account_id, str(row.native_id))
+            assert [charge["is_waiting"] for charge in found.charges] == [True], row.native_id
+    finally:
+        await connection.close()
+
+
 # Events -> gifts counted, orphans left, numbers still kept.
 BY_NUMBER: dict[str, tuple[list[dict[str, Any]], int, int, int]] = {
     "message first": ([sent(1), unnamed(1)], 1, 0, 0),
@@ -121,6 +138,7 @@ async def test_a_charge_without_a_message_id_is_joined_by_number_code_time_and_a
     # At once, whichever came first.
     assert await seen() == (counted, orphaned, kept)
     await require_sound(reporting)
+    await require_listed(reporting)
     # A look at everything finds nothing more, and a day later no number is left.
     await swept(reporting)
     assert await seen() == (counted, orphaned, kept)
