@@ -30,6 +30,15 @@ _USUAL_HIGH_BYTES = frozenset((0x00, 0x01, 0x03, 0x1E, 0x20, 0xFE, *range(0xD8, 
 """The high bytes of UTF-16 in a Vietnamese text: Latin, marks, punctuation, variation selectors, emoji."""
 
 
+def is_utf8(raw: bytes) -> bool:
+    """Whether `raw` is UTF-8 from its first byte to its last."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode_utf8(raw: bytes) -> str:
     """UTF-8, damaged or not: each byte that belongs to no character is a lone surrogate, halves are joined."""
     try:

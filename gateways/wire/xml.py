@@ -48,7 +48,7 @@ def require_xml(body: bytes) -> tuple[Element, bool]:
     are read all the same: a pair of halves as its character, others as the control character or the lone
     surrogate that they are, which is U+FFFD in a text and refused in an id. Raises MalformedCallback.
     """
-    root = _parsed(body)
+    root = None if _is_misnamed(body) else _parsed(body)
     is_repaired = root is None
     if root is None:
         root = _parsed(_repaired(_decoded(body)))
@@ -79,21 +79,29 @@ def only_child(path: str, parent: Element, name: str) -> Element | None:
 
 
 def _decoded(body: bytes) -> str:
-    """The characters of a document: in UTF-16 or the one-byte encoding it names if it can be that, else UTF-8."""
+    """The characters of a document: in UTF-16 or the one-byte encoding it names if it is that, else UTF-8."""
     start = body.lstrip(b"\r\n\t ")
     if start.startswith((b"\xff\xfe", b"<\0")):
         return encodings.decode_utf16(start, encodings.UTF16_LE)
     if start.startswith((b"\xfe\xff", b"\0<")):
         return encodings.decode_utf16(start, encodings.UTF16_BE)
+    codec = _one_byte_codec(body)
+    return encodings.decode_or_latin(body) if codec is None or _is_misnamed(body) else body.decode(codec, "replace")
+
+
+def _one_byte_codec(body: bytes) -> str | None:
+    """The encoding of one byte a character that a document names; None where it names another, or none."""
     named = _DECLARED.match(body)
-    if named:
-        try:
-            codec = codecs.lookup(named[1].decode()).name
-        except LookupError:
-            codec = ""
-        if _ONE_BYTE.fullmatch(codec):
-            return body.decode(codec, "replace")
-    return encodings.decode_or_latin(body)
+    try:
+        codec = codecs.lookup(named[1].decode()).name if named else ""
+    except LookupError:
+        return None
+    return codec if _ONE_BYTE.fullmatch(codec) else None
+
+
+def _is_misnamed(body: bytes) -> bool:
+    """Whether a document names an encoding of one byte a character, and is whole UTF-8: no such text is by chance."""
+    return not body.isascii() and _one_byte_codec(body) is not None and encodings.is_utf8(body)
 
 
 def _repaired(text: str) -> str:

@@ -143,7 +143,8 @@ KINDS = {
 
 def _tell_row(row: Mapping[str, Any]) -> None:
     for name, value in row.items():
-        if name in ("native_id", "account", "lines") or value in (None, [], False):
+        # An amount of 0 is told: it may be what is wrong.
+        if name in ("native_id", "account", "lines") or value is None or value is False or value == []:
             continue
         write: Callable[[Any], str] = WRITTEN.get(type(value).__name__, str)
         print(visible(f"  {name:12} {write(value)}"))

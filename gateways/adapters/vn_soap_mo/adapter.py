@@ -183,9 +183,9 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
         call = soap.require_call(callback.body)
         if folded(local_name(call.operation)) not in self._operations:
             fields.malformed("body.Envelope.Body", "holds another operation than the account's dialect")
-        read = meanings(call.operation)
-        values = read.values
         names = self._names()
+        read = meanings(call.operation, names)
+        values = read.values
         native_id = fields.require_short_field(names["id"], _required(values, names, "id"))
         msisdn = fields.require_msisdn(names["msisdn"], _required(values, names, "msisdn"))
         short_code = fields.require_short_code(names["short_code"], _required(values, names, "short_code"))

@@ -1,5 +1,6 @@
 """The dialects of the hub SOAP family, and how their senders spell the same six facts."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -80,8 +81,11 @@ class Meanings(NamedTuple):
     flags: tuple[str, ...]
 
 
-def meanings(operation: Element) -> Meanings:
-    """Read the elements of an operation. Raises MalformedCallback for one that a message is nothing without."""
+def meanings(operation: Element, names: Mapping[str, str]) -> Meanings:
+    """Read the elements of an operation. Raises MalformedCallback for one that a message is nothing without.
+
+    `names` is how the dialect itself spells each meaning.
+    """
     values: dict[str, str] = {}
     left_out: set[str] = set()
     for element in operation:
@@ -90,7 +94,7 @@ def meanings(operation: Element) -> Meanings:
             continue
         fault = "is given twice" if meaning in values else "holds elements instead of text" if len(element) else None
         if fault and meaning not in _OPTIONAL:
-            malformed(f"body.{meaning}", fault)
+            malformed(names[meaning], fault)
         if fault:
             left_out.add(meaning)
         values[meaning] = element.text or ""

@@ -167,6 +167,22 @@ def test_damage_is_not_guessed_at_in_an_id_or_a_number(ours: Gateway[Any], damag
 
 
 @pytest.mark.parametrize(
+    ("inner", "path", "reason"),
+    [
+        ("<Message>VNN</Message><Content>VNN 2</Content>", "Message", "is given twice"),
+        ("<Message>VNN <b>5</b></Message>", "Message", "holds elements instead of text"),
+        ("<Message>VNN</Message><requestid>8</requestid>", "Request_ID", "is given twice"),
+    ],
+)
+def test_what_is_wrong_is_told_of_an_element_of_the_dialect(
+    ours: Gateway[Any], inner: str, path: str, reason: str
+) -> None:
+    with pytest.raises(MalformedCallback) as caught:
+        read(ours, REST + inner)
+    assert str(caught.value) == f"receiverMO.{path}: {reason}"
+
+
+@pytest.mark.parametrize(
     "more",
     [
         "<Operator>\x01GPC</Operator>",

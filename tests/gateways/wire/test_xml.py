@@ -67,6 +67,13 @@ READ: dict[str, tuple[bytes, str, bool]] = {
     "two marks": (b'\xef\xbb\xbf\xef\xbb\xbf<?xml version="1.0"?><a>x</a>', "x", True),
     "NUL at the end": (b"<a>x</a>\0", "x", True),
     "utf-8 that says utf-16": ('<?xml version="1.0" encoding="utf-16"?><a>ủ</a>'.encode(), "ủ", True),
+    "utf-8 that says iso-8859-1": ('<?xml version="1.0" encoding="ISO-8859-1"?><a>gửi</a>'.encode(), "gửi", True),
+    "utf-8 that says windows-1258": ('<?xml version="1.0" encoding="windows-1258"?><a>ủ&</a>'.encode(), "ủ&", True),
+    "latin-1 that looks like a part of utf-8": (
+        b'<?xml version="1.0" encoding="latin1"?><a>l\xe0\xa05</a>',
+        "là\xa05",
+        False,
+    ),
     "an encoding nobody has": ('<?xml version="1.0" encoding="klingon"?><a>ủ</a>'.encode(), "ủ", True),
     "a codec of another kind": (b'<?xml version="1.0" encoding="zip"?><a>x</a>', "x", True),
     "utf-7 is not read": (b'<?xml version="1.0" encoding="utf-7"?><a>+ADw-b+AD4-</a>', "+ADw-b+AD4-", True),

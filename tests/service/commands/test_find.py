@@ -52,6 +52,7 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
     await portal.post(charge("succeeded"))
     await portal.post(taken_back("r-1", 10_000))
     await portal.post(taken_back("r-2", 900_000))
+    await portal.post(charge("failed", "c-2", amount=0))
     code, found, told = await asked(find, capsys, "hub", "m-1")
     assert (code, found["known"]) == (0, True)
     (stored,) = found["messages"]
@@ -63,8 +64,10 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
     assert stored["receipt"] in told
     assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000]
     assert [(each["charge_id"], each["status"], each["message"]) for each in found["charges"]] == [
-        ("c-1", "succeeded", "m-1")
+        ("c-1", "succeeded", "m-1"),
+        ("c-2", "failed", "m-1"),
     ]
+    assert "amount_vnd   0\n" in told
     assert [(each["native_id"], each["review"] is None) for each in found["reversals"]] == [
         ("r-1", True),
         ("r-2", False),
