@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from aiohttp import web
 
-from campaigns.book.apply_entries import ApplyFile, ApplyRefused
+from campaigns.book.apply_entries import ApplyFile, ApplyRefused, ApplyWarning, place_in_words
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import Category, GrammarName
 from campaigns.book.book import VIETNAM, Book
@@ -40,6 +40,8 @@ FIELDS = (
     "short_code", "keywords", "grammar", "unit_vnd", "max_units",
 )  # fmt: skip
 NUMBERS = frozenset({"goal_vnd", "unit_vnd", "max_units"})
+NUMBER = re.compile(r"[0-9]{1,18}|[0-9]{1,3}([ \u00a0._,])[0-9]{3}(\1[0-9]{3}){0,4}")
+"""Digits, or groups of three behind one mark: "5,5" is no 55, and "5.000.000.00" lacks a nought."""
 MOMENTS = frozenset({"opens_at", "closes_at"})
 ROUTE_FIELDS = frozenset({"short_code", "keywords", "grammar", "unit_vnd", "max_units"})
 REASON_LETTERS_MAX = 500
@@ -100,11 +102,13 @@ class Approvals:
                 if not plan.changes.lines:
                     return await self._form(visit, form, 422, "proposal_nothing")
                 if form.get("look"):
-                    return await self._form(visit, form, plan=plan, content=content)
+                    return await self._form(visit, form, plan=plan, content=content, file=file)
                 async with connection.transaction():
                     made = await make(connection, visit.who, file, self._desk.book(), now=self._desk.clock())
         except ApplyRefused as refused:
-            return await self._form(visit, form, 422, "proposal_refused", lines=refused.lines(_language(visit)))
+            is_typed = bool(form.get("text", "").strip())
+            lines = refused.lines(_language(visit)) if is_typed else _lines_of_form(refused, visit)
+            return await self._form(visit, form, 422, "proposal_refused", lines=lines)
         except _GatewaysNamed:
             return await self._form(visit, form, 422, "proposal_gateways")
         return see_other(f"/desk/proposals/{made}")
@@ -194,7 +198,7 @@ class Approvals:
                     lines = refused.lines(_language(visit))
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
-            problem=problem, lines=lines, **_plan_words(plan, visit),
+            problem=problem, lines=lines, **_plan_words(plan, visit, proposal.file if plan else None),
             is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip
 
@@ -208,13 +212,15 @@ class Approvals:
         lines: list[str] | None = None,
         plan: Plan | None = None,
         content: str = "",
+        file: ApplyFile | None = None,
     ) -> web.StreamResponse:
         book = self._desk.book()
         return await self._desk.page(
             "desk_propose.html", visit, status, form=form, problem=problem, lines=lines or [], content=content,
             categories=get_args(Category), grammars=get_args(GrammarName),
             organisations=[each for code, each in book.organisations.items() if visit.sees(code)],
-            campaigns=[each for each in book.campaigns if visit.sees(each.organiser)], **_plan_words(plan, visit),
+            campaigns=[each for each in book.campaigns if visit.sees(each.organiser)],
+            **_plan_words(plan, visit, file),
         )  # fmt: skip
 
     def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
@@ -273,9 +279,9 @@ def _language(visit: Visit) -> Any:
     return "vi" if visit.words.language is Language.VI else "en"
 
 
-def _plan_words(plan: Plan | None, visit: Visit) -> dict[str, Any]:
+def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None) -> dict[str, Any]:
     """A plan in the visitor's language, and the digest by which it is known again."""
-    if plan is None:
+    if plan is None or file is None:
         return {"plan": None, "changes": [], "told": [], "unusual": []}
 
     def spoken(sentence: str) -> str:
@@ -285,8 +291,33 @@ def _plan_words(plan: Plan | None, visit: Visit) -> dict[str, Any]:
         "plan": digest_of(plan),
         "changes": [spoken(each) for each in plan.changes.lines],
         "told": [spoken(each) for each in plan.told],
-        "unusual": [spoken(each.reason) for each in plan.warnings],
+        "unusual": [f"{_place_of(each, file, visit)}: {spoken(each.reason)}" for each in plan.warnings],
     }
+
+
+def _place_of(warning: ApplyWarning, file: ApplyFile, visit: Visit) -> str:
+    """Which field of which campaign is meant."""
+    slugs = {each.place.toml_path: each.slug for each in file.campaigns}
+    slug = slugs.get(warning.toml_path.split(".")[0])
+    label = _label(warning.toml_path, visit)
+    return label if slug is None else f"{slug}, {label}"
+
+
+def _lines_of_form(refused: ApplyRefused, visit: Visit) -> list[str]:
+    """What is wrong, by the form's own labels: whoever filled it in sees no lines and no keys."""
+    return [
+        f"{_label(each.toml_path, visit)}: "
+        f"{in_vietnamese(each.reason) if visit.words.language is Language.VI else each.reason}"
+        for each in refused.problems
+    ]
+
+
+def _label(toml_path: str, visit: Visit) -> str:
+    """`campaign[0].route[0].keywords[1]` as the form calls it."""
+    key = re.sub(r"\[[0-9]+\]$", "", toml_path).rsplit(".", 1)[-1]
+    if key not in FIELDS:
+        return place_in_words(toml_path, _language(visit))
+    return visit.words(f"field_{key}").partition(" (")[0]
 
 
 def _title(proposal: Proposal) -> str:
@@ -310,8 +341,7 @@ def _tables(form: Mapping[str, str]) -> dict[str, Any]:
 
 def _typed(name: str, value: str) -> Any:
     if name in NUMBERS:
-        digits = re.sub(r"[ ._,]", "", value)
-        return int(digits) if re.fullmatch(r"[0-9]{1,18}", digits, re.ASCII) else value
+        return int(re.sub(r"[^0-9]", "", value)) if NUMBER.fullmatch(value) else value
     if name == "keywords":
         return [each.strip() for each in value.split(",") if each.strip()]
     if name in MOMENTS:

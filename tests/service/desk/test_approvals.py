@@ -128,8 +128,13 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
 @pytest.mark.parametrize(
     ("change", "status", "told"),
     [
-        ({"unit_vnd": "hai mươi nghìn"}, 422, "unit_vnd"),
-        ({"closes_at": "2019-01-01T00:00"}, 422, "closes_at"),
+        ({"unit_vnd": "hai mươi nghìn"}, 422, '<p class="problem">Giá trị một suất, đồng: phải là số nguyên'),
+        ({"unit_vnd": "20.00"}, 422, "Giá trị một suất, đồng: phải là số nguyên"),
+        ({"goal_vnd": "5.000.000.00"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
+        ({"goal_vnd": "1.000,000"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
+        ({"closes_at": "2019-01-01T00:00"}, 422, '<p class="problem">Đóng lúc: phải muộn hơn opens_at'),
+        ({"closes_at": "2098-12-31T23:59"}, 200, "<li>sai, Đóng lúc: là thời điểm đầu tiên không còn được tính"),
+        ({"goal_vnd": "5 000 000"}, 200, "<li>sai, Mục tiêu, đồng: sẽ là 5.000.000"),
         ({"keywords": "VNN", "short_code": "1408"}, 422, "VNN"),
         ({"text": "[[gateway]]\ncode = 'x'"}, 422, "Cổng kết nối"),
         ({"text": "[[campaign"}, 422, "TOML"),
@@ -141,7 +146,7 @@ async def test_a_form_that_cannot_be_used_says_where_and_keeps_what_was_typed(
 ) -> None:
     logins = desk_portal.service.desk.desk.clock().strftime("sai%H%M%S%f")
     visitor = await logged_in(desk_portal, await person(desk_portal, logins, Role.OPERATOR))
-    page = await visitor.post("/proposals/new", **{**FORM, "slug": "sai", **change}, look="1")
+    page = await visitor.post("/proposals/new", **{**FORM, "slug": "sai", "keywords": "SAI", **change}, look="1")
     assert (page.status, told in page.text) == (status, True), page.text
     assert (
         html.escape(change.get("text", FORM["name_vi"]), quote=True)
