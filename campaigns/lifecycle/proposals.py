@@ -89,6 +89,14 @@ ORDER BY last.step IS NULL OR last.step = 'proposed' DESC, p.id DESC LIMIT $3
 SELECT_STEPS = """
 SELECT step, who, reason, book_version, recorded_at FROM proposal_step WHERE proposal_id = $1 ORDER BY number
 """
+SELECT_WRITTEN = """
+SELECT unnest(v.changes) AS line FROM book_version AS v, proposal AS p
+WHERE p.id = $1 AND CASE p.kind
+    WHEN 'emergency' THEN v.applied_at = p.made_at
+    ELSE v.version IN (SELECT s.book_version FROM proposal_step AS s WHERE s.proposal_id = p.id)
+END
+"""
+"""An emergency is kept in the transaction of its version, so both have its time."""
 SELECT_SAME_OPEN = """
 SELECT min(p.id) FROM proposal AS p WHERE p.kind = 'proposal' AND p.sha256 = $1 AND NOT EXISTS (
     SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id AND s.step IN ('approved', 'refused', 'withdrawn')
@@ -197,6 +205,12 @@ async def select_proposals(
 async def select_steps(connection: asyncpg.Connection, proposal_id: int) -> list[Step]:
     """What was done with a proposal, in order."""
     return [Step(*row) for row in await connection.fetch(SELECT_STEPS, proposal_id)]
+
+
+async def select_written(connection: asyncpg.Connection, proposal_id: int) -> list[str]:
+    """What a proposal that was applied changed of organisations and campaigns, as the book's history says it."""
+    lines = [str(row["line"]) for row in await connection.fetch(SELECT_WRITTEN, proposal_id)]
+    return [line for line in lines if line.startswith(("organisation ", "campaign "))]
 
 
 async def plan_of_proposal(connection: asyncpg.Connection, proposal: Proposal, now: datetime) -> Plan:

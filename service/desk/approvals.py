@@ -27,6 +27,7 @@ from campaigns.lifecycle.proposals import (
     plan_of_proposal,
     select_proposals,
     select_steps,
+    select_written,
     take_step,
 )
 from campaigns.lifecycle.toml_text import tables_of, toml_of
@@ -191,6 +192,7 @@ class Approvals:
         plan, lines = None, list[str]()
         async with self._desk.borrow() as connection:
             steps = await select_steps(connection, proposal.id)
+            written = await select_written(connection, proposal.id)
             if proposal.state in ("draft", "proposed"):
                 try:
                     plan = await plan_of_proposal(connection, proposal, self._desk.clock())
@@ -198,7 +200,8 @@ class Approvals:
                     lines = refused.lines(_language(visit))
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
-            problem=problem, lines=lines, **_plan_words(plan, visit, proposal.file if plan else None),
+            written=written, problem=problem, lines=lines,
+            **_plan_words(plan, visit, proposal.file if plan else None),
             is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip
 

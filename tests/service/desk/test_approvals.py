@@ -253,6 +253,7 @@ async def test_a_file_is_a_draft_once_the_desk_has_people_and_an_emergency_is_co
     await one.post(f"{address}/propose")
     assert (await two.post(f"{address}/approve", plan=plan_in(await two.get(address)))).status == 303
     assert await portal.fetch("SELECT FROM campaign WHERE slug = 'tu-tep'")
+    assert '<ul class="plain" lang="en"><li>campaign tu-tep: added' in (await two.get(address)).text
 
     # What moves no money is applied at once: a name.
     named = text.replace("Cả nước chung tay", "Cả nước cùng nhau")
@@ -266,7 +267,9 @@ async def test_a_file_is_a_draft_once_the_desk_has_people_and_an_emergency_is_co
     assert await portal.fetch("SELECT FROM campaign WHERE slug = 'khan-cap'")
     (row,) = await portal.fetch("SELECT id FROM proposal WHERE kind = 'emergency' AND reason = 'bão số 9'")
     address = f"/proposals/{row['id']}"
-    assert "chờ xác nhận" in (await one.get(address)).text
+    page = await one.get(address)
+    assert "chờ xác nhận" in page.text
+    assert '<ul class="plain" lang="en"><li>campaign khan-cap: added' in page.text, "what is confirmed is seen"
     assert (await one.post(f"{address}/withdraw")).status == 409, "it happened, and is not taken back"
     assert (await one.post(f"{address}/confirm")).location == f"/desk{address}"
     assert (await two.post(f"{address}/confirm")).status == 409
