@@ -5,11 +5,11 @@ Every address is a `Row`, and a row names its act: an address without one is ref
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import web
 
@@ -43,6 +43,11 @@ class Visit:
     session: sessions.Session | None = None
     csrf: str = ""
     form: Mapping[str, str] = field(default_factory=lambda: NO_FORM)
+    query: tuple[tuple[str, str], ...] = ()
+
+    def query_in(self, language: str) -> str:
+        """What leads to this page in another language: what it was asked for stays."""
+        return urlencode([*((name, value) for name, value in self.query if name != "lang"), ("lang", language)])
 
     @property
     def person(self) -> Person:
@@ -100,6 +105,11 @@ def application(desk: Desk, rows: Sequence[Row]) -> web.Application:
             app.router.add_get(row.path, guarded)
         else:
             app.router.add_route(row.method, row.path, guarded)
+    pages = {row.path for row in rows if row.method == "GET"}
+    for row in rows:
+        if row.path not in pages:
+            back = Row("GET", row.path, row.act, _back(row.path, pages))
+            app.router.add_get(back.path, Guarded(desk, back).answer)
     nowhere = Row("*", "/{tail:.*}", Act.ENTER, _nowhere(desk))
     app.router.add_route("*", nowhere.path, Guarded(desk, nowhere).answer)
     app.on_response_prepare.append(keep_to_ourselves)
@@ -124,7 +134,11 @@ class Guarded:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Let in whom the row lets in, and answer everybody."""
-        visit = Visit(_words(self._desk, request), str(peer_of(request, self._desk.settings.trusted_proxies)))
+        visit = Visit(
+            _words(self._desk, request),
+            str(peer_of(request, self._desk.settings.trusted_proxies)),
+            query=tuple(request.query.items()),
+        )
         try:
             response = await self._answer(request, visit)
         except BodyRefused:
@@ -152,7 +166,7 @@ class Guarded:
             async with desk.borrow() as connection:
                 session = await sessions.find(connection, digest)
         csrf = "" if session is None else desk.tokens.csrf(session.token_sha256)
-        visit = Visit(visit.words, visit.address, session, csrf)
+        visit = replace(visit, session=session, csrf=csrf)
         if row.act is not Act.ENTER:
             if session is None:
                 return see_other("/desk/login")
@@ -164,7 +178,7 @@ class Guarded:
             form = await read_form(request, desk.settings.body_read_seconds)
             if session is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
                 return await desk.page("desk_refused.html", visit, 403, why="token")
-            visit = Visit(visit.words, visit.address, session, csrf, form)
+            visit = replace(visit, form=form)
         return await row.handler(request, visit)
 
     async def _away(self, visit: Visit) -> web.Response:
@@ -233,6 +247,19 @@ async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, st
 def _words(desk: Desk, request: web.BaseRequest) -> Words:
     asked = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return desk.words[Language.EN if asked == Language.EN else Language.VI]
+
+
+def _back(path: str, pages: Set[str]) -> Handler:
+    """From where a form was answered, by a reload or the link to the other language, to the page that has it."""
+    steps = path.split("/")
+    up = next(number for number in range(1, len(steps)) if "/".join(steps[:-number]) in pages)
+
+    async def back(request: web.Request, visit: Visit) -> web.StreamResponse:
+        del visit
+        page = "/".join(request.rel_url.raw_path.split("/")[:-up])
+        return see_other(page + (f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""))
+
+    return back
 
 
 def _nowhere(desk: Desk) -> Handler:

@@ -100,6 +100,22 @@ async def test_every_address_opens_for_the_roles_of_its_row_and_for_nobody_else(
     assert {row.act for row in portal.service.desk.rows} == set(Act)
 
 
+async def test_the_other_language_of_an_answered_form_is_its_page_and_a_filter_stays(desk_portal: Portal) -> None:
+    admin = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.ADMIN))
+    for path, page in (
+        ("/account/password", "/desk/account"),
+        ("/tokens/7/revoke", "/desk/tokens"),
+        ("/people/an/disable", "/desk/people"),
+        ("/logout", "/desk"),
+    ):
+        assert (await admin.get(f"{path}?lang=en")).location == f"{page}?lang=en"
+    operator = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.OPERATOR))
+    assert (await admin.get("/proposals/7/approve")).status == 403, "as the form itself"
+    assert (await operator.get("/proposals/7/try")).location == "/desk/proposals/7"
+    filtered = await admin.get("/audit?who=an+b&lang=vi")
+    assert 'href="?who=an+b&amp;lang=en"' in filtered.text
+
+
 def test_an_address_without_a_row_stops_the_start() -> None:
     async def handler(_request: web.Request) -> web.Response:
         return web.Response()
