@@ -47,6 +47,8 @@ class Account:
             passwords.require_fit(new, person.login)
             old = visit.form.get("old", "")[: passwords.LETTERS_MAX]
             if not await desk.hasher.is_right(old, person.password, is_known=True):
+                async with desk.borrow() as connection:
+                    await record(connection, visit.who, "account.refused", reason="password")
                 raise passwords.PasswordUnfit("password_old_wrong")
             phc = await desk.hasher.hash(new)
         except passwords.PasswordUnfit as unfit:
@@ -64,15 +66,23 @@ class Account:
         """`POST /desk/account/recovery`: new recovery codes for a code of the telephone; the old ones end."""
         del request
         desk, person = self._desk, visit.person
+        assert visit.session is not None  # noqa: S101 -- the door's
         if desk.of_device.take(("own", person.id)):
             return await self._page(visit, 429, "too_soon")
+        codes, is_over = None, False
         async with desk.borrow() as connection, connection.transaction():
             code = visit.form.get("code", "")
-            if not await second_factor.is_right(connection, desk.keyring, person, code, desk.clock()):
-                codes = None
-            else:
+            if await second_factor.is_right(connection, desk.keyring, person, code, desk.clock()):
                 codes = await second_factor.renew_recovery_codes(connection, desk.keyring, person.id)
                 await record(connection, visit.who, "user.recovery_codes", person.login)
+            else:
+                # Whoever found an open browser has no more tries than at the login, and leaves the same trace.
+                await record(connection, visit.who, "account.refused", reason="second factor")
+                is_over = await sessions.count_failure(connection, visit.session.token_sha256)
+        if is_over:
+            response: web.StreamResponse = see_other("/desk/login")
+            desk.cookies.delete(response, sessions.SESSION_COOKIE)
+            return response
         if codes is None:
             return await self._page(visit, 422, "code_wrong")
         return await desk.page("desk_recovery.html", visit, codes=codes)

@@ -246,6 +246,20 @@ async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:
     assert sessions.SESSION_COOKIE not in known.cookies
 
 
+async def test_an_open_browser_is_no_place_to_guess(desk_portal: Portal) -> None:
+    portal, login = desk_portal, next(logins)
+    visitor = await logged_in(portal, await person(portal, login, Role.OPERATOR))
+    wrong = await visitor.post("/account/password", old="guess", new="một câu khác hẳn", again="một câu khác hẳn")
+    assert (wrong.status, "hiện tại không đúng" in wrong.text) == (422, True)
+    proofs = [(await visitor.post("/account/recovery", code="12345a")).location for _ in range(5)]
+    assert proofs == [None] * 4 + ["/desk/login"]
+    assert sessions.SESSION_COOKIE not in visitor.cookies
+    acts = await portal.fetch("SELECT act, reason FROM audit_entry WHERE who = $1 ORDER BY id", login)
+    assert [tuple(row) for row in acts] == [
+        ("account.refused", "password"), *[("account.refused", "second factor")] * 5,
+    ]  # fmt: skip
+
+
 async def test_a_session_ends_by_time_by_disabling_and_for_an_invented_token(desk_portal: Portal) -> None:
     portal = desk_portal
     user_id = await person(portal, next(logins), Role.OPERATOR)
