@@ -20,12 +20,18 @@ KEYWORD_LETTERS_MAX = 40
 KEYWORDS_MAX = 50
 YEARS = range(2000, 2101)
 CODE = r"[a-z0-9-]{1,80}"
+TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional controls (Unicode, UAX 9), by which a name would be shown as another one."""
 
 
 def _plain(text: str) -> str:
-    if not text.strip() or any(unicodedata.category(each) in ("Cc", "Cs") for each in text):
+    if not text.strip() or any(map(_is_control, text)):
         raise ValueError(say("must hold letters and no control characters; correct it"))
     return text
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in TURNS
 
 
 def _within_years(at: datetime) -> datetime:

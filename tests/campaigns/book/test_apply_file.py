@@ -94,6 +94,7 @@ ROWS = [
     ("code of another shape", 'code = "mttq"', 'code = "MTTQ"', "organisation[0].code", 2, 'did you mean "mttq"?'),
     ("blank name", '"Vì người nghèo"', '"  "', "campaign[0].name_vi", 6, "letters"),
     ("control in a name", '"Vì người nghèo"', '"a\\u0000b"', "campaign[0].name_vi", 6, "control"),
+    ("turned letters in a name", '"Vì người nghèo"', '"a\\u202eb"', "campaign[0].name_vi", 6, "control"),
     ("name too long", '"Vì người nghèo"', f'"{"x" * 301}"', "campaign[0].name_vi", 6, "300"),
     ("unknown category", '"poverty"', '"poor"', "campaign[0].category", 7, "'storm_flood'"),
     ("time without zone", "00+07:00\nclo", "00\nclo", "campaign[0].opens_at", 9, "time zone"),
