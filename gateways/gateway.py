@@ -214,6 +214,8 @@ class Gateway(ABC, Generic[Settings]):
     tells_message_time: ClassVar[bool] = False
     """Whether its messages carry the time at which they were sent; else our time of receipt is all there is."""
 
+    tells_carrier: ClassVar[bool] = False
+    """Whether its messages can say who charged the donor; else each is `unknown` where the account does not."""
     secret_is_theirs: ClassVar[bool] = False
     """Whether the carrier or hub hands out the secret that its callbacks prove themselves by; else we draw it."""
 

@@ -100,6 +100,7 @@ class Jasmin(Gateway[JasminSettings]):
     name: ClassVar[str] = "jasmin"
     settings_model: ClassVar[type[AccountSettings]] = JasminSettings
     methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
+    tells_carrier: ClassVar[bool] = True
     reports_charges: ClassVar[bool] = True
 
     def handover(self, address: str) -> tuple[str, ...]:

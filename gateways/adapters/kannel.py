@@ -131,6 +131,7 @@ class Kannel(Gateway[KannelSettings]):
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, *_HEADERS.values(), _TIME_HEADER)
     reports_charges: ClassVar[bool] = True
     tells_message_time: ClassVar[bool] = True
+    tells_carrier: ClassVar[bool] = True
 
     def handover(self, address: str) -> tuple[str, ...]:
         """The sms-service, and what the smsbox's own group needs so that no message is lost while we are away."""

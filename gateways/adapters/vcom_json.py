@@ -69,6 +69,7 @@ class VcomJson(Gateway[VcomJsonSettings]):
     secret_is_theirs: ClassVar[bool] = True
     settings_model: ClassVar[type[AccountSettings]] = VcomJsonSettings
     tells_message_time: ClassVar[bool] = True
+    tells_carrier: ClassVar[bool] = True
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:

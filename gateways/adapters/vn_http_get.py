@@ -86,6 +86,7 @@ class VnHttpGet(Gateway[VnHttpGetSettings]):
     name: ClassVar[str] = "vn_http_get"
     settings_model: ClassVar[type[AccountSettings]] = VnHttpGetSettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET"})
+    tells_carrier: ClassVar[bool] = True
 
     def __init__(self, account: Account[VnHttpGetSettings]) -> None:
         super().__init__(account)

@@ -27,6 +27,7 @@ from service.catalog.drafts import (
 from service.catalog.secret_windows import BEGINS, ENDS
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, moment, visible
+from service.runtime.clock import utc_now
 from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
 from service.simulator.links import NO_PROOF
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = acts.add_parser("new", help="secrets for a new link, its [[gateway]] entry, and what the carrier needs")
     new.add_argument("protocol", metavar="PROTOCOL", choices=sorted(ADAPTERS))
     new.add_argument("code", metavar="CODE", help="the account in its address: a-z, 0-9 and -")
-    new.add_argument("--carrier", metavar="C", choices=get_args(AccountCarrier), default="from_message")
+    new.add_argument("--carrier", metavar="C", choices=get_args(AccountCarrier))
     new.add_argument("--charging", metavar="C", choices=get_args(SupportedCharging))
     new.add_argument("--network", metavar="NET", action="append", default=[], help="the carrier's addresses; repeat")
     new.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a key of the protocol; repeat")
@@ -87,9 +88,15 @@ def _new(arguments: argparse.Namespace) -> int:
         own = dict(own_key(each) for each in arguments.set)
     except ValueError as fault:
         raise CommandRefused(f"--set: {fault}") from None
+    carrier = arguments.carrier or ("from_message" if ADAPTERS[arguments.protocol].tells_carrier else None)
+    if carrier is None:
+        raise CommandRefused(
+            f"--carrier: no message of {arguments.protocol} says who charges the donor; say it here, or every gift "
+            "is of the carrier `unknown`"
+        )
     folder = _folder(arguments.files)
     wanted = Wanted(
-        arguments.protocol, arguments.code, arguments.carrier, arguments.charging, tuple(arguments.network), own,
+        arguments.protocol, arguments.code, carrier, arguments.charging, tuple(arguments.network), own,
         not arguments.real, arguments.url or read_settings().public_url, folder,
     )  # fmt: skip
     try:
@@ -230,6 +237,8 @@ async def _accounts(code: str | None) -> tuple[list[AccountRow], Mapping[str, Lo
 
 
 async def _rotate(arguments: argparse.Namespace) -> int:
+    if arguments.until is not None and arguments.until <= utc_now():
+        raise CommandRefused("--until: lies in the past: the old secret would be refused as soon as that is applied")
     rows, loaded = await _accounts(arguments.code)
     (row,) = [each for each in rows if each.code == arguments.code]
     account = loaded.get(row.code)

@@ -1,13 +1,17 @@
 """The list of protocols, and the stand-in for accounts we do not have."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from gateways.events import Message
 from gateways.outcome import Outcome, Result
-from gateways.registry import ADAPTERS, decoy
-from tests.gateways.calls import RECEIVED_AT
+from gateways.registry import ADAPTERS, SENDERS, decoy
+from gateways.sender import Sms
+from tests.gateways.calls import KEY, RECEIVED_AT, gateway, received
+from tests.support.protocols import ACCOUNT_KEYS, own_keys
 
 
 def test_the_list_is_what_the_document_for_carriers_says() -> None:
@@ -29,6 +33,19 @@ def test_two_decoys_share_no_secret(name: str) -> None:
     secret = ADAPTERS[name].settings_model.SECRET_KEYS & first.keys()
     assert secret
     assert not [key for key in secret if first[key] and first[key] == second[key]]
+
+
+@pytest.mark.parametrize("name", sorted(ACCOUNT_KEYS.keys() - {"generic"}))
+def test_a_protocol_tells_who_charges_the_donor_exactly_where_its_messages_do(name: str) -> None:
+    secret = "whsec_" + "QUJD" * 10 if name == "standard" else "word"
+    keys = tomllib.loads(own_keys(name, [secret])) | {"carriers": {"zz": "mobifone"}}
+    ours = gateway(name, keys, "from_message")
+    sender = SENDERS[name]("acc", ours.settings)
+    sms = Sms(0, "900000001", "84950000001", "1408", "VNN 5", "VNN", "mobifone", "zz", RECEIVED_AT)
+    events = ours.open(received(sender.request([sms], RECEIVED_AT)), KEY)
+    told = {event.carrier for event in events if isinstance(event, Message)}
+    unnamed = {"unknown"} if sender.carries_messages else set()
+    assert told == ({"mobifone"} if ADAPTERS[name].tells_carrier else unnamed)
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS))

@@ -132,6 +132,7 @@ class Generic(Gateway[GenericSettings]):
     name: ClassVar[str] = "generic"
     settings_model: ClassVar[type[AccountSettings]] = GenericSettings
     methods: ClassVar[frozenset[str]] = frozenset({"GET", "POST"})
+    tells_carrier: ClassVar[bool] = True
     reports_charges: ClassVar[bool] = True
 
     @classmethod

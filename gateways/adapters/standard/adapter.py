@@ -109,6 +109,7 @@ class Standard(Gateway[StandardSettings]):
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, *SIGNATURE_HEADERS)
     reports_charges: ClassVar[bool] = True
     tells_message_time: ClassVar[bool] = True
+    tells_carrier: ClassVar[bool] = True
 
     def __init__(self, account: Account[StandardSettings]) -> None:
         super().__init__(account)

@@ -125,6 +125,7 @@ class VnSoapMo(Gateway[VnSoapMoSettings]):
     name: ClassVar[str] = "vn_soap_mo"
     settings_model: ClassVar[type[AccountSettings]] = VnSoapMoSettings
     methods: ClassVar[frozenset[str]] = frozenset({"POST", "GET"})
+    tells_carrier: ClassVar[bool] = True
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, "soapaction")
     challenges: ClassVar[bool] = True
 

@@ -54,6 +54,7 @@ class Telex(Gateway[TelexSettings]):
     kept_headers: ClassVar[tuple[str, ...]] = (*Gateway.kept_headers, "x-telex-charset")
     reports_charges: ClassVar[bool] = True
     tells_message_time: ClassVar[bool] = True
+    tells_carrier: ClassVar[bool] = True
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:

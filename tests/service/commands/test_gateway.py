@@ -33,6 +33,7 @@ from tests.support.portal import (
 
 Capture = pytest.CaptureFixture[str]
 NET = ("--network", "127.0.0.0/8")
+CARRIER = ("--carrier", "viettel")
 KEYS: dict[str, tuple[str, ...]] = {
     "esms_get": ("cpid=CP01",),
     "vcom_json": ("client_id=portal",),
@@ -58,6 +59,10 @@ async def as_json(capsys: Capture, *words: str) -> Any:
 @pytest.mark.parametrize("protocol", sorted(ADAPTERS.keys() - {"generic"}))
 async def test_a_new_entry_is_one_that_apply_takes_and_holds_no_secret(protocol: str, capsys: Capture) -> None:
     own = [word for each in KEYS.get(protocol, ()) for word in ("--set", each)]
+    if not ADAPTERS[protocol].tells_carrier:
+        with pytest.raises(CommandRefused, match="--carrier: no message of"):
+            await told(capsys, "new", protocol, "line-1", *NET, *own)
+        own += CARRIER
     made = await as_json(capsys, "new", protocol, "line-1", *NET, *own, "--url", "https://give.example")
     (prepared,) = prepare_gateways(load(made["entry"].encode()), seal=lambda plain, _: plain, digest_key=b"")
     assert (prepared.code, prepared.adapter, prepared.test) == ("line-1", protocol, True)
@@ -133,6 +138,8 @@ async def test_links_are_listed_and_shown_without_a_secret_and_rotate_with_an_ov
     with pytest.raises(CommandRefused, match="there are: hub, soap, vina"):
         await told(capsys, "show", "nobody")
 
+    with pytest.raises(CommandRefused, match="--until: lies in the past"):
+        await told(capsys, "rotate", "hub", "--files", str(tmp_path), "--until", "2026-01-01T00:00:00+07:00")
     rotated = await as_json(capsys, "rotate", "hub", "--files", str(tmp_path))
     assert rotated["line"] == f'secrets = ["the secret that stands there now", "file:{tmp_path}/hub.secret_2"]'
     (line,) = rotated["carrier_side"]
@@ -158,7 +165,7 @@ async def test_every_protocol_proves_its_link_by_a_ping_that_stores_nothing(
     entries: list[str] = []
     for protocol in sorted(ADAPTERS.keys() - {"generic"}):
         own = [word for each in KEYS.get(protocol, ()) for word in ("--set", each)]
-        made = await as_json(capsys, "new", protocol, protocol.replace("_", "-"), *NET, *own)
+        made = await as_json(capsys, "new", protocol, protocol.replace("_", "-"), *NET, *CARRIER, *own)
         entry = made["entry"]
         for name, secret in made["environment"].items():
             entry = entry.replace(f"env:{name}", secret or "what-the-hub-hands-out")
