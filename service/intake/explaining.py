@@ -13,12 +13,17 @@ from campaigns.book.grammar import read
 from gateways.callback import Callback
 from gateways.events import Event, Message
 from gateways.gateway import MalformedCallback
+from gateways.outcome import Outcome
 from service.catalog.catalog import Party
 from service.intake.ending import Ending, forwarding
 from service.runtime.logs import without_numbers
 
 LETTERS_MAX = 400
 HIDDEN = frozenset({"digest", "msisdn"})
+REPLIED = frozenset(
+    {Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.UNALLOCATED, Outcome.REJECTED_POLICY}
+)
+"""Endings whose answer may hold the reply to a donor, where the protocol's does."""
 Step = dict[str, Any]
 
 
@@ -37,7 +42,7 @@ def explained(
             *_factors(party, callback),
             *_understood(party, callback, book, digest_key),
             {"step": "outcome", "says": ending.outcome.value, "reason": ending.reason},
-            _answer(ending),
+            _answer(party, ending),
         ],
     }
 
@@ -114,9 +119,12 @@ def _reading(message: Message, received_at: datetime, book: Book, is_test: bool)
     return step
 
 
-def _answer(ending: Ending) -> Step:
+def _answer(party: Party, ending: Ending) -> Step:
+    """The answer; but of a real account never the SMS in it, which has the donor's amount and receipt code."""
     answer = ending.answer
     body = answer.body.decode("utf-8", "replace")
+    if party.gateway.carries_reply and not party.is_test and ending.aside is None and ending.outcome in REPLIED:
+        body = f"{len(body)} characters, with the reply to the donor"
     return {
         "step": "answer",
         "says": f"{answer.status} {answer.content_type or ''}".strip(),

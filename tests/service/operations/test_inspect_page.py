@@ -26,7 +26,8 @@ TEXT = "VNN 5 chuc suc khoe"
 @pytest.fixture
 async def portal(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
     """A running service whose account `vina` is for tests."""
-    book = BOOK.replace('code = "vina"', 'code = "vina"\ntest = true')
+    texts = 'hotline = "19001530"\nreply_thank_you = "Cam on Quy vi. {amount} {receipt} {hotline}"\n'
+    book = BOOK.replace('code = "vina"', 'code = "vina"\ntest = true').replace("category", texts + "category", 1)
     async with running(database_dsn, tmp_path, book) as started:
         yield started
 
@@ -102,6 +103,16 @@ async def test_each_step_is_told_and_no_secret_number_or_text_of_a_donor(portal:
     for hidden in (NUMBER, PATH_SECRET, SIGNING_SECRET.removeprefix("whsec_"), "a-guess-of-theirs"):
         assert hidden.encode() not in seen, hidden
     assert TEXT.encode() not in hub.raw
+
+
+async def test_the_reply_to_a_donor_and_its_receipt_code_are_not_shown(portal: Portal) -> None:
+    async with looking(portal, "soap") as soap:
+        for number in ("first", "first"):
+            assert b"Cam on Quy vi. 100.000 " in (await post_soap(portal, number)).body
+            assert (await soap.steps())["answer"]["body"].endswith(" characters, with the reply to the donor")
+        await post_soap(portal, "wrong", number="12")
+        assert "GetMOData.UserID" in (await soap.steps())["answer"]["body"]
+    assert b"Cam on" not in soap.raw
 
 
 async def test_nothing_is_told_while_nobody_looks_and_who_does_not_read_misses_the_oldest(portal: Portal) -> None:
