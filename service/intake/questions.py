@@ -5,7 +5,7 @@ every factor is refused as a callback is, with the same bytes and the same work.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,15 +119,20 @@ class Questions:
         }
         if attempt_at is not None:
             told["clock_ahead_seconds"] = round((attempt_at - callback.received_at).total_seconds(), 3)
+        events: Sequence[object] = ()
+        is_empty = not (callback.body or callback.query)
         try:
-            events = account.gateway.parse(callback, self._digest_key)
+            events = () if is_empty else account.gateway.parse(callback, self._digest_key)
         except MalformedCallback:
-            events = ()
-        if not events:
-            return _told(200, told, Kind.PING)
-        # A gateway that was left pointing here would otherwise lose every gift, and hear success.
-        told |= {"error": "carries_a_message", "detail": "nothing was stored: a ping is no place for a gift"}
-        return Ending(Outcome.MALFORMED, _json(409, told), len(events), reason="a ping that carries a message")
+            pass
+        else:
+            if not events:
+                return _told(200, told, Kind.PING)
+        # A gateway that was left pointing here would otherwise lose every gift, and hear success: also one whose
+        # gifts nobody can read, which its own address refuses, or keeps for a person.
+        error, reason = ("carries_a_message", "a message") if events else ("not_understood", "what cannot be read")
+        told |= {"error": error, "detail": "nothing was stored: a ping is no place for a gift"}
+        return Ending(Outcome.MALFORMED, _json(409, told), len(events), reason=f"a ping that carries {reason}")
 
     async def _ids(self, account: LoadedAccount, callback: Callback) -> Ending:
         try:

@@ -111,20 +111,23 @@ async def test_who_fails_one_factor_hears_what_a_callback_would_hear(
         assert "signature wrong" in said
 
 
-@pytest.mark.parametrize("label", ["standard", "kannel", "soap"])
+@pytest.mark.parametrize("label", ["standard", "kannel", "soap", "unread", "torn"])
 async def test_a_gift_that_is_sent_to_ping_is_never_acknowledged(portal: Portal, label: str) -> None:
     before = await stored(portal)
     query = "id=k-1&from=84950000001&to=1408&text=VNN+5"
     reply = {
         "standard": lambda: ask(portal, "ping", message("m-1")),
+        "unread": lambda: ask(portal, "ping", {"type": "message", "text": "VNN 5"}),
         "kannel": lambda: fetch(portal, "GET", f"/gw/kannel/vina/{PATH_SECRET}/ping?{query}"),
+        "torn": lambda: fetch(portal, "GET", f"/gw/kannel/vina/{PATH_SECRET}/ping?{query.replace('8495', 'x')}"),
         "soap": lambda: fetch(
             portal, "POST", "/gw/vn_soap_mo/soap/ping", data=envelope("1", "VNN 5", "84950000001", "1408"),
             headers={"authorization": SOAP_LOGIN, "content-type": "text/xml"},
         ),
     }[label]()  # fmt: skip
     told = await reply
-    assert (told.status, told.json()["error"], told.json()["proven"]) == (409, "carries_a_message", True)
+    error = "not_understood" if label in ("unread", "torn") else "carries_a_message"
+    assert (told.status, told.json()["error"], told.json()["proven"]) == (409, error, True)
     assert await stored(portal) == before
 
 
