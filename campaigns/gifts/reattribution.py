@@ -339,9 +339,13 @@ async def select_corrections(connection: asyncpg.Connection) -> list[Correction]
 async def end(
     connection: asyncpg.Connection, who: Who, number: int, step: EndedOtherwise, reason: str | None
 ) -> None:
-    """Refuse or withdraw it; its gifts are free for another proposal. Raises MoveRefused."""
+    """Refuse or withdraw it; its gifts are free for another proposal. Whoever proposed it withdraws it and does not
+    refuse it. Raises MoveRefused.
+    """
     async with connection.transaction():
         proposal = await _locked(connection, number)
+        if step == "refused" and who.login == proposal.made_by:
+            raise MoveRefused("same_person")
         await _end(connection, who, proposal, step, reason, Figures(0, 0, 0))
         await record(connection, who, f"reattribution.{step}", str(number), reason=reason)
 

@@ -193,7 +193,9 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     for act in ("approve", "refuse", "withdraw"):
         assert (await stranger.post(f"{address}/{act}", reason="x", plan="")).status == 404, act
     assert address not in (await stranger.get("/reattributions")).text
-    assert "/approve" not in (await proposer.get(address)).text
+    own = (await proposer.get(address)).text
+    assert ("/approve" in own, "/refuse" in own, "/withdraw" in own) == (False, False, True)
+    assert (await proposer.post(f"{address}/refuse", reason="thôi")).status == 409, "it is theirs to withdraw"
     plan = (await second.get(address)).field("plan")
     assert (await second.post(f"{address}/approve", plan="0" * 64)).status == 409
     proposer_too = await logged_in(portal, await person(portal, "chuyen.tu", Role.OPERATOR))
