@@ -166,5 +166,31 @@ INTAKE = Board(
                 ),
             ],
         ),
+        Row(
+            "Replies to donors",
+            [
+                Panel(
+                    "Replies by what became of them",
+                    "Attempts to hand an SMS to a hub by a call of ours, per second. Refused, given up and in doubt "
+                    "are not sent again; `portal1400 list replies` has each with its reason.",
+                    "short",
+                    [
+                        Ask(
+                            f"sum by (account, outcome) (rate(portal1400_replies_total{{{ACCOUNTS}}}[{RATE}])) > 0",
+                            "{{account}} {{outcome}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "Longest wait for a reply",
+                    "How long the longest of an account's replies has been due. Intake does not wait for it; where "
+                    "our reply is the charge, its gifts are in no total until then.",
+                    "s",
+                    [Ask(f"max by (account) (portal1400_replies_oldest_seconds{{{ACCOUNTS}}})", "{{account}}")],
+                    orange=60,
+                    red=300,
+                ),
+            ],
+        ),
     ],
 )

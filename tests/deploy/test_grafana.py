@@ -18,6 +18,7 @@ from gateways.registry import ADAPTERS
 from metrics.families.database import POOL_STATES, SYNC_STATES
 from metrics.families.intake import CALLBACK_BUCKETS, MESSAGE_TIMES, QUARANTINE_REASONS, UNKNOWN_ACCOUNT
 from metrics.families.listeners import CONNECTION_STATES, OTHER_STATUS, PEERS, REQUEST_BUCKETS, STATUSES
+from metrics.families.replies import REPLY_OUTCOMES
 from metrics.instruments import Instruments
 from metrics.invariants import INVARIANTS
 from metrics.service_levels import SHOWN_BUCKETS
@@ -50,7 +51,7 @@ ALWAYS = {"Portal1400Watchdog"}
 GRID_COLUMNS = 24
 PROMETHEUS_OWN = {"up", "ALERTS"}
 CLOSED_SETS: dict[str, set[str]] = {
-    "outcome": {outcome.value for outcome in Outcome},
+    "outcome": {*(outcome.value for outcome in Outcome), *REPLY_OUTCOMES},
     "reason": {*UNCOUNTED_REASONS, *UNALLOCATED_REASONS, *QUARANTINE_REASONS},
     "carrier": set(CARRIERS),
     "adapter": set(ADAPTERS),

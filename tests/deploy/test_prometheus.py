@@ -302,6 +302,7 @@ async def observed(server: TestServer, tmp_path_factory: pytest.TempPathFactory)
             workers += (await stack.enter_async_context(worker),)
         await workers[0].service.operations.certificate.look()
         await check_everything(workers[0])
+        workers[0].service.instruments.replies.know_replies(["hub"])
         heard: dict[str, list[dict[str, Any]]] = {}
         called, calls = await stack.enter_async_context(receiver(heard)), free_address()
         folder = tmp_path_factory.mktemp("prometheus")
@@ -447,6 +448,9 @@ async def things_happen(observed: Observed, stack: AsyncExitStack) -> None:
     observed.silent.add("vina")
     first, second = observed.workers
     second.service.instruments.runtime.count_restarts({"died": 1})
+    replies = first.service.instruments.replies
+    replies.count_reply("hub", "refused")
+    replies.see_replies("hub", waiting=3, oldest_seconds=400.0)
     load = second.service.intake.load
     for _ in range(LOOKS):
         load.update(Signals(0.5, 0.0, 0.0), time.monotonic())
@@ -524,6 +528,7 @@ FAULTS = {
             "Each account's light A": 3.0, "Silence per account A": 3.0, "Workers that ended A": 0.0,
             "Load level A": 1.0, "Public requests shed A": 0.0, "Public requests that failed A": 0.0,
             "Connections closed for room A": 0.0, "Last backup and last drill A": 0.0,
+            "Replies by what became of them A": 0.0, "Longest wait for a reply A": 399.0,
             "Standbys A": 0.0, "Lag of the last standby A": 0.0, "Pool for reads A": 5.0, "Pool for reads B": 0.0,
         },
     ),
