@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
-from gateways.gateway import AccountSettings, Passwords
+from gateways.gateway import AccountSettings, Charging, Passwords
 
 REPLIES_PER_SECOND = 100
 
@@ -88,6 +88,28 @@ class ReplyingSettings(AccountSettings):
         return self.reply_url is not None
 
 
+class RoutedReplySettings(ReplyingSettings):
+    """Those of a gateway that knows no free and no charged SMS: what is written for each, by which it is routed."""
+
+    reply_free: Parameters = Field(default_factory=dict)
+    reply_charged: Parameters = Field(default_factory=dict)
+
+    @property
+    def charges_by_reply(self) -> bool:
+        """Where a reply that charges is told from one that is free."""
+        return self.reply_url is not None and self.reply_charged != self.reply_free
+
+    def chargings(self) -> frozenset[Charging]:
+        """A reply that is sent before its charge is known would thank for nothing, unless it is the charge."""
+        possible = super().chargings()
+        return possible if self.charges_by_reply or self.reply_url is None else possible - {"on_report"}
+
+    @property
+    def reply_parameters(self) -> frozenset[str]:
+        """The names of what is written."""
+        return frozenset({*self.reply_free, *self.reply_charged})
+
+
 class ReplierSettings(Protocol):
     """What every replier reads of an account's settings."""
 
@@ -98,6 +120,40 @@ class ReplierSettings(Protocol):
     @property
     def reply_per_second(self) -> int:
         """How many at most."""
+
+
+class LoginReplies(ReplierSettings, Protocol):
+    """What is read of an account that shows user and password."""
+
+    @property
+    def reply_user(self) -> str | None:
+        """The user's name at the hub."""
+
+    @property
+    def reply_password(self) -> tuple[str, ...]:
+        """Its password, the one to show first."""
+
+
+class RoutedReplies(LoginReplies, Protocol):
+    """What else is read where the hub routes free and charged SMS by what is written with them."""
+
+    @property
+    def reply_free(self) -> Mapping[str, str]:
+        """What makes a reply free of charge."""
+
+    @property
+    def reply_charged(self) -> Mapping[str, str]:
+        """What makes it charge the donor."""
+
+
+def login_of(settings: LoginReplies) -> tuple[str, str]:
+    """User and password to show; empty where there are none."""
+    return settings.reply_user or "", "".join(settings.reply_password[:1])
+
+
+def route_of(settings: RoutedReplies, reply: OutgoingReply) -> Mapping[str, str]:
+    """What is written with `reply`, free or charged."""
+    return settings.reply_charged if reply.is_charged else settings.reply_free
 
 
 Settings = TypeVar("Settings", bound=ReplierSettings)

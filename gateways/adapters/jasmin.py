@@ -17,13 +17,13 @@ Source: Jasmin 0.11.1, `routing/throwers.py` and "HTTP API"; requests seen of it
 
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Charging, Gateway
+from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
-from gateways.replier import Parameters, ReplyingSettings
+from gateways.replier import RoutedReplySettings
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
 from gateways.wire.form import Form
@@ -71,25 +71,12 @@ _ANSWERS: dict[Outcome, tuple[int, bytes]] = {
 }
 
 
-class JasminSettings(ReplyingSettings):
+class JasminSettings(RoutedReplySettings):
     """The keys of a `jasmin` account. `reply_free` and `reply_charged`: what goes with a reply to `/send`."""
-
-    reply_free: Parameters = Field(default_factory=dict)
-    reply_charged: Parameters = Field(default_factory=dict)
-
-    @property
-    def charges_by_reply(self) -> bool:
-        """Where a reply that charges is told from one that is free."""
-        return self.reply_url is not None and self.reply_charged != self.reply_free
-
-    def chargings(self) -> frozenset[Charging]:
-        """A reply that is sent before its charge is known would thank for nothing, unless it is the charge."""
-        possible = super().chargings()
-        return possible if self.charges_by_reply or self.reply_url is None else possible - {"on_report"}
 
     @model_validator(mode="after")
     def _adds_what_jasmin_knows(self) -> Self:
-        if ({*self.reply_free} | {*self.reply_charged}) - REPLY_PARAMETERS:
+        if self.reply_parameters - REPLY_PARAMETERS:
             raise ValueError("reply_free and reply_charged may hold tags and priority")
         return self
 

@@ -25,13 +25,13 @@ from datetime import datetime
 from typing import ClassVar, Self
 from urllib.parse import unquote_to_bytes
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Charging, Gateway
+from gateways.gateway import AccountSettings, Gateway
 from gateways.outcome import Answer, Outcome, Result
-from gateways.replier import Parameters, ReplyingSettings
+from gateways.replier import RoutedReplySettings
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
 from gateways.wire.form import query_bytes
@@ -99,25 +99,12 @@ _STATUSES: dict[Outcome, int] = {
 }
 
 
-class KannelSettings(ReplyingSettings):
+class KannelSettings(RoutedReplySettings):
     """The keys of a `kannel` account. `reply_free` and `reply_charged`: what goes with a reply to sendsms."""
-
-    reply_free: Parameters = Field(default_factory=dict)
-    reply_charged: Parameters = Field(default_factory=dict)
-
-    @property
-    def charges_by_reply(self) -> bool:
-        """Where a reply that charges is told from one that is free."""
-        return self.reply_url is not None and self.reply_charged != self.reply_free
-
-    def chargings(self) -> frozenset[Charging]:
-        """A reply that is sent before its charge is known would thank for nothing, unless it is the charge."""
-        possible = super().chargings()
-        return possible if self.charges_by_reply or self.reply_url is None else possible - {"on_report"}
 
     @model_validator(mode="after")
     def _adds_what_kannel_knows(self) -> Self:
-        if ({*self.reply_free} | {*self.reply_charged}) - REPLY_PARAMETERS:
+        if self.reply_parameters - REPLY_PARAMETERS:
             raise ValueError("reply_free and reply_charged may hold smsc, account, binfo and meta-data")
         return self
 

@@ -5,10 +5,10 @@ Source: Jasmin 0.11.1, "HTTP API: sending SMS-MT".
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from urllib.parse import urlencode
 
-from gateways.replier import Call, Fate, Judgement, OutgoingReply, Replier, ReplierSettings
+from gateways.replier import Call, Fate, Judgement, OutgoingReply, Replier, RoutedReplies, login_of, route_of
 
 PARAMETERS = frozenset({"tags", "priority"})
 """What an account may add to free and to charged replies."""
@@ -23,41 +23,22 @@ _ANSWERS: Mapping[int, Judgement] = {
 }
 
 
-class JasminReplies(ReplierSettings, Protocol):
-    """What else is read of an account's settings."""
-
-    @property
-    def reply_user(self) -> str | None:
-        """The `username` of the HTTP API."""
-
-    @property
-    def reply_password(self) -> tuple[str, ...]:
-        """Its `password`."""
-
-    @property
-    def reply_free(self) -> Mapping[str, str]:
-        """What makes a reply free of charge."""
-
-    @property
-    def reply_charged(self) -> Mapping[str, str]:
-        """What makes it charge the donor."""
-
-
-class JasminReplier(Replier[JasminReplies]):
+class JasminReplier(Replier[RoutedReplies]):
     """The HTTP API of one Jasmin."""
 
     name: ClassVar[str] = "jasmin"
 
     def call(self, reply: OutgoingReply) -> Call:
         """With the donor's message in the address of its receipt, by which that joins the gift."""
+        user, password = login_of(self.settings)
         form = {
-            "username": self.settings.reply_user or "",
-            "password": "".join(self.settings.reply_password[:1]),
+            "username": user,
+            "password": password,
             "from": reply.short_code,
             "to": reply.msisdn,
             "coding": "0",
             "content": reply.text,
-            **(self.settings.reply_charged if reply.is_charged else self.settings.reply_free),
+            **route_of(self.settings, reply),
         }
         if reply.is_charged and reply.report_address is not None:
             form |= {

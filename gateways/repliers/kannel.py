@@ -7,10 +7,10 @@ Source: Kannel user guide 1.4.5, "SMS push: send-sms CGI", with its column of he
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from urllib.parse import urlencode
 
-from gateways.replier import Call, Fate, Judgement, OutgoingReply, Replier, ReplierSettings
+from gateways.replier import Call, Fate, Judgement, OutgoingReply, Replier, RoutedReplies, login_of, route_of
 
 HEADERS: Mapping[str, str] = {
     "smsc": "X-Kannel-SMSC",
@@ -31,42 +31,22 @@ _ANSWERS: Mapping[int, Judgement] = {
 }
 
 
-class KannelReplies(ReplierSettings, Protocol):
-    """What else is read of an account's settings."""
-
-    @property
-    def reply_user(self) -> str | None:
-        """The `username` of a sendsms-user."""
-
-    @property
-    def reply_password(self) -> tuple[str, ...]:
-        """Its `password`."""
-
-    @property
-    def reply_free(self) -> Mapping[str, str]:
-        """What makes a reply free of charge."""
-
-    @property
-    def reply_charged(self) -> Mapping[str, str]:
-        """What makes it charge the donor."""
-
-
-class KannelReplier(Replier[KannelReplies]):
+class KannelReplier(Replier[RoutedReplies]):
     """The smsbox of one Kannel."""
 
     name: ClassVar[str] = "kannel"
 
     def call(self, reply: OutgoingReply) -> Call:
         """With the donor's message in the address of its report, by which that joins the gift."""
-        own = self.settings.reply_charged if reply.is_charged else self.settings.reply_free
+        user, password = login_of(self.settings)
         headers = {
             "Content-Type": "text/plain; charset=UTF-8",
-            "X-Kannel-Username": self.settings.reply_user or "",
-            "X-Kannel-Password": "".join(self.settings.reply_password[:1]),
+            "X-Kannel-Username": user,
+            "X-Kannel-Password": password,
             "X-Kannel-From": reply.short_code,
             "X-Kannel-To": reply.msisdn,
             "X-Kannel-Coding": "0",
-            **{HEADERS[name]: value for name, value in own.items()},
+            **{HEADERS[name]: value for name, value in route_of(self.settings, reply).items()},
         }
         if reply.is_charged and reply.report_address is not None:
             about = urlencode({"ref": reply.reference, "msg": reply.message_ref})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 from xml.sax.saxutils import escape, quoteattr
 
-from gateways.replier import Call, Fate, Judgement, OutgoingReply, Replier, ReplierSettings
+from gateways.replier import Call, Fate, Judgement, LoginReplies, OutgoingReply, Replier, login_of
 
 OPERATORS: Mapping[str, str] = {
     "viettel": "VIETTEL",
@@ -37,16 +37,8 @@ _RESULTS: Mapping[str, Judgement] = {
 }
 
 
-class SoapReplies(ReplierSettings, Protocol):
+class SoapReplies(LoginReplies, Protocol):
     """What else is read of an account's settings."""
-
-    @property
-    def reply_user(self) -> str | None:
-        """The `UserName` of the call."""
-
-    @property
-    def reply_password(self) -> tuple[str, ...]:
-        """Its `Password`."""
 
     @property
     def reply_namespace(self) -> str:
@@ -60,6 +52,7 @@ class VnSoapMoReplier(Replier[SoapReplies]):
 
     def call(self, reply: OutgoingReply) -> Call:
         """Its elements in the order in which hubs know them."""
+        user, password = login_of(self.settings)
         kind = CHARGE if reply.is_charged else FREE if reply.is_counted else REFUND
         said = {
             "User_ID": reply.msisdn,
@@ -71,8 +64,8 @@ class VnSoapMoReplier(Replier[SoapReplies]):
             "Total_Message": "1",
             "Content_Type": "0",
             "Operator": OPERATORS.get(reply.carrier, reply.carrier.upper()),
-            "UserName": self.settings.reply_user or "",
-            "Password": "".join(self.settings.reply_password[:1]),
+            "UserName": user,
+            "Password": password,
         }
         elements = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in said.items())
         body = _ENVELOPE.format(namespace=quoteattr(self.settings.reply_namespace), elements=elements)

@@ -86,8 +86,7 @@ async def run(arguments: argparse.Namespace) -> int:
             await service.start(public, inside)
             collector.tune_garbage_collection()
             base = f"http://127.0.0.1:{public.getsockname()[1]}"
-            protocols = [str(each.raw["adapter"]) for each in load(book).gateways]
-            _show_addresses(base, inside, folder, accounts, protocols)
+            _show_addresses(base, inside, folder, accounts, _protocols(book))
             try:
                 await send_earlier_gifts(base, book, before, datetime.now(VIETNAM), stopping)
                 return await _play(base, book, arguments.rate, stopping)
@@ -167,6 +166,12 @@ def _bound_inside() -> socket.socket:
     with suppress(OSError):
         return bind("127.0.0.1", INTERNAL_PORT)
     return bind("127.0.0.1", 0)
+
+
+def _protocols(book: Path) -> Sequence[str]:
+    """Of the accounts that are played: to those for tests nobody posts by himself."""
+    played = (each.raw for each in load(book).gateways if each.raw.get("test") is not True)
+    return tuple(dict.fromkeys(str(each["adapter"]) for each in played if each.get("enabled") is not False))
 
 
 def _show_addresses(

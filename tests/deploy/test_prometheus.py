@@ -529,7 +529,7 @@ FAULTS = {
             "Load level A": 1.0, "Public requests shed A": 0.0, "Public requests that failed A": 0.0,
             "Connections closed for room A": 0.0, "Last backup and last drill A": 0.0,
             "Replies by what became of them A": 0.0, "Longest wait for a reply A": 399.0,
-            "Standbys A": 0.0, "Lag of the last standby A": 0.0, "Pool for reads A": 5.0, "Pool for reads B": 0.0,
+            "Standbys A": 0.0, "Lag of the last standby A": 0.0, "Pool for reads A": 3.0, "Pool for reads B": 0.0,
         },
     ),
     "the database stalls": Fault(
