@@ -1,8 +1,9 @@
 """`python -m tests.bench.capacity`: how much two workers carry with millions of gifts stored, and how cost grows.
 
 At each number of stored gifts: the highest rate of signed callbacks, and its CPU. At the last one also a long run, a
-fixed rate, a burst of twice the sustained rate, and batches; then what the check of the invariants costs. Load
-generator and database are on the same machine.
+fixed rate, a burst of twice the sustained rate, and batches; then what further service processes add, and what the
+check of the invariants costs. Ends with a row for the table in docs/operate.md. Load generator and database are on
+the same machine.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from typing import Any
 import asyncpg
 
 from service.postgres.embedded.handle import connect_embedded
+from tests.bench import machine
 from tests.bench.__main__ import INTAKE_PATH, INTERNAL_PORT, PORTS, cpu_seconds, process, wait_for
 from tests.bench.checking import checking
 from tests.bench.load import Tally, batches, closed_loop, messages, open_loop, signed_requests
@@ -89,9 +91,10 @@ def told(name: str, figures: dict[str, Any]) -> None:
     stall = f", stall {figures['stall_ms']:.0f} ms" if "stall_ms" in figures else ""
     cpu = f", {figures['cpu_us']:.0f} us CPU each" if "cpu_us" in figures else ""
     asked = f" of {figures['asked']:.0f}/s asked" if "asked" in figures else ""
+    half = f", p50 {figures['p50_ms']:.1f} ms" if "p50_ms" in figures else ""
+    statuses = f", {figures['statuses']}" if "statuses" in figures else ""
     print(
-        f"{name:44}{figures['per_second']:8.0f}/s{asked}, p50 {figures['p50_ms']:.1f} ms, "
-        f"p99 {figures['p99_ms']:.1f} ms{cpu}{stall}, {figures['statuses']}",
+        f"{name:44}{figures['per_second']:8.0f}/s{asked}{half}, p99 {figures['p99_ms']:.1f} ms{cpu}{stall}{statuses}",
         flush=True,
     )
 
@@ -120,15 +123,23 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
                     found["growth"][run] = figures
                     told(f"{stored} gifts stored, {workers} worker(s), flat out", figures)
                     if is_last and workers == chosen.workers:
-                        await long_runs(pid, chosen, found)
-        found["checking"] = await checking(
-            server.dsn,
-            lambda changes: serving(environ | changes, chosen.workers, folder / "serve.log"),
-            flat_out,
-            range(INTERNAL_PORT, INTERNAL_PORT + chosen.workers),
-            max(chosen.stored),
-            chosen.checking_seconds,
-        )
+                        found["row"] = await measured_row(server.dsn, pid, chosen.seconds)
+                        if chosen.sustained_seconds:
+                            await long_runs(pid, chosen, found)
+        found["row"]["viewer_bytes"] = await machine.viewer_bytes(folder, server.dsn)
+        found["scaling"] = []
+        for count in chosen.processes:
+            found["scaling"].append(await machine.scaled(folder, server.dsn, count, chosen.seconds))
+            told("{processes} service process(es), one database".format(**found["scaling"][-1]), found["scaling"][-1])
+        if chosen.checking_seconds:
+            found["checking"] = await checking(
+                server.dsn,
+                lambda changes: serving(environ | changes, chosen.workers, folder / "serve.log"),
+                flat_out,
+                range(INTERNAL_PORT, INTERNAL_PORT + chosen.workers),
+                max(chosen.stored),
+                chosen.checking_seconds,
+            )
         admin = await asyncpg.connect(server.dsn)
         found["messages"] = await admin.fetchval("SELECT count(*) FROM message")
         await admin.close()
@@ -139,7 +150,20 @@ async def capacity(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     finally:
         await server.close()
     print(f"verify: {found['verify']}, {found['messages']} messages, {found['verify_seconds']:.0f} s")
+    print(machine.row(found["row"]))
     return found
+
+
+async def measured_row(dsn: str, pid: int, seconds: float) -> dict[str, Any]:
+    """What the table in docs/operate.md has of a machine."""
+    bytes_before, messages_before = await machine.database_bytes(dsn)
+    figures = await flat_out(pid, "row", seconds)
+    bytes_after, messages_after = await machine.database_bytes(dsn)
+    return {
+        "per_second": figures["per_second"],
+        "core_per_second": 1e6 / figures["cpu_us"],
+        "gift_bytes": (bytes_after - bytes_before) / max(1, messages_after - messages_before),
+    }
 
 
 async def long_runs(pid: int, chosen: argparse.Namespace, found: dict[str, Any]) -> None:
@@ -164,9 +188,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.capacity")
     parser.add_argument("--stored", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4], help="services against one database")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--sustained-seconds", type=float, default=60.0)
-    parser.add_argument("--checking-seconds", type=float, default=10.0)
+    parser.add_argument("--sustained-seconds", type=float, default=60.0, help="0: no long runs")
+    parser.add_argument("--checking-seconds", type=float, default=10.0, help="0: leave the check out")
     parser.add_argument("--rates", type=float, nargs="+", default=[1_000, 2_000, 4_000])
     parser.add_argument("--json", type=Path, default=Path(".bench/capacity.json"))
     chosen = parser.parse_args()

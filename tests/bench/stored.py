@@ -8,7 +8,8 @@ import asyncpg
 CHUNK = 250_000
 
 # Ids in the order of time, as ours are; the sender's ids in no order, as a carrier's may be. Sealed columns have the
-# sizes that sealing gives them. Messages of the last 19 days, one line of money each.
+# sizes that sealing gives them. Messages of the last 19 days, one line of money each; callbacks of the days that have
+# a place for them.
 STORE = """
 WITH made AS MATERIALIZED (
     SELECT number, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
@@ -28,6 +29,10 @@ WITH made AS MATERIALIZED (
            decode(md5('c' || number) || md5('d' || number), 'hex'),
            decode(md5('e' || number) || md5('f' || number), 'hex')
     FROM made
+), raw AS (
+    INSERT INTO raw_callback (id, received_on, account_id, sealed)
+    SELECT id, (at AT TIME ZONE 'UTC')::date, $3, decode(repeat(md5('r' || number), 32), 'hex') FROM made
+    WHERE to_regclass('raw_callback_' || to_char((at AT TIME ZONE 'UTC')::date, 'YYYYMMDD')) IS NOT NULL
 ), line AS (
     INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
     SELECT id, 'pledged', 'message', $4, 'viettel', 1, units, units * 20000, at FROM made
