@@ -23,6 +23,7 @@ from service.operations import gateways_page, health, inspect_page
 from service.operations.assembly import make_operations
 from service.operations.database_join import DatabaseJoin
 from service.operations.instruments import make_instruments
+from service.operations.quarantine_replay import replaying
 from service.operations.siblings import Siblings
 from service.operations.tracing import make_tracing
 from service.pages import public
@@ -74,7 +75,10 @@ class Service:
         self.operations = make_operations(
             settings, database, keyring, self.catalog, self.intake, self.instruments, clock
         )
-        self.desk = DeskPart(settings, database, keyring, self.live.board, lambda: self.catalog.book, clock)
+        self.desk = DeskPart(
+            settings, database, keyring, self.live.board, lambda: self.catalog.book, clock,
+            partial(replaying, database, keyring, "portal1400 desk replay"),
+        )  # fmt: skip
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,
             kind=kind, prepare=prepare, accept_older=accept_older_database,

@@ -35,6 +35,7 @@ COMMANDS = {
     "received": "which ids of a carrier we have from one time to another",
     "gateway": "make a link's secrets and its apply entry; list, show, rotate and test the links there are",
     "quarantine": "list, show and replay callbacks that were kept for a person",
+    "reattribute": "propose that gifts be moved to the campaign they belong to; list, show, withdraw",
     "top": "the night on a terminal: money, links, acknowledgement, spool, what is wrong",
     "verify": "recompute every total from the facts",
     "user": "add, list, disable and reset the people who work at the campaign desk",

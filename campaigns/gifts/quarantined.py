@@ -1,11 +1,14 @@
 """What lies in quarantine, and what people did with it: every act is a row of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
+
+from campaigns.gifts.event_rows import MessageRow
 
 
 class Choice(NamedTuple):
@@ -171,3 +174,62 @@ class Act(NamedTuple):
 async def select_acts(connection: asyncpg.Connection, quarantine_id: UUID) -> list[Act]:
     """All acts on a callback, in their order."""
     return [Act(*row) for row in await connection.fetch(SELECT_ACTS, quarantine_id)]
+
+
+DONE = "done_before"
+"""How a replay ends of what was replayed into the store before."""
+
+
+class Sums(NamedTuple):
+    """What a campaign's total grows by."""
+
+    messages: int = 0
+    units: int = 0
+    vnd: int = 0
+
+    def plus(self, messages: int, units: int, vnd: int) -> "Sums":
+        """Both together."""
+        return Sums(self.messages + messages, self.units + units, self.vnd + vnd)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How one callback ended: an outcome of the intake, `unstorable`, `no_event`, `refused` or `done_before`.
+
+    `found` is the reason, or how its texts were read; it holds no value that was sent. `counted` is by the
+    campaign's slug.
+    """
+
+    row: Quarantined
+    outcome: str
+    found: str = ""
+    is_stored: bool = False
+    counted: Mapping[str, Sums] = field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is left to do about it."""
+        return self.is_stored or self.outcome == DONE
+
+
+# By the number where it is kept, by the whole content where it is not any more.
+SELECT_ELSEWHERE = """
+SELECT a.code
+FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[]) AS t (native_id, short_code, number, digest)
+CROSS JOIN gateway_account AS a
+JOIN message AS m ON m.account_id = a.id AND m.native_id = t.native_id
+LEFT JOIN message_person AS p ON p.message_id = m.id
+WHERE a.id <> $1 AND m.short_code = t.short_code AND (p.msisdn_hash = t.number OR m.digest = t.digest)
+ORDER BY a.code LIMIT 1
+"""
+
+
+async def select_elsewhere(connection: asyncpg.Connection, rows: Sequence[MessageRow]) -> str | None:
+    """The code of another account that has one of these messages, all of one account: same id, number, short code."""
+    if not rows:
+        return None
+    found: str | None = await connection.fetchval(
+        SELECT_ELSEWHERE, rows[0].account_id, [row.native_id for row in rows], [row.short_code for row in rows],
+        [row.msisdn_hash for row in rows], [row.digest for row in rows],
+    )  # fmt: skip
+    return found

@@ -13,6 +13,8 @@ from campaigns.gifts.quarantined import (
     Actor,
     Choice,
     Quarantined,
+    Replayed,
+    Sums,
     count_quarantined,
     record_opened,
     select_acts,
@@ -23,7 +25,7 @@ from gateways.callback import Callback
 from service.commands.opening import CommandRefused, opened, require_account, require_live
 from service.commands.person import name, os_user
 from service.commands.printing import add_listing, as_json, as_local, moment, request_id, visible
-from service.operations.quarantine_replay import QuarantineReplay, Replayed, Sums
+from service.operations.quarantine_replay import QuarantineReplay, replaying
 from service.runtime.settings import read_settings
 
 REASON = "those with this outcome, or with these words in their reason"
@@ -209,11 +211,8 @@ async def _working() -> AsyncIterator[tuple[asyncpg.Connection, QuarantineReplay
     """A connection of one's own, and the replay over it."""
     async with opened(read_settings(), may_migrate=False) as ready:
         require_live(ready)
-        connection = await ready.database.connect("portal1400 quarantine")
-        try:
-            yield connection, await QuarantineReplay.open(connection, ready.database, ready.keyring)
-        finally:
-            await connection.close()
+        async with replaying(ready.database, ready.keyring, "portal1400 quarantine") as found:
+            yield found
 
 
 async def _chosen(connection: asyncpg.Connection, choice: Choice) -> list[Quarantined]:

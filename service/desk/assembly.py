@@ -15,6 +15,7 @@ from service.desk import (
     figures,
     lists,
     personal,
+    quarantine,
     reattributions,
     reattributions_api,
     records,
@@ -45,7 +46,9 @@ class DeskPart:
         board: Board,
         book: Callable[[], Book],
         clock: Clock,
+        replays: quarantine.Replays,
     ) -> None:
+        """`replays` opens what reads quarantined callbacks again."""
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
@@ -55,11 +58,12 @@ class DeskPart:
         taken = exports.Exports(self.desk)
         self.rows += tuple(taken.rows())
         self.pulse = Pulse(self.desk)
-        self.rows = (*figures.rows(self.desk, self.pulse), *self.rows)
+        self.rows = (*figures.rows(self.desk, self.pulse), *self.rows, *quarantine.rows(self.desk, replays))
 
         self.api_rows: tuple[Row, ...] = (
             *(row for room in API_ROOMS for row in room.api_rows(self.desk)),
             *taken.api_rows(),
+            *quarantine.api_rows(self.desk, replays),
         )
 
     def described(self) -> Mapping[str, Any]:

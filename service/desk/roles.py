@@ -32,6 +32,8 @@ class Act(StrEnum):
     """A number, a text, a callback as it came: one at a time, for a reason, which is recorded."""
     SEE_PROPOSALS = "see_proposals"
     PROPOSE = "propose"
+    REPLAY = "replay"
+    """Callbacks of the quarantine, into the totals: each event counts once, whoever replays it."""
     APPROVE = "approve"
     """What somebody else proposed: the database refuses whoever made or proposed it."""
     EXPORT_TOTALS = "export_totals"
@@ -55,6 +57,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.READ_PERSONS: frozenset({Role.OPERATOR, Role.AUDITOR}),
         Act.SEE_PROPOSALS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.PROPOSE: frozenset({Role.OPERATOR, Role.MANAGER}),
+        Act.REPLAY: frozenset({Role.OPERATOR}),
         Act.APPROVE: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE}),
         Act.EXPORT_TOTALS: EVERYBODY,
         Act.EXPORT_FACTS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
@@ -65,7 +68,9 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
     }
 )
 """Act by role. An act without a row stops the start."""
-SCOPES = (Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE, Act.EXPORT_TOTALS, Act.EXPORT_FACTS)
+SCOPES = (
+    Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE, Act.REPLAY, Act.EXPORT_TOTALS, Act.EXPORT_FACTS,
+)  # fmt: skip
 """What a token may be made for. Of them a person may give what their own role may do."""
 
 assert RIGHTS.keys() == set(Act)  # noqa: S101 -- each act has its row

@@ -7,11 +7,10 @@ when it came, and is told nothing. A message that is stored so is flagged `from_
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -20,7 +19,17 @@ from campaigns.book.book import Book
 from campaigns.book.store import load_book
 from campaigns.gifts.event_rows import MessageRow
 from campaigns.gifts.messages import ReadByOldBook
-from campaigns.gifts.quarantined import Actor, Quarantined, hold, record_replayed, select_sealed
+from campaigns.gifts.quarantined import (
+    DONE,
+    Actor,
+    Quarantined,
+    Replayed,
+    Sums,
+    hold,
+    record_replayed,
+    select_elsewhere,
+    select_sealed,
+)
 from campaigns.schema.partitions import make_partitions
 from campaigns.totals.slots import take_slot
 from gateways.callback import Callback
@@ -51,45 +60,12 @@ from service.runtime.refusals import Refused
 FLAG = "from_quarantine"
 REFUSED = "refused"
 """Not read at all; `found` says what to do. Leaves no act."""
-DONE = "done_before"
 NOTHING_IN_IT = "no_event"
 NOBODY = ip_address("0.0.0.0")  # noqa: S104 -- an address is not kept: that its network was listed is
 REHEARSAL_SECONDS_MAX = 0.5
 """What is rehearsed together is one transaction, and live callbacks of its account may wait for it."""
 STATEMENT_SECONDS = 0.5
 """No live callback waits longer for a statement of a replay."""
-
-
-class Sums(NamedTuple):
-    """What a campaign's total grows by."""
-
-    messages: int = 0
-    units: int = 0
-    vnd: int = 0
-
-    def plus(self, messages: int, units: int, vnd: int) -> "Sums":
-        """Both together."""
-        return Sums(self.messages + messages, self.units + units, self.vnd + vnd)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """How one callback ended: an outcome of the intake, `unstorable`, `no_event`, `refused` or `done_before`.
-
-    `found` is the reason, or how its texts were read; it holds no value that was sent. `counted` is by the
-    campaign's slug.
-    """
-
-    row: Quarantined
-    outcome: str
-    found: str = ""
-    is_stored: bool = False
-    counted: Mapping[str, Sums] = field(default_factory=dict)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether nothing is left to do about it."""
-        return self.is_stored or self.outcome == DONE
 
 
 @dataclass(slots=True)
@@ -192,7 +168,7 @@ class QuarantineReplay:
             return Replayed(row, DONE, "it was replayed before")
         try:
             account, callback, events = await self._parsed(row, sealed, is_source_trusted=is_source_trusted)
-            ended = await self._stored(row, account, callback, events)
+            ended = await self._stored(row, account, callback, events, is_source_trusted=is_source_trusted)
         except ReplayRefused as refused:
             return Replayed(row, REFUSED, str(refused))
         except _Unauthenticated as unauthenticated:
@@ -236,7 +212,13 @@ class QuarantineReplay:
         return account, callback, account.gateway.parse(callback, self._keyring.digest_key)
 
     async def _stored(
-        self, row: Quarantined, account: LoadedAccount, callback: Callback, events: Sequence[Event]
+        self,
+        row: Quarantined,
+        account: LoadedAccount,
+        callback: Callback,
+        events: Sequence[Event],
+        *,
+        is_source_trusted: bool,
     ) -> Replayed:
         """Read and stored, as the intake does it."""
         if not events:
@@ -244,6 +226,8 @@ class QuarantineReplay:
             return Replayed(row, NOTHING_IN_IT, NO_EVENT)
         for attempt in range(RETRIES_MAX + 1):
             entry = await self._rows.build(account, callback, events, doubts=(FLAG,))
+            if not is_source_trusted:
+                await self._require_nowhere_else(entry)
             try:
                 results, changes = await store_batch(
                     self._connection, self._slot, [entry], statement_seconds=STATEMENT_SECONDS
@@ -265,6 +249,29 @@ class QuarantineReplay:
                 counted = _counted(self._today.book, account, changes)
                 return Replayed(row, outcome.value, _readings(entry, events), is_stored=True, counted=counted)
         raise ReplayRefused("it was not stored in time: the database is busy, or the book changes; replay it again")
+
+    async def _require_nowhere_else(self, entry: Entry) -> None:
+        """Raises ReplayRefused where a message of it is stored already, as it was sent again over another account."""
+        messages = [row for row in entry.rows if isinstance(row, MessageRow)]
+        found = await select_elsewhere(self._connection, messages)
+        if found:
+            raise ReplayRefused(
+                f"account {found} has a message of the same id, number and short code: it was probably sent again "
+                "there and counts; if the carrier says that they are two, replay it with --trust-source, --by and "
+                "--reason-text"
+            )
+
+
+@asynccontextmanager
+async def replaying(
+    database: Database, keyring: Keyring, name: str
+) -> AsyncIterator[tuple[asyncpg.Connection, QuarantineReplay]]:
+    """A connection of one's own, called `name` in the server's list, and the replay over it."""
+    connection = await database.connect(name)
+    try:
+        yield connection, await QuarantineReplay.open(connection, database, keyring)
+    finally:
+        await connection.close()
 
 
 def _require_sender(account: LoadedAccount, callback: Callback, row: Quarantined, *, is_source_trusted: bool) -> None:

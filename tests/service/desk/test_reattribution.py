@@ -1,6 +1,8 @@
 """Gifts counted for the wrong campaign are moved by two people: two lines each, whole or not at all, and told."""
 
+import argparse
 import asyncio
+import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +14,11 @@ from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
 from campaigns.gifts.reattribution import Figures, MoveRefused
 from metrics.proofs import prove
+from service.commands import reattribute
+from service.commands.opening import CommandRefused
 from service.desk.roles import Role
 from tests.support.desk import logged_in, person
-from tests.support.portal import Portal, eventually, message
+from tests.support.portal import SECRET_KEY, Portal, eventually, message
 from tests.support.reports import taken_back
 
 AN, BINH = Who("an"), Who("binh")
@@ -97,7 +101,9 @@ async def test_what_was_moved_counts_there_alone_whatever_is_given_back_before_a
     after = tuple(old - each for old, each in zip(giver, moved, strict=True))
     assert (await figures(portal, "vnn"), await broken(portal)) == (after, [])
     assert await figures(portal, "bao-lu") == tuple(old + each for old, each in zip(taker, moved, strict=True))
-    (entry,) = await portal.fetch("SELECT before, after FROM audit_entry WHERE act = 'reattribution.approved'")
+    (entry,) = await portal.fetch(
+        "SELECT before, after FROM audit_entry WHERE act = 'reattribution.approved' AND subject = $1", str(number)
+    )
     assert '"vnd"' in entry["before"]
     assert entry["before"] != entry["after"]
 
@@ -200,7 +206,8 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     assert (await second.post(f"{address}/approve", plan="0" * 64)).status == 409
     proposer_too = await logged_in(portal, await person(portal, "chuyen.tu", Role.OPERATOR))
     assert (await proposer_too.post(f"{address}/refuse")).status == 422
-    assert (await proposer.post(f"{address}/approve", plan=plan)).status == 409
+    for act in ("approve", "refuse"):
+        assert (await proposer.post(f"{address}/{act}", plan=plan, reason="x")).status == 409, act
     before = await figures(portal, "bao-lu")
     assert (await second.post(f"{address}/approve", plan=plan)).location == f"/desk{address}"
     assert (await figures(portal, "bao-lu")).vnd == before.vnd + 200_000
@@ -220,3 +227,34 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
         assert "in sai tờ rơi" not in text
     assert "Đã chuyển" in (await proposer.get(address)).text
     assert address in (await proposer.get("/reattributions")).text
+
+
+async def test_a_command_proposes_and_leaves_the_approval_to_somebody_of_the_desk(
+    desk_portal: Portal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal = desk_portal
+    monkeypatch.setenv("PORTAL1400_DATABASE_URL", portal.dsn)
+    monkeypatch.setenv("PORTAL1400_SECRET_KEY", SECRET_KEY)
+    await counted(portal, "k-1", "k-2")
+
+    async def ran(*words: str) -> Any:
+        parser = argparse.ArgumentParser()
+        reattribute.add_arguments(parser)
+        capsys.readouterr()
+        assert await reattribute.run(parser.parse_args([*words, "--json"])) == 0
+        return json.loads(capsys.readouterr().out)
+
+    about = ("propose", "hub", "bao-lu", "--ground", "keyword", "--reason-text", "sai")
+    tried = await ran(*about, "k-1", "k-2", "--dry-run")
+    assert (tried["proposal"], tried["moved"]["vnd"]) == (None, 200_000)
+    made = (await ran(*about, "k-1", "k-2"))["proposal"]
+    shown = await ran("show", str(made))
+    assert (shown["state"], shown["made_by"].startswith("os:"), shown["plan"]) == (
+        "proposed", True, {name: tried[name] for name in ("vnn", "bao-lu", "moved")},
+    )  # fmt: skip
+    with pytest.raises(CommandRefused, match="another proposal"):
+        await ran(*about, "k-1")
+    assert (await ran("withdraw", str(made)))["withdrawn"] == made
+    assert (await ran("list"))["rows"][0]["state"] == "withdrawn"
+    with pytest.raises(CommandRefused, match="no such proposal"):
+        await ran("withdraw", str(made))
