@@ -19,6 +19,7 @@ from service.desk import (
     reattributions,
     reattributions_api,
     records,
+    report,
     tokens,
 )
 from service.desk.api_door import api_application
@@ -52,7 +53,7 @@ class DeskPart:
         self.desk = Desk(settings, database, keyring, board, book, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
-            for room in (entrance, approvals, reattributions, lists, personal, account, tokens, records)
+            for room in (entrance, approvals, reattributions, lists, personal, account, tokens, records, report)
             for row in room.rows(self.desk)
         )
         taken = exports.Exports(self.desk)

@@ -20,6 +20,7 @@ from service.desk.desk import HEADERS, Desk
 from service.desk.door import Handler, Row, Visit
 from service.desk.downloads import headers_of, send
 from service.desk.lists import AskedWrongly, moment_of
+from service.desk.report import is_closed
 from service.desk.roles import Act, Role
 from service.desk.spreadsheets import Csv, Explanation, Sheet, Xlsx
 from service.listeners.problems import problem
@@ -147,6 +148,7 @@ class Exports:
         return await self._desk.page(
             "desk_exports.html", visit, status, names=[name for name in EXPORTS if visit.may(act_of(name))],
             campaigns=campaigns, query=request.query, problem=problem,
+            closed=[each for each in campaigns if is_closed(each, self._desk.clock())],
         )  # fmt: skip
 
 
