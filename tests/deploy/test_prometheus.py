@@ -59,7 +59,7 @@ ACCOUNT_CALLBACKS_MAX = 3
 CONNECTIONS_MAX = 80
 WRITERS = 2
 AT_ONCE = 12
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 60.0
 # Alerts that wait for nothing, and for which the load gives a reason.
 FIRING_AT_ONCE = {
     "Portal1400CallbackTurnedAway",

@@ -27,7 +27,7 @@ def promtool(*arguments: str, given: bytes | None = None) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     said = done.stdout.decode()
     assert done.returncode == 0, said
