@@ -23,6 +23,7 @@ SENTENCES = {
     "datetime_type": "must be a time with a zone, as in 2026-10-17T00:00:00+07:00",
     "timezone_aware": "needs a time zone, as in 2026-10-17T00:00:00+07:00",
     "list_type": "must be a list; put it in square brackets",
+    "tuple_type": "must be a list; put it in square brackets",
     "too_short": "must not be empty; add at least one",
     "too_long": "holds more than {max_length}; split it",
     "bool_type": "must be true or false, without quotes",
