@@ -76,7 +76,8 @@ class Service:
             settings, database, keyring, self.catalog, self.intake, self.instruments, clock
         )
         self.desk = DeskPart(
-            settings, database, keyring, self.live.board, lambda: self.catalog.book, clock,
+            settings, database, keyring, self.live.board, lambda: self.catalog.book,
+            lambda: self.catalog.accounts.by_code.values(), clock,
             partial(replaying, database, keyring, "portal1400 desk replay"),
         )  # fmt: skip
         self._join = DatabaseJoin(

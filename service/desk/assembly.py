@@ -1,12 +1,13 @@
 """The desk made for one worker: what it lives on, and every address with its row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from campaigns.book.book import Book
 from metrics.board import Board
+from service.catalog.accounts import LoadedAccount
 from service.desk import (
     account,
     approvals,
@@ -46,11 +47,12 @@ class DeskPart:
         keyring: Keyring,
         board: Board,
         book: Callable[[], Book],
+        accounts: Callable[[], Iterable[LoadedAccount]],
         clock: Clock,
         replays: quarantine.Replays,
     ) -> None:
         """`replays` opens what reads quarantined callbacks again."""
-        self.desk = Desk(settings, database, keyring, board, book, clock)
+        self.desk = Desk(settings, database, keyring, board, book, accounts, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
             for room in (entrance, approvals, reattributions, lists, personal, account, tokens, records, report)

@@ -1,7 +1,7 @@
 """What all addresses of the desk share: database, keys, limits, words and the way pages are made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from campaigns.book.book import Book
 from campaigns.totals.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals
 from metrics.board import Board
+from service.catalog.accounts import LoadedAccount
 from service.desk import passwords
 from service.desk.limits import Pace
 from service.desk.roles import Act
@@ -68,12 +69,14 @@ class Desk:
         keyring: Keyring,
         board: Board,
         book: Callable[[], Book],
+        accounts: Callable[[], Iterable[LoadedAccount]],
         clock: Callable[[], datetime],
     ) -> None:
         self.settings = settings
         self.keyring = keyring
         self.board = board
         self.book = book
+        self.accounts = accounts
         self.clock = clock
         self.origin = settings.public_url
         self.tokens = Tokens(keyring)

@@ -2,8 +2,12 @@
 entry of the audit log, written before anything is shown.
 """
 
+import json
+import re
 from typing import Any
+from urllib.parse import quote, quote_plus
 from uuid import UUID
+from xml.sax.saxutils import escape
 
 import asyncpg
 import orjson
@@ -17,8 +21,12 @@ from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
 from service.runtime.keyring import SealBroken
+from service.simulator.conformance.masking import HIDDEN, secrets_of
 
 REASON_LETTERS = range(5, 501)
+PASSWORD_ELEMENT = re.compile(
+    r"(<(?:[\w.-]+:)?pass(?:word|wd)?(?:\s[^>]*)?>)(?:<!\[CDATA\[.{0,300}?\]\]>|[^<])*", re.IGNORECASE | re.DOTALL
+)
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -117,7 +125,19 @@ class Personal:
         shown = {"personal_request": f"{about['method']} ?{about['query']}" if about["query"] else about["method"]}
         shown["personal_headers"] = "\n".join(f"{name}: {value}" for name, value in about["headers"].items())
         shown["personal_body"] = body.decode("utf-8", "backslashreplace")
-        return {key: value for key, value in shown.items() if value}
+        return {key: self._without_secrets(value) for key, value in shown.items() if value}
+
+    def _without_secrets(self, text: str) -> str:
+        """Without what proves a sender: some hubs show it in the query or the body, and people here need it for
+        nothing. Those of now in every form that a callback may bear, and whatever stands in an element of that name.
+        """
+        secrets = {each for account in self._desk.accounts() for each in secrets_of(account.gateway.settings)}
+        forms = {form for each in secrets if each for form in (
+            each, quote(each, safe=""), quote_plus(each), escape(each), json.dumps(each)[1:-1],
+        )}  # fmt: skip
+        for form in sorted(forms, key=len, reverse=True):
+            text = text.replace(form, HIDDEN)
+        return PASSWORD_ELEMENT.sub(rf"\1{HIDDEN}", text)
 
 
 async def _found(connection: asyncpg.Connection, asked: UUID) -> tuple[KeptMessage | None, KeptCallback | None]:

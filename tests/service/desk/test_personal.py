@@ -9,6 +9,7 @@ from campaigns.gifts.privacy import select_acts
 from service.desk.roles import Role
 from tests.support.desk import Page, Visitor, logged_in, person
 from tests.support.portal import Portal, message
+from tests.support.protocols import envelope, fetch
 
 logins = (f"doc{number}" for number in count())
 NUMBER = "84987650123"
@@ -81,6 +82,28 @@ async def test_a_quarantined_callback_is_opened_and_its_own_record_says_so(desk_
     assert NUMBER in shown(await visitor.post(address, what="callback", reason="nhà mạng hỏi"))
     acts = await portal.fetch("SELECT what, os_user, acted_by, reason FROM quarantine_act WHERE acted_by = $1", login)
     assert [tuple(each) for each in acts] == [("opened", "desk", login, "nhà mạng hỏi")]
+
+
+async def test_what_proves_a_sender_is_opened_for_nobody(desk_portal: Portal) -> None:
+    portal = desk_portal
+    proof = "<Username>portal</Username><n:Password xmlns:n='n'>{}</n:Password>"
+    for native_id, shown_password in (("proof-1", "a-password-for-tests"), ("proof-2", "another")):
+        whole = envelope(native_id, "VNN nam", NUMBER, "1408").decode()
+        reply = await fetch(
+            portal, "POST", "/gw/vn_soap_mo/soap", headers={"content-type": "text/xml; charset=utf-8"},
+            data=whole.replace("<Operator>", proof.format(shown_password) + "<Operator>"),
+        )  # fmt: skip
+        assert (reply.status == 200) is (native_id == "proof-1"), "it is the login of this account"
+        (kept,) = await portal.fetch(
+            "SELECT id::text FROM message WHERE native_id = $1 UNION ALL (SELECT id::text FROM quarantine "
+            "WHERE $1 = 'proof-2' ORDER BY received_at DESC LIMIT 1)",
+            native_id,
+        )
+        visitor, _ = await reader(portal, Role.OPERATOR)
+        opened = shown(await visitor.post(f"/personal/{kept['id']}", what="callback", reason="nhà mạng hỏi"))
+        assert NUMBER in opened
+        assert "***" in opened
+        assert shown_password not in opened
 
 
 @pytest.mark.parametrize("place", ["x", "00000000-0000-7000-8000-000000000000"])
