@@ -6,7 +6,7 @@ from datetime import datetime
 from prometheus_client import Counter, Gauge
 
 from campaigns.totals.totals import CARRIERS, UNALLOCATED_REASONS, UNCOUNTED_REASONS
-from metrics.families.register import Register
+from metrics.families.register import Register, Room
 from metrics.service_levels import ServiceLevels
 
 UNKNOWN_ACCOUNT = "unknown"
@@ -41,6 +41,23 @@ class IntakeFamilies:
         self._outcomes = tuple(outcomes)
         self.exemplar: Exemplar = no_exemplar
         """Asked at each observation of a time. Whoever traces puts `trace_id` of a sampled trace here."""
+        self._make_callbacks(room)
+        self._make_messages(room)
+        self._make_commits(room)
+        self._make_kept(room)
+        self._last_children: dict[str, Gauge] = {}
+        self._callback_children: dict[tuple[str, str], Counter] = {}
+        self._seconds_children = {adapter: self.callback_seconds.labels(adapter) for adapter in adapters}
+        for adapter in adapters:
+            for reason in QUARANTINE_REASONS:
+                self.quarantined.labels(adapter, reason)
+        for carrier in CARRIERS:
+            for reason in (*UNCOUNTED_REASONS, *UNALLOCATED_REASONS):
+                self.uncounted.labels(carrier, reason)
+        self.know_accounts([UNKNOWN_ACCOUNT])
+
+    def _make_callbacks(self, room: Room) -> None:
+        """What comes, and how it is answered."""
         self.callbacks = room.counter(
             "portal1400_callbacks",
             "Callbacks by how they ended",
@@ -63,6 +80,9 @@ class IntakeFamilies:
             unit="unix seconds",
             query="time() - max by (account) (portal1400_last_callback_timestamp_seconds)",
         )
+
+    def _make_messages(self, room: Room) -> None:
+        """What it says, and what of it counts."""
         self.message_times = room.counter(
             "portal1400_message_times",
             "Messages that bear a time: over a minute ahead of their arrival, over five behind it, or near",
@@ -98,6 +118,9 @@ class IntakeFamilies:
             unit="messages",
             query="sum by (carrier, reason) (increase(portal1400_uncounted_messages_total[10m]))",
         )
+
+    def _make_commits(self, room: Room) -> None:
+        """How it is stored, and what waits for that."""
         self.commit_seconds = room.histogram(
             "portal1400_commit_seconds",
             "Time of one group commit",
@@ -131,6 +154,9 @@ class IntakeFamilies:
             unit="seconds",
             query="max(portal1400_queue_oldest_seconds)",
         )
+
+    def _make_kept(self, room: Room) -> None:
+        """What is kept for a person."""
         self.quarantined = room.counter(
             "portal1400_quarantined",
             "Callbacks kept for a person",
@@ -152,16 +178,6 @@ class IntakeFamilies:
             unit="callbacks",
             query="sum by (account) (increase(portal1400_conflict_callbacks_left_out_total[1d]))",
         )
-        self._last_children: dict[str, Gauge] = {}
-        self._callback_children: dict[tuple[str, str], Counter] = {}
-        self._seconds_children = {adapter: self.callback_seconds.labels(adapter) for adapter in adapters}
-        for adapter in adapters:
-            for reason in QUARANTINE_REASONS:
-                self.quarantined.labels(adapter, reason)
-        for carrier in CARRIERS:
-            for reason in (*UNCOUNTED_REASONS, *UNALLOCATED_REASONS):
-                self.uncounted.labels(carrier, reason)
-        self.know_accounts([UNKNOWN_ACCOUNT])
 
     def count_callback(self, account: str, adapter: str, outcome: str, seconds: float) -> None:
         """One callback that ended. The children are kept at hand: looking them up costs more than counting."""
