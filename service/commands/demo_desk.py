@@ -25,7 +25,7 @@ from service.runtime.clock import utc_now
 from service.runtime.keyring import Keyring
 from service.simulator.bundling import bundled
 from service.simulator.forms import counted_text, units_texted
-from service.simulator.links import TIMED_PROTOCOLS, links_of
+from service.simulator.links import links_of, timed
 from service.simulator.message import Delivery, Planned
 from service.simulator.options import RETRY_SECONDS
 from service.simulator.playing import IN_FLIGHT_MAX, Player
@@ -124,7 +124,7 @@ async def send_earlier_gifts(
     book, before = book_from_file(load(book_file)), book_from_file(load(before_file))
     opened = [each for each in (*before.campaigns, *book.campaigns) if each.opens_at < now]
     chance = random.Random(1400)  # noqa: S311 -- gifts of a demo, no secret
-    links, _ = links_of((each.raw for each in load(book_file).gateways), sorted(_timed(book_file)), {}, ())
+    links, _ = links_of(timed(each.raw for each in load(book_file).gateways), (), {}, ())
     writer = SmsWriter(links, chance, str(10**12 + secrets.randbelow(9 * 10**12)))
     async with Poster(base, IN_FLIGHT_MAX, RETRY_SECONDS) as poster:
         totals = await poster.document(f"/api/v1/campaigns/{LAST_YEAR}/totals")
@@ -134,10 +134,6 @@ async def send_earlier_gifts(
         whole = Book(1, (*before.campaigns, *book.campaigns), book.organisations.values())
         player = Player(poster, senders, Ledger(whole), stop, None)
         await player.play(_deliveries(opened, writer, chance, now))
-
-
-def _timed(book_file: Path) -> frozenset[str]:
-    return TIMED_PROTOCOLS & {str(each.raw.get("adapter")) for each in load(book_file).gateways}
 
 
 def _deliveries(

@@ -106,6 +106,14 @@ def _obstacle(gateway: Mapping[str, Any], peers: Sequence[Peer]) -> str | None:
     return None
 
 
+def timed(gateways: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The accounts whose messages bear times of their own, and those that report charges of others' messages.
+
+    What any other sends would have the time of now.
+    """
+    return [each for each in gateways if each.get("adapter") in TIMED_PROTOCOLS or "messages_of" in each]
+
+
 def _charged(link: Link, charging: str, reporters: Mapping[str, Link]) -> Link | str:
     """The link as what it sends becomes money; or why it cannot be played."""
     sender = link.sender()

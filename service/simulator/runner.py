@@ -8,7 +8,7 @@ from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book
 from service.simulator.compare import Standing, rows, settled, standing_of
-from service.simulator.links import TIMED_PROTOCOLS, Link, Peer, links_of
+from service.simulator.links import TIMED_PROTOCOLS, Link, Peer, links_of, timed
 from service.simulator.options import Options, require_sane, require_target
 from service.simulator.planning import planned_deliveries, require_profile
 from service.simulator.playing import IN_FLIGHT_MAX, Player, Progress
@@ -78,6 +78,7 @@ def _played(
     except ApplyRefused as refused:
         raise SimulateRefused(str(refused)) from None
     protocols = tuple(dict.fromkeys(options.protocols))
+    gateways = [entry.raw for entry in file.gateways]
     if options.profile in PROFILES:
         untimed = [protocol for protocol in protocols if protocol not in TIMED_PROTOCOLS]
         if untimed:
@@ -85,12 +86,8 @@ def _played(
                 f"{', '.join(untimed)} tells no time of a message, and {options.profile} replays past ones: "
                 f"use {' or '.join(sorted(TIMED_PROTOCOLS))}"
             )
-        protocols = (
-            protocols
-            or tuple(sorted(TIMED_PROTOCOLS & {str(entry.raw.get("adapter")) for entry in file.gateways}))
-            or tuple(sorted(TIMED_PROTOCOLS))
-        )
-    links, notes = links_of((entry.raw for entry in file.gateways), protocols, environment, peers)
+        gateways = timed(gateways)
+    links, notes = links_of(gateways, protocols, environment, peers)
     return book_from_file(file), links, notes
 
 

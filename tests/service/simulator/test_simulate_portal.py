@@ -173,7 +173,10 @@ async def test_the_replay_of_2020_shows_the_published_figures_at_the_published_m
 @pytest.mark.slow
 async def test_the_first_minute_of_2019_is_in_one_minute_of_the_series(historical: Portal, tmp_path: Path) -> None:
     options = Options(profile="launch-2019", rate=1_000)
-    report = await simulate(historical.base, book_file(tmp_path, HISTORY + ACCOUNTS), options, environment={})
+    # Of a protocol that would be played, if its only account were one that moves figures.
+    tried = account_table("onepay", ["word"]).replace("[[gateway]]", "[[gateway]]\ntest = true")
+    file = book_file(tmp_path, HISTORY + ACCOUNTS + "\n" + tried)
+    report = await simulate(historical.base, file, options, environment={})
     assert report.is_right, "\n".join(report.lines())
     (moment,) = await check_series(historical.base, "launch-2019", 1)
     assert moment.shown == Figures(1_500, 3_500, 70_000_000)
