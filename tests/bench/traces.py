@@ -5,11 +5,19 @@ import asyncio
 import statistics
 import subprocess
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from gateways.outcome import Outcome
+from service.intake.entry import Commit
+from service.intake.traced import Story, TracedIntake, _story
+from service.live.traced import Following
 from service.postgres.embedded.handle import connect_embedded
+from service.runtime.traces import Traces
 from tests.bench.__main__ import INTAKE_PATH, process, wait_for
 from tests.bench.load import closed_loop, messages, open_loop, signed_requests
 from tests.support.portal import SIGNING_SECRET, book_file
@@ -39,6 +47,48 @@ async def collect(bodies: list[int]) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", COLLECTOR).start()
     return runner
+
+
+class Part(NamedTuple):
+    """What one callback costs by its trace alone: the share of callbacks that is kept, and how many are tried."""
+
+    words: str
+    share: float
+    callbacks: int
+
+
+PARTS = (Part("is not kept", 0.0, 100_000), Part("is kept and sent", 1.0, 4_000))
+
+
+async def parts() -> None:
+    """CPU of what tracing adds to a callback, by itself: says the same on a machine that others use."""
+    runner = await collect([])
+    try:
+        for part in PARTS:
+            traces = Traces(f"http://127.0.0.1:{COLLECTOR}", part.share)
+            spent = await asyncio.to_thread(noted, traces, part.callbacks)
+            await traces.stop()
+            print(f"a callback whose trace {part.words}: {1e6 * spent / part.callbacks:.2f} us of CPU", flush=True)
+    finally:
+        await runner.cleanup()
+
+
+def noted(traces: Traces, callbacks: int) -> float:
+    """CPU seconds of this process for the stories of so many callbacks, the sending and the collector included."""
+    intake: Any = TracedIntake.__new__(TracedIntake)
+    intake._traces, intake._following = traces, Following(traces)
+    answer = SimpleNamespace(status=200)
+    ending: Any = SimpleNamespace(outcome=Outcome.ACCEPTED, answer=answer, events=1, aside=None)
+    party: Any = SimpleNamespace(account=1, adapter="standard", label="hub")
+    callback: Any = SimpleNamespace(method="POST", headers={"content-type": "application/json"}, request_id="id")
+    moment = time.time_ns()
+    before = time.process_time()
+    for _ in range(callbacks):
+        story = Story(callback)
+        story.entry = SimpleNamespace(commit=Commit(moment, moment, 1))  # type: ignore[assignment]  # all that is read
+        _story.set(story)
+        intake._traced(party, ending, 0.01, callback)
+    return time.process_time() - before
 
 
 async def measure(folder: Path, rounds: int, seconds: float, share: str, rate: float) -> None:
@@ -99,7 +149,13 @@ def main() -> None:
     parser.add_argument("--share", default="0.01")
     parser.add_argument("--rate", type=float, default=0, help="a second, for CPU at one load; 0: as fast as it goes")
     parser.add_argument("--control", action="store_true", help="trace neither: what the machine's noise looks like")
+    parser.add_argument(
+        "--parts", action="store_true", help="what a callback's trace costs by itself, without a service"
+    )
     chosen = parser.parse_args()
+    if chosen.parts:
+        asyncio.run(parts())
+        return
     with tempfile.TemporaryDirectory(prefix="p1400-bench-") as folder:
         Path(folder).chmod(0o755)
         asyncio.run(
