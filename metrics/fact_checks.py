@@ -88,7 +88,7 @@ FROM unnest(ARRAY[
     'raw_callback', 'message_person', 'data_key', 'installation', 'book_version', 'organisation', 'campaign',
     'campaign_decision', 'route', 'gateway_account', 'late_fact', 'decision_withdrawal', 'route_withdrawal',
     'keyword_read', 'applied_file', 'quarantine_act', 'quarantine', 'test_callback', 'test_event', 'privacy_act',
-    'audit_entry', 'desk_user', 'proposal', 'proposal_step', 'reattribution', 'reattribution_gift',
+    'audit_entry', 'desk_user', 'proposal', 'proposal_step', 'decision_file', 'reattribution', 'reattribution_gift',
     'reattribution_end', 'worklist_note'
 ]) AS fact (name)
 WHERE NOT EXISTS (

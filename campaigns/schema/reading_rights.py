@@ -33,6 +33,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "audit_entry": _ALL,
     "proposal": _ALL,
     "proposal_step": _ALL,
+    "decision_file": ("id", "proposal_id", "sha256", "decision", "decided_on", "media_type", "who", "recorded_at"),
     "reattribution": _ALL,
     "reattribution_gift": _ALL,
     "reattribution_claim": _ALL,

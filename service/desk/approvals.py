@@ -16,6 +16,7 @@ from campaigns.book.grammar import read
 from campaigns.book.plan import Plan
 from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.book.sentences import in_vietnamese
+from campaigns.lifecycle.decision_files import select_files
 from campaigns.lifecycle.proposals import (
     FILE_NAME,
     Proposal,
@@ -116,60 +117,60 @@ class Approvals:
 
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/proposals/{id}`."""
-        return await self._show(request, visit)
+        return await self.shown(request, visit)
 
     async def rehearse(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/proposals/{id}/try`: how typed texts would be read. Nothing is kept of them."""
-        proposal = await self._found(request, visit)
+        proposal = await self.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         typed = [line for line in visit.form.get("texts", "").splitlines() if line.strip()][:TEXTS_MAX]
         try:
             found = rehearsed(proposal.file, self._desk.book(), visit.form.get("code", "").strip(), typed)
         except ApplyRefused:
-            return await self._show(request, visit, 409, "proposal_refused")
-        return await self._show(request, visit, tried=found)
+            return await self.shown(request, visit, 409, "proposal_refused")
+        return await self.shown(request, visit, tried=found)
 
     def step(self, step: str) -> Any:
         """The handler that takes a step."""
 
         async def take(request: web.Request, visit: Visit) -> web.StreamResponse:
-            proposal = await self._found(request, visit)
+            proposal = await self.found(request, visit)
             if proposal is None:
                 return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
             reason = visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX] or None
             if step == "refused" and reason is None:
-                return await self._show(request, visit, 422, "reason_wanted")
+                return await self.shown(request, visit, 422, "reason_wanted")
             try:
                 async with self._desk.borrow() as connection:
                     await take_step(connection, visit.who, proposal.id, step, reason)
             except StepRefused as refused:
-                return await self._show(request, visit, 409, f"step_{refused.why}")
+                return await self.shown(request, visit, 409, f"step_{refused.why}")
             return see_other(f"/desk/proposals/{proposal.id}")
 
         return take
 
     async def approve(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/proposals/{id}/approve`: the book is written, and every worker reads by it within a second."""
-        proposal = await self._found(request, visit)
+        proposal = await self.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         looked_at = visit.form.get("plan", "")
         try:
             # The book may have come to hold what it takes texts from since it was made.
             if not self._is_allowed(proposal.file, visit):
-                return await self._show(request, visit, 403, "proposal_not_yours")
+                return await self.shown(request, visit, 403, "proposal_not_yours")
             async with self._desk.borrow() as connection:
                 await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=looked_at)
         except StepRefused as refused:
-            return await self._show(request, visit, 409, f"step_{refused.why}")
+            return await self.shown(request, visit, 409, f"step_{refused.why}")
         except ApplyRefused:
-            return await self._show(request, visit, 409, "proposal_refused")
+            return await self.shown(request, visit, 409, "proposal_refused")
         except IntakeBusy:
-            return await self._show(request, visit, 503, "step_busy")
+            return await self.shown(request, visit, 503, "step_busy")
         return see_other(f"/desk/proposals/{proposal.id}")
 
-    async def _found(self, request: web.Request, visit: Visit) -> Proposal | None:
+    async def found(self, request: web.Request, visit: Visit) -> Proposal | None:
         """The proposal of the address, within what the person may see."""
         given = request.match_info["id"]
         if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII):
@@ -178,7 +179,7 @@ class Approvals:
             found = await select_proposals(connection, _organisations(visit), int(given))
         return found[0] if found else None
 
-    async def _show(
+    async def shown(
         self,
         request: web.Request,
         visit: Visit,
@@ -186,13 +187,15 @@ class Approvals:
         problem: str | None = None,
         tried: "Sequence[Tried]" = (),
     ) -> web.StreamResponse:
-        proposal = await self._found(request, visit)
+        """The page of the proposal of the address, with what went wrong."""
+        proposal = await self.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         plan, lines = None, list[str]()
         async with self._desk.borrow() as connection:
             steps = await select_steps(connection, proposal.id)
             written = await select_written(connection, proposal.id)
+            files = await select_files(connection, proposal.id)
             if proposal.state in ("draft", "proposed"):
                 try:
                     plan = await plan_of_proposal(connection, proposal, self._desk.clock())
@@ -200,7 +203,7 @@ class Approvals:
                     lines = refused.lines(_language(visit))
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
-            written=written, problem=problem, lines=lines,
+            written=written, problem=problem, lines=lines, files=files,
             **_plan_words(plan, visit, proposal.file if plan else None),
             is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip

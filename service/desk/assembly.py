@@ -11,6 +11,7 @@ from service.catalog.accounts import LoadedAccount
 from service.desk import (
     account,
     approvals,
+    decisions,
     entrance,
     exports,
     figures,
@@ -55,7 +56,18 @@ class DeskPart:
         self.desk = Desk(settings, database, keyring, board, book, accounts, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
-            for room in (entrance, approvals, reattributions, lists, personal, account, tokens, records, report)
+            for room in (
+                entrance,
+                approvals,
+                decisions,
+                reattributions,
+                lists,
+                personal,
+                account,
+                tokens,
+                records,
+                report,
+            )
             for row in room.rows(self.desk)
         )
         taken = exports.Exports(self.desk)

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from campaigns.audit.entries import Who
 from service.desk import sessions
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FORM_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 200
+UPLOAD_SECONDS = 60.0
+"""As long as a file may take to come."""
+UPLOAD_CHUNK_BYTES = 64 * 1024
 LANGUAGE_COOKIE = "portal1400-language"
 LANGUAGE_SECONDS = 365 * 86_400
 NO_FORM: Mapping[str, str] = MappingProxyType({})
@@ -44,6 +48,8 @@ class Visit:
     csrf: str = ""
     form: Mapping[str, str] = field(default_factory=lambda: NO_FORM)
     query: tuple[tuple[str, str], ...] = ()
+    upload: bytes = b""
+    """The file that came with the form, where the row takes one."""
 
     def query_in(self, language: str) -> str:
         """What leads to this page in another language: what it was asked for stays."""
@@ -86,6 +92,8 @@ class Row(NamedTuple):
     act: Act
     handler: Handler
     about: "About | None" = None
+    file_bytes_max: int = 0
+    """A form may bring one file of so many bytes."""
 
 
 class RowMissing(Exception):
@@ -175,10 +183,14 @@ class Guarded:
             if not may(session.person.role, row.act):
                 return await desk.page("desk_refused.html", visit, 403, why="right")
         if request.method == "POST":
-            form = await read_form(request, desk.settings.body_read_seconds)
+            upload, seconds = b"", desk.settings.body_read_seconds
+            if row.file_bytes_max:
+                form, upload = await read_upload(request, max(seconds, UPLOAD_SECONDS), row.file_bytes_max)
+            else:
+                form = await read_form(request, seconds)
             if session is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
                 return await desk.page("desk_refused.html", visit, 403, why="token")
-            visit = replace(visit, form=form)
+            visit = replace(visit, form=form, upload=upload)
         return await row.handler(request, visit)
 
     async def _away(self, visit: Visit) -> web.Response:
@@ -224,6 +236,41 @@ async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
     except TimeoutError:
         raise BodyRefused from None
     return bytes(body)
+
+
+async def read_upload(request: web.Request, seconds: float, file_bytes_max: int) -> tuple[Mapping[str, str], bytes]:
+    """The fields of a form, and the file that came with it; of one that is larger a byte too much.
+
+    Raises BodyRefused.
+    """
+    if request.content_type != "multipart/form-data":
+        raise BodyRefused
+    form: dict[str, str] = {}
+    upload, parts = bytearray(), 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in await request.multipart():
+                parts += 1
+                if parts > FIELDS_MAX or not isinstance(part, BodyPartReader) or part.name is None:
+                    raise BodyRefused
+                is_file = part.filename is not None
+                content, room = bytearray(), file_bytes_max if is_file else FORM_BYTES_MAX
+                while len(content) <= room and (chunk := await part.read_chunk(UPLOAD_CHUNK_BYTES)):
+                    content += chunk
+                if len(content) > room and not is_file:
+                    raise BodyRefused
+                if is_file:
+                    upload = content[: file_bytes_max + 1]
+                    if len(content) > room:
+                        # The rest is not read: the connection ends with the answer.
+                        break
+                else:
+                    value = content.decode()
+                    require_storable(part.name, value)
+                    form.setdefault(part.name, value)
+    except (TimeoutError, ValueError, RuntimeError, HttpProcessingError):
+        raise BodyRefused from None
+    return form, bytes(upload)
 
 
 async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:

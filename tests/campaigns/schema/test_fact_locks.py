@@ -52,6 +52,7 @@ COLUMNS_FREE = {
     "audit_entry": set[str](),
     "proposal": set[str](),
     "proposal_step": set[str](),
+    "decision_file": set[str](),
     "reattribution": set[str](),
     "reattribution_gift": set[str](),
     "reattribution_end": set[str](),

@@ -24,7 +24,10 @@ AXE = Path(__file__).parents[2] / "vendor" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDTHS = (2560, 1920, 768, 360)
 PUBLIC = ("/", "/c/vnn", "/c/khong-co", "/nowhere")
-NO_PAGES = {"/", "/stream", "/audit.csv", "/campaigns/{slug}/report.pdf", *(f"/exports/{name}" for name in EXPORTS)}
+NO_PAGES = {
+    "/", "/stream", "/audit.csv", "/campaigns/{slug}/report.pdf", "/proposals/{id}/files/{file}",
+    *(f"/exports/{name}" for name in EXPORTS),
+}  # fmt: skip
 """The first page by its other name, and what no person reads."""
 PLACES = {"{name}": "conflicts", "{id}": "1"}
 
