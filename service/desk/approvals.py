@@ -35,6 +35,7 @@ from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act, Role
+from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
 
 FIELDS = (
@@ -82,7 +83,15 @@ class Approvals:
         return await self._desk.page("desk_proposals.html", visit, proposals=[(each, _title(each)) for each in found])
 
     async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/proposals/new`: an empty form; with `?campaign=` what that campaign is now, to be changed."""
+        """`GET /desk/proposals/new`: an empty form; with `?campaign=` what that campaign is now, to be changed; with
+        `?template=` an emergency's or a former campaign's form, to be opened anew.
+        """
+        template, now = request.query.get("template", ""), self._desk.clock()
+        if template in EMERGENCIES:
+            return await self._form(visit, emergency_form(template, now))
+        former = self._desk.book().by_slug.get(template)
+        if former is not None and visit.sees(former.organiser):
+            return await self._form(visit, form_like(former, now))
         campaign = self._desk.book().by_slug.get(request.query.get("campaign", ""))
         text = ""
         if campaign is not None and visit.sees(campaign.organiser):
@@ -223,7 +232,7 @@ class Approvals:
         book = self._desk.book()
         return await self._desk.page(
             "desk_propose.html", visit, status, form=form, problem=problem, lines=lines or [], content=content,
-            categories=get_args(Category), grammars=get_args(GrammarName),
+            emergencies=EMERGENCIES, categories=get_args(Category), grammars=get_args(GrammarName),
             organisations=[each for code, each in book.organisations.items() if visit.sees(code)],
             campaigns=[each for each in book.campaigns if visit.sees(each.organiser)],
             **_plan_words(plan, visit, file),
