@@ -15,8 +15,10 @@ from service.desk import (
     entrance,
     exports,
     figures,
+    list_rows,
     lists,
     personal,
+    proposals_api,
     quarantine,
     reattributions,
     reattributions_api,
@@ -35,7 +37,7 @@ from service.runtime.settings import Settings
 
 PREFIX = "/desk"
 API_PREFIX = "/api/v1/desk"
-API_ROOMS = (lists, reattributions_api)
+API_ROOMS = (lists, list_rows, reattributions_api, proposals_api)
 
 
 class DeskPart:
@@ -62,6 +64,7 @@ class DeskPart:
                 decisions,
                 reattributions,
                 lists,
+                list_rows,
                 personal,
                 account,
                 tokens,

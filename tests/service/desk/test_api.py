@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import RIGHTS, SCOPES, Role
 from service.live.openapi_document import document
@@ -136,3 +137,29 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     assert len(page["reattributions"]) == 1
     _, older = await sent(portal, "GET", f"{path}?limit=1&cursor={page['cursor']}", one)
     assert older["reattributions"][0]["id"] < page["reattributions"][0]["id"]
+
+
+async def test_a_campaign_is_changed_by_two_programs_of_two_people(desk_portal: Portal) -> None:
+    portal = desk_portal
+    one = (await token_of(portal, await person(portal, "api.mot", Role.OPERATOR), *SCOPES))[0]
+    two = (await token_of(portal, await person(portal, "api.hai", Role.FINANCE), *SCOPES))[0]
+    stored = tables_of(portal.service.catalog.book.by_slug["vnn"])
+    content = toml_of({"campaign": [{**stored, "goal_vnd": 6_000_000_000, "decision": "api/QĐ"}]})
+    for wrong, status in (("[[campaign", 409), (toml_of({"campaign": [stored]}), 409), ("", 400)):
+        answer = await sent(portal, "POST", "/proposals", one, {"content": wrong}, f"p-{status}-{len(wrong)}")
+        assert answer[0] == status, answer
+    status, made = await sent(portal, "POST", "/proposals", one, {"content": content}, "p-1")
+    assert (status, made["state"]) == (200, "draft"), made
+    path = f"/proposals/{made['id']}"
+    plan = {"plan": made["plan"]["plan"]}
+    assert (await sent(portal, "POST", f"{path}/approve", two, plan, "p-2"))[1]["why"] == "not_proposed"
+    assert (await sent(portal, "POST", f"{path}/propose", one, {}, "p-3"))[1]["state"] == "proposed"
+    assert (await sent(portal, "POST", f"{path}/approve", one, plan, "p-4"))[1]["why"] == "same_person"
+    other = {"plan": "0" * 64}
+    assert (await sent(portal, "POST", f"{path}/approve", two, other, "p-5"))[1]["why"] == "plan_changed"
+    status, done = await sent(portal, "POST", f"{path}/approve", two, plan, "p-6")
+    assert (status, done["state"], done["steps"][-1]["who"]) == (200, "approved", "api.hai")
+    listed = (await sent(portal, "GET", "/proposals", one))[1]["proposals"]
+    assert made["id"] in [each["id"] for each in listed]
+    (row,) = await portal.fetch("SELECT goal_vnd FROM campaign WHERE slug = 'vnn'")
+    assert row["goal_vnd"] == 6_000_000_000

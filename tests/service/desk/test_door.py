@@ -9,17 +9,19 @@ import pyotp
 import pytest
 from aiohttp import web
 
+from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk import passwords, sessions
 from service.desk.assembly import API_PREFIX
 from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
 from service.desk.passwords import PasswordUnfit, require_fit
-from service.desk.roles import RIGHTS, Act, Role
+from service.desk.roles import RIGHTS, SCOPES, Act, Role
 from service.desk.sessions import Cookies, Tokens
 from service.desk.tokens import PREFIX
 from service.runtime.keyring import Keyring
+from tests.service.desk.test_api import sent
 from tests.support.desk import PASSWORD, Visitor, logged_in, person, phc_of, token_of
-from tests.support.portal import SECRET_KEY, Portal
+from tests.support.portal import SECRET_KEY, Portal, message
 
 logins = (f"nguoi{number}" for number in itertools.count())
 
@@ -32,7 +34,8 @@ def bearer(token: str) -> dict[str, str]:
 async def test_the_api_opens_for_a_token_of_the_scope_whose_owners_role_may(desk_portal: Portal) -> None:
     portal = desk_portal
     for row in portal.service.desk.api_rows:
-        address = portal.base + API_PREFIX + row.path.format(name="after-close", id="1")
+        path = re.sub(r"{\w+}", "1", row.path.replace("{name}", "after-close"))
+        address = portal.base + API_PREFIX + path
         for role in Role:
             user_id = await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else []))
             token, token_id = await token_of(portal, user_id, row.act)
@@ -344,3 +347,81 @@ async def test_strangers_who_wait_for_a_hash_leave_the_lane_of_known_browsers_fr
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     hasher.close()
+
+
+async def test_a_stolen_session_ends_with_its_owners_and_changes_nothing_that_lasts(desk_portal: Portal) -> None:
+    portal, login = desk_portal, next(logins)
+    user_id = await person(portal, login, Role.OPERATOR)
+    owner = await logged_in(portal, user_id)
+    thief = {"User-Agent": "another browser", "Sec-Fetch-Site": "none"}
+
+    async def steals() -> Visitor:
+        """The cookie in another browser, which looks like its owner's until somebody acts."""
+        stolen = Visitor(portal, dict(owner.cookies))
+        assert (await stolen.send("GET", "/account", headers=thief)).status == 200
+        return stolen
+
+    stolen = await steals()
+    # A form without a page of ours is refused, and with one the password stays out of reach.
+    assert (await stolen.send("POST", "/account/password", {"csrf": stolen.csrf}, thief)).status == 403
+    guess = await stolen.post("/account/password", old="guess", new="một câu khác hẳn", again="một câu khác hẳn")
+    assert guess.status == 422
+    # Whatever the owner does to end it, ends the thief's too.
+    await owner.post("/account/password", old=PASSWORD, new="một câu khác hẳn", again="một câu khác hẳn")
+    assert (await owner.get("/account")).status == 200
+    assert (await stolen.send("GET", "/account", headers=thief)).location == "/desk/login"
+    token, _ = await token_of(portal, user_id, Act.SEE_LISTS)
+    for ends in ("/logout", "/account/everywhere"):
+        owner = await logged_in(portal, user_id)
+        stolen = await steals()
+        await owner.post(ends)
+        assert (await stolen.send("GET", "/account", headers=thief)).location == "/desk/login", ends
+        assert (await stolen.post("/account/everywhere")).location == "/desk/login", ends
+    # A token that was copied is of no use either after that.
+    async with portal.http.get(f"{portal.base}{API_PREFIX}/lists/after-close", headers=bearer(token)) as answer:
+        assert answer.status == 401
+
+
+async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_address(desk_portal: Portal) -> None:
+    portal = desk_portal
+    await portal.post(message("guessed-1"))
+    await portal.post(message("guessed-2", "VNN xin"))
+    (row,) = await portal.fetch("SELECT id::text AS id FROM message WHERE native_id = 'guessed-2'")
+    maker = await person(portal, next(logins), Role.OPERATOR)
+    token, _ = await token_of(portal, maker, *SCOPES)
+    content = toml_of({"campaign": [{**tables_of(portal.service.catalog.book.by_slug["vnn"]), "goal_vnd": 7,
+                                     "decision": "guessed"}]})  # fmt: skip
+    status, proposal = await sent(portal, "POST", "/proposals", token, {"content": content}, "guessed-1")
+    assert status == 200, proposal
+    asked = {"account": "hub", "native_ids": ["guessed-1"], "taker": "bao-lu", "ground": "donor", "reason": "thử"}
+    status, move = await sent(portal, "POST", "/reattributions", token, asked, "guessed-2")
+    assert status == 200, move
+    ids = {"proposals": proposal["id"], "reattributions": move["id"], "rows": row["id"], "campaigns": "old"}
+    stranger = await person(portal, next(logins), Role.MANAGER, "redcross")
+    visitor = await logged_in(portal, stranger)
+    key, _ = await token_of(portal, stranger, *SCOPES)
+    bodies = {"approve": {"plan": "0" * 64}, "propose": {}, "confirm": {}, "notes": {"note": "x"}}
+    met = 0
+    for each in (*portal.service.desk.rows, *portal.service.desk.api_rows):
+        room = each.path.strip("/").split("/")[0]
+        if "{" not in each.path:
+            continue
+        # Of these there are no other organisation's: lists, files and names are the same for everybody.
+        assert room in ids or room in ("lists", "tokens", "people", "exports"), each
+        if room not in ids or Role.MANAGER not in RIGHTS[each.act]:
+            continue
+        path = re.sub(r"{\w+}", str(ids[room]), each.path)
+        if each.about is None:
+            form = {"csrf": visitor.csrf, "reason": "thử", "plan": "", "note": "x", "texts": "VNN"}
+            status = (await visitor.send(each.method, path, form if each.method == "POST" else None)).status
+        else:
+            body = bodies.get(path.split("/")[-1], {"reason": "thử"}) if each.method == "POST" else None
+            status, _ = await sent(portal, each.method, path, key, body, f"guess-{met}")
+        assert status == 404, each
+        met += 1
+    assert met >= 20
+    # What is listed to them is their own alone.
+    for path in ("/proposals", "/reattributions"):
+        shown = await sent(portal, "GET", path, key)
+        assert "vnn" not in str(shown), path
+        assert "vnn" not in (await visitor.get(path)).text.lower(), path

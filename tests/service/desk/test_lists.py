@@ -10,6 +10,7 @@ from campaigns.gifts.listed import WORKLISTS
 from service.commands import list as list_command
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import Act, Role
+from tests.service.desk.test_api import sent
 from tests.support.desk import logged_in, person, token_of
 from tests.support.portal import SECRET_KEY, Portal, message
 
@@ -131,3 +132,35 @@ async def test_the_command_shows_the_same_pages(
             break
         more = ["--cursor", page["cursor"]]
     assert [each for each in met if each.startswith("cli-")] == ["cli-2", "cli-1", "cli-0"]
+
+
+async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(desk_portal: Portal) -> None:
+    portal = desk_portal
+    await wrong(portal, f"noted {NUMBER}")
+    operator = await person(portal, "ghi.chu", Role.OPERATOR)
+    token, _ = await token_of(portal, operator, Act.SEE_LISTS)
+    visitor = await logged_in(portal, operator)
+    stranger_id = await person(portal, "ghi.la", Role.MANAGER, "redcross")
+    stranger = await logged_in(portal, stranger_id)
+    foreign, _ = await token_of(portal, stranger_id, Act.SEE_LISTS)
+    (row,) = (await asked(portal, token, "wrong-syntax", limit="1"))["rows"]
+    address = f"/rows/{row['request']}"
+    assert NUMBER not in (await visitor.get(address)).text
+    assert (await visitor.post(address, note=" ")).status == 422
+    assert (await visitor.post(address, note="đã gọi nhà mạng")).location == f"/desk{address}"
+    assert "đã gọi nhà mạng" in (await visitor.get(address)).text
+    status, noted = await sent(portal, "POST", f"{address}/notes", token, {"note": "chờ trả lời"}, "note-1")
+    assert await sent(portal, "POST", f"{address}/notes", token, {"note": "chờ trả lời"}, "note-1") == (200, noted)
+    assert (status, [each["note"] for each in noted["notes"]]) == (200, ["đã gọi nhà mạng", "chờ trả lời"])
+    assert noted["parts"]["messages"][0]["reading"] == "wrong_syntax"
+    assert NUMBER not in str(noted)
+    # Of another organisation's row nothing is seen, and nothing is noted.
+    assert (await stranger.get(address)).status == 404
+    assert (await stranger.post(address, note="x")).status == 404
+    assert (await sent(portal, "GET", address, foreign))[0] == 404
+    assert (await sent(portal, "POST", f"{address}/notes", foreign, {"note": "x"}, "note-2"))[0] == 404
+    assert len((await sent(portal, "GET", address, token))[1]["notes"]) == 2
+    await portal.post(b"{")
+    (kept,) = (await asked(portal, token, "quarantine", limit="1"))["rows"]
+    shown = await sent(portal, "GET", f"/rows/{kept['request']}", token)
+    assert (shown[0], shown[1]["parts"]["quarantined"][0]["outcome"]) == (200, "malformed")
