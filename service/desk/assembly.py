@@ -11,6 +11,7 @@ from service.catalog.accounts import LoadedAccount
 from service.desk import (
     account,
     approvals,
+    charts,
     decisions,
     entrance,
     exports,
@@ -76,7 +77,10 @@ class DeskPart:
         taken = exports.Exports(self.desk)
         self.rows += tuple(taken.rows())
         self.pulse = Pulse(self.desk)
-        self.rows = (*figures.rows(self.desk, self.pulse), *self.rows, *quarantine.rows(self.desk, replays))
+        self.rows = (
+            *figures.rows(self.desk, self.pulse), *charts.rows(self.desk, self.pulse), *self.rows,
+            *quarantine.rows(self.desk, replays),
+        )  # fmt: skip
 
         self.api_rows: tuple[Row, ...] = (
             *(row for room in API_ROOMS for row in room.api_rows(self.desk)),

@@ -34,6 +34,7 @@ BORROWED_MAX = 3
 """Of the readers' connections so many are the desk's at most: the others are left to those who read totals."""
 ROOMS = (
     (Act.SEE_FIGURES, "/desk", "figures"),
+    (Act.SEE_FIGURES, "/desk/charts", "charts"),
     (Act.SEE_PROPOSALS, "/desk/proposals", "proposals"),
     (Act.SEE_LISTS, "/desk/lists", "lists"),
     (Act.EXPORT_TOTALS, "/desk/exports", "exports"),

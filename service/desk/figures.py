@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 import orjson
 from aiohttp import web
 
-from campaigns.book.book import Campaign, CampaignState
+from campaigns.book.book import Book, Campaign, CampaignState, Grammar
 from campaigns.totals.totals import CARRIERS, CampaignTotals
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Row, Visit
 from service.desk.forms import Shape
-from service.desk.pulse import CampaignPace, CarrierPace, Pulse
+from service.desk.pulse import CampaignPace, CarrierPace, Pulse, Spread
 from service.desk.roles import Act, Role
 from service.web.words import Language, Words
 
@@ -65,6 +65,13 @@ class Card:
     state: CampaignState
     turns: str
     """When it opens, closes or closed."""
+    turns_at: datetime | None
+    """What is counted down to; None once it has closed."""
+    left: str
+    beside: Campaign | None
+    """An earlier campaign with one of its keywords, to lay beside it."""
+    units: str
+    """Mean and spread of units; empty where there is nothing to say."""
     totals: CampaignTotals | None
     pace: CampaignPace
     carriers: tuple[CarrierLine, ...]
@@ -87,6 +94,7 @@ class Figures:
         return await self._desk.page(
             "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
             shapes=shapes, others=others, has_forms=self._pulse.has_forms,
+            here=self._pulse.here, now=self._desk.clock(),
         )  # fmt: skip
 
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -144,6 +152,7 @@ class Figures:
             pieces["forms"] = await desk.fill(
                 "desk_forms.html", visit, shapes=shapes, others=others, has_forms=pulse.has_forms
             )
+            pieces["here"] = await desk.fill("desk_here.html", visit, here=pulse.here)
             pieces["stale"] = visit.words("desk_stale") if self._stale() else ""
             known = self._frames[key] = state, b"event: desk\ndata: %b\n\n" % orjson.dumps(pieces)
         return known[1]
@@ -166,19 +175,52 @@ def cards_of(desk: Desk, pulse: Pulse, visit: Visit) -> list[Card]:
         each for each in desk.book().campaigns if visit.sees(each.organiser) and each.closes_at > now - CLOSED_SHOWN
     ]
     mine.sort(key=lambda each: (ORDER[each.state_at(now)], -each.opens_at.timestamp()))
-    return [_card(desk, each, pulse.pace.get(each.id, NO_PACE), visit.words) for each in mine[:CARDS_MAX]]
+    return [
+        _card(desk, each, pulse.pace.get(each.id, NO_PACE), pulse.spread.get(each.id), visit)
+        for each in mine[:CARDS_MAX]
+    ]
 
 
-def _card(desk: Desk, campaign: Campaign, pace: CampaignPace, words: Words) -> Card:
-    now = desk.clock()
+def _card(desk: Desk, campaign: Campaign, pace: CampaignPace, spread: Spread | None, visit: Visit) -> Card:
+    now, words = desk.clock(), visit.words
     state = campaign.state_at(now)
     at = words.moment(campaign.opens_at) if state is CampaignState.UPCOMING else words.closing(campaign.closes_at)
     snapshot = desk.board.get(campaign.slug)
     totals = snapshot.totals if snapshot else None
     name = campaign.name_en if words.language is Language.EN and campaign.name_en else campaign.name_vi
+    turns_at = {CampaignState.UPCOMING: campaign.opens_at, CampaignState.OPEN: campaign.closes_at}.get(state)
+    left = words.left((turns_at - now).total_seconds()) if turns_at else ""
+    beside = forerunner(desk.book(), campaign)
     return Card(
-        campaign, name, state, words(f"turns_{state}", at=at), totals, pace,
+        campaign, name, state, words(f"turns_{state}", at=at), turns_at, left,
+        beside if beside is not None and visit.sees(beside.organiser) else None,
+        _units(campaign, totals, spread, words), totals, pace,
         tuple(_lines(totals, pace, words)) if totals else (), _projection(campaign, totals, pace, now, words),
+    )  # fmt: skip
+
+
+def forerunner(book: Book, campaign: Campaign) -> Campaign | None:
+    """The last campaign that had closed when this one opened, and had one of its keywords on the same code."""
+    mine = {(route.short_code, keyword) for route in campaign.routes for keyword in route.keywords}
+    earlier = [
+        each
+        for each in book.campaigns
+        if each.closes_at <= campaign.opens_at
+        and any((route.short_code, keyword) in mine for route in each.routes for keyword in route.keywords)
+    ]
+    return max(earlier, key=lambda each: each.closes_at, default=None)
+
+
+def _units(campaign: Campaign, totals: CampaignTotals | None, spread: Spread | None, words: Words) -> str:
+    """Mean and spread; nothing where each message is one unit, or a unit is a thousand dong and no word of donors."""
+    if totals is None or totals.messages <= 0 or any(each.grammar is not Grammar.UNITS for each in campaign.routes):
+        return ""
+    mean = words.tenths(totals.units * 10 // totals.messages)
+    if spread is None:
+        return words("units_mean", mean=mean)
+    return words(
+        "units_spread", mean=mean, middle=spread.middle, low=spread.low, high=spread.high,
+        messages=words.messages(spread.messages),
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ and then whether those who watch may still do so.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -37,6 +38,13 @@ FORMS_MAX = 3_000
 OVERLAP = timedelta(seconds=5)
 """Messages are stored a moment after they came, and not quite in that order."""
 SEEN_MAX = 20_000
+WAITING_MAX = 6
+"""Questions of pages that wait for their second; who comes then is asked to come again."""
+SPREAD_MAX = 5_000
+"""Messages of which units are told: the newest of the last hour."""
+HERE_FOR = timedelta(minutes=2)
+"""Whoever used a session so lately is at the desk."""
+HERE_MAX = 100
 FORM_READINGS = ("wrong_syntax", "unknown_keyword")
 
 SELECT_PACE = """
@@ -58,6 +66,37 @@ CROSS JOIN LATERAL (
     ORDER BY m.id DESC LIMIT $3
 ) AS f JOIN message_person AS p ON p.message_id = f.id
 """
+SELECT_SPREAD = """
+SELECT f.campaign_id, f.units, count(*) AS messages FROM (
+    SELECT m.campaign_id, m.units FROM message AS m
+    WHERE m.id > $1 AND m.units IS NOT NULL ORDER BY m.id DESC LIMIT $2
+) AS f GROUP BY 1, 2 ORDER BY 1, 2
+"""
+SELECT_HERE = """
+SELECT u.name, u.role FROM desk_user AS u WHERE u.disabled_at IS NULL AND EXISTS (
+    SELECT FROM desk_session AS s WHERE s.user_id = u.id AND s.is_complete AND s.seen_at > now() - $1::interval
+) ORDER BY u.name LIMIT $2
+"""
+
+
+class PulseBusy(Exception):
+    """So many questions wait for their second that one more would wait too long."""
+
+
+class Spread(NamedTuple):
+    """Units of a message among the newest: how many were looked at, the middle one, and between which 80 % lie."""
+
+    messages: int
+    middle: int
+    low: int
+    high: int
+
+
+class Here(NamedTuple):
+    """Somebody who is at the desk now, over any worker."""
+
+    name: str
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +127,8 @@ class Pulse:
         self._monotonic = monotonic
         self.pace: Mapping[int, CampaignPace] = {}
         self.forms = FormCounts()
+        self.spread: Mapping[int, Spread] = {}
+        self.here: tuple[Here, ...] = ()
         self.generation = 0
         self.queries = 0
         """How often the database was asked."""
@@ -104,6 +145,7 @@ class Pulse:
         self._forms_since: datetime | None = None
         self._days: dict[date, Sealer | None] = {}
         self._asking = asyncio.Lock()
+        self._waiting = 0
         self._task: asyncio.Task[None] | None = None
 
     async def fresh(self) -> None:
@@ -121,6 +163,20 @@ class Pulse:
     def has_forms(self) -> bool:
         """Whether the wrong forms were read at all: until then nobody knows that there are none."""
         return self._forms_since is not None
+
+    async def ask(self, read: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+        """A question of a page in the one line of all: also by it the database is asked once a second at most.
+
+        Where the database does not answer, `read` is not done. Raises PulseBusy.
+        """
+        if self._waiting >= WAITING_MAX:
+            raise PulseBusy
+        self._waiting += 1
+        try:
+            async with self._asking:
+                await self._ask(read)
+        finally:
+            self._waiting -= 1
 
     def watch(self, key: object, token_sha256: bytes) -> None:
         """Somebody watches from now on."""
@@ -155,7 +211,14 @@ class Pulse:
         self._turn += 1
         if self._turn % SESSIONS_EVERY == 0:
             return self._read_sessions
-        return self._read_pace if self._turn % 2 else self._read_forms
+        return self._rare.get(self._turn % SESSIONS_EVERY) or (
+            self._read_pace if self._turn % 2 else self._read_forms
+        )
+
+    @property
+    def _rare(self) -> Mapping[int, Callable[[asyncpg.Connection], Awaitable[None]]]:
+        """Turns that are for what changes slowly."""
+        return {3: self._read_here, 7: self._read_spread, 11: self._read_here}
 
     async def _ask(self, read: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
         wait = self._asked_at + QUERY_SECONDS - self._monotonic()
@@ -207,10 +270,38 @@ class Pulse:
         self._forms_since = now
         self._forms_at = self._monotonic()
 
+    async def _read_spread(self, connection: asyncpg.Connection) -> None:
+        since = _first_id(self._desk.clock() - WINDOW)
+        by_campaign: dict[int, list[tuple[int, int]]] = {}
+        for row in await connection.fetch(SELECT_SPREAD, since, SPREAD_MAX):
+            by_campaign.setdefault(row["campaign_id"], []).append((row["units"], row["messages"]))
+        self.spread = {campaign_id: spread_of(counts) for campaign_id, counts in by_campaign.items()}
+        self.generation += 1
+
+    async def _read_here(self, connection: asyncpg.Connection) -> None:
+        here = tuple(Here(*row) for row in await connection.fetch(SELECT_HERE, HERE_FOR, HERE_MAX))
+        self.generation += here != self.here
+        self.here = here
+
     async def _read_sessions(self, connection: asyncpg.Connection) -> None:
         asked = set(self.watching.values())
         rows = await connection.fetch(UPDATE_STILL_THERE, list(asked), LONGEST)
         self.gone = asked - {bytes(row["token_sha256"]) for row in rows}
+
+
+def spread_of(counts: Sequence[tuple[int, int]]) -> Spread:
+    """Of units and how many messages had so many, in ascending order; not empty."""
+    whole = sum(messages for _, messages in counts)
+
+    def at(tenths: int) -> int:
+        seen = 0
+        for units, messages in counts:
+            seen += messages
+            if seen * 10 >= whole * tenths:
+                return units
+        return counts[-1][0]
+
+    return Spread(whole, at(5), at(1), at(9))
 
 
 def _pace(rows: list[asyncpg.Record]) -> CampaignPace:

@@ -11,12 +11,19 @@ CONTENT_TYPES = {
     "desk.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "charts.js": "text/javascript; charset=utf-8",
+    "countdown.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml; charset=utf-8",
     "favicon.ico": "image/vnd.microsoft.icon",
     "touch-icon.png": "image/png",
     "share.png": "image/png",
 }
 """Every file that is served; what is not named here does not exist."""
+VENDORED = {
+    "uPlot.iife.min.js": "text/javascript; charset=utf-8",
+    "uPlot.min.css": "text/css; charset=utf-8",
+}
+"""Those of others, as they were published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +43,17 @@ class Assets:
     """
 
     def __init__(self) -> None:
-        folder = files("service.web") / "static"
-        bodies = {name: (folder / name).read_bytes() for name in CONTENT_TYPES}
+        folder = files("service.web")
+        bodies = {name: (folder / "static" / name).read_bytes() for name in CONTENT_TYPES}
+        bodies |= {name: (folder / "vendor" / name).read_bytes() for name in VENDORED}
         whole = hashlib.sha256()
         for name in sorted(bodies):
             whole.update(b"%b %d\n" % (name.encode(), len(bodies[name])))
             whole.update(bodies[name])
         self.edition = whole.hexdigest()[:12]
+        types = CONTENT_TYPES | VENDORED
         self.by_name = {
-            name: Asset(body, CONTENT_TYPES[name], hashlib.sha256(body).hexdigest()[:16])
-            for name, body in bodies.items()
+            name: Asset(body, types[name], hashlib.sha256(body).hexdigest()[:16]) for name, body in bodies.items()
         }
 
     def address(self, name: str) -> str:

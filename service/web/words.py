@@ -52,8 +52,9 @@ SCRIPT_TEXTS = (
 )
 """What the script needs of the table; it gets nothing else."""
 
-TEXT_FILES = ("texts.toml", "desk.toml", "desk_reattribution.toml", "desk_exports.toml")
-"""The public pages' sentences, those of the desk, of gifts that are moved, and of files that are taken along."""
+TEXT_FILES = ("texts.toml", "desk.toml", "desk_reattribution.toml", "desk_exports.toml", "desk_charts.toml")
+"""The public pages' sentences, those of the desk, of gifts that are moved, of files that are taken along,
+and of figures as they move."""
 BOLD = Markup("<b>{}</b>")
 WHOLE = Markup("<span>{}</span>")
 FOREIGN = Markup('<span lang="{}">{}</span>')
@@ -144,6 +145,24 @@ class Words:
     def as_of(self, at: datetime) -> str:
         """When figures were true, to the second, never rounded up."""
         return self("as_of", time=f"{at.astimezone(VIETNAM):%H:%M:%S}", date=self.date(at))
+
+    def tenths(self, count: int) -> str:
+        """So many tenths as a number with one decimal."""
+        return f"{self.number(count // 10)}{self._texts['decimal_mark']}{count % 10}"
+
+    def left(self, seconds: float) -> str:
+        """How long something still takes: days, hours and minutes, never more than it is."""
+        minutes = max(0, int(seconds)) // 60
+        days, hours = minutes // 1440, minutes // 60 % 24
+        key = "left_days" if days else "left_hours" if hours else "left_minutes"
+        return self(key, days=days, hours=hours, minutes=minutes % 60)
+
+    def length(self, seconds: int) -> str:
+        """A time after something, to the minute where it is short."""
+        minutes = seconds // 60
+        if minutes >= 1440:
+            return self("length_days", days=minutes // 1440, hours=minutes // 60 % 24)
+        return self("length_hours", hours=minutes // 60, minutes=minutes % 60)
 
     def ago(self, seconds: float) -> str:
         """An age in its largest whole unit."""
