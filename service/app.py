@@ -78,7 +78,7 @@ class Service:
         self.desk = DeskPart(
             settings, database, keyring, self.live.board, lambda: self.catalog.book,
             lambda: self.catalog.accounts.by_code.values(), clock,
-            partial(replaying, database, keyring, "portal1400 desk replay"),
+            partial(replaying, database, keyring, "portal1400 desk replay"), is_demo=kind == "demo",
         )  # fmt: skip
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,

@@ -70,6 +70,7 @@ class Accounts:
         for role, codes in self.codes.items():
             yield f"  {role:26} {'  '.join(codes[:CODES_SHOWN])}"
         yield ""
+        yield f"The design language is at {base}/desk/design."
         yield f"An authenticator application takes the key {self.secret} for all of them."
 
 

@@ -13,6 +13,7 @@ from service.desk import (
     approvals,
     charts,
     decisions,
+    design,
     entrance,
     exports,
     figures,
@@ -54,6 +55,8 @@ class DeskPart:
         accounts: Callable[[], Iterable[LoadedAccount]],
         clock: Clock,
         replays: quarantine.Replays,
+        *,
+        is_demo: bool = False,
     ) -> None:
         """`replays` opens what reads quarantined callbacks again."""
         self.desk = Desk(settings, database, keyring, board, book, accounts, clock)
@@ -81,7 +84,8 @@ class DeskPart:
             *figures.rows(self.desk, self.pulse), *charts.rows(self.desk, self.pulse), *self.rows,
             *quarantine.rows(self.desk, replays),
         )  # fmt: skip
-
+        if is_demo:
+            self.rows = (*self.rows, *design.rows(self.desk))
         self.api_rows: tuple[Row, ...] = (
             *(row for room in API_ROOMS for row in room.api_rows(self.desk)),
             *taken.api_rows(),

@@ -7,6 +7,7 @@ from importlib.resources import files
 CONTENT_TYPES = {
     "page.css": "text/css; charset=utf-8",
     "desk.css": "text/css; charset=utf-8",
+    "design.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "desk.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",

@@ -12,6 +12,9 @@ const ZOOM = 0.5;
 const HEIGHT = 320;
 /** The same as the server's answers are good for. */
 const AGAIN_MS = { minute: 5_000, hour: 15_000, day: 60_000 };
+const NARROW = 480;
+/** Steps of the axis of time, in seconds: what people count in. */
+const STEPS = [60, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 30 * DAY, 90 * DAY];
 const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3]];
 
 const box = document.getElementById("plot");
@@ -29,8 +32,15 @@ function start(place) {
   const { axis, bucket, measure, source } = place.dataset;
   const names = JSON.parse(place.dataset.names ?? "[]");
   const say = measure === "messages" ? number : money;
-  /** @type {number[][]} */
-  let data = [JSON.parse(place.dataset.x ?? "[]"), ...JSON.parse(place.dataset.values ?? "[]")];
+  /** Hours and days of the clock are Vietnam's, wherever the browser is. */
+  const ahead = axis === "opening" ? 0 : VIETNAM_AHEAD;
+
+  /**
+   * @param {number[]} x
+   * @param {number[][]} values
+   */
+  const columns = (x, values) => [x.map((at) => at + ahead), ...values];
+  let data = columns(JSON.parse(place.dataset.x ?? "[]"), JSON.parse(place.dataset.values ?? "[]"));
   /** @type {any} */
   let plot;
 
@@ -41,7 +51,7 @@ function start(place) {
       const rest = `${Math.floor((at % DAY) / HOUR)}:${String(Math.floor((at % HOUR) / MINUTE)).padStart(2, "0")}`;
       return days > 0 ? `${days}${place.dataset.day} ${rest}` : rest;
     }
-    const moment = new Date((at + VIETNAM_AHEAD) * 1000).toISOString();
+    const moment = new Date(at * 1000).toISOString();
     const day = `${moment.slice(8, 10)}/${moment.slice(5, 7)}`;
     return bucket === "day" ? day : `${moment.slice(11, 16)} ${day}`;
   }
@@ -61,7 +71,7 @@ function start(place) {
     plot?.destroy();
     const soft = css("--soft");
     const grid = { stroke: css("--line"), width: 1 };
-    const font = `13px ${getComputedStyle(document.body).fontFamily}`;
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     plot = new Plot(
       {
         width: place.clientWidth,
@@ -70,8 +80,8 @@ function start(place) {
         scales: { x: { time: false }, y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low), Math.max(1, high * 1.05)] } },
         cursor: { drag: { x: true, y: false }, points: { size: 7 } },
         axes: [
-          { stroke: soft, grid, ticks: grid, font, space: 90, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(onAxis) },
-          { stroke: soft, grid, ticks: grid, font, size: 110, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => (Number.isInteger(each) ? number(each) : "")) },
+          { stroke: soft, grid, ticks: grid, font, space: 90, incrs: STEPS, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(onAxis) },
+          { stroke: soft, grid, ticks: grid, font, size: place.clientWidth < NARROW ? 82 : 105, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => (Number.isInteger(each) ? number(each) : "")) },
         ],
         series: [
           {},
@@ -143,7 +153,7 @@ function start(place) {
       const answer = await fetch(source ?? "", { signal: AbortSignal.timeout(8000) });
       if (answer.ok && answer.headers.get("content-type")?.startsWith("application/json")) {
         const { x, values, table } = await answer.json();
-        data = [x, ...values];
+        data = columns(x, values);
         plot.setData(data, !isZoomed);
         const figures = document.getElementById("plot-table");
         const top = figures?.querySelector(".scroll")?.scrollTop ?? 0;

@@ -48,8 +48,10 @@ def enter_the_desk(base: str, said: str, login: str) -> str:
         with browser.open(f"{base}{page}", urllib.parse.urlencode(form).encode()) as answer:
             page, text = urllib.parse.urlsplit(answer.url).path, answer.read().decode()
     assert page == "/desk"
-    with browser.open(f"{base}/desk/proposals") as answer:
-        return str(text + answer.read().decode())
+    for path in ("proposals", "design"):
+        with browser.open(f"{base}/desk/{path}") as answer:
+            text += answer.read().decode()
+    return str(text)
 
 
 def within(seconds: float, probe: Callable[[], Any]) -> Any:
@@ -129,6 +131,7 @@ def test_the_demo_moves_is_exact_and_ends_cleanly(tmp_path: Path) -> None:
     assert re.search(r"http://127\.0\.0\.1:\d+/metrics", said)
     assert seconds < 60
     assert "Quỹ vắc-xin" in desk
+    assert "Ngôn ngữ thiết kế" in desk
     assert "Đề xuất số 1" in desk, "an extension waits for somebody else"
     logged = (tmp_path / "demo" / "demo.log").read_text()
     assert not any(word in logged for word in re.findall(r"\b[a-z2-9]{4}-[a-z2-9]{4}-[a-z2-9]{4}\b", said))

@@ -1,12 +1,15 @@
 """Charts of the desk: campaigns on one axis, summed by the server, asked for once a second however many look."""
 
 import asyncio
+import re
 from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
 
 import orjson
 import pytest
 
-from service.desk import charts, figures
+from service.desk import charts, design, figures
 from service.desk.charts import Choice, Line, Lines
 from service.desk.pulse import WAITING_MAX, Pulse, PulseBusy, Spread, spread_of
 from service.desk.roles import Role
@@ -143,3 +146,13 @@ async def test_a_chart_that_cannot_be_read_is_said_and_never_drawn_as_nothing(de
         pulse._waiting -= WAITING_MAX
     assert "Chưa đọc được số liệu cho biểu đồ" in page.text
     assert (data.status, data.headers["Retry-After"]) == (503, "5")
+
+
+def test_the_design_language_is_written_as_it_is_and_only_a_demo_shows_it(desk_portal: Portal) -> None:
+    style = files("service.web").joinpath("static/page.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
+    light, dark = (dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", block)) for block in blocks)
+    assert light.keys() == dark.keys() == set(design.COLOURS)
+    said = (Path(__file__).parents[3] / "docs" / "design.md").read_text(encoding="utf-8")
+    assert {colour for theme in (light, dark) for colour in theme.values() if colour not in said} == set()
+    assert not any(row.path == "/design" for row in desk_portal.service.desk.rows)
