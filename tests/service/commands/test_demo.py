@@ -44,7 +44,8 @@ def opened(
             with browser.open(address, body, timeout=60) as answer:
                 return urllib.parse.urlsplit(answer.url).path, answer.read().decode()
         except urllib.error.HTTPError as error:
-            assert error.code == 503, address
+            if error.code != 503:
+                raise RuntimeError(f"{address} answers {error.code}") from None
             return None
 
     found: tuple[str, str] = within(60, ask)
