@@ -58,9 +58,7 @@ async def run(arguments: argparse.Namespace) -> int:
         raise CommandRefused([f"--port {arguments.port}: want 0 to 65535"])
     folder: Path = arguments.data
     book, key = prepared_folder(folder, datetime.now(VIETNAM))
-    settings = Settings.model_validate(
-        {"data_dir": folder, "secret_key": key, "listen": HostPort(host="127.0.0.1", port=arguments.port)}
-    )
+    settings = settings_of(folder, key, arguments.port)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -93,6 +91,14 @@ async def run(arguments: argparse.Namespace) -> int:
             finally:
                 await service.stop()
                 _tell("stopped")
+
+
+def settings_of(folder: Path, key: str, port: int) -> Settings:
+    """What the demo serves by. It turns nobody away: on a machine busy with other things that would end the demo."""
+    listen = HostPort(host="127.0.0.1", port=port)
+    return Settings.model_validate(
+        {"data_dir": folder, "secret_key": key, "listen": listen, "shed_under_load": False}
+    )
 
 
 async def _play(base: str, book: Path, rate: float, stopping: asyncio.Event) -> int:
