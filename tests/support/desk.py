@@ -1,11 +1,13 @@
 """People of the desk for tests, and a browser without a browser: cookies, forms and where they come from."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from http.cookies import SimpleCookie
+from typing import Any
 
 from campaigns.audit.entries import Who
 from service.desk import sessions
@@ -14,6 +16,12 @@ from service.desk.people import add_person, change_password, select_people
 from service.desk.roles import Role
 from service.desk.tokens import INSERT_OWN, new_token
 from tests.support.portal import Portal
+
+
+def object_in(printed: str) -> Any:
+    """The JSON object that a command printed, among log lines of the service that runs beside it."""
+    return json.loads(next(line for line in reversed(printed.splitlines()) if line.startswith("{")))
+
 
 PASSWORD = "một câu dài dễ nhớ"
 TESTER = Who("os:tests")

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import html
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
 from service.desk.roles import Role
-from tests.support.desk import Page, Visitor, logged_in, person
+from tests.support.desk import Page, Visitor, logged_in, object_in, person
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 
 FORM = {
@@ -224,7 +223,7 @@ async def applied(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, 
     apply.add_arguments(parser)
     capsys.readouterr()
     assert await apply.run(parser.parse_args([*words, "--json"])) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found: dict[str, Any] = object_in(capsys.readouterr().out)
     return found
 
 

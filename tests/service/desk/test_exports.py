@@ -3,7 +3,6 @@
 import argparse
 import csv
 import io
-import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from service.desk.assembly import API_PREFIX
 from service.desk.roles import Act, Role
 from service.desk.spreadsheets import Csv, Explanation, Sheet, Xlsx
 from service.runtime.refusals import Refused
-from tests.support.desk import logged_in, person, token_of
+from tests.support.desk import logged_in, object_in, person, token_of
 from tests.support.portal import SECRET_KEY, Portal, message
 
 logins = (f"xuat{number}" for number in count())
@@ -201,7 +200,7 @@ async def test_the_command_writes_the_same_file(
     capsys.readouterr()
     told = parser.parse_args(["money-lines", str(tmp_path), "--headings", "keys", "--campaign", "vnn", "--json"])
     assert await export.run(told) == 0
-    file = Path(json.loads(capsys.readouterr().out)["file"])
+    file = Path(object_in(capsys.readouterr().out)["file"])
     assert alone(file) == (await taken(desk_portal, token, "money-lines", campaign="vnn"))[1]
     assert await export.run(parser.parse_args(["days", str(tmp_path / "ngay.xlsx")])) == 0
     assert CalamineWorkbook.from_path(str(tmp_path / "ngay.xlsx")).sheet_names == ["Theo ngày", "Giải thích"]

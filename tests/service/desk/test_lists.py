@@ -1,7 +1,6 @@
 """The lists that people work: whole while rows arrive, masked, and of an organisation nothing but its own."""
 
 import argparse
-import json
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from service.commands import list as list_command
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import Act, Role
 from tests.service.desk.test_api import sent
-from tests.support.desk import logged_in, person, token_of
+from tests.support.desk import logged_in, object_in, person, token_of
 from tests.support.portal import SECRET_KEY, Portal, message
 
 NUMBER = "84912345678"
@@ -125,7 +124,7 @@ async def test_the_command_shows_the_same_pages(
         await list_command.run(
             parser.parse_args(["after-close", "--account", "hub", "--limit", "2", "--json", *more])
         )
-        page = json.loads(capsys.readouterr().out)
+        page = object_in(capsys.readouterr().out)
         met += [row["native_id"] for row in page["rows"]]
         assert {row["number"] for row in page["rows"] if row["native_id"].startswith("cli-")} <= {"••••••••678"}
         if page["cursor"] is None:

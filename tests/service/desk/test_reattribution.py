@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from metrics.proofs import prove
 from service.commands import reattribute
 from service.commands.opening import CommandRefused
 from service.desk.roles import Role
-from tests.support.desk import logged_in, person
+from tests.support.desk import logged_in, object_in, person
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
 from tests.support.reports import taken_back
 
@@ -242,7 +241,7 @@ async def test_a_command_proposes_and_leaves_the_approval_to_somebody_of_the_des
         reattribute.add_arguments(parser)
         capsys.readouterr()
         assert await reattribute.run(parser.parse_args([*words, "--json"])) == 0
-        return json.loads(capsys.readouterr().out)
+        return object_in(capsys.readouterr().out)
 
     about = ("propose", "hub", "bao-lu", "--ground", "keyword", "--reason-text", "sai")
     tried = await ran(*about, "k-1", "k-2", "--dry-run")
