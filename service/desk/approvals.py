@@ -34,6 +34,7 @@ from campaigns.lifecycle.proposals import (
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
+from service.desk.neighbours import neighbours
 from service.desk.roles import Act, Role
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
@@ -213,7 +214,7 @@ class Approvals:
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
             written=written, problem=problem, lines=lines, files=files,
-            **_plan_words(plan, visit, proposal.file if plan else None),
+            **_plan_words(plan, visit, proposal.file if plan else None, self._desk.book()),
             is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip
 
@@ -235,7 +236,7 @@ class Approvals:
             emergencies=EMERGENCIES, categories=get_args(Category), grammars=get_args(GrammarName),
             organisations=[each for code, each in book.organisations.items() if visit.sees(code)],
             campaigns=[each for each in book.campaigns if visit.sees(each.organiser)],
-            **_plan_words(plan, visit, file),
+            **_plan_words(plan, visit, file, book),
         )  # fmt: skip
 
     def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
@@ -294,10 +295,10 @@ def _language(visit: Visit) -> Any:
     return "vi" if visit.words.language is Language.VI else "en"
 
 
-def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None) -> dict[str, Any]:
+def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None, book: Book) -> dict[str, Any]:
     """A plan in the visitor's language, and the digest by which it is known again."""
     if plan is None or file is None:
-        return {"plan": None, "changes": [], "told": [], "unusual": []}
+        return {"plan": None, "changes": [], "told": [], "unusual": [], "neighbours": []}
 
     def spoken(sentence: str) -> str:
         return in_vietnamese(sentence) if visit.words.language is Language.VI else sentence
@@ -307,6 +308,7 @@ def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None) -> dict
         "changes": [spoken(each) for each in plan.changes.lines],
         "told": [spoken(each) for each in plan.told],
         "unusual": [f"{_place_of(each, file, visit)}: {spoken(each.reason)}" for each in plan.warnings],
+        "neighbours": neighbours(file, book),
     }
 
 

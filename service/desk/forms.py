@@ -87,12 +87,12 @@ def _nearest(word: str, short_code: str, book: Book) -> tuple[str, str, str] | N
         for route in campaign.routes:
             for keyword in route.keywords if route.short_code == short_code else ():
                 plain = keyword.replace(" ", "")
-                if len(plain) > 1 and _is_one_off(stem, plain):
+                if len(plain) > 1 and is_one_off(stem, plain):
                     return keyword, campaign.slug, word[len(stem) :]
     return None
 
 
-def _is_one_off(one: str, other: str) -> bool:
+def is_one_off(one: str, other: str) -> bool:
     """Whether one letter more, less, other, or two neighbours the other way round make them the same."""
     if one == other or abs(len(one) - len(other)) > 1:
         return False
