@@ -33,25 +33,32 @@ def bearer(token: str) -> dict[str, str]:
 
 async def test_the_api_opens_for_a_token_of_the_scope_whose_owners_role_may(desk_portal: Portal) -> None:
     portal = desk_portal
-    for row in portal.service.desk.api_rows:
+    rows = portal.service.desk.api_rows
+    acts = {row.act for row in rows}
+    tokens, useless = dict[tuple[Role, Act], str](), dict[Role, str]()
+    for role in Role:
+        user_id = await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else []))
+        useless[role], _ = await token_of(portal, user_id, "nothing")
+        tokens |= {(role, act): (await token_of(portal, user_id, act))[0] for act in acts}
+    over, over_id = await token_of(portal, user_id, *acts)
+    await portal.fetch("UPDATE desk_token SET expires_at = now() WHERE id = $1", over_id)
+    forged = PREFIX + "A" * (len(over) - len(PREFIX))
+    for row in rows:
         path = re.sub(r"{\w+}", "1", row.path.replace("{name}", "after-close"))
         address = portal.base + API_PREFIX + path
         for role in Role:
-            user_id = await person(portal, next(logins), role, *(["mttq"] if role is Role.MANAGER else []))
-            token, token_id = await token_of(portal, user_id, row.act)
-            useless, _ = await token_of(portal, user_id, "nothing")
-            async with portal.http.request(row.method, address, headers=bearer(token)) as answer:
+            async with portal.http.request(row.method, address, headers=bearer(tokens[role, row.act])) as answer:
                 assert (answer.status not in (401, 403)) is (role in RIGHTS[row.act]), (row, role, answer.status)
-                assert answer.status < 500
+                # A file that is still being taken along lets the next one wait.
+                assert answer.status < 500 or (answer.status == 503 and "/exports/" in row.path)
+                await answer.read()
                 assert answer.headers["Cache-Control"] == "no-store"
                 assert not [name for name in answer.headers if name.lower().startswith("access-control")]
-            async with portal.http.request(row.method, address, headers=bearer(useless)) as answer:
+            async with portal.http.request(row.method, address, headers=bearer(useless[role])) as answer:
                 assert answer.status == 403
-            await portal.fetch("UPDATE desk_token SET expires_at = now() WHERE id = $1", token_id)
-            forged = PREFIX + "A" * (len(token) - len(PREFIX))
-            for headers in ({}, bearer(token), bearer(forged), bearer("junk"), {"Authorization": "Basic YQ=="}):
-                async with portal.http.request(row.method, address, headers=headers) as answer:
-                    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), headers
+        for headers in ({}, bearer(over), bearer(forged), bearer("junk"), {"Authorization": "Basic YQ=="}):
+            async with portal.http.request(row.method, address, headers=headers) as answer:
+                assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), (row, headers)
 
 
 async def test_a_token_is_made_shown_once_and_revoked(desk_portal: Portal) -> None:
@@ -396,7 +403,13 @@ async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_ad
     asked = {"account": "hub", "native_ids": ["guessed-1"], "taker": "bao-lu", "ground": "donor", "reason": "thử"}
     status, move = await sent(portal, "POST", "/reattributions", token, asked, "guessed-2")
     assert status == 200, move
-    ids = {"proposals": proposal["id"], "reattributions": move["id"], "rows": row["id"], "campaigns": "old"}
+    ids = {
+        "proposals": proposal["id"],
+        "reattributions": move["id"],
+        "rows": row["id"],
+        "personal": row["id"],
+        "campaigns": "old",
+    }
     stranger = await person(portal, next(logins), Role.MANAGER, "redcross")
     visitor = await logged_in(portal, stranger)
     key, _ = await token_of(portal, stranger, *SCOPES)
