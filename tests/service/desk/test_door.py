@@ -430,7 +430,8 @@ async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_ad
         else:
             body = bodies.get(path.split("/")[-1], {"reason": "thử"}) if each.method == "POST" else None
             status, _ = await sent(portal, each.method, path, key, body, f"guess-{met}")
-        assert status == 404, each
+        # One that takes a file reads nothing of another kind of form.
+        assert status == (400 if each.file_bytes_max and each.method == "POST" else 404), each
         met += 1
     assert met >= 20
     # What is listed to them is their own alone.
