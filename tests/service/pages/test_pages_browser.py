@@ -31,6 +31,8 @@ FLAGS = (
     "--disable-sync",
 )
 PHONE = (360, 740)
+# A busy machine makes a page slow, not wrong.
+expect.set_options(timeout=30_000)
 SCREENS = {"phone": PHONE, "laptop": (1280, 800), "television": (1920, 1080)}
 
 pytestmark = [
