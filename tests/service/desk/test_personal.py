@@ -95,8 +95,8 @@ async def test_what_proves_a_sender_is_opened_for_nobody(desk_portal: Portal) ->
         )  # fmt: skip
         assert (reply.status == 200) is (native_id == "proof-1"), "it is the login of this account"
         (kept,) = await portal.fetch(
-            "SELECT id::text FROM message WHERE native_id = $1 UNION ALL (SELECT id::text FROM quarantine "
-            "WHERE $1 = 'proof-2' ORDER BY received_at DESC LIMIT 1)",
+            "SELECT id::text FROM message WHERE native_id = $1 UNION ALL SELECT id::text FROM quarantine "
+            "WHERE $1 = 'proof-2' AND adapter = 'vn_soap_mo'",
             native_id,
         )
         visitor, _ = await reader(portal, Role.OPERATOR)
