@@ -12,7 +12,22 @@ from tests.support.judges import ROOT, judged
 
 FILE = ROOT / "deploy" / "container" / "Dockerfile"
 TEXT = FILE.read_text(encoding="utf-8")
-RELEASED = {".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".svg", ".png", ".ico", ".txt", ".xml", ".typed"}
+RELEASED = {
+    ".py",
+    ".sql",
+    ".toml",
+    ".html",
+    ".css",
+    ".js",
+    ".json",
+    ".svg",
+    ".png",
+    ".ttf",
+    ".ico",
+    ".txt",
+    ".xml",
+    ".typed",
+}
 """What kinds of files the packages are made of."""
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 

@@ -41,7 +41,7 @@ class Documented(NamedTuple):
 def documented(name: str) -> Documented:
     """What the page of protocol `name` shows."""
     blocks = BLOCK.findall((PAGES / f"{name}.md").read_text(encoding="utf-8"))
-    (account,) = (content for language, content in blocks if language == "toml")
+    account = next(content for language, content in blocks if language == "toml")
     ((place, sender),) = ((place, content) for place, (language, content) in enumerate(blocks) if language == "sh")
     assert blocks[place + 1][0] == "text"
     return Documented(account, sender, blocks[place + 1][1])

@@ -111,6 +111,8 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "only nothing": (b"null", "body", "is not an object"),
 }
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+HOLDS_ELEMENTS = "GetMOData.Content holds elements instead of text"
+ID_TWICE = "GetMOData.RequestID is given twice"
 FIELDS = (
     f"<UserID>84950000001</UserID><ServiceID>1408</ServiceID><Content>VNN 1</Content><RequestID>{CANARY}</RequestID>"
 )
@@ -144,16 +146,22 @@ XML_REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "deep": (soap("<a>" * 5_000 + "</a>" * 5_000), "body is nested deeper than 16"),
     "wide": (soap(FIELDS + "<x/>" * 200), "body holds more than 200 elements"),
-    "a text in elements": (soap(FIELDS.replace("VNN", "<b>VNN</b>")), "body.text holds elements instead of text"),
+    "a text in elements": (
+        soap(FIELDS.replace("VNN", "<b>VNN</b>")),
+        HOLDS_ELEMENTS,
+    ),
     "an inclusion": (
         soap(FIELDS.replace("VNN 1", '<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="/etc/passwd"/>')),
-        "body.text holds elements instead of text",
+        HOLDS_ELEMENTS,
     ),
-    "an id twice": (soap(FIELDS + "<RequestID>2</RequestID>"), "body.id is given twice"),
-    "an id twice, spelled otherwise": (soap(FIELDS + "<request_id>2</request_id>"), "body.id is given twice"),
+    "an id twice": (soap(FIELDS + "<RequestID>2</RequestID>"), ID_TWICE),
+    "an id twice, spelled otherwise": (
+        soap(FIELDS + "<request_id>2</request_id>"),
+        ID_TWICE,
+    ),
     "an id twice, in another namespace": (
         soap(FIELDS + '<q:RequestID xmlns:q="urn:q">2</q:RequestID>'),
-        "body.id is given twice",
+        ID_TWICE,
     ),
     "two operations": (soap().replace(b"</s:Body>", b"<GetMOData/></s:Body>"), "does not hold a Body"),
     "another operation": (soap().replace(b"GetMOData", b"DropMOData"), "holds another operation"),

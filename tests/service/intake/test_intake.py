@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from tests.support.protocols import SENDERS, Sender, fetch, post_soap
 every_protocol = pytest.mark.parametrize("sender", SENDERS.values(), ids=SENDERS.keys())
 
 MONEY = "SELECT count(*) AS lines, coalesce(sum(messages), 0) AS messages, sum(vnd)::bigint AS vnd FROM money_line"
+
+
+@pytest.fixture
+async def portal(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A running service that waits for its commits: on a busy machine the spool would answer for them."""
+    async with running(database_dsn, tmp_path, queue_wait_seconds="20") as started:
+        yield started
 
 
 async def test_a_gift_is_counted_and_published(portal: Portal) -> None:
