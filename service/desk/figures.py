@@ -25,6 +25,7 @@ from service.web.words import Language, Words
 WATCHING_MAX = 200
 """Open streams of the desk on one worker."""
 BEAT_SECONDS = 10.0
+BEAT = b"event: beat\ndata: {}\n\n"
 CLOSED_SHOWN = timedelta(days=31)
 CARDS_MAX = 60
 SILENT_MIN = 10
@@ -100,7 +101,8 @@ class Figures:
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/stream`: server-sent events `desk`, a JSON object of pieces of the page by their names.
 
-        `event: gone` ends it where the session has ended.
+        `event: beat` says at least every BEAT_SECONDS that nothing has changed: a script hears no comments, and whose
+        network was lost hears neither. `event: gone` ends it where the session has ended.
         """
         pulse, session = self._pulse, visit.session
         assert session is not None  # noqa: S101 -- the door's
@@ -129,7 +131,7 @@ class Figures:
                 return
             changed = self._pulse.changed
             frame = await self._frame(visit)
-            await response.write(frame if frame != shown else b": still here\n\n")
+            await response.write(frame if frame != shown else BEAT)
             shown = frame
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):

@@ -92,7 +92,7 @@ async def watching(visitor: Visitor) -> AsyncIterator[asyncio.Queue[Any]]:
             async for line in answer.content:
                 name, _, value = line.decode().strip().partition(": ")
                 event = value if name == "event" else event
-                if name == "data":
+                if name == "data" and event != "beat":
                     await found.put(orjson.loads(value) if event == "desk" else None)
 
         reading = asyncio.create_task(read())
