@@ -27,6 +27,7 @@ from service.operations.quarantine_replay import replaying
 from service.operations.siblings import Siblings
 from service.operations.tracing import make_tracing
 from service.pages import public
+from service.pages.preview import PagePreview
 from service.postgres.database import Database
 from service.runtime import logs
 from service.runtime.clock import Clock, utc_now
@@ -78,7 +79,9 @@ class Service:
         self.desk = DeskPart(
             settings, database, keyring, self.live.board, lambda: self.catalog.book,
             lambda: self.catalog.accounts.by_code.values(), clock,
-            partial(replaying, database, keyring, "portal1400 desk replay"), is_demo=kind == "demo",
+            partial(replaying, database, keyring, "portal1400 desk replay"),
+            PagePreview(self.live.board, self.live.last_hour.get, self.live.corrections.get).values,
+            is_demo=kind == "demo",
         )  # fmt: skip
         self._join = DatabaseJoin(
             database, self.catalog, self.intake, self.live, self.operations.housekeeping, self.operations.invariants,

@@ -19,6 +19,7 @@ from campaigns.book.changes import Changes
 from campaigns.book.grammar import ReadingOutcome, read
 from campaigns.book.plan import Plan
 from campaigns.book.recording import AppliedBy, apply_changes, plan_changes
+from campaigns.book.store import load_book
 from campaigns.lifecycle.toml_text import toml_of
 
 OPEN_STATES = frozenset({"draft", "proposed", "emergency"})
@@ -62,6 +63,14 @@ class Proposal(NamedTuple):
         return sorted({self.made_by, *([self.proposed_by] if self.proposed_by else [])})
 
 
+class Unconfirmed(NamedTuple):
+    """An emergency that waits for a second person."""
+
+    id: int
+    made_by: str
+    made_at: datetime
+
+
 class Step(NamedTuple):
     """A step that was taken."""
 
@@ -97,6 +106,12 @@ WHERE p.id = $1 AND CASE p.kind
 END
 """
 """An emergency is kept in the transaction of its version, so both have its time."""
+SELECT_UNCONFIRMED = """
+SELECT p.id, p.made_by, p.made_at FROM proposal AS p
+WHERE p.kind = 'emergency' AND ($1::text[] IS NULL OR p.organisations <@ $1)
+    AND NOT EXISTS (SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id)
+ORDER BY p.id LIMIT $2
+"""
 SELECT_SAME_OPEN = """
 SELECT min(p.id) FROM proposal AS p WHERE p.kind = 'proposal' AND p.sha256 = $1 AND NOT EXISTS (
     SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id AND s.step IN ('approved', 'refused', 'withdrawn')
@@ -202,6 +217,14 @@ async def select_proposals(
     ]  # fmt: skip
 
 
+async def select_unconfirmed(
+    connection: asyncpg.Connection, organisations: Sequence[str] | None
+) -> list[Unconfirmed]:
+    """The emergencies that nobody has confirmed yet. `organisations`: only what is about these alone."""
+    only = None if organisations is None else list(organisations)
+    return [Unconfirmed(*row) for row in await connection.fetch(SELECT_UNCONFIRMED, only, LISTED_MAX)]
+
+
 async def select_steps(connection: asyncpg.Connection, proposal_id: int) -> list[Step]:
     """What was done with a proposal, in order."""
     return [Step(*row) for row in await connection.fetch(SELECT_STEPS, proposal_id)]
@@ -252,6 +275,29 @@ async def approve(
         version = await connection.fetchval(SELECT_BOOK_VERSION) if plan.changes.lines else None
         await _insert(connection, who, proposal, "approved", None, version)
     return plan
+
+
+async def act_at_once(
+    connection: asyncpg.Connection, who: Who, file: ApplyFile, *, now: datetime, reason: str, looked_at: str
+) -> int:
+    """Write the book by `file` on one person's word. It waits as an emergency until somebody else confirms it.
+
+    Returns its id. `looked_at` is the digest of the plan shown.
+
+    Raises StepRefused, ApplyRefused, IntakeBusy; then nothing has changed.
+    """
+
+    def accept(plan: Plan) -> None:
+        if digest_of(plan) != looked_at:
+            raise StepRefused("plan_changed")
+
+    async with connection.transaction():
+        before = await load_book(connection)
+        applied_by = AppliedBy(DESK, f"{who.login}, in an emergency")
+        plan = await apply_changes(connection, file, [], now=now, who=applied_by, accept=accept)
+        changes = [str(line) for line in plan.changes.lines]
+        await record(connection, who, "book.apply", after={"changes": changes}, reason=reason)
+        return await make(connection, who, file, before, now=now, emergency=reason)
 
 
 STEPS_FROM = {

@@ -13,7 +13,7 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import Category, GrammarName
 from campaigns.book.book import VIETNAM, Book
 from campaigns.book.grammar import read
-from campaigns.book.plan import Plan
+from campaigns.book.plan import REPLY_IN_WORDS, Plan
 from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.book.sentences import in_vietnamese
 from campaigns.lifecycle.decision_files import select_files
@@ -35,6 +35,7 @@ from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.neighbours import neighbours
+from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act, Role
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
@@ -50,6 +51,8 @@ MOMENTS = frozenset({"opens_at", "closes_at"})
 ROUTE_FIELDS = frozenset({"short_code", "keywords", "grammar", "unit_vnd", "max_units"})
 REASON_LETTERS_MAX = 500
 TEXTS_MAX = 20
+REPLIES_TOLD = tuple(template.partition('"')[0] for template in REPLY_IN_WORDS.values())
+"""How the plan's own lines about replies begin: the page has a table of them."""
 TEXT_LETTERS_MAX = 1_000
 
 
@@ -89,15 +92,15 @@ class Approvals:
         """
         template, now = request.query.get("template", ""), self._desk.clock()
         if template in EMERGENCIES:
-            return await self._form(visit, emergency_form(template, now))
+            return await self.form(visit, emergency_form(template, now))
         former = self._desk.book().by_slug.get(template)
         if former is not None and visit.sees(former.organiser):
-            return await self._form(visit, form_like(former, now))
+            return await self.form(visit, form_like(former, now))
         campaign = self._desk.book().by_slug.get(request.query.get("campaign", ""))
         text = ""
         if campaign is not None and visit.sees(campaign.organiser):
             text = toml_of({"campaign": [tables_of(campaign)]})
-        return await self._form(visit, {"text": text})
+        return await self.form(visit, {"text": text})
 
     async def make(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/proposals/new`: look at it first (`look`), or keep it as a draft; nothing counts by it yet."""
@@ -109,20 +112,20 @@ class Approvals:
             require_campaigns_alone(file)
             async with self._desk.borrow() as connection:
                 plan = await plan_changes(connection, file, [], now=self._desk.clock())
-                if not self._is_allowed(file, visit):
-                    return await self._form(visit, form, 403, "proposal_not_yours")
+                if not self.is_allowed(file, visit):
+                    return await self.form(visit, form, 403, "proposal_not_yours")
                 if not plan.changes.lines:
-                    return await self._form(visit, form, 422, "proposal_nothing")
+                    return await self.form(visit, form, 422, "proposal_nothing")
                 if form.get("look"):
-                    return await self._form(visit, form, plan=plan, content=content, file=file)
+                    return await self.form(visit, form, plan=plan, content=content, file=file)
                 async with connection.transaction():
                     made = await make(connection, visit.who, file, self._desk.book(), now=self._desk.clock())
         except ApplyRefused as refused:
             is_typed = bool(form.get("text", "").strip())
-            lines = refused.lines(_language(visit)) if is_typed else _lines_of_form(refused, visit)
-            return await self._form(visit, form, 422, "proposal_refused", lines=lines)
-        except _GatewaysNamed:
-            return await self._form(visit, form, 422, "proposal_gateways")
+            lines = refused.lines(language_of(visit)) if is_typed else _lines_of_form(refused, visit)
+            return await self.form(visit, form, 422, "proposal_refused", lines=lines)
+        except GatewaysNamed:
+            return await self.form(visit, form, 422, "proposal_gateways")
         return see_other(f"/desk/proposals/{made}")
 
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -168,7 +171,7 @@ class Approvals:
         looked_at = visit.form.get("plan", "")
         try:
             # The book may have come to hold what it takes texts from since it was made.
-            if not self._is_allowed(proposal.file, visit):
+            if not self.is_allowed(proposal.file, visit):
                 return await self.shown(request, visit, 403, "proposal_not_yours")
             async with self._desk.borrow() as connection:
                 await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=looked_at)
@@ -210,15 +213,16 @@ class Approvals:
                 try:
                     plan = await plan_of_proposal(connection, proposal, self._desk.clock())
                 except ApplyRefused as refused:
-                    lines = refused.lines(_language(visit))
+                    lines = refused.lines(language_of(visit))
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
             written=written, problem=problem, lines=lines, files=files,
             **_plan_words(plan, visit, proposal.file if plan else None, self._desk.book()),
+            pages=[each.slug for each in proposal.file.campaigns] if plan else [],
             is_own=visit.person.login in proposal.others, tried=tried, form=visit.form, codes=_codes(proposal),
         )  # fmt: skip
 
-    async def _form(
+    async def form(
         self,
         visit: Visit,
         form: Mapping[str, str],
@@ -230,6 +234,7 @@ class Approvals:
         content: str = "",
         file: ApplyFile | None = None,
     ) -> web.StreamResponse:
+        """The page on which a proposal is written: as far as it was, with what went wrong or what it would change."""
         book = self._desk.book()
         return await self._desk.page(
             "desk_propose.html", visit, status, form=form, problem=problem, lines=lines or [], content=content,
@@ -239,7 +244,8 @@ class Approvals:
             **_plan_words(plan, visit, file, book),
         )  # fmt: skip
 
-    def _is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
+    def is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
+        """Whether all that a file is about is this person's to change."""
         return all(visit.sees(code) for code in organisations_of(file, self._desk.book(), self._desk.clock()))
 
 
@@ -277,28 +283,29 @@ def _codes(proposal: Proposal) -> list[str]:
         return []
 
 
-class _GatewaysNamed(Exception):
+class GatewaysNamed(Exception):
     """A proposal is about campaigns; gateways hold secrets and are applied by the command."""
 
 
 def require_campaigns_alone(file: ApplyFile) -> None:
-    """Raises _GatewaysNamed for a file with gateways."""
+    """Raises GatewaysNamed for a file with gateways."""
     if file.gateways:
-        raise _GatewaysNamed
+        raise GatewaysNamed
 
 
 def _organisations(visit: Visit) -> tuple[str, ...] | None:
     return visit.person.organisations if visit.person.role is Role.MANAGER else None
 
 
-def _language(visit: Visit) -> Any:
+def language_of(visit: Visit) -> Any:
+    """In which language an apply file's problems are told."""
     return "vi" if visit.words.language is Language.VI else "en"
 
 
 def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None, book: Book) -> dict[str, Any]:
     """A plan in the visitor's language, and the digest by which it is known again."""
     if plan is None or file is None:
-        return {"plan": None, "changes": [], "told": [], "unusual": [], "neighbours": []}
+        return {"plan": None, "changes": [], "told": [], "unusual": [], "neighbours": [], "replies": []}
 
     def spoken(sentence: str) -> str:
         return in_vietnamese(sentence) if visit.words.language is Language.VI else sentence
@@ -306,7 +313,8 @@ def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None, book: B
     return {
         "plan": digest_of(plan),
         "changes": [spoken(each) for each in plan.changes.lines],
-        "told": [spoken(each) for each in plan.told],
+        "told": [spoken(each) for each in plan.told if not each.startswith(REPLIES_TOLD)],
+        "replies": reply_texts(file, book),
         "unusual": [f"{_place_of(each, file, visit)}: {spoken(each.reason)}" for each in plan.warnings],
         "neighbours": neighbours(file, book),
     }
@@ -333,7 +341,7 @@ def _label(toml_path: str, visit: Visit) -> str:
     """`campaign[0].route[0].keywords[1]` as the form calls it."""
     key = re.sub(r"\[[0-9]+\]$", "", toml_path).rsplit(".", 1)[-1]
     if key not in FIELDS:
-        return place_in_words(toml_path, _language(visit))
+        return place_in_words(toml_path, language_of(visit))
     return visit.words(f"field_{key}").partition(" (")[0]
 
 

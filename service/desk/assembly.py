@@ -14,11 +14,13 @@ from service.desk import (
     charts,
     decisions,
     design,
+    emergencies,
     entrance,
     exports,
     figures,
     list_rows,
     lists,
+    page_preview,
     personal,
     proposals_api,
     quarantine,
@@ -55,16 +57,18 @@ class DeskPart:
         accounts: Callable[[], Iterable[LoadedAccount]],
         clock: Clock,
         replays: quarantine.Replays,
+        page_values: page_preview.PageValues,
         *,
         is_demo: bool = False,
     ) -> None:
-        """`replays` opens what reads quarantined callbacks again."""
+        """`replays` opens what reads quarantined callbacks again; `page_values` fills a preview."""
         self.desk = Desk(settings, database, keyring, board, book, accounts, clock)
         self.rows: tuple[Row, ...] = tuple(
             row
             for room in (
                 entrance,
                 approvals,
+                emergencies,
                 decisions,
                 reattributions,
                 lists,
@@ -82,7 +86,7 @@ class DeskPart:
         self.pulse = Pulse(self.desk)
         self.rows = (
             *figures.rows(self.desk, self.pulse), *charts.rows(self.desk, self.pulse), *self.rows,
-            *quarantine.rows(self.desk, replays),
+            *page_preview.rows(self.desk, page_values), *quarantine.rows(self.desk, replays),
         )  # fmt: skip
         if is_demo:
             self.rows = (*self.rows, *design.rows(self.desk))

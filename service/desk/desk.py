@@ -136,6 +136,7 @@ class Desk:
         templates = self._templates
         return templates.by_name[template].render(
             w=visit.words,
+            parts=templates.parts,
             visit=visit,
             assets=self._assets,
             Act=Act,

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from campaigns.book.book import Book, Campaign, CampaignState, Grammar
+from campaigns.lifecycle.proposals import select_unconfirmed
 from campaigns.totals.totals import CARRIERS, CampaignTotals
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Row, Visit
@@ -91,11 +92,13 @@ class Figures:
         """`GET /desk`."""
         del request
         await self._pulse.fresh()
+        async with self._desk.borrow() as connection:
+            unconfirmed = await select_unconfirmed(connection, visit.organisations)
         shapes, others = self._shapes(visit)
         return await self._desk.page(
             "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
             shapes=shapes, others=others, has_forms=self._pulse.has_forms,
-            here=self._pulse.here, now=self._desk.clock(),
+            here=self._pulse.here, now=self._desk.clock(), unconfirmed=unconfirmed,
         )  # fmt: skip
 
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import asyncpg
 import orjson
@@ -45,6 +45,7 @@ from service.desk.api import (
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.people import select_people
+from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
 
 
@@ -72,12 +73,25 @@ class ProposalObject(Answered):
     proposed_by: str | None
 
 
+class ReplyObject(Answered):
+    """An SMS that donors of a campaign would be answered with, at its longest."""
+
+    campaign: str
+    kind: Literal["thank_you", "wrong_form", "closed"]
+    text: str
+    encoding: Literal["GSM-7"]
+    septets: int
+    septets_max: int
+    messages: int
+
+
 class ProposalPlan(Answered):
     """What approving it would do now, as `apply` says it. `plan` tells it from any other."""
 
     plan: str
     changes: list[str]
     told: list[str]
+    replies: list[ReplyObject]
     unusual: list[str]
 
 
@@ -296,11 +310,13 @@ class ProposalsApi:
         if proposal.state in ("draft", "proposed"):
             try:
                 # Also inside a write, whose transaction has not the isolation of `plan_changes`.
-                plan = plan_of(proposal.file, [], await load_stored(connection), self._desk.clock())
+                stored = await load_stored(connection)
+                plan = plan_of(proposal.file, [], stored, self._desk.clock())
                 planned = {
                     "plan": digest_of(plan),
                     "changes": [str(each) for each in plan.changes.lines],
                     "told": [str(each) for each in plan.told],
+                    "replies": [each._asdict() for each in reply_texts(proposal.file, stored.book)],
                     "unusual": [str(each.reason) for each in plan.warnings],
                 }
             except ApplyRefused as refused:

@@ -32,6 +32,8 @@ class Act(StrEnum):
     """A number, a text, a callback as it came: one at a time, for a reason, which is recorded."""
     SEE_PROPOSALS = "see_proposals"
     PROPOSE = "propose"
+    ACT_AT_ONCE = "act_at_once"
+    """Put a change of the book into force alone, in an emergency: it waits for somebody else to confirm it."""
     REPLAY = "replay"
     """Callbacks of the quarantine, into the totals: each event counts once, whoever replays it."""
     APPROVE = "approve"
@@ -57,6 +59,7 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
         Act.READ_PERSONS: frozenset({Role.OPERATOR, Role.AUDITOR}),
         Act.SEE_PROPOSALS: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE, Role.AUDITOR}),
         Act.PROPOSE: frozenset({Role.OPERATOR, Role.MANAGER}),
+        Act.ACT_AT_ONCE: frozenset({Role.OPERATOR}),
         Act.REPLAY: frozenset({Role.OPERATOR}),
         Act.APPROVE: frozenset({Role.OPERATOR, Role.MANAGER, Role.FINANCE}),
         Act.EXPORT_TOTALS: EVERYBODY,
