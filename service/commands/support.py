@@ -127,7 +127,12 @@ def _secrets(settings: Settings) -> list[bytes]:
     """What must stand nowhere in it: the keys, and whatever of the environment accounts may name as a secret."""
     values = [
         value.get_secret_value()
-        for value in (settings.secret_key, settings.secret_key_previous, settings.database_url)
+        for value in (
+            settings.secret_key,
+            settings.secret_key_previous,
+            settings.database_url,
+            settings.oidc_client_secret,
+        )
         if value is not None
     ]
     if settings.database_url is not None:

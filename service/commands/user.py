@@ -1,4 +1,4 @@
-"""portal1400 user add | list | disable | reset: who works at the campaign desk."""
+"""portal1400 user add | list | disable | reset | link: who works at the campaign desk."""
 
 import argparse
 import asyncio
@@ -18,13 +18,14 @@ from service.desk.people import (
     reset_person,
     select_people,
 )
+from service.desk.provider_links import Link, link_person, select_linked_logins
 from service.desk.roles import Role
 from service.runtime.settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    acts = parser.add_subparsers(dest="act", metavar="add | list | disable | reset", required=True)
+    acts = parser.add_subparsers(dest="act", metavar="add | list | disable | reset | link", required=True)
     add = acts.add_parser("add", help="make somebody; prints a password that lets in once")
     add.add_argument("login", metavar="LOGIN", help="2 to 40 of a-z 0-9 . _ -")
     add.add_argument("--name", metavar="NAME", type=name, required=True, help="as colleagues know the person")
@@ -35,10 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = acts.add_parser("list", help="everybody, with role and state")
     disable = acts.add_parser("disable", help="let somebody in no more; ends sessions, revokes tokens")
     reset = acts.add_parser("reset", help="a new password that lets in once, and a new second factor")
-    for one in (disable, reset):
+    link = acts.add_parser("link", help="let somebody in by the OpenID provider too, or no more; ends sessions")
+    of = link.add_mutually_exclusive_group(required=True)
+    of.add_argument("--oidc-subject", metavar="SUBJECT", help="the provider's own name for the person (sub)")
+    of.add_argument("--none", action="store_true", help="take the link away")
+    for one in (disable, reset, link):
         one.add_argument("login", metavar="LOGIN")
         one.add_argument("--reason-text", metavar="WHY", help="why it is done, for the record")
-    for one in (add, listing, disable, reset):
+    for one in (add, listing, disable, reset, link):
         one.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -73,13 +78,29 @@ async def _disable(connection: asyncpg.Connection, arguments: argparse.Namespace
     return 0
 
 
+async def _link(connection: asyncpg.Connection, arguments: argparse.Namespace) -> int:
+    link = None
+    if not arguments.none:
+        issuer = read_settings().oidc_issuer
+        if issuer is None:
+            raise CommandRefused(["PORTAL1400_OIDC_ISSUER is not set: no provider lets anybody in"])
+        link = Link(issuer, arguments.oidc_subject)
+    is_new = await link_person(connection, _who(), arguments.login, link, arguments.reason_text)
+    if arguments.json:
+        print(as_json({"login": arguments.login, "linked": link is not None, "changed": is_new}))
+    else:
+        print(f"{arguments.login} is {'linked' if link else 'not linked'}{'' if is_new else ', as before'}")
+    return 0
+
+
 async def _list(connection: asyncpg.Connection, arguments: argparse.Namespace) -> int:
-    people = await select_people(connection)
+    people, linked = await select_people(connection), await select_linked_logins(connection)
     if arguments.json:
         rows = [
             {
                 "login": each.login, "name": each.name, "role": each.role,
                 "organisations": list(each.organisations), "second_factor": each.is_enrolled,
+                "linked": each.login in linked,
                 "one_time_until": each.one_time_until, "disabled_at": each.disabled_at, "created_at": each.created_at,
             }
             for each in people
@@ -91,12 +112,13 @@ async def _list(connection: asyncpg.Connection, arguments: argparse.Namespace) -
         state = "has not logged in yet" if each.one_time_until else "" if each.is_enrolled else "no second factor"
         if each.disabled_at is not None:
             state = f"disabled {as_local(each.disabled_at)}"
-        print(visible(f"{each.login}  {each.role}{of}  {each.name}{'; ' if state else ''}{state}"))
+        states = [each for each in (state, "linked" if each.login in linked else "") if each]
+        print(visible("; ".join([f"{each.login}  {each.role}{of}  {each.name}", *states])))
     print(f"{len(people)} in all" if people else "nobody yet: `portal1400 user add LOGIN --name NAME --role admin`")
     return 0
 
 
-ACTS = {"add": _add, "list": _list, "disable": _disable, "reset": _reset}
+ACTS = {"add": _add, "list": _list, "disable": _disable, "reset": _reset, "link": _link}
 
 
 async def _password() -> tuple[str, str]:

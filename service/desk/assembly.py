@@ -23,6 +23,7 @@ from service.desk import (
     page_preview,
     personal,
     proposals_api,
+    provider_entrance,
     quarantine,
     reattributions,
     reattributions_api,
@@ -67,6 +68,7 @@ class DeskPart:
             row
             for room in (
                 entrance,
+                provider_entrance,
                 approvals,
                 emergencies,
                 decisions,

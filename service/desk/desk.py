@@ -92,6 +92,8 @@ class Desk:
         """Passwords tried by a browser that let this person in before: nobody else can use these up."""
         self.of_code = Pace(5, 600.0)
         """Second factors tried for one person whose password was right, by browsers that are new."""
+        self.of_provider = Pace(20, 6.0)
+        """Questions to the provider of logins for one address: nobody makes us ask it without end."""
         self._database = database
         self._borrowing = asyncio.Semaphore(BORROWED_MAX)
         self._assets = Assets()
@@ -144,6 +146,7 @@ class Desk:
             csrf=_csrf(visit),
             uncounted=_uncounted,
             known_carriers=CARRIERS,
+            by_provider=self.settings.oidc_issuer is not None,
             **values,
         )
 

@@ -54,7 +54,8 @@ SELECT code FROM unnest($1::text[]) AS code WHERE code NOT IN (SELECT o.code FRO
 """
 DISABLE_USER = "UPDATE desk_user SET disabled_at = now() WHERE login = $1 AND disabled_at IS NULL RETURNING id"
 RESET_USER = """
-UPDATE desk_user SET password = $2, one_time_until = now() + $3, totp_sealed = NULL, disabled_at = NULL
+UPDATE desk_user SET password = $2, one_time_until = now() + $3, totp_sealed = NULL, disabled_at = NULL,
+    oidc_issuer = NULL, oidc_subject = NULL
 WHERE login = $1 RETURNING id
 """
 UPDATE_OWN_HASH = "UPDATE desk_user SET password = $2, one_time_until = NULL WHERE id = $1"
@@ -122,7 +123,9 @@ async def disable_person(connection: asyncpg.Connection, who: Who, login: str, r
 async def reset_person(
     connection: asyncpg.Connection, who: Who, login: str, phc: str, reason: str | None = None
 ) -> None:
-    """Begin anew: a new one-time password with the hash `phc`, no second factor; who was disabled may enter again.
+    """Begin anew: a new one-time password with the hash `phc`, no second factor, no link to a provider.
+
+    Who was disabled may enter again.
 
     Raises PersonRefused.
     """

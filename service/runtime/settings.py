@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from service.runtime.addresses import Network, network
 from service.runtime.dsn import require_known_parameters, require_writer_attributes, servers_of
@@ -67,6 +69,19 @@ class Settings(BaseModel):
         None,
         pattern=r"^[A-Za-z0-9-]{1,60}$",
         description="the header in which trusted proxies hand on a client's certificate; absent: none is believed",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        description="the OpenID provider by which people of the desk may log in, as its tokens name it",
+    )
+    oidc_client_id: str | None = Field(None, min_length=1, max_length=300, description="what that provider calls us")
+    oidc_client_secret: SecretStr | None = Field(
+        None, validate_default=True, description="what proves to that provider that it is us"
+    )
+    oidc_second_factor: str | None = Field(
+        None,
+        pattern=r"^(amr|acr):[\x21-\x7e]{1,300}$",
+        description="what the provider must say so that our second factor is not asked for: amr:VALUE or acr:VALUE",
     )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
     log_callbacks_one_in: int = Field(
@@ -164,6 +179,30 @@ class Settings(BaseModel):
             raise ValueError("want http://HOST or https://HOST")
         return value.rstrip("/") if value else None
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _require_issuer(cls, value: str | None) -> str | None:
+        if value is not None and not _is_issuer(value):
+            raise ValueError(
+                "want https://HOST, as the provider's discovery document has it; http only for 127.0.0.1"
+            )
+        return value
+
+    @field_validator("oidc_client_secret")
+    @classmethod
+    def _require_whole_client(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        names = ("oidc_issuer", "oidc_client_id")
+        if not {*names, "public_url"} <= info.data.keys():
+            return value  # One of them is told of already.
+        secret = value.get_secret_value() if value is not None else None
+        given = [*(info.data[name] for name in names), secret]
+        if value is not None or any(given):
+            if not all(given):
+                raise ValueError("OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET go together: set all or none")
+            if info.data["public_url"] is None:
+                raise ValueError("the provider sends people back to PUBLIC_URL: set that too")
+        return value
+
     @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _require_long_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -211,6 +250,19 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise SettingsRefused(problems)
     return settings
+
+
+def _is_issuer(value: str) -> bool:
+    """Whether it can be an issuer (OpenID Connect Discovery 1.0, section 3). Without TLS only this machine's own."""
+    if not value.isascii() or not value.isprintable() or any(each in value for each in " ?#@"):
+        return False
+    try:
+        parts = urlsplit(value)
+        if parts.scheme == "https" or parts.hostname == "localhost":
+            return bool(parts.hostname) and parts.scheme in ("http", "https")
+        return parts.scheme == "http" and ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _is_text(value: str) -> bool:

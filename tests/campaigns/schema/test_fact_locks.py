@@ -65,6 +65,8 @@ COLUMNS_FREE = {
         "one_time_until",
         "totp_sealed",
         "totp_counter",
+        "oidc_issuer",
+        "oidc_subject",
         "disabled_at",
     },
 }

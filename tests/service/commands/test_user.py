@@ -79,3 +79,46 @@ async def test_people_are_made_listed_disabled_and_reset(
     )
     assert again["one_time_password"] not in kept
     await connection.close()
+
+
+async def test_somebody_is_linked_to_a_provider_and_no_two_to_one_subject(
+    environ: pytest.MonkeyPatch, database_dsn: str, capsys: Capture
+) -> None:
+    connection = await asyncpg.connect(database_dsn)
+    await migrate(connection)
+    for login in ("an", "binh"):
+        await ran(capsys, "add", login, "--name", login, "--role", "press")
+    an = ("link", "an", "--oidc-subject", "s-1")
+    with pytest.raises(CommandRefused, match="PORTAL1400_OIDC_ISSUER is not set"):
+        await ran(capsys, *an)
+    environ.setenv("PORTAL1400_PUBLIC_URL", "https://portal.example")
+    environ.setenv("PORTAL1400_OIDC_CLIENT_ID", "desk")
+    environ.setenv("PORTAL1400_OIDC_ISSUER", "https://login.example")
+    environ.setenv("PORTAL1400_OIDC_CLIENT_SECRET", "a secret")
+    assert await ran(capsys, *an) == {"login": "an", "linked": True, "changed": True}
+    assert not (await ran(capsys, *an))["changed"]
+    for words, sentence in (
+        (("link", "binh", "--oidc-subject", "s-1"), "somebody else is linked"),
+        (("link", "binh", "--oidc-subject", "x" * 256), "a subject is 1 to 255"),
+        (("link", "nobody", "--none"), "nobody has the login"),
+    ):
+        with pytest.raises(CommandRefused, match=sentence):
+            await ran(capsys, *words)
+    # The same name at another provider is somebody else's.
+    environ.setenv("PORTAL1400_OIDC_ISSUER", "https://other.example")
+    assert (await ran(capsys, "link", "binh", "--oidc-subject", "s-1"))["changed"]
+    listed = await ran(capsys, "list")
+    assert [each["linked"] for each in listed["rows"]] == [True, True]
+    await ran(capsys, "reset", "an")
+    assert (await ran(capsys, "link", "binh", "--none", "--reason-text", "left"))["changed"]
+    assert [each["linked"] for each in (await ran(capsys, "list"))["rows"]] == [False, False]
+    log = await connection.fetch(
+        "SELECT subject, before ->> 'subject' AS was, after ->> 'issuer' AS by, reason FROM audit_entry "
+        "WHERE act = 'user.link' ORDER BY id"
+    )
+    assert [tuple(row) for row in log] == [
+        ("an", None, "https://login.example", None),
+        ("binh", None, "https://other.example", None),
+        ("binh", "s-1", None, "left"),
+    ]
+    await connection.close()

@@ -24,6 +24,18 @@ BAD: dict[str, list[str]] = {
     "public_url": ["portal.example", "ftp://portal.example"],
     "trusted_proxies": ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.0.0/16"],
     "client_certificate_header": ["", "Client Cert", "Client-Cert:", "x" * 61],
+    "oidc_issuer": [
+        "login.example",
+        "http://login.example",
+        "https://",
+        "https://a@login.example",
+        "https://login.example/?x=1",
+        "https://[half",
+        "https://login.example/ ",
+    ],
+    "oidc_client_id": ["", "x" * 301],
+    "oidc_client_secret": ["", "a secret without an issuer"],
+    "oidc_second_factor": ["mfa", "amr:", "acr:two words"],
     "log_format": ["xml", "JSON", ""],
     "traces_endpoint": ["collector:4318", "grpc://collector:4317"],
     "traces_share": ["-0.1", "1.1", "all"],
@@ -70,6 +82,24 @@ def test_every_setting_has_its_row_and_its_description() -> None:
     assert set(BAD) | FREE == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_a_provider_of_logins_is_set_whole_or_not_at_all() -> None:
+    whole = {
+        "PORTAL1400_PUBLIC_URL": "https://portal.example",
+        "PORTAL1400_OIDC_ISSUER": "https://login.example/realms/one",
+        "PORTAL1400_OIDC_CLIENT_ID": "desk",
+        "PORTAL1400_OIDC_CLIENT_SECRET": "hunter2",
+    }
+    settings = read_settings(whole)
+    assert settings.oidc_issuer == whole["PORTAL1400_OIDC_ISSUER"]
+    assert "hunter2" not in repr(settings)
+    for left_out in whole:
+        with pytest.raises(SettingsRefused, match="PORTAL1400_OIDC_CLIENT_SECRET: ") as caught:
+            read_settings({name: value for name, value in whole.items() if name != left_out})
+        assert "hunter2" not in str(caught.value)
+    for issuer in ("http://127.0.0.1:8080", "http://localhost/a", "http://[::1]:8080", "https://login.example/"):
+        assert read_settings(whole | {"PORTAL1400_OIDC_ISSUER": issuer}).oidc_issuer == issuer
 
 
 def test_all_problems_are_told_at_once() -> None:
