@@ -139,9 +139,13 @@ async def test_a_page_follows_the_board_in_its_language(
         page = visit.page
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         await expect(page.locator(".hero .figure .money")).to_have_text(before)
-        site.post(replace(totals(version=1240, scale=7), confirmed_vnd=1_000))
+        figures = replace(totals(version=1240, scale=7), confirmed_vnd=1_000)
+        site.post(figures)
         await expect(page.locator(".hero .figure .money")).to_have_text(after)
         # Everything else changed with it: the page is now what the server would write.
+        site.post(figures)
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        await expect(page.locator("#stale")).to_be_empty()
         live = await page.locator("article > section:not(.hour)").all_inner_texts()
         await page.reload()
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
