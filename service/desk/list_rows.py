@@ -123,7 +123,7 @@ class ListRows:
         if found is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         return await self._desk.page(
-            "desk_row.html", visit, status, place=place, parts=parts_of(found), notes=notes, problem=problem,
+            "desk_row.html", visit, status, place=place, stored=parts_of(found), notes=notes, problem=problem,
             note_max=NOTE_LETTERS_MAX, form=visit.form,
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ from service.desk.roles import Act, Role
 from service.desk.spreadsheets import Csv, Explanation, Sheet, Xlsx
 from service.runtime.refusals import Refused
 from tests.support.desk import logged_in, object_in, person, token_of
-from tests.support.portal import SECRET_KEY, Portal, message
+from tests.support.portal import SECRET_KEY, Portal, eventually, message
 
 logins = (f"xuat{number}" for number in count())
 NUMBER = "84912345678"
@@ -111,6 +111,11 @@ async def test_exports_say_what_the_api_says_and_who_took_them_is_recorded(desk_
     await portal.post(message(f"x-{NUMBER}", "VNN 7", msisdn=NUMBER))
     await portal.post(message("=x-2", "VNN mot suat", msisdn=NUMBER))
     await portal.post(message("x-3", "BL", short_code="1407", msisdn=NUMBER))
+
+    async def is_published() -> bool:
+        return bool((await portal.totals())["messages"] >= 1)
+
+    await eventually(is_published)
     login = next(logins)
     user_id = await person(portal, login, Role.AUDITOR)
     token, _ = await token_of(portal, user_id, Act.EXPORT_FACTS, Act.EXPORT_TOTALS)

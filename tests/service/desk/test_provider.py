@@ -213,6 +213,7 @@ def asking(provider: OpenIdProvider, **changes: Any) -> Provider:
 
 
 NOW = int(datetime.now(UTC).timestamp())
+"""When this file was read: hours from now are far enough from it, and minutes are not."""
 ATTEMPT = Attempt("state", "nonce", "v" * 43, NOW)
 
 
@@ -289,7 +290,8 @@ async def test_only_a_key_of_the_provider_signs_and_a_new_one_is_looked_for(prov
 
 
 async def test_what_is_no_token_with_a_signature_that_we_take_lets_nobody_in(provider: OpenIdProvider) -> None:
-    claims = {"iss": provider.issuer, "aud": CLIENT_ID, "nonce": "nonce", "iat": NOW, "exp": NOW + 300, "sub": "s"}
+    now = int(datetime.now(UTC).timestamp())
+    claims = {"iss": provider.issuer, "aud": CLIENT_ID, "nonce": "nonce", "iat": now, "exp": now + 300, "sub": "s"}
     head, body, _ = access_token(RSA_KEY, claims, "none", kid="k1").split(".")
     whole = access_token(RSA_KEY, claims, "RS256", kid="k1")
     for answer in (f"{head}.{body}.", "junk", "a.b.c", whole[:-6], "x" * 40_000, 7, None):
