@@ -155,7 +155,7 @@ async def test_a_carrier_is_known_by_the_certificate_that_it_has_shown(site: Sit
     documented = re.search(r"```sh\n(openssl x509 .*?)\n```", CARRIERS_PAGE.read_text("utf-8"))
     assert documented is not None
     command = ["sh", "-c", documented[1].replace("carrier.pem", "/dev/stdin")]
-    pinned = subprocess.run(command, input=CERTIFICATE[0], check=True, capture_output=True).stdout  # noqa: ASYNC221
+    pinned = subprocess.run(command, input=CERTIFICATE[0], check=True, capture_output=True).stdout  # noqa: ASYNC221 -- a moment, and nothing else is asked meanwhile
     assert pinned.split()[-1].decode() == pin_of(CERTIFICATE[0])
     right = {"the pinned one", "the pinned one, names it"}
     assert {who for who, status in heard.items() if status == 200} == right

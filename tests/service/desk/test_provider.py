@@ -274,7 +274,7 @@ async def test_only_a_key_of_the_provider_signs_and_a_new_one_is_looked_for(prov
     for keys in ([], [public_jwk(RSA_KEY, kid="k2")], [public_jwk(RSA_KEY, kid="k1", use="enc")],
                  [public_jwk(RSA_KEY, kid="k1", alg="PS256")], [public_jwk(RSA_KEY, kid="k1")] * 2,
                  [{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}], ["junk"]):  # fmt: skip
-        provider.key, provider.keys = RSA_KEY, keys  # type: ignore[assignment]
+        provider.key, provider.keys = RSA_KEY, keys  # type: ignore[assignment]  # junk among them, as a provider may send
         assert "names no key of the provider" in await outcome(provider), keys
     # Changed keys are asked for again, but not for every token that names another.
     provider.keys, provider.key = [public_jwk(OTHER_KEY, kid="k2")], RSA_KEY
