@@ -26,7 +26,10 @@ BUCKETS: Mapping[str, str] = MappingProxyType({"day": "%d/%m/%Y", "month": "%m/%
 COLUMNS = 3
 SMALL_LINES = 45
 """From so many on they are written smaller."""
+DECISIONS_MAX = 4
+ROUTES_MAX = 4
 MOVED_MAX = 6
+"""The newest decisions, the first routes, the newest moves: so much has room beside the days."""
 POINTS_MAX = 50_000
 
 
@@ -94,20 +97,38 @@ def report_of(closed: Closed, book: Book, words: Words, address: str) -> bytes:
 
 
 def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str) -> bytes:
-    campaign, totals = closed.campaign, closed.totals
-    name = _name(campaign, words)
-    sheet = ReportSheet(f"{words('report_title')}: {name}", str(words.language))
+    """The sheet from head to foot, its days summed up by `bucket`. Raises SheetFull."""
+    totals = closed.totals
+    sheet = ReportSheet(f"{words('report_title')}: {_name(closed.campaign, words)}", str(words.language))
+    _write_head(sheet, closed.campaign, book, words)
+    _write_sum(sheet, totals, words)
+    _write_stages(sheet, totals, words)
+    _write_carriers(sheet, totals, words)
+    _write_corrections(sheet, closed, book, words)
+    _write_parts(sheet, closed.days, words, bucket)
+    sheet.foot(
+        [
+            words("report_foot", as_of=words.as_of(totals.as_of), version=totals.version),
+            words("report_address", address=address),
+        ]
+    )
+    return sheet.finished()
+
+
+def _write_head(sheet: ReportSheet, campaign: Campaign, book: Book, words: Words) -> None:
     sheet.text(words("report_title"), 9, grey=True)
-    sheet.text(name, 16, bold=True)
+    sheet.text(_name(campaign, words), 16, bold=True)
     organiser = book.organisations.get(campaign.organiser)
     sheet.text(words("organiser", name=_name(organiser, words) if organiser else campaign.organiser))
-    for decision in campaign.decisions[-4:]:
+    for decision in campaign.decisions[-DECISIONS_MAX:]:
         window = words("window", opens=words.moment(decision.opens_at), closes=words.closing(decision.closes_at))
         sheet.text(f"{words('decisions')} {decision.number or words('decision_unnumbered')}. {window}")
-    for route in campaign.routes[:4]:
+    for route in campaign.routes[:ROUTES_MAX]:
         keywords = ", ".join(route.keywords)
         sheet.text(words("report_route", keywords=keywords, code=route.short_code, unit=words.money(route.unit_vnd)))
 
+
+def _write_sum(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
     sheet.space(5)
     sheet.text(words.money(totals.pledged_vnd), 20, bold=True)
     counted = f"{words.messages(totals.messages)}, {words('report_units', count=words.number(totals.units))}"
@@ -117,6 +138,8 @@ def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str
     sheet.text(counted)
     sheet.text(words("report_pledged"), 8, grey=True)
 
+
+def _write_stages(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
     sheet.heading(words("stages"))
     stages = {"confirmed": totals.confirmed_vnd, "received": totals.received_vnd, "disbursed": totals.disbursed_vnd}
     sheet.table(
@@ -126,6 +149,9 @@ def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str
         ],
         [1, 1, 1, 1],
     )
+
+
+def _write_carriers(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
     sheet.heading(words("report_carriers"))
     head = [words("column_carrier"), words("column_messages"), words("column_units"), words("column_pledged_vnd")]
     shares = [
@@ -135,9 +161,12 @@ def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str
     whole = [words("report_sum"), *map(words.number, (totals.messages, totals.units, totals.pledged_vnd))]
     sheet.table([head, *shares, whole], [2, 1, 1, 1.4])
 
+
+def _write_corrections(sheet: ReportSheet, closed: Closed, book: Book, words: Words) -> None:
+    """What was not counted, given back or moved."""
     sheet.heading(words("report_corrections"))
-    messages, vnd = totals.reversed
-    reasons = zip(UNCOUNTED_REASONS, totals.uncounted, strict=True)
+    messages, vnd = closed.totals.reversed
+    reasons = zip(UNCOUNTED_REASONS, closed.totals.uncounted, strict=True)
     sheet.text("; ".join(f"{words(f'reading_{reason}')}: {words.number(count)}" for reason, count in reasons) + ".")
     sheet.text(words("report_reversed", messages=words.messages(messages), amount=words.money(vnd)))
     for each in closed.corrections[-MOVED_MAX:]:
@@ -151,18 +180,13 @@ def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str
     if len(closed.corrections) > MOVED_MAX:
         sheet.text(words("report_moved_more", count=words.number(len(closed.corrections) - MOVED_MAX)))
 
-    parts = _parts(closed.days, BUCKETS[bucket])
+
+def _write_parts(sheet: ReportSheet, days: Sequence[Point], words: Words, bucket: str) -> None:
     sheet.heading(words(f"report_by_{bucket}"))
     head = [words("column_at"), words("column_messages"), words("report_vnd")]
+    parts = _parts(days, BUCKETS[bucket])
     lines = [[each.label, words.number(each.messages), words.number(each.vnd)] for each in parts]
     sheet.columns(head, lines, COLUMNS, 7.0 if len(lines) > SMALL_LINES else 8.0)
-    sheet.foot(
-        [
-            words("report_foot", as_of=words.as_of(totals.as_of), version=totals.version),
-            words("report_address", address=address),
-        ]
-    )
-    return sheet.finished()
 
 
 class Part(NamedTuple):

@@ -44,34 +44,53 @@ def routes(
     count_refused: Callable[[str], None],
 ) -> list[web.RouteDef]:
     """The public JSON addresses. `count_refused` hears the surface of each refusal for lack of capacity."""
-    large = LargeAnswers()
-    objects = CampaignObjects()
-    newest: dict[str, tuple[Hashable, Entity]] = {}
+    api = TotalsApi(board, book, cache, corrections_of, clock)
+    addresses: list[tuple[str, Handler]] = [
+        ("/api/v1/campaigns", api.campaigns),
+        ("/api/v1/campaigns/{slug}", api.campaign),
+        ("/api/v1/campaigns/{slug}/totals", api.totals),
+        ("/api/v1/campaigns/{slug}/series", api.series),
+        ("/api/v1/campaigns/{slug}/corrections", api.corrections),
+        ("/api/v1/totals", api.all_totals),
+    ]
+    return [web.get(path, _answering(handler, count_refused)) for path, handler in addresses]
 
-    def remembered(address: str, state: Hashable, make: Callable[[], Entity]) -> Entity:
-        """What `address` says in this very state, encoded once however many ask."""
-        known = newest.get(address)
-        if known is None or known[0] != state:
-            known = newest[address] = state, make()
-        return known[1]
 
-    def campaign_of(request: web.Request) -> Campaign:
-        found = book().by_slug.get(request.match_info["slug"])
-        if found is None:
-            raise UnknownCampaign
-        return found
+class TotalsApi:
+    """The handlers of the public JSON addresses, and what they said last, encoded."""
 
-    async def campaigns(request: web.Request) -> web.Response:
+    def __init__(
+        self,
+        board: Board,
+        book: Callable[[], Book],
+        cache: SeriesCache,
+        corrections_of: CorrectionsOf,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._board = board
+        self._book = book
+        self._cache = cache
+        self._corrections_of = corrections_of
+        self._clock = clock
+        self._large = LargeAnswers()
+        self._objects = CampaignObjects()
+        self._newest: dict[str, tuple[Hashable, Entity]] = {}
+
+    async def campaigns(self, request: web.Request) -> web.Response:
+        """`GET /api/v1/campaigns`."""
         _require_known(request, ())
-        return await answer(request, await objects.every(book(), clock()), PUBLIC_HEADERS)
+        return await answer(request, await self._objects.every(self._book(), self._clock()), PUBLIC_HEADERS)
 
-    async def campaign(request: web.Request) -> web.Response:
+    async def campaign(self, request: web.Request) -> web.Response:
+        """`GET /api/v1/campaigns/{slug}`."""
         _require_known(request, ())
-        return await answer(request, objects.one(book(), campaign_of(request), clock()), PUBLIC_HEADERS)
+        found = self._campaign_of(request)
+        return await answer(request, self._objects.one(self._book(), found, self._clock()), PUBLIC_HEADERS)
 
-    async def totals(request: web.Request) -> web.Response:
+    async def totals(self, request: web.Request) -> web.Response:
+        """`GET /api/v1/campaigns/{slug}/totals`. Raises DatabaseAway where nothing was read yet."""
         _require_known(request, ())
-        snapshot = board.get(campaign_of(request).slug)
+        snapshot = self._board.get(self._campaign_of(request).slug)
         if snapshot is None:
             raise DatabaseAway("nothing was read yet")
         version, body = snapshot.totals.version, snapshot.body
@@ -79,43 +98,46 @@ def routes(
         def encoded() -> Entity:
             return Entity((body,), JSON, tag=f"{version}-{digest_of((body,))}")
 
-        entity = remembered(snapshot.totals.campaign, version, encoded)
-        return await answer(request, entity, _with_age(board))
+        entity = self._remembered(snapshot.totals.campaign, version, encoded)
+        return await answer(request, entity, _with_age(self._board))
 
-    async def all_totals(request: web.Request) -> web.Response:
+    async def all_totals(self, request: web.Request) -> web.Response:
+        """`GET /api/v1/totals`. Raises DatabaseAway where nothing was read yet."""
         _require_known(request, ())
+        board, published = self._board, self._book()
         if board.age_seconds is None:
             raise DatabaseAway("nothing was read yet")
-        published = book()
 
         def joined() -> Entity:
             # What was withdrawn from the book is still on the board.
             known = [each.body for each in board.snapshots if each.totals.campaign in published.by_slug]
             return Entity((b'{"campaigns":[', b",".join(known), b'],"unallocated":', board.unallocated, b"}"), JSON)
 
-        entity = remembered("", (board.generation, published.version), joined)
+        entity = self._remembered("", (board.generation, published.version), joined)
         return await answer(request, entity, _with_age(board))
 
-    async def series(request: web.Request) -> web.StreamResponse:
+    async def series(self, request: web.Request) -> web.StreamResponse:
+        """`GET /api/v1/campaigns/{slug}/series`. Raises TooManyPoints, SeriesBusy."""
         _require_known(request, ("bucket", "from", "to"))
-        found = campaign_of(request)
+        found = self._campaign_of(request)
         asked = request.query.get("bucket", "hour")
         bucket = next((each for each in BUCKETS if each == asked), None)
         if bucket is None:
             raise ParameterRefused("bucket", "want minute, hour or day")
         since = _floor(_moment(request, "from") or found.opens_at)
-        until = _ceil(_moment(request, "to") or max(found.closes_at, clock()))
+        until = _ceil(_moment(request, "to") or max(found.closes_at, self._clock()))
         if until < since and "to" not in request.query:
             raise ParameterRefused("from", "lies after the end of what there is; give to as well")
         if until < since:
             raise ParameterRefused("to", "lies before from")
-        async with cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
-            return await large.send(request, encoded.entity, PUBLIC_HEADERS)
+        async with self._cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
+            return await self._large.send(request, encoded.entity, PUBLIC_HEADERS)
 
-    async def corrections(request: web.Request) -> web.Response:
+    async def corrections(self, request: web.Request) -> web.Response:
+        """`GET /api/v1/campaigns/{slug}/corrections`."""
         _require_known(request, ())
-        found = campaign_of(request)
-        told = tuple(await corrections_of(found.id))
+        found = self._campaign_of(request)
+        told = tuple(await self._corrections_of(found.id))
 
         def encoded() -> Entity:
             listed = [
@@ -132,17 +154,21 @@ def routes(
             ]
             return Entity((orjson.dumps({"campaign": found.slug, "corrections": listed}),), JSON)
 
-        return await answer(request, remembered(f"{found.slug}/corrections", told, encoded), PUBLIC_HEADERS)
+        entity = self._remembered(f"{found.slug}/corrections", told, encoded)
+        return await answer(request, entity, PUBLIC_HEADERS)
 
-    addresses: list[tuple[str, Handler]] = [
-        ("/api/v1/campaigns", campaigns),
-        ("/api/v1/campaigns/{slug}", campaign),
-        ("/api/v1/campaigns/{slug}/totals", totals),
-        ("/api/v1/campaigns/{slug}/series", series),
-        ("/api/v1/campaigns/{slug}/corrections", corrections),
-        ("/api/v1/totals", all_totals),
-    ]
-    return [web.get(path, _answering(handler, count_refused)) for path, handler in addresses]
+    def _remembered(self, address: str, state: Hashable, make: Callable[[], Entity]) -> Entity:
+        """What `address` says in this very state, encoded once however many ask."""
+        known = self._newest.get(address)
+        if known is None or known[0] != state:
+            known = self._newest[address] = state, make()
+        return known[1]
+
+    def _campaign_of(self, request: web.Request) -> Campaign:
+        found = self._book().by_slug.get(request.match_info["slug"])
+        if found is None:
+            raise UnknownCampaign
+        return found
 
 
 class UnknownCampaign(Exception):
