@@ -5,25 +5,21 @@ its campaign and one that brings it to the other, in the minute of the approval.
 what its carrier gives back later is given back by the campaign that holds it then.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, get_args
-from uuid import UUID
 
 import asyncpg
 
 from campaigns.audit.entries import Who, record
-from campaigns.book.book import Book, Campaign, CampaignState
 from campaigns.book.recording import IntakeBusy
 from campaigns.book.store import load_book
 from campaigns.gifts.messages import lock_accounts
+from campaigns.gifts.move_plan import Figures, HeldGift, MovePlan, MoveRefused, planned_move, select_held
 from campaigns.gifts.projection import MOVED_IN, MOVED_OUT, MoneyLine, record_lines
 from campaigns.schema.locks import APPLY_LOCK
 from campaigns.totals.announce import announce
 
-GIFTS_MAX = 500
-"""Of one proposal: so many are looked over by a person, and hold up the intake of their account for some 50 ms."""
 LISTED_MAX = 200
 SLOT = 0
 """The roll-up slot of commands."""
@@ -31,77 +27,6 @@ Ground = Literal["keyword", "carrier", "donor", "portal"]
 GROUNDS: tuple[str, ...] = get_args(Ground)
 """What the public is told: a keyword was announced wrongly, or a carrier, a donor or the portal was mistaken."""
 EndedOtherwise = Literal["refused", "withdrawn"]
-
-
-class MoveRefused(Exception):
-    """A move that cannot be made, proposed or ended; nothing has changed.
-
-    `why`: no_gifts, too_many, unknown_gift, not_counted, confirmed, claimed, several_campaigns, unknown_campaign,
-    same_campaign, not_open, ground, reason; of a proposal that is there: ended, same_person, changed. `about` are the
-    senders' ids of the gifts that are the reason.
-    """
-
-    def __init__(self, why: str, about: Sequence[str] = ()) -> None:
-        super().__init__(why)
-        self.why = why
-        self.about = tuple(about)
-
-
-class HeldGift(NamedTuple):
-    """A stored message and what of its money is left, for the campaign that holds it; None: nothing counts."""
-
-    id: UUID
-    account_id: int
-    account: str
-    native_id: str
-    carrier: str
-    message_at: datetime
-    campaign_id: int | None
-    messages: int
-    units: int
-    vnd: int
-    is_confirmed: bool
-    claimed_by: int | None
-
-
-class Figures(NamedTuple):
-    """What a campaign's total is made of."""
-
-    messages: int
-    units: int
-    vnd: int
-
-
-class MovePlan(NamedTuple):
-    """What would be moved, and both campaigns' figures as they are while somebody looks."""
-
-    giver: Campaign
-    taker: Campaign
-    gifts: Sequence[HeldGift]
-    giver_before: Figures
-    taker_before: Figures
-
-    @property
-    def moved(self) -> Figures:
-        """What all gifts are together."""
-        sums = zip(*((each.messages, each.units, each.vnd) for each in self.gifts), strict=True)
-        return Figures(*map(sum, sums))
-
-    @property
-    def giver_after(self) -> Figures:
-        """What the campaign that gives would show."""
-        return Figures(*(old - moved for old, moved in zip(self.giver_before, self.moved, strict=True)))
-
-    @property
-    def taker_after(self) -> Figures:
-        """What the campaign that takes would show."""
-        return Figures(*(old + moved for old, moved in zip(self.taker_before, self.moved, strict=True)))
-
-    @property
-    def digest(self) -> str:
-        """Tells whether a plan is the one that somebody looked at: the same gifts with the same money."""
-        seen = [(self.giver.id, self.taker.id), *((str(each.id), *each[7:10]) for each in self.gifts)]
-        return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 class Reattribution(NamedTuple):
@@ -122,41 +47,6 @@ class Reattribution(NamedTuple):
     moved: Figures
 
 
-class Correction(NamedTuple):
-    """By how much a campaign's total changed when gifts were moved; what it gave is negative."""
-
-    campaign_id: int
-    number: int
-    at: datetime
-    messages: int
-    units: int
-    vnd: int
-    other: str
-    ground: str
-
-
-SELECT_IDS = """
-SELECT m.native_id, m.id FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
-WHERE a.code = $1 AND m.native_id = ANY($2::text[])
-"""
-SELECT_HELD = """
-SELECT m.id, m.account_id, a.code AS account, m.native_id, m.carrier, m.message_at, h.campaign_id,
-       coalesce(h.messages, 0) AS messages, coalesce(h.units, 0) AS units, coalesce(h.vnd, 0) AS vnd,
-       EXISTS (SELECT FROM money_line AS l WHERE l.gift_id = m.id AND l.stage <> 'pledged') AS is_confirmed,
-       c.reattribution_id AS claimed_by
-FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
-LEFT JOIN LATERAL (
-    SELECT l.campaign_id, sum(l.messages) AS messages, sum(l.units) AS units, sum(l.vnd)::bigint AS vnd
-    FROM money_line AS l WHERE l.gift_id = m.id AND l.stage = 'pledged'
-    GROUP BY l.campaign_id HAVING sum(l.messages) = 1
-) AS h ON true
-LEFT JOIN reattribution_claim AS c ON c.gift_id = m.id
-WHERE m.id = ANY($1::uuid[]) ORDER BY m.id
-"""
-SELECT_FIGURES = """
-SELECT campaign_id, sum(messages)::bigint AS messages, sum(units)::bigint AS units, sum(pledged_vnd)::bigint AS vnd
-FROM campaign_total WHERE campaign_id = ANY($1::integer[]) GROUP BY campaign_id
-"""
 INSERT_REATTRIBUTION = """
 INSERT INTO reattribution (from_campaign_id, to_campaign_id, ground, reason, made_by) VALUES ($1, $2, $3, $4, $5)
 RETURNING id
@@ -184,56 +74,11 @@ WHERE ($1::integer IS NULL OR r.id = $1) AND ($2::text[] IS NULL OR (g.organiser
     AND ($3::integer IS NULL OR r.id < $3)
 ORDER BY r.id DESC LIMIT $4
 """
-# Twice each: as the campaign that gave and the one that took see it.
-SELECT_CORRECTIONS = """
-SELECT c.campaign_id, r.id, e.recorded_at, c.sign * e.messages AS messages, c.sign * e.units AS units,
-       c.sign * e.vnd AS vnd, other.slug AS other, r.ground
-FROM reattribution_end AS e JOIN reattribution AS r ON r.id = e.reattribution_id
-CROSS JOIN LATERAL (
-    VALUES (r.from_campaign_id, r.to_campaign_id, -1), (r.to_campaign_id, r.from_campaign_id, 1)
-) AS c (campaign_id, other_id, sign)
-JOIN campaign AS other ON other.id = c.other_id
-WHERE e.step = 'approved' ORDER BY r.id
-"""
 SELECT_GIFT_IDS = "SELECT gift_id FROM reattribution_gift WHERE reattribution_id = $1"
 # Who ends the same proposal at the same time waits here, and then sees that it has ended.
 LOCK_REATTRIBUTION = "SELECT id FROM reattribution WHERE id = $1 FOR UPDATE"
 LOCK_BOOK = "SELECT pg_advisory_xact_lock($1)"
 LIMIT_WAIT = "SET LOCAL lock_timeout = '2s'"
-
-
-async def plan_of(
-    connection: asyncpg.Connection,
-    account: str,
-    native_ids: Sequence[str],
-    taker: str,
-    *,
-    now: datetime,
-    organisations: Sequence[str] | None = None,
-) -> MovePlan:
-    """What moving these messages of an account to the campaign `taker` would mean; nothing is written.
-
-    `organisations`: only what is these organisations' is seen. Raises MoveRefused.
-    """
-    wanted = list(dict.fromkeys(native_ids))
-    if not wanted:
-        raise MoveRefused("no_gifts")
-    if len(wanted) > GIFTS_MAX:
-        raise MoveRefused("too_many")
-    found = {row["native_id"]: row["id"] for row in await connection.fetch(SELECT_IDS, account, wanted)}
-    if unknown := [each for each in wanted if each not in found]:
-        raise MoveRefused("unknown_gift", unknown)
-    book = await load_book(connection)
-    gifts = await _select_held(connection, list(found.values()))
-    if organisations is not None and (foreign := [each for each in gifts if not _is_of(each, book, organisations)]):
-        raise MoveRefused("unknown_gift", [each.native_id for each in foreign])
-    into = book.by_slug.get(taker)
-    if into is None or (organisations is not None and into.organiser not in organisations):
-        raise MoveRefused("unknown_campaign")
-    plan = await _planned(connection, book, gifts, into, now)
-    if claimed := [each.native_id for each in gifts if each.claimed_by is not None]:
-        raise MoveRefused("claimed", claimed)
-    return plan
 
 
 async def propose(connection: asyncpg.Connection, who: Who, plan: MovePlan, ground: str, reason: str) -> int:
@@ -282,7 +127,7 @@ async def select_reattributions(
 async def select_gifts_of(connection: asyncpg.Connection, number: int) -> list[HeldGift]:
     """The gifts of a proposal, as they are held now."""
     ids = [row["gift_id"] for row in await connection.fetch(SELECT_GIFT_IDS, number)]
-    return await _select_held(connection, ids)
+    return await select_held(connection, ids)
 
 
 async def plan_of_proposal(connection: asyncpg.Connection, proposal: Reattribution, now: datetime) -> MovePlan:
@@ -292,7 +137,7 @@ async def plan_of_proposal(connection: asyncpg.Connection, proposal: Reattributi
     giver, taker = book.by_slug.get(proposal.giver), book.by_slug.get(proposal.taker)
     if giver is None or taker is None:
         raise MoveRefused("unknown_campaign")
-    plan = await _planned(connection, book, await _select_held(connection, ids), taker, now)
+    plan = await planned_move(connection, book, await select_held(connection, ids), taker, now)
     if plan.giver != giver:
         raise MoveRefused("changed", [each.native_id for each in plan.gifts])
     return plan
@@ -331,11 +176,6 @@ async def approve(
     return plan
 
 
-async def select_corrections(connection: asyncpg.Connection) -> list[Correction]:
-    """Of every campaign, the oldest first."""
-    return [Correction(*row) for row in await connection.fetch(SELECT_CORRECTIONS)]
-
-
 async def end(
     connection: asyncpg.Connection, who: Who, number: int, step: EndedOtherwise, reason: str | None
 ) -> None:
@@ -364,38 +204,6 @@ async def _end(
     await connection.execute(RELEASE, proposal.id)
     at: datetime = await connection.fetchval(INSERT_END, proposal.id, step, who.login, reason, *moved)
     return at
-
-
-async def _select_held(connection: asyncpg.Connection, ids: Sequence[UUID]) -> list[HeldGift]:
-    return [HeldGift(*row) for row in await connection.fetch(SELECT_HELD, ids)]
-
-
-async def _planned(
-    connection: asyncpg.Connection, book: Book, gifts: Sequence[HeldGift], taker: Campaign, now: datetime
-) -> MovePlan:
-    if gone := [each.native_id for each in gifts if each.campaign_id is None]:
-        raise MoveRefused("not_counted", gone)
-    if confirmed := [each.native_id for each in gifts if each.is_confirmed]:
-        raise MoveRefused("confirmed", confirmed)
-    givers = {each.campaign_id for each in gifts}
-    if len(givers) != 1:
-        raise MoveRefused("several_campaigns")
-    giver = book.by_id.get(givers.pop() or 0)
-    if giver is None:
-        raise MoveRefused("unknown_campaign")
-    if giver.id == taker.id:
-        raise MoveRefused("same_campaign")
-    if taker.state_at(now) is not CampaignState.OPEN:
-        raise MoveRefused("not_open")
-    found = await connection.fetch(SELECT_FIGURES, [giver.id, taker.id])
-    figures = {row["campaign_id"]: Figures(*tuple(row)[1:]) for row in found}
-    nothing = Figures(0, 0, 0)
-    return MovePlan(giver, taker, gifts, figures.get(giver.id, nothing), figures.get(taker.id, nothing))
-
-
-def _is_of(gift: HeldGift, book: Book, organisations: Sequence[str]) -> bool:
-    campaign = book.by_id.get(gift.campaign_id or 0)
-    return campaign is not None and campaign.organiser in organisations
 
 
 def _lines(gift: HeldGift, number: int, plan: MovePlan, at: datetime) -> list[MoneyLine]:

@@ -11,7 +11,8 @@ import asyncpg
 
 from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
-from campaigns.gifts.reattribution import GROUNDS, Figures, MovePlan, MoveRefused, Reattribution
+from campaigns.gifts.move_plan import GIFTS_MAX, Figures, MovePlan, MoveRefused, plan_of
+from campaigns.gifts.reattribution import GROUNDS, Reattribution
 from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import os_user, reason
 from service.commands.printing import as_json, as_local, visible
@@ -21,7 +22,7 @@ from service.runtime.settings import read_settings
 
 WHY = {
     "no_gifts": "no id was given: name the senders' ids, or give them a line each on stdin with -",
-    "too_many": f"more than {reattribution.GIFTS_MAX} ids: make several proposals",
+    "too_many": f"more than {GIFTS_MAX} ids: make several proposals",
     "unknown_gift": "the account has no message of these ids",
     "not_counted": "these do not count or were given back: there is nothing to move",
     "confirmed": "the carrier has confirmed these: to correct them belongs to the reconciliation",
@@ -70,7 +71,7 @@ async def _propose(connection: asyncpg.Connection, arguments: argparse.Namespace
     ids = [line.strip() for line in sys.stdin] if arguments.ids == ["-"] else arguments.ids
     made = None
     async with connection.transaction():
-        plan = await reattribution.plan_of(
+        plan = await plan_of(
             connection, arguments.account, [each for each in ids if each], arguments.campaign, now=utc_now()
         )
         if not arguments.dry_run:

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from campaigns.book.recording import IntakeBusy
 from campaigns.gifts import reattribution
-from campaigns.gifts.reattribution import GIFTS_MAX, GROUNDS, MovePlan, MoveRefused, Reattribution
+from campaigns.gifts.move_plan import GIFTS_MAX, MovePlan, MoveRefused, plan_of
+from campaigns.gifts.reattribution import GROUNDS, Reattribution
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -59,7 +60,7 @@ class Reattributions:
         reason = form.get("reason", "").strip()[:REASON_LETTERS_MAX]
         try:
             async with self._desk.borrow() as connection:
-                plan = await reattribution.plan_of(
+                plan = await plan_of(
                     connection, form.get("account", "").strip(), ids_in(form.get("ids", "")), form.get("taker", ""),
                     now=self._desk.clock(), organisations=visit.organisations,
                 )  # fmt: skip

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, Field
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts import reattribution
-from campaigns.gifts.reattribution import GIFTS_MAX, EndedOtherwise, Figures, Ground, MovePlan, MoveRefused
+from campaigns.gifts.move_plan import GIFTS_MAX, Figures, MovePlan, MoveRefused, plan_of
+from campaigns.gifts.reattribution import EndedOtherwise, Ground
 from service.desk.api import (
     PAGED,
     About,
@@ -146,7 +147,7 @@ def api_rows(desk: Desk) -> list[Row]:
         connection: asyncpg.Connection, _request: web.Request, visit: Visit, asked: ReattributionAsked
     ) -> Mapping[str, Any]:
         try:
-            plan = await reattribution.plan_of(
+            plan = await plan_of(
                 connection, asked.account, asked.native_ids, asked.taker, now=desk.clock(),
                 organisations=visit.organisations,
             )  # fmt: skip

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from campaigns.audit.entries import record
 from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Organisation
-from campaigns.gifts.reattribution import Correction, select_corrections
+from campaigns.gifts.corrections import Correction, select_corrections
 from campaigns.totals.rollups import Point, select_totals, series_in_pieces
 from campaigns.totals.totals import UNCOUNTED_REASONS, CampaignTotals
 from service.desk.desk import Desk

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from campaigns.gifts.reattribution import Correction, select_corrections
+from campaigns.gifts.corrections import Correction, select_corrections
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away
 
 FRESH_SECONDS = 5.0

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from markupsafe import Markup
 
 from campaigns.book.book import Book, Campaign
-from campaigns.gifts.reattribution import Correction
+from campaigns.gifts.corrections import Correction
 from campaigns.totals.rollups import Series
 from campaigns.totals.totals import CampaignTotals
 from metrics.board import Board

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from campaigns.book.book import Book, Campaign
-from campaigns.gifts.reattribution import Correction
+from campaigns.gifts.corrections import Correction
 from campaigns.totals.rollups import Series
 from campaigns.totals.totals import CampaignTotals
 from metrics.board import Board

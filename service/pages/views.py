@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Decision, Grammar, Organisation, Route
-from campaigns.gifts.reattribution import Correction
+from campaigns.gifts.corrections import Correction
 from campaigns.totals.totals import CARRIERS, UNCOUNTED_REASONS, CampaignTotals, CarrierTotals
 from service.web.words import Language, Words
 

@@ -11,7 +11,7 @@ import pytest
 
 from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
-from campaigns.gifts.reattribution import Figures, MoveRefused
+from campaigns.gifts.move_plan import Figures, MoveRefused, plan_of
 from metrics.proofs import prove
 from service.commands import reattribute
 from service.commands.opening import CommandRefused
@@ -60,7 +60,7 @@ async def broken(portal: Portal) -> list[tuple[str, Any]]:
 async def proposed(portal: Portal, *native_ids: str, who: Who = AN, taker: str = "bao-lu") -> int:
     """Propose to move gifts; the number."""
     async with portal.service.desk.desk.borrow() as connection, connection.transaction():
-        plan = await reattribution.plan_of(connection, "hub", native_ids, taker, now=datetime.now(UTC))
+        plan = await plan_of(connection, "hub", native_ids, taker, now=datetime.now(UTC))
         return await reattribution.propose(connection, who, plan, "keyword", "sai từ khóa")
 
 

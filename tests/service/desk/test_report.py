@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from campaigns.book.book import VIETNAM, Decision
-from campaigns.gifts.reattribution import Correction
+from campaigns.gifts.corrections import Correction
 from campaigns.totals.rollups import Point
 from campaigns.totals.totals import CampaignTotals, CarrierTotals
 from service.desk.report import Closed, report_of
