@@ -128,27 +128,57 @@ class RefusalAsked(Asked):
 
 def api_rows(desk: Desk) -> list[Row]:
     """The addresses."""
-    one = (404,)
+    acts = ReattributionActs(desk)
+    path = "/reattributions"
+    return [
+        Row("GET", path, Act.SEE_PROPOSALS, reading(acts.listing),
+            About("listReattributions", "Proposals to move gifts", ReattributionPage, PAGED)),
+        Row("GET", f"{path}/{{id}}", Act.SEE_PROPOSALS, reading(acts.show),
+            _about_one("getReattribution", "One proposal, and what approving it would do")),
+        Row("POST", path, Act.PROPOSE, writing(desk, ReattributionAsked, acts.propose),
+            About("proposeReattribution", "Propose to move gifts", ReattributionObject, (), ReattributionAsked)),
+        Row("POST", f"{path}/{{id}}/approve", Act.APPROVE, writing(desk, ApprovalAsked, acts.approve),
+            _about_one("approveReattribution", "Move what somebody else proposed", ApprovalAsked)),
+        Row("POST", f"{path}/{{id}}/refuse", Act.APPROVE, writing(desk, RefusalAsked, acts.ending("refused")),
+            _about_one("refuseReattribution", "Refuse it", RefusalAsked)),
+        Row("POST", f"{path}/{{id}}/withdraw", Act.PROPOSE, writing(desk, RefusalAsked, acts.ending("withdrawn")),
+            _about_one("withdrawReattribution", "Withdraw it", RefusalAsked)),
+    ]  # fmt: skip
 
-    async def listing(request: web.Request, visit: Visit) -> web.StreamResponse:
+
+def _about_one(name: str, sentence: str, body: type[Asked] | None = None) -> About:
+    return About(name, sentence, ReattributionDetail, (), body, (404,))
+
+
+class ReattributionActs:
+    """The handlers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def listing(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """Proposals, the newest first."""
         limit, before = page_of(request)
-        async with desk.borrow() as connection:
+        async with self._desk.borrow() as connection:
             found = await reattribution.select_reattributions(
                 connection, visit.organisations, before=before, rows_max=limit + 1
             )
         cursor = str(found[limit - 1].id) if len(found) > limit else None
         return json_answer({"reattributions": [_plain(each) for each in found[:limit]], "cursor": cursor})
 
-    async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
-        async with desk.borrow() as connection:
-            return json_answer(await _detail(connection, desk, request, visit))
+    async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """One of them, with its gifts."""
+        async with self._desk.borrow() as connection:
+            return json_answer(await _detail(connection, self._desk, request, visit))
 
     async def propose(
-        connection: asyncpg.Connection, _request: web.Request, visit: Visit, asked: ReattributionAsked
+        self, connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: ReattributionAsked
     ) -> Mapping[str, Any]:
+        """Propose to move gifts."""
+        del request
         try:
             plan = await plan_of(
-                connection, asked.account, asked.native_ids, asked.taker, now=desk.clock(),
+                connection, asked.account, asked.native_ids, asked.taker, now=self._desk.clock(),
                 organisations=visit.organisations,
             )  # fmt: skip
             made = await reattribution.propose(connection, visit.who, plan, asked.ground, asked.reason)
@@ -158,16 +188,19 @@ def api_rows(desk: Desk) -> list[Row]:
         return _plain(found)
 
     async def approve(
-        connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: ApprovalAsked
+        self, connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: ApprovalAsked
     ) -> Mapping[str, Any]:
+        """Move what somebody else proposed."""
         number = await _number(connection, request, visit)
         try:
-            await reattribution.approve(connection, visit.who, number, now=desk.clock(), looked_at=asked.plan)
+            await reattribution.approve(connection, visit.who, number, now=self._desk.clock(), looked_at=asked.plan)
         except MoveRefused as refused:
             raise _refusal(refused) from None
-        return await _detail(connection, desk, request, visit)
+        return await _detail(connection, self._desk, request, visit)
 
-    def ending(step: EndedOtherwise) -> Any:
+    def ending(self, step: EndedOtherwise) -> Any:
+        """The handler that ends a proposal without moving anything."""
+
         async def end(
             connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: RefusalAsked
         ) -> Mapping[str, Any]:
@@ -176,28 +209,9 @@ def api_rows(desk: Desk) -> list[Row]:
                 await reattribution.end(connection, visit.who, number, step, asked.reason)
             except MoveRefused as refused:
                 raise _refusal(refused) from None
-            return await _detail(connection, desk, request, visit)
+            return await _detail(connection, self._desk, request, visit)
 
         return end
-
-    def about(name: str, sentence: str, body: type[Asked] | None = None) -> About:
-        return About(name, sentence, ReattributionDetail, (), body, one)
-
-    path = "/reattributions"
-    return [
-        Row("GET", path, Act.SEE_PROPOSALS, reading(listing),
-            About("listReattributions", "Proposals to move gifts", ReattributionPage, PAGED)),
-        Row("GET", f"{path}/{{id}}", Act.SEE_PROPOSALS, reading(show),
-            about("getReattribution", "One proposal, and what approving it would do")),
-        Row("POST", path, Act.PROPOSE, writing(desk, ReattributionAsked, propose),
-            About("proposeReattribution", "Propose to move gifts", ReattributionObject, (), ReattributionAsked)),
-        Row("POST", f"{path}/{{id}}/approve", Act.APPROVE, writing(desk, ApprovalAsked, approve),
-            about("approveReattribution", "Move what somebody else proposed", ApprovalAsked)),
-        Row("POST", f"{path}/{{id}}/refuse", Act.APPROVE, writing(desk, RefusalAsked, ending("refused")),
-            about("refuseReattribution", "Refuse it", RefusalAsked)),
-        Row("POST", f"{path}/{{id}}/withdraw", Act.PROPOSE, writing(desk, RefusalAsked, ending("withdrawn")),
-            about("withdrawReattribution", "Withdraw it", RefusalAsked)),
-    ]  # fmt: skip
 
 
 async def _number(connection: asyncpg.Connection, request: web.Request, visit: Visit) -> int:

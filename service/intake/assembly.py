@@ -118,21 +118,7 @@ def make_intake(
         circuit=circuit,
         trials=trials,
     )
-    instruments.spool.records.set_function(lambda: replay.records)
-    instruments.spool.oldest_seconds.set_function(lambda: replay.oldest_seconds)
-    instruments.spool.files_refused.set_function(lambda: len(replay.refused))
-    instruments.spool.size.set_function(lambda: replay.own.size_bytes)
-    instruments.spool.size_max.set(settings.spool_bytes_max)
-    instruments.intake.queue_events_max.set(settings.queue_events_max)
-    instruments.database.writers.set(settings.writers)
-
-    def look() -> None:
-        instruments.intake.queue_events.set(writer.queued_events)
-        instruments.intake.queue_oldest_seconds.set(writer.pressure[1])
-        instruments.database.writers_connected.set(writer.connected)
-
-    instruments.looks.append(look)
-    instruments.spool.writable.set_function(lambda: replay.own.refusal is None)
+    _show_intake(settings, instruments, writer, replay)
     intake = wrapped.intake(
         catalog=catalog,
         rows=rows,
@@ -152,3 +138,23 @@ def make_intake(
     return IntakeParts(
         carriers, commits, writer, load, circuit, data_keys, rows, quarantine, trials, replay, intake, questions
     )
+
+
+def _show_intake(settings: Settings, instruments: Instruments, writer: Writer, replay: Replay) -> None:
+    """Let queue, writers and spool be seen whenever the metrics are read."""
+    spool = instruments.spool
+    spool.records.set_function(lambda: replay.records)
+    spool.oldest_seconds.set_function(lambda: replay.oldest_seconds)
+    spool.files_refused.set_function(lambda: len(replay.refused))
+    spool.size.set_function(lambda: replay.own.size_bytes)
+    spool.size_max.set(settings.spool_bytes_max)
+    spool.writable.set_function(lambda: replay.own.refusal is None)
+    instruments.intake.queue_events_max.set(settings.queue_events_max)
+    instruments.database.writers.set(settings.writers)
+
+    def look() -> None:
+        instruments.intake.queue_events.set(writer.queued_events)
+        instruments.intake.queue_oldest_seconds.set(writer.pressure[1])
+        instruments.database.writers_connected.set(writer.connected)
+
+    instruments.looks.append(look)
