@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from metrics.families.register import Register
+from metrics.families.register import Register, Room
 
 SYNC_STATES = ("sync", "quorum", "potential", "async", "hidden")
 """What PostgreSQL says of a standby (pg_stat_replication.sync_state); `hidden` where our role may not see it."""
@@ -14,6 +14,14 @@ class DatabaseFamilies:
 
     def __init__(self, register: Register) -> None:
         room = register.room("Database")
+        self.bytes_now: float | None = None
+        self.connections_now: float | None = None
+        self.connections_max_now: float | None = None
+        self._make_connections(room)
+        self._make_server(room)
+        self._make_standbys(room)
+
+    def _make_connections(self, room: Room) -> None:
         self.writers_connected = room.gauge(
             "portal1400_writers_connected",
             "Writers that are connected to the database; with none callbacks go into the spool",
@@ -51,9 +59,10 @@ class DatabaseFamilies:
             unit="seconds",
             query="max(abs(portal1400_clock_ahead_of_database_seconds))",
         )
-        self.bytes_now: float | None = None
-        self.connections_now: float | None = None
-        self.connections_max_now: float | None = None
+        for state in POOL_STATES:
+            self.pool_connections.labels(state)
+
+    def _make_server(self, room: Room) -> None:
         room.known(
             "portal1400_database_bytes",
             "Size of the database; absent while it cannot be asked",
@@ -75,6 +84,8 @@ class DatabaseFamilies:
             unit="connections",
             query="max(portal1400_database_connections_max)",
         )
+
+    def _make_standbys(self, room: Room) -> None:
         self.standbys = room.gauge(
             "portal1400_standbys",
             "Standbys that follow the database; absent while it cannot be asked",
@@ -96,8 +107,6 @@ class DatabaseFamilies:
             unit="bytes",
             query="max by (sync_state) (portal1400_standby_lag_bytes)",
         )
-        for state in POOL_STATES:
-            self.pool_connections.labels(state)
 
     def see_standbys(self, found: Mapping[str, tuple[int, float, float | None]]) -> None:
         """How many there are, and the lag of the last in seconds and bytes, by their `sync_state`."""
