@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateways.account import Account
 from gateways.adapters.appota_ipn import AppotaIpn
 from gateways.adapters.camara_billing import CamaraBilling
 from gateways.adapters.esms_get import EsmsGet
@@ -17,7 +18,7 @@ from gateways.adapters.vascloud import Vascloud
 from gateways.adapters.vcom_json import VcomJson
 from gateways.adapters.vn_http_get import VnHttpGet
 from gateways.adapters.vn_soap_mo.adapter import VnSoapMo
-from gateways.gateway import Account, Gateway
+from gateways.gateway import Gateway
 from gateways.replier import Replier
 from gateways.repliers.jasmin import JasminReplier
 from gateways.repliers.kannel import KannelReplier

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
-from gateways.gateway import AccountSettings, Charging, Passwords
+from gateways.account import AccountSettings, Charging, Passwords
 
 REPLIES_PER_SECOND = 100
 

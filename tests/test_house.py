@@ -194,7 +194,18 @@ ROOMS = {
 AT_THE_DOOR = {
     "service": {"__init__", "__main__", "cli", "app"},
     "campaigns": {"__init__"},
-    "gateways": {"__init__", "callback", "events", "gateway", "outcome", "records", "registry", "replier", "sender"},
+    "gateways": {
+        "__init__",
+        "account",
+        "callback",
+        "events",
+        "gateway",
+        "outcome",
+        "records",
+        "registry",
+        "replier",
+        "sender",
+    },
 }
 """What stands in no room: the entrance of a package, and the contract of the gateways."""
 

@@ -14,9 +14,10 @@ Source: Appota's documentation of its game SDK, "Sms payment method" and "Passiv
 import secrets
 from typing import ClassVar
 
+from gateways.account import AccountSettings, Charging
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Charging, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import SharedSecretSettings, md5_hex, require_checksum

@@ -28,17 +28,10 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 import orjson
 from pydantic import Field, model_validator
 
+from gateways.account import SECRETS_MAX, Account, AccountSettings
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Reversal, ReversalScope
-from gateways.gateway import (
-    SECRETS_MAX,
-    Account,
-    AccountSettings,
-    CredentialsAbsent,
-    Gateway,
-    SignatureRejected,
-    is_any_of,
-)
+from gateways.gateway import CredentialsAbsent, Gateway, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.access_tokens import AccessTokenSettings, AccessTokenVerifier

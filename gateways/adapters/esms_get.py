@@ -18,9 +18,10 @@ from xml.sax.saxutils import escape
 
 from pydantic import Field
 
+from gateways.account import AccountSettings
 from gateways.callback import Callback
 from gateways.events import Event, Message
-from gateways.gateway import AccountSettings, Gateway, SignatureRejected, is_any_of
+from gateways.gateway import Gateway, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import SharedSecretSettings, md5_hex, require_checksum

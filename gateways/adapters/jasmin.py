@@ -19,9 +19,10 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
+from gateways.account import AccountSettings
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.replier import RoutedReplySettings
 from gateways.wire import encodings, fields

@@ -17,9 +17,10 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from gateways.account import AccountSettings
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message, Reversal
-from gateways.gateway import AccountSettings, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Answer, Result
 from gateways.wire import fields
 from gateways.wire.digest import id_without_one, keyed_digest

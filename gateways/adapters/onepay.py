@@ -24,9 +24,10 @@ from typing import Annotated, ClassVar, Literal, Self
 import orjson
 from pydantic import Field, model_validator
 
+from gateways.account import AccountSettings, Charging
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, Charging, Gateway, SignatureRejected, is_any_of
+from gateways.gateway import Gateway, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import SharedSecretSettings, hmac_sha256_hex, require_checksum

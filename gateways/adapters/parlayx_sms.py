@@ -24,16 +24,10 @@ from xml.etree.ElementTree import Element
 
 from pydantic import Field, model_validator
 
+from gateways.account import AccountSettings, Passwords
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import (
-    AccountSettings,
-    Gateway,
-    MalformedCallback,
-    Passwords,
-    SignatureRejected,
-    is_any_of,
-)
+from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields, soap
 from gateways.wire.checksums import md5_hex, require_checksum

@@ -21,9 +21,10 @@ from xml.sax.saxutils import escape
 import orjson
 from pydantic import Field, model_validator
 
+from gateways.account import SECRETS_MAX, AccountSettings, Charging
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import SECRETS_MAX, AccountSettings, Charging, Gateway, SignatureRejected
+from gateways.gateway import Gateway, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.checksums import is_checksum, md5_hex

@@ -20,9 +20,10 @@ from typing import Annotated, ClassVar
 import orjson
 from pydantic import Field
 
+from gateways.account import AccountSettings
 from gateways.callback import Callback
 from gateways.events import Carrier, Event, Message
-from gateways.gateway import AccountSettings, Gateway, MalformedCallback, SignatureRejected, is_any_of
+from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.replier import ReplyingSettings
 from gateways.wire import fields

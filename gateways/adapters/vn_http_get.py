@@ -17,9 +17,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from gateways.account import Account, AccountSettings
 from gateways.callback import Callback
 from gateways.events import Carrier, Event, Message
-from gateways.gateway import Account, AccountSettings, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Answer, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import id_without_one, keyed_digest

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateways.gateway import SECRETS_MAX, AccountSettings, SignatureRejected
+from gateways.account import SECRETS_MAX, AccountSettings
+from gateways.gateway import SignatureRejected
 from gateways.wire.mac import hmac_sha256
 
 _NOBODYS = b"a secret that nobody has"

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateways.gateway import SECRETS_MAX, SignatureRejected, StaleAttempt
+from gateways.account import SECRETS_MAX
+from gateways.gateway import SignatureRejected, StaleAttempt
 from gateways.wire.mac import hmac_sha256
 
 FRESHNESS_SECONDS = 300

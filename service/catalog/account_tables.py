@@ -12,7 +12,7 @@ from campaigns.book.apply_entries import ApplyFile, ApplyProblem, ApplyRefused, 
 from campaigns.book.faults import Place, faults
 from campaigns.book.sentences import say
 from campaigns.book.toml_headers import toml_path
-from gateways.gateway import AccountCarrier, AccountSettings
+from gateways.account import AccountCarrier, AccountSettings
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
 from service.catalog.secret_windows import with_windows, without_windows

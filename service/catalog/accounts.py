@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from campaigns.book.apply_entries import Charging
 from campaigns.book.faults import faults
+from gateways.account import COMMON_FACTORS, Account, AccountSettings
 from gateways.callback import Callback
-from gateways.gateway import COMMON_FACTORS, Account, AccountSettings, Gateway, Rejected, is_any_of
+from gateways.gateway import Gateway, Rejected, is_any_of
 from gateways.registry import ADAPTERS, REPLIERS, decoy
 from gateways.replier import Replier
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import load
-from gateways.gateway import Account
+from gateways.account import Account
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import unknowable
 from service.catalog.account_tables import prepare_gateways, settings_of

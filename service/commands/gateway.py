@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from gateways.gateway import AccountCarrier, Gateway
+from gateways.account import AccountCarrier
+from gateways.gateway import Gateway
 from gateways.registry import ADAPTERS, SENDERS
 from service.catalog.account_secrets import unknowable
 from service.catalog.account_tables import SupportedCharging

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from aiohttp import HttpVersion11, web
 
+from gateways.account import LAST_STEPS
 from gateways.callback import Callback
-from gateways.gateway import LAST_STEPS
 from gateways.outcome import Outcome
 from gateways.registry import ADAPTERS
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateways.gateway import AccountSettings
+from gateways.account import AccountSettings
 from gateways.registry import ADAPTERS, SENDERS
 from gateways.sender import Sender
 from service.runtime.addresses import network

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from gateways.account import Account
 from gateways.callback import Callback
-from gateways.gateway import Account, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Outcome, Result
 from gateways.registry import ADAPTERS
 from gateways.sender import Sms

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from gateways.account import Account
 from gateways.callback import Callback
 from gateways.events import CARRIERS, Charge, Event, Message, Reversal
-from gateways.gateway import Account, Gateway
+from gateways.gateway import Gateway
 from gateways.outcome import Answer, FieldError, Outcome, Result
 from gateways.registry import ADAPTERS
 from gateways.sender import Reply, Request

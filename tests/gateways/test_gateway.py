@@ -12,17 +12,10 @@ from typing import ClassVar
 
 import pytest
 
+from gateways.account import Account, AccountSettings
 from gateways.callback import Callback
 from gateways.events import Event
-from gateways.gateway import (
-    Account,
-    AccountSettings,
-    Gateway,
-    MalformedCallback,
-    Rejected,
-    SignatureRejected,
-    StaleAttempt,
-)
+from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected, StaleAttempt
 from gateways.outcome import Answer, FieldError, Outcome, Result
 from tests.gateways.calls import KEY, LISTED, STRANGER, request
 

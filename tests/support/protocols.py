@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 import aiohttp
 from yarl import URL
 
-from gateways.gateway import AccountSettings
+from gateways.account import AccountSettings
 from gateways.registry import ADAPTERS
 from gateways.registry import SENDERS as WIRE_SENDERS
 from gateways.sender import Sender as WireSender

@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from gateways.account import SECRETS_MAX, Account, AccountSettings, Charging
 from gateways.adapters.generic.dialect import ChargeFields, Dialect
 from gateways.adapters.generic.example import callback_of, fault_of_example, fault_of_question
 from gateways.adapters.generic.reading import JsonTree, Reading, read
@@ -29,16 +30,7 @@ from gateways.adapters.generic.signature import require_signature
 from gateways.adapters.generic.words import REPLY, body_of
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import (
-    SECRETS_MAX,
-    Account,
-    AccountSettings,
-    Charging,
-    Gateway,
-    MalformedCallback,
-    SignatureRejected,
-    is_any_of,
-)
+from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import id_without_one, keyed_digest

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 import orjson
 from pydantic import Field, field_validator, model_validator
 
+from gateways.account import SECRETS_MAX, Account, AccountSettings
 from gateways.adapters.standard.payload import (
     BatchPayload,
     ChargeData,
@@ -27,7 +28,7 @@ from gateways.adapters.standard.payload import (
 )
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message, Reversal, ReversalScope
-from gateways.gateway import KIB, SECRETS_MAX, Account, AccountSettings, Gateway
+from gateways.gateway import KIB, Gateway
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import fields
 from gateways.wire.digest import keyed_digest

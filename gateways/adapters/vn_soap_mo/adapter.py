@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
+from gateways.account import Account, AccountSettings, Passwords
 from gateways.adapters.vn_soap_mo.dialects import (
     DIALECTS,
     MEANINGS,
@@ -37,16 +38,7 @@ from gateways.adapters.vn_soap_mo.dialects import (
 )
 from gateways.callback import Callback
 from gateways.events import Event, Message
-from gateways.gateway import (
-    Account,
-    AccountSettings,
-    CredentialsAbsent,
-    Gateway,
-    MalformedCallback,
-    Passwords,
-    SignatureRejected,
-    is_any_of,
-)
+from gateways.gateway import CredentialsAbsent, Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.replier import ReplyingSettings
 from gateways.wire import encodings, fields, soap

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from gateways.gateway import AccountSettings
+from gateways.account import AccountSettings
 from gateways.sender import Reply, Request
 
 HIDDEN = "***"

@@ -13,7 +13,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from gateways.gateway import SECRETS_MAX, SignatureRejected, StaleAttempt
+from gateways.account import SECRETS_MAX
+from gateways.gateway import SignatureRejected, StaleAttempt
 from gateways.wire import signatures
 from gateways.wire.mac import hmac_sha256
 from gateways.wire.signatures import require_signature, sign, signing_key

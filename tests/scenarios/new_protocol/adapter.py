@@ -13,9 +13,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from gateways.account import AccountSettings
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import AccountSettings, CredentialsAbsent, Gateway, SignatureRejected
+from gateways.gateway import CredentialsAbsent, Gateway, SignatureRejected
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import keyed_digest
