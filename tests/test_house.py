@@ -241,3 +241,31 @@ def test_no_room_is_reached_from_what_it_reaches(package: str) -> None:
         for room in free:
             del arrows[room]
     assert arrows == {}, "these rooms import in a circle"
+
+
+LINES_MAX = {"function": 80, "file": 450}
+"""Of product code; what is longer wants to be split by subject."""
+MAY_BE_LONGER = {
+    "campaigns/book/vietnamese.py": "a table: the words of refusals, a row each",
+    "service/intake/callbacks.py handler": "the one closure of the hot path: a call more is paid by every callback",
+    "service/intake/callbacks.py take": "as above",
+}
+"""What may be longer all the same, and why."""
+
+
+def longer_than_may_be(path: Path) -> set[str]:
+    """The names of what is too long in a module: itself, by its path, and its functions."""
+    name = str(path.relative_to(ROOT))
+    text = path.read_text(encoding="utf-8")
+    found = {name} if text.count("\n") > LINES_MAX["file"] else set()
+    for node in ast.walk(ast.parse(text)):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_function and (node.end_lineno or 0) - node.lineno >= LINES_MAX["function"]:
+            found.add(f"{name} {node.name}")
+    return found
+
+
+def test_whoever_opens_a_file_can_read_it_in_one_sitting() -> None:
+    modules = [path for folder in (*PACKAGES, "gateways", "deploy") for path in (ROOT / folder).rglob("*.py")]
+    assert len(modules) > 300
+    assert set().union(*map(longer_than_may_be, modules)) - MAY_BE_LONGER.keys() == set()
