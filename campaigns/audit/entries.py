@@ -11,7 +11,10 @@ CURSOR_ROWS = 500
 
 
 class Who(NamedTuple):
-    """Who acts: a login of the desk, or `os:` and an account of the operating system; from which address."""
+    """Who acts: a login of the desk, or `os:` and an account of the operating system; from which address.
+
+    Who was refused and is nobody of the desk: `provider:` and a digest of the provider's name for them, or `unknown`.
+    """
 
     login: str
     role: str | None = None

@@ -94,6 +94,8 @@ class Desk:
         """Second factors tried for one person whose password was right, by browsers that are new."""
         self.of_provider = Pace(20, 6.0)
         """Questions to the provider of logins for one address: nobody makes us ask it without end."""
+        self.of_refusal = Pace(20, 6.0)
+        """Refused logins by the provider that are recorded, of one address."""
         self._database = database
         self._borrowing = asyncio.Semaphore(BORROWED_MAX)
         self._assets = Assets()

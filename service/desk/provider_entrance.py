@@ -14,6 +14,7 @@ from campaigns.audit.entries import Who, record
 from service.desk import sessions
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
+from service.desk.people import Person
 from service.desk.provider_links import Link, find_linked, is_subject
 from service.desk.roles import Act
 from service.runtime.addresses import address, site_of
@@ -31,18 +32,28 @@ REFUSALS = {
     "begun": 400, "away": 503, "stopped": 403, "code": 403, "token": 403, "unknown": 403, "first": 403, "often": 429,
 }  # fmt: skip
 """Why nobody came in this way, and the status of the page that says so."""
+UNRECORDED = frozenset({"away", "often"})
+"""No refusals of ours: the provider did not answer, or this was one try too many, and is not even looked at."""
+DIGEST_BYTES = 8
 _ATTEMPT, _SUBJECT = b"oidc:attempt", b"oidc:subject"
 
 log = structlog.get_logger("desk")
 
 
 class LoginRefused(Exception):
-    """Nobody comes in; `why` is one of REFUSALS, `subject` the provider's name for whom nobody has linked."""
+    """Nobody comes in; `why` is one of REFUSALS, `subject` the provider's name for whom nobody has linked.
 
-    def __init__(self, why: str, subject: str | None = None) -> None:
+    `person` is who is linked and may not come in so; `fault` says in words for the audit log what was wrong.
+    """
+
+    def __init__(
+        self, why: str, subject: str | None = None, person: Person | None = None, fault: str | None = None
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.subject = subject
+        self.person = person
+        self.fault = fault
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -92,6 +103,7 @@ class ProviderEntrance:
             log.warning("desk_provider_away", reason=str(away))
             return self._refused(LoginRefused("away"))
         except LoginRefused as refused:
+            # Nobody has tried to come in yet: there is nothing to record.
             return self._refused(refused)
         self._keep(response, _ATTEMPT, list(attempt))
         return response
@@ -102,16 +114,19 @@ class ProviderEntrance:
 
         try:
             return await self._let_in(request, visit)
-        except LoginRefused as refused:
-            return self._refused(refused)
+        except LoginRefused as raised:
+            refused = raised
         except CodeRefused:
-            return self._refused(LoginRefused("code"))
+            refused = LoginRefused("code")
         except ProviderAway as away:
             log.warning("desk_provider_away", reason=str(away))
-            return self._refused(LoginRefused("away"))
+            refused = LoginRefused("away")
         except TokenUnfit as unfit:
             log.warning("desk_provider_token_refused", reason=str(unfit))
-            return self._refused(LoginRefused("token"))
+            refused = LoginRefused("token", fault=str(unfit))
+        if refused.why not in UNRECORDED:
+            await self._record(visit, refused)
+        return self._refused(refused)
 
     async def show_refusal(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/oidc/refused`: why, and what to do."""
@@ -139,7 +154,7 @@ class ProviderEntrance:
             raise LoginRefused("unknown", claims["sub"])
         if person.one_time_until is not None or not person.is_enrolled:
             # Our second factor is begun by who has the one-time password, never by the provider's word alone.
-            raise LoginRefused("first")
+            raise LoginRefused("first", person=person)
         is_complete = self._has_second_factor(claims)
         who = Who(person.login, person.role, visit.address)
         async with desk.borrow() as connection, connection.transaction():
@@ -166,6 +181,26 @@ class ProviderEntrance:
     def _take(self, visit: Visit) -> None:
         if self._desk.of_provider.take(site_of(address(visit.address))):
             raise LoginRefused("often")
+
+    async def _record(self, visit: Visit, refused: LoginRefused) -> None:
+        """Into the audit log, of an address as often as it may log in: nobody fills the log.
+
+        Whom nobody has linked is told by a digest under a key of ours: their name with the provider may be a person's.
+        """
+        if self._desk.of_refusal.take(site_of(address(visit.address))):
+            return
+        who = Who(f"provider:{self._digest(refused.subject)}", None, visit.address)
+        if refused.person is not None:
+            who = Who(refused.person.login, refused.person.role, visit.address)
+        reason = f"provider: {refused.why}" + (f" ({refused.fault})" if refused.fault else "")
+        async with self._desk.borrow() as connection:
+            await record(connection, who, "login.refused", reason=reason)
+
+    def _digest(self, subject: str | None) -> str:
+        if subject is None:
+            return "unknown"
+        named = self._issuer.encode() + b"\0" + subject.encode()
+        return self._desk.keyring.desk_mac(b"provider-subject", named)[:DIGEST_BYTES].hex()
 
     def _refused(self, refused: LoginRefused) -> web.Response:
         """On to the page that says why, whose address has neither code nor state."""

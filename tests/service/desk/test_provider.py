@@ -1,6 +1,7 @@
 """The provider lets in whom somebody has linked, by a login that this browser began, and nobody else."""
 
 import itertools
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +47,7 @@ async def linked(
         oidc_client_id=CLIENT_ID, oidc_client_secret=CLIENT_SECRET, oidc_second_factor="amr:mfa",
     ) as portal:  # fmt: skip
         portal.service.desk.desk.of_provider = Pace(10_000, 1.0)
+        portal.service.desk.desk.of_refusal = Pace(10_000, 1.0)
         yield portal, started
 
 
@@ -138,6 +140,55 @@ async def test_the_provider_s_word_lets_nobody_in_who_is_not_linked_or_has_not_b
         visitor = Visitor(portal)
         back = await gone_to_provider(portal, visitor)
         assert (await refusal(visitor, await visitor.get(back)))[:2] == (expected, 403)
+
+
+async def test_a_refused_login_leaves_its_trace_and_nobody_fills_the_log_with_them(
+    linked: tuple[Portal, OpenIdProvider],
+) -> None:
+    portal, provider = linked
+    (newest,) = await portal.fetch("SELECT coalesce(max(id), 0) AS id FROM audit_entry")
+    provider.claims = {"amr": ["mfa"]}
+    codes, tokens = list[str](), len(provider.token_bodies)
+
+    async def refused(subject: str) -> None:
+        provider.subject, visitor = subject, Visitor(portal)
+        back = await gone_to_provider(portal, visitor)
+        codes.extend(parse_qs(urlsplit(back).query)["code"])
+        await refusal(visitor, await visitor.get(back))
+
+    for subject in ("sub-trace", "sub-trace", "sub-trace-other"):
+        await refused(subject)
+    login = await enrolled(portal, "sub-trace-first")
+    await portal.fetch("UPDATE desk_user SET totp_sealed = NULL WHERE login = $1", login)
+    await refused("sub-trace-first")
+    provider.claims = {"aud": "another"}
+    await refused("sub-trace")
+    stranger = Visitor(portal)
+    await refusal(stranger, await stranger.get("/oidc/back?code=1&state=1"))
+    desk = portal.service.desk.desk
+    usual, desk.of_refusal = desk.of_refusal, Pace(1, 3600.0)
+    try:
+        for _ in range(3):
+            await refusal(stranger, await stranger.get("/oidc/back?code=1&state=1"))
+    finally:
+        desk.of_refusal = usual
+    kept = await portal.fetch(
+        "SELECT who, role, address, act, reason, a::text AS whole FROM audit_entry AS a "
+        "WHERE id > $1 AND act = 'login.refused' ORDER BY id",
+        newest["id"],
+    )
+    first, again, other = (row["who"] for row in kept[:3])
+    assert first == again != other
+    assert re.fullmatch("provider:[0-9a-f]{16}", first)
+    assert [row["who"] for row in kept[3:]] == [login, *["provider:unknown"] * 3]
+    assert [row["reason"] for row in kept] == [
+        *["provider: unknown"] * 3, "provider: first", "provider: token (the ID token's aud does not fit)",
+        *["provider: begun"] * 2,
+    ]  # fmt: skip
+    assert {row["address"] for row in kept} == {"127.0.0.1"}
+    written = "".join(row["whole"] for row in kept)
+    for secret in (*provider.token_bodies[tokens:], *codes, "sub-trace"):
+        assert secret not in written
 
 
 async def test_a_forged_state_another_browser_s_login_and_a_code_used_before_are_refused(
