@@ -151,7 +151,7 @@ class Standard(Gateway[StandardSettings]):
         if result.outcome is Outcome.MALFORMED:
             body["errors"] = [{"path": fault.path, "reason": fault.reason} for fault in result.errors]
         elif result.outcome is Outcome.STALE:
-            body["server_time"] = result.now.isoformat()
+            body["server_time"] = result.now.astimezone(fields.VIETNAM).isoformat()
         elif result.outcome in (Outcome.OVERLOADED, Outcome.UNAVAILABLE):
             headers = (*headers, ("retry-after", str(result.retry_after_seconds)))
         elif not error:

@@ -63,7 +63,7 @@ class TestStandard(AdapterContract):
             400, "malformed", b'{"error":"malformed","errors":[{"path":"data.text","reason":"is missing"}]}'
         ),
         Outcome.UNAUTHENTICATED: answer(401, "unauthenticated", b'{"error":"unauthenticated"}'),
-        Outcome.STALE: answer(401, "stale", b'{"error":"stale","server_time":"2026-11-21T08:30:00+00:00"}'),
+        Outcome.STALE: answer(401, "stale", b'{"error":"stale","server_time":"2026-11-21T15:30:00+07:00"}'),
         Outcome.TOO_LARGE: answer(413, "too_large", b'{"error":"too_large"}'),
         Outcome.OVERLOADED: answer(429, "overloaded", b'{"error":"overloaded"}', ("retry-after", "5")),
         Outcome.UNAVAILABLE: answer(503, "unavailable", b'{"error":"unavailable"}', ("retry-after", "5")),
