@@ -12,7 +12,7 @@ from aiohttp import web
 
 from service.catalog.catalog import Catalog
 from service.catalog.last_good import LastGood
-from service.desk.assembly import DeskPart
+from service.desk.assembly import PREFIXES, DeskPart
 from service.intake import callbacks
 from service.intake.assembly import make_intake
 from service.listeners.listener import Listener
@@ -152,7 +152,7 @@ class Service:
             direct=(callbacks.PREFIX, carriers),
             connection_limit=self.live.connection_limit,
             turned_away=self.intake.intake.turned_away,
-            astray=callbacks.astray(self.intake.intake, settings.trusted_proxies),
+            astray=callbacks.astray(self.intake.intake, settings.trusted_proxies, rooms=PREFIXES),
         )
         of_operators = [
             *gateways_page.routes(self.operations.carriers, self.clock),

@@ -42,6 +42,7 @@ from service.runtime.settings import Settings
 
 PREFIX = "/desk"
 API_PREFIX = "/api/v1/desk"
+PREFIXES = (PREFIX, API_PREFIX)
 API_ROOMS = (lists, list_rows, reattributions_api, proposals_api)
 
 

@@ -183,14 +183,20 @@ def handler(
     return take
 
 
-def astray(intake: Intake, trusted_proxies: Sequence[Network]) -> Callable[[web.BaseRequest], None]:
+def astray(
+    intake: Intake, trusted_proxies: Sequence[Network], rooms: Sequence[str] = ()
+) -> Callable[[web.BaseRequest], None]:
     """What is told of requests that found nothing outside /gw/: whether one may have been meant as a callback.
 
-    It may where it was posted, or where a step of its address is one of ours.
+    It may where it was posted, or where a step of its address is one of ours. What lies below one of `rooms` (path
+    prefixes without a slash at their end) was meant for people who post forms there, and is none.
     """
+    below = tuple(f"{room}/" for room in rooms)
 
     def see(request: web.BaseRequest) -> None:
         path = origin_form(request.raw_path).partition("?")[0][:PATH_CHARACTERS_MAX]
+        if path.startswith(below) or path in rooms:
+            return
         steps = [unquote(step) for step in path.split("/")[:STEPS_TOLD_MAX]]
         ours = [step if step.lower() in OUR_STEPS else None for step in steps]
         if request.method != "POST" and not any(ours):

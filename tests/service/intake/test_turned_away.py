@@ -70,6 +70,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "no door": (f"GET /kannel/vina/{PATH_SECRET}", "wrong_address", "address=/kannel/vina/?"),
     "another door": (f"POST /api/{PATH_SECRET}", "wrong_address", "address=/?/?"),
 }
+# A form of the desk that leads nowhere is somebody's old tab, and no callback.
+FORMS_NOWHERE = ("/desk/proposals/9/gw", "/desk/gw/standard", "/api/v1/desk/nowhere", "/api/v1/desk/gw")
 # What is sent -> the kind under which it is counted, and the fault that the log and the answer name.
 BAD_HTTP: dict[str, tuple[bytes, str, HttpFault]] = {
     "https": (bytes.fromhex("1603010200010001fc0303") + bytes(64), "tls", HttpFault.TLS),
@@ -151,6 +153,9 @@ async def test_the_log_names_what_failed_and_for_whom(
             for request, _, _ in REFUSED.values():
                 method, _, address = request.partition(" ")
                 await fetch(portal, method, address + (KANNEL if method == "GET" else ""))
+            for address in FORMS_NOWHERE:
+                astray = await fetch(portal, "POST", address, headers={"sec-fetch-site": "same-origin"})
+                assert astray.status in (400, 404)
             body = orjson.dumps(message("m-1"))
             await portal.post(body, headers=signed(b"another body"))
             await portal.post(body, headers=signed(body, at=datetime.now(UTC) - timedelta(hours=1)))
