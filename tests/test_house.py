@@ -259,8 +259,9 @@ def longer_than_may_be(path: Path) -> set[str]:
     text = path.read_text(encoding="utf-8")
     found = {name} if text.count("\n") > LINES_MAX["file"] else set()
     for node in ast.walk(ast.parse(text)):
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function and (node.end_lineno or 0) - node.lineno >= LINES_MAX["function"]:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if (node.end_lineno or 0) - node.lineno >= LINES_MAX["function"]:
             found.add(f"{name} {node.name}")
     return found
 

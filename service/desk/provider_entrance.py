@@ -185,7 +185,8 @@ class ProviderEntrance:
     async def _record(self, visit: Visit, refused: LoginRefused) -> None:
         """Into the audit log, of an address as often as it may log in: nobody fills the log.
 
-        Whom nobody has linked is told by a digest under a key of ours: their name with the provider may be a person's.
+        Whom nobody has linked is told by a digest under a key of ours: their name with the provider may be that of a
+        person.
         """
         if self._desk.of_refusal.take(site_of(address(visit.address))):
             return
