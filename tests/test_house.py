@@ -220,6 +220,26 @@ def test_every_module_lies_in_a_room_that_the_map_names(package: str) -> None:
         assert f"`{room}/`" in text, f"docs/architecture.md does not name {package}/{room}"
 
 
+def test_the_map_names_what_there_is_and_nothing_else() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("## The map") : text.index("## Inside the larger rooms")]
+    folders = [path for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith("__")]
+    beside = {*(path.name for path in folders), "deploy", "docs", "tests"} - {"service", "campaigns", "gateways"}
+    assert [name for name in sorted(beside - {"metrics"}) if f"`{name}/`" not in table] == []
+    assert [path.stem for path in (ROOT / "metrics").glob("[a-z]*.py") if f"`{path.stem}`" not in table] == []
+    groups = text[text.index("## Inside the larger rooms") : text.index("## The rules")]
+    room, named = ROOT, 0
+    for line in groups.splitlines():
+        cells = line.split("|")
+        if len(cells) != 5 or "`" not in cells[3]:
+            continue
+        room = ROOT / cells[1].strip(" `") if cells[1].strip() else room
+        modules = re.findall(r"`([a-z_0-9]+/?)`", cells[3])
+        named += len(modules)
+        assert [each for each in modules if not (room / (each if "/" in each else f"{each}.py")).exists()] == [], room
+    assert named > 150
+
+
 def imports_of(path: Path, package: str) -> set[str]:
     """The rooms of `package` that a module imports."""
     found = set()
