@@ -10,24 +10,9 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book, Grammar, Organisation
 from campaigns.book.sentences import in_vietnamese
 from campaigns.book.toml_headers import toml_lines
+from tests.support.apply_files import CAMPAIGN, ORGANISATION, ROUTE
 
 HERE = Path(__file__).parent
-ORGANISATION = '[[organisation]]\ncode = "mttq"\nname_vi = "Mặt trận"\n'
-ROUTE = """[[campaign.route]]
-short_code = "1408"
-keywords = ["VNN"]
-grammar = "units"
-unit_vnd = 20_000
-max_units = 100
-"""
-CAMPAIGN = """[[campaign]]
-slug = "vnn"
-name_vi = "Vì người nghèo"
-category = "poverty"
-organiser = "mttq"
-opens_at = 2026-10-17T00:00:00+07:00
-closes_at = 2027-01-01T00:00:00+07:00
-"""
 GOOD = ORGANISATION + CAMPAIGN + ROUTE
 """Headers in the lines 1, 4 and 11."""
 

@@ -1,7 +1,6 @@
 """What donors are answered: what a text may hold, how long it gets, and which message gets which."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -14,27 +13,10 @@ from campaigns.book.plan import plan_of
 from campaigns.book.replies import ALPHABET, KIND_OF, SMS_LETTERS_MAX, ReplyKind, longest, reply_to
 from campaigns.book.sentences import in_vietnamese
 from campaigns.gifts.receipts import LETTERS, as_receipt, receipt_code
+from tests.support.apply_files import CAMPAIGN, EARLY, ORGANISATION, ROUTE
 
-HEAD = """[[organisation]]
-code = "mttq"
-name_vi = "Mặt trận"
-[[campaign]]
-slug = "vnn"
-name_vi = "Vì người nghèo"
-category = "poverty"
-organiser = "mttq"
-opens_at = 2026-10-17T00:00:00+07:00
-closes_at = 2027-01-01T00:00:00+07:00
-"""
+HEAD = ORGANISATION + CAMPAIGN
 """Ten lines, behind which the texts stand."""
-ROUTE = """[[campaign.route]]
-short_code = "1408"
-keywords = ["VNN"]
-grammar = "units"
-unit_vnd = 20_000
-max_units = 100
-"""
-NOW = datetime(2026, 9, 1, tzinfo=UTC)
 EMPTY = Stored(Book(0, []), {}, {}, frozenset(), frozenset())
 
 THANKS = (
@@ -54,7 +36,7 @@ def written(**changes: str | None) -> str:
 
 
 def told(content: str, stored: Stored = EMPTY) -> list[str]:
-    return [str(each) for each in plan_of(load(content.encode()), (), stored, NOW).told]
+    return [str(each) for each in plan_of(load(content.encode()), (), stored, EARLY).told]
 
 
 WRONG = {

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,32 +15,9 @@ from campaigns.book.book import Book, Decision, Replies
 from campaigns.book.grammar import read
 from campaigns.book.recording import apply_changes
 from campaigns.book.store import UnknownBookVersion, load_book
+from tests.support.apply_files import EARLY, FILE, OVER, RUNNING, apply
 
 HERE = Path(__file__).parent
-FILE = """[[organisation]]
-code = "mttq"
-name_vi = "Mặt trận"
-name_en = "Front"
-
-[[campaign]]
-slug = "vnn"
-name_vi = "Vì người nghèo"
-name_en = "For the poor"
-category = "poverty"
-organiser = "mttq"
-decision = "1/QD"
-opens_at = 2026-10-17T00:00:00+07:00
-closes_at = 2027-01-01T00:00:00+07:00
-goal_vnd = 5_000_000_000
-
-[[campaign.route]]
-short_code = "1408"
-keywords = ["VNN", "DA CAM"]
-grammar = "units"
-unit_vnd = 20_000
-max_units = 100
-"""
-"""Headers in the lines 1, 6 and 17."""
 SECOND = """
 [[campaign]]
 slug = "second"
@@ -56,9 +32,6 @@ keywords = ["VNN"]
 grammar = "fixed"
 unit_vnd = 10_000
 """
-EARLY = datetime(2026, 9, 1, tzinfo=UTC)
-RUNNING = datetime(2026, 11, 1, tzinfo=UTC)
-OVER = datetime(2027, 2, 1, tzinfo=UTC)
 GATEWAY = PreparedGateway(
     "hub",
     "standard",
@@ -68,16 +41,6 @@ GATEWAY = PreparedGateway(
     True,
     {"secrets": [{"sealed": "b25l", "digest": "d1"}, {"env": "HUB"}], "carriers": {"vt": "viettel"}},
 )
-
-
-async def apply(
-    connection: asyncpg.Connection,
-    content: str,
-    now: datetime = EARLY,
-    gateways: Sequence[PreparedGateway] = (),
-) -> list[str]:
-    plan = await apply_changes(connection, load(content.encode()), gateways, now=now)
-    return [str(line) for line in plan.changes.lines]
 
 
 async def refusals(

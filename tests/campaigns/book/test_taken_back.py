@@ -1,6 +1,6 @@
 """What was applied by mistake is taken back by the file, until some message was read by it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import asyncpg
 import pytest
@@ -11,41 +11,13 @@ from campaigns.book.book import Book
 from campaigns.book.grammar import read
 from campaigns.book.recording import AppliedBy, apply_changes
 from campaigns.book.store import load_book
+from tests.support.apply_files import EARLY, FILE, RUNNING, apply
 
-FILE = """[[organisation]]
-code = "mttq"
-name_vi = "Mặt trận"
-
-[[campaign]]
-slug = "vnn"
-name_vi = "Vì người nghèo"
-category = "poverty"
-organiser = "mttq"
-decision = "1/QD"
-opens_at = 2026-10-17T00:00:00+07:00
-closes_at = 2027-01-01T00:00:00+07:00
-goal_vnd = 5_000_000_000
-
-[[campaign.route]]
-short_code = "1408"
-keywords = ["VNN", "DA CAM"]
-grammar = "units"
-unit_vnd = 20_000
-max_units = 100
-"""
 GONE = '[[campaign]]\nslug = "vnn"\nwithdrawn = true\n'
 KEYWORD_GONE = FILE.replace('["VNN", "DA CAM"]', '["VNN"]') + (
     '[[campaign.route]]\nshort_code = "1408"\nkeywords = ["đa cam"]\nwithdrawn = true\n'
 )
-EARLY = datetime(2026, 9, 1, tzinfo=UTC)
-RUNNING = datetime(2026, 11, 1, tzinfo=UTC)
 READ = "INSERT INTO keyword_read SELECT id, '1408', $1 FROM campaign"
-
-
-async def apply(connection: asyncpg.Connection, content: str, now: datetime = EARLY) -> list[str]:
-    return [
-        str(line) for line in (await apply_changes(connection, load(content.encode()), [], now=now)).changes.lines
-    ]
 
 
 async def refusal(connection: asyncpg.Connection, content: str, now: datetime = EARLY) -> tuple[str, str]:

@@ -10,28 +10,10 @@ from campaigns.book.book import Book
 from campaigns.book.changes import Stored
 from campaigns.book.plan import Plan, plan_of
 from campaigns.book.sentences import in_vietnamese
+from tests.support import apply_files
+from tests.support.apply_files import EARLY, RUNNING
 
-FILE = """[[organisation]]
-code = "mttq"
-name_vi = "Mặt trận"
-
-[[campaign]]
-slug = "vnn"
-name_vi = "Vì người nghèo"
-category = "poverty"
-organiser = "mttq"
-decision = "1/QD"
-opens_at = 2026-10-17T00:00:00+07:00
-closes_at = 2027-01-01T00:00:00+07:00
-goal_vnd = 5_000_000_000
-
-[[campaign.route]]
-short_code = "1408"
-keywords = ["Đa Cam"]
-grammar = "units"
-unit_vnd = 20_000
-max_units = 100
-"""
+FILE = apply_files.FILE.replace('"VNN", "DA CAM"', '"Đa Cam"')
 ANOTHER = """
 [[campaign.route]]
 short_code = "1408"
@@ -39,8 +21,6 @@ keywords = ["DA CAM 5"]
 grammar = "fixed"
 unit_vnd = 20_000
 """
-EARLY = datetime(2026, 9, 1, tzinfo=UTC)
-RUNNING = datetime(2026, 11, 1, tzinfo=UTC)
 EMPTY = Stored(Book(0, [], []), {}, {}, frozenset(), frozenset())
 
 
