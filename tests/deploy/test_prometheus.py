@@ -19,7 +19,7 @@ import aiohttp
 import asyncpg
 import pytest
 import yaml
-from aiohttp import web
+from aiohttp import test_utils, web
 
 from deploy.metrics_page import whole
 from service.listeners.listener import bind
@@ -259,14 +259,8 @@ async def receiver(heard: dict[str, list[dict[str, Any]]]) -> AsyncIterator[str]
 
     application = web.Application()
     application.router.add_post("/{receiver}", hear)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        socket = bind("127.0.0.1", 0)
-        await web.SockSite(runner, socket).start()
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-    finally:
-        await runner.cleanup()
+    async with test_utils.TestServer(application) as served:
+        yield f"http://{served.host}:{served.port}"
 
 
 async def no_rest(_seconds: float) -> None:

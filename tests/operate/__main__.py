@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
-from aiohttp import web
+from aiohttp import test_utils, web
 
 from tests.support.portal import message, signed
 
@@ -253,14 +253,9 @@ async def receiver() -> AsyncIterator[tuple[int, list[Any]]]:
 
     application = web.Application()
     application.add_routes([web.post("/{tail:.*}", receive)])
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield runner.addresses[0][1], told
-    finally:
-        await runner.cleanup()
+    async with test_utils.TestServer(application) as served:
+        assert served.port
+        yield served.port, told
 
 
 async def follow(machine: Machine, port: int, told: list[Any], first_line: int) -> None:

@@ -1,7 +1,7 @@
 """A fresh migrated database for each test, cloned from a template."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 
@@ -21,13 +21,18 @@ async def make_template(server: TestServer) -> None:
     await connection.close()
 
 
-@asynccontextmanager
-async def cloned_database(server: TestServer) -> AsyncIterator[str]:
+def cloned_database(server: TestServer) -> AbstractAsyncContextManager[str]:
     """A fresh migrated database; yields its DSN and drops it afterwards."""
+    return empty_database(server, f"TEMPLATE {TEMPLATE} STRATEGY file_copy")
+
+
+@asynccontextmanager
+async def empty_database(server: TestServer, made_by: str = "") -> AsyncIterator[str]:
+    """A database without a table, or as the words of CREATE DATABASE say; yields its DSN and drops it afterwards."""
     name = server.next_name()
     admin = await asyncpg.connect(server.dsn("postgres"))
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+        await admin.execute(f"CREATE DATABASE {name} {made_by}")
         yield server.dsn(name)
     finally:
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 from xml.sax.saxutils import unescape
 
-from aiohttp import web
+from aiohttp import test_utils, web
 
 PRICE_VND = 20_000
 
@@ -127,13 +127,6 @@ async def billing_hub() -> AsyncIterator[Hub]:
     hub = Hub()
     app = web.Application()
     app.router.add_post("/{protocol}/{account}", hub.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    hub.base = f"http://{host}:{port}"
-    try:
+    async with test_utils.TestServer(app) as served:
+        hub.base = f"http://{served.host}:{served.port}"
         yield hub
-    finally:
-        await runner.cleanup()

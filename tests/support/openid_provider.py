@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from aiohttp import web
+from aiohttp import test_utils, web
 from aiohttp.typedefs import Handler
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -99,13 +99,6 @@ async def openid_provider() -> AsyncIterator[OpenIdProvider]:
     app.router.add_get("/keys", provider.key_set)
     app.router.add_get("/authorize", provider.authorize)
     app.router.add_post("/token", provider.token)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    provider.issuer = f"http://{host}:{port}"
-    try:
+    async with test_utils.TestServer(app) as served:
+        provider.issuer = f"http://{served.host}:{served.port}"
         yield provider
-    finally:
-        await runner.cleanup()

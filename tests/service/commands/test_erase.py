@@ -22,8 +22,8 @@ from service.operations.erasure import mention
 from service.runtime import logs
 from service.runtime.keyring import Keyring
 from tests.scenarios.test_secrecy import HIDING
-from tests.service.operations.test_backup import empty_database
 from tests.support.canary import NATIONAL, NUMBER, TEXT, found_in
+from tests.support.databases import empty_database
 from tests.support.portal import SECRET_KEY, Portal, message, running, signed
 from tests.support.postgres import TestServer
 from tests.support.protocols import SENDERS

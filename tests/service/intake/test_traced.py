@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiohttp import web
+from aiohttp import test_utils, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
@@ -70,15 +70,9 @@ async def collecting() -> AsyncIterator[Collector]:
 
     application = web.Application()
     application.router.add_post("/v1/traces", take)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    socket = bind("127.0.0.1", 0)
-    collector = Collector(f"http://127.0.0.1:{socket.getsockname()[1]}")
-    try:
-        await web.SockSite(runner, socket).start()
+    async with test_utils.TestServer(application) as served:
+        collector = Collector(f"http://{served.host}:{served.port}")
         yield collector
-    finally:
-        await runner.cleanup()
 
 
 async def watch(portal: Portal, messages: int) -> None:

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,7 +44,7 @@ from service.postgres.embedded.data_folder import DataFolder, open_lock, try_loc
 from service.postgres.session import tool_options
 from service.runtime.files import write_durably
 from service.runtime.keyring import Keyring
-from tests.support.databases import cloned_database
+from tests.support.databases import cloned_database, empty_database
 from tests.support.fleet import Fleet
 from tests.support.portal import SECRET_KEY, Portal, book_file, eventually, message, running, signed
 from tests.support.postgres import TestServer, binaries, start_server
@@ -90,19 +89,6 @@ async def command(dsn: str | None, folder: Path, *arguments: str | Path, **setti
     process = await start(dsn, folder, *arguments, **settings)
     out, err = await asyncio.wait_for(process.communicate(), 180)
     return Ended(process.returncode, out.decode(), err.decode())
-
-
-@asynccontextmanager
-async def empty_database(server: TestServer) -> AsyncIterator[str]:
-    """The DSN of a database without a table."""
-    name = server.next_name()
-    admin = await asyncpg.connect(server.dsn("postgres"))
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        yield server.dsn(name)
-    finally:
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await admin.close()
 
 
 async def ask(dsn: str, sql: str) -> Any:
