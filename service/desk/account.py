@@ -44,7 +44,7 @@ class Account:
         try:
             if not hmac.compare_digest(new.encode(), visit.form.get("again", "").encode()):
                 raise passwords.PasswordUnfit("password_differs")
-            passwords.require_fit(new, person.login)
+            await desk.hasher.require_fit(new, person.login, person.name)
             old = visit.form.get("old", "")[: passwords.LETTERS_MAX]
             if not await desk.hasher.is_right(old, person.password, is_known=True):
                 async with desk.borrow() as connection:

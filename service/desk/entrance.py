@@ -91,7 +91,7 @@ class Entrance:
         try:
             if not hmac.compare_digest(new.encode(), visit.form.get("again", "").encode()):
                 raise passwords.PasswordUnfit("password_differs")
-            passwords.require_fit(new, person.login)
+            await desk.hasher.require_fit(new, person.login, person.name)
             if await desk.hasher.is_right(new, person.password, is_known=True):
                 raise passwords.PasswordUnfit("password_same")
             phc = await desk.hasher.hash(new)

@@ -11,6 +11,8 @@ from typing import TypeVar
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from service.desk.guessing import is_guessed_soon
+
 MEMORY_KIB = 19_456
 ITERATIONS = 2
 LANES = 1
@@ -68,6 +70,11 @@ class Hasher:
                 return False
             return await self._run(_is_right, password, phc)
 
+    async def require_fit(self, password: str, *names: str) -> None:
+        """As `require_fit` below, in a turn of those who are known. Raises PasswordUnfit, TooManyWaiting."""
+        async with self._lanes[True].turn():
+            await self._run(require_fit, password, *names)
+
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -108,13 +115,16 @@ def _is_right(password: str, phc: str) -> bool:
     return True
 
 
-def require_fit(password: str, login: str) -> None:
-    """Raises PasswordUnfit for a password that is short, long, of few letters, or the login itself."""
+def require_fit(password: str, *names: str) -> None:
+    """Raises PasswordUnfit for a password that is short, long, or guessed soon by who knows these names.
+
+    Call it in a thread (`Hasher.require_fit`): it counts guesses.
+    """
     if len(password) < LETTERS_MIN:
         raise PasswordUnfit("password_short")
     if len(password) > LETTERS_MAX:
         raise PasswordUnfit("password_long")
-    if len(set(password)) < LETTERS_MIN // 2 or login in password.lower():
+    if is_guessed_soon(password, *names):
         raise PasswordUnfit("password_weak")
 
 

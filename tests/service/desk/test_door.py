@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import time
 from datetime import UTC, datetime
 
 import pyotp
@@ -152,6 +153,8 @@ async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_ow
     assert (await visitor.get("")).location == (await visitor.get("/enrol")).location == "/desk/password"
     short = await visitor.post("/password", new="ngắn quá", again="ngắn quá")
     assert (short.status, "ít nhất 12" in short.text) == (422, True)
+    weak = await visitor.post("/password", new="matkhau12345", again="matkhau12345")
+    assert (weak.status, "quá dễ đoán" in weak.text) == (422, True)
     half = dict(visitor.cookies)
     assert (await visitor.post("/password", new=PASSWORD, again=PASSWORD)).location == "/desk/enrol"
     assert (await Visitor(portal, half).get("/enrol")).location == "/desk/login", "the session before has ended"
@@ -331,13 +334,34 @@ def test_a_pace_lets_a_burst_through_and_then_one_each_so_often() -> None:
 
 @pytest.mark.parametrize(
     ("password", "why"),
-    [("mười một k", "password_short"), ("aaaaaaaaaaaa", "password_weak"), ("an.nguyen-2026", "password_weak"),
-     ("x" * 129, "password_long")],
-)  # fmt: skip
+    [
+        ("mười một k", "password_short"),
+        ("x" * 129, "password_long"),
+        ("aaaaaaaaaaaa", "password_weak"),
+        ("matkhau12345", "password_weak"),
+        ("M@tkh4u@12345", "password_weak"),
+        ("mật khẩu 1 2 3 4 5", "password_weak"),
+        ("password12345", "password_weak"),
+        ("anhyeuem123456", "password_weak"),
+        ("an.nguyen-2026", "password_weak"),
+        ("NguyễnThịAn1987!", "password_weak"),
+        ("annguyen.annguyen", "password_weak"),
+        ("cong1400cong1400", "password_weak"),
+        ("1400-1400-1400", "password_weak"),
+    ],
+)
 def test_a_password_that_is_easily_guessed_is_refused(password: str, why: str) -> None:
     with pytest.raises(PasswordUnfit, match=why):
-        require_fit(password, "an.nguyen")
-    require_fit(PASSWORD, "an.nguyen")
+        require_fit(password, "an.nguyen", "Nguyễn Thị An")
+
+
+@pytest.mark.parametrize(
+    "password", [PASSWORD, "x7!kQp29zLw0", "con mèo thích cá rán", "@4b8({[<3691!|17$5+70%2z" * 5]
+)
+def test_a_sentence_is_taken_and_none_takes_long_to_judge(password: str) -> None:
+    began = time.thread_time()
+    require_fit(password, "an.nguyen", "Nguyễn Thị An")
+    assert time.thread_time() - began < 1, "zxcvbn left to itself takes many seconds for the last of them"
 
 
 async def test_strangers_who_wait_for_a_hash_leave_the_lane_of_known_browsers_free() -> None:
