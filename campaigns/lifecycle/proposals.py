@@ -63,14 +63,6 @@ class Proposal(NamedTuple):
         return sorted({self.made_by, *([self.proposed_by] if self.proposed_by else [])})
 
 
-class Unconfirmed(NamedTuple):
-    """An emergency that waits for a second person."""
-
-    id: int
-    made_by: str
-    made_at: datetime
-
-
 class Step(NamedTuple):
     """A step that was taken."""
 
@@ -106,12 +98,6 @@ WHERE p.id = $1 AND CASE p.kind
 END
 """
 """An emergency is kept in the transaction of its version, so both have its time."""
-SELECT_UNCONFIRMED = """
-SELECT p.id, p.made_by, p.made_at FROM proposal AS p
-WHERE p.kind = 'emergency' AND ($1::text[] IS NULL OR p.organisations <@ $1)
-    AND NOT EXISTS (SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id)
-ORDER BY p.id LIMIT $2
-"""
 SELECT_SAME_OPEN = """
 SELECT min(p.id) FROM proposal AS p WHERE p.kind = 'proposal' AND p.sha256 = $1 AND NOT EXISTS (
     SELECT FROM proposal_step AS s WHERE s.proposal_id = p.id AND s.step IN ('approved', 'refused', 'withdrawn')
@@ -215,14 +201,6 @@ async def select_proposals(
         )
         for row in found
     ]  # fmt: skip
-
-
-async def select_unconfirmed(
-    connection: asyncpg.Connection, organisations: Sequence[str] | None
-) -> list[Unconfirmed]:
-    """The emergencies that nobody has confirmed yet. `organisations`: only what is about these alone."""
-    only = None if organisations is None else list(organisations)
-    return [Unconfirmed(*row) for row in await connection.fetch(SELECT_UNCONFIRMED, only, LISTED_MAX)]
 
 
 async def select_steps(connection: asyncpg.Connection, proposal_id: int) -> list[Step]:

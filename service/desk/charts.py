@@ -107,6 +107,8 @@ class Lines(NamedTuple):
     end: int
     step: int
     lines: tuple[Line, ...]
+    read_at: datetime
+    """The database was asked then: what came later is not in it."""
 
 
 class Drawn(NamedTuple):
@@ -117,6 +119,7 @@ class Drawn(NamedTuple):
     rows: list[tuple[str, list[str]]]
     common: tuple[str, list[str]] | None
     """What each had when as much time had passed as for the youngest: on the axis since opening only."""
+    read_at: datetime
 
 
 def rows(desk: Desk, pulse: Pulse) -> list[Row]:
@@ -143,13 +146,16 @@ class Charts:
         lines = await self._lines(choice) if choice.campaigns else None
         return await self._desk.page(
             "desk_charts.html", visit, offered=offered, choice=choice, names=_names(choice, visit.words),
-            drawn=drawn(lines, choice, visit.words) if lines else None,
+            drawn=drawn(lines, choice, visit.words) if lines else None, now=self._desk.clock(),
             limits={"campaigns": CAMPAIGNS_MAX, "rows": TABLE_ROWS},
             options={"bucket": BUCKETS, "span": SPANS, "axis": AXES, "measure": MEASURES},
         )  # fmt: skip
 
     async def data(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/charts/data?...`: the same as JSON: `x`, `values` of each line, and `table` as it is shown."""
+        """`GET /desk/charts/data?...`: the same as JSON: `x`, `values` of each line, and `table` as it is shown.
+
+        `at`: when it was read, in milliseconds.
+        """
         choice = _choice(request, visit.words, _offered(self._desk, visit))
         lines = await self._lines(choice) if choice.campaigns else None
         if lines is None:
@@ -157,7 +163,8 @@ class Charts:
         made = drawn(lines, choice, visit.words)
         names = _names(choice, visit.words)
         table = await self._desk.fill("desk_chart_table.html", visit, drawn=made, names=names)
-        body = orjson.dumps({"x": made.x, "values": made.values, "table": table})
+        at = int(made.read_at.timestamp() * 1000)
+        body = orjson.dumps({"at": at, "x": made.x, "values": made.values, "table": table})
         return web.Response(body=body, content_type="application/json", headers=HEADERS)
 
     async def _lines(self, choice: Choice) -> Lines | None:
@@ -211,7 +218,7 @@ async def _read(connection: asyncpg.Connection, choice: Choice, now: datetime) -
     ends = [int((each - start).total_seconds()) for each, start in zip(until, zero, strict=True)]
     starts = [int((each - start).total_seconds()) for each, start in zip(since, zero, strict=True)]
     lines = tuple(Line(*each) for each in zip(ends, points, strict=True))
-    return Lines(min(starts), max(ends), int(bucket.total_seconds()), lines)
+    return Lines(min(starts), max(ends), int(bucket.total_seconds()), lines, now)
 
 
 def _floor(at: datetime, bucket: timedelta, origin: datetime) -> datetime:
@@ -236,7 +243,7 @@ def drawn(lines: Lines, choice: Choice, words: Words) -> Drawn:
         for row, at in reversed(list(enumerate(x)))
         if any(column[row] is not None for column in values)
     ]
-    return Drawn(x, values, told[:TABLE_ROWS], _common(lines, choice, words))
+    return Drawn(x, values, told[:TABLE_ROWS], _common(lines, choice, words), lines.read_at)
 
 
 def _common(lines: Lines, choice: Choice, words: Words) -> tuple[str, list[str]] | None:

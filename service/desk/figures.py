@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from campaigns.book.book import Book, Campaign, CampaignState, Grammar
-from campaigns.lifecycle.proposals import select_unconfirmed
+from campaigns.lifecycle.waiting import Waiting
 from campaigns.totals.totals import CARRIERS, CampaignTotals
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Row, Visit
@@ -86,19 +86,19 @@ class Figures:
     def __init__(self, desk: Desk, pulse: Pulse) -> None:
         self._desk = desk
         self._pulse = pulse
-        self._frames: dict[tuple[Language, tuple[str, ...] | None], tuple[Hashable, bytes]] = {}
+        self._frames: dict[tuple[Language, tuple[str, ...] | None, bool], tuple[Hashable, bytes]] = {}
 
     async def front(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk`."""
         del request
         await self._pulse.fresh()
         async with self._desk.borrow() as connection:
-            unconfirmed = await select_unconfirmed(connection, visit.organisations)
+            await self._pulse.read_waiting(connection)
         shapes, others = self._shapes(visit)
         return await self._desk.page(
             "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
             shapes=shapes, others=others, has_forms=self._pulse.has_forms,
-            here=self._pulse.here, now=self._desk.clock(), unconfirmed=unconfirmed,
+            here=self._pulse.here, now=self._desk.clock(), waiting=self._waiting(visit),
         )  # fmt: skip
 
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -143,8 +143,7 @@ class Figures:
     async def _frame(self, visit: Visit) -> bytes:
         """The event of this moment, made once for all who see the same in one language."""
         desk, pulse = self._desk, self._pulse
-        organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
-        key = (visit.words.language, organisations)
+        key = (visit.words.language, visit.organisations, visit.may(Act.SEE_PROPOSALS))
         minute = desk.clock().replace(second=0, microsecond=0)
         state = (desk.board.generation, pulse.generation, desk.book().version, minute, self._stale())
         known = self._frames.get(key)
@@ -158,6 +157,8 @@ class Figures:
                 "desk_forms.html", visit, shapes=shapes, others=others, has_forms=pulse.has_forms
             )
             pieces["here"] = await desk.fill("desk_here.html", visit, here=pulse.here)
+            if pulse.waiting is not None:
+                pieces["waiting"] = await desk.fill("desk_waiting.html", visit, waiting=self._waiting(visit))
             pieces["stale"] = visit.words("desk_stale") if self._stale() else ""
             known = self._frames[key] = state, b"event: desk\ndata: %b\n\n" % orjson.dumps(pieces)
         return known[1]
@@ -165,6 +166,15 @@ class Figures:
     def _stale(self) -> bool:
         age = self._desk.board.age_seconds
         return age is None or age > STALE_SECONDS
+
+    def _waiting(self, visit: Visit) -> list[Waiting]:
+        """What waits and is this person's to see: an emergency is in force, and is told to whoever it is about."""
+        sees_all = visit.may(Act.SEE_PROPOSALS)
+        return [
+            each
+            for each in self._pulse.waiting or ()
+            if each.is_of(visit.organisations) and (sees_all or each.kind == "emergency")
+        ]
 
     def _shapes(self, visit: Visit) -> tuple[list[Shape], int]:
         is_manager = visit.person.role is Role.MANAGER

@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 
 from campaigns.book.book import Book
+from campaigns.lifecycle.waiting import Waiting, select_waiting
 from service.desk.desk import Desk
 from service.desk.forms import WINDOW, FormCounts, FormKey, shape_of
 from service.desk.sessions import LONGEST, UPDATE_STILL_THERE
@@ -129,6 +130,8 @@ class Pulse:
         self.forms = FormCounts()
         self.spread: Mapping[int, Spread] = {}
         self.here: tuple[Here, ...] = ()
+        self.waiting: tuple[Waiting, ...] | None = None
+        """What waits for a second person; None until it was read."""
         self.generation = 0
         self.queries = 0
         """How often the database was asked."""
@@ -141,6 +144,8 @@ class Pulse:
         self._asked_at = -QUERY_SECONDS
         self._pace_at = self._forms_at = -FRESH_SECONDS * 10
         self._turn = 0
+        self._waiting_of: int | None = None
+        """The version of the book when `waiting` was read: an emergency makes another."""
         self._seen: OrderedDict[UUID, None] = OrderedDict()
         self._forms_since: datetime | None = None
         self._days: dict[date, Sealer | None] = {}
@@ -182,6 +187,8 @@ class Pulse:
         """Somebody watches from now on."""
         self.watching[key] = token_sha256
         if self._task is None and not self.is_ending:
+            # Nobody knows what came since somebody watched last.
+            self.waiting, self._waiting_of = None, None
             self._task = asyncio.create_task(self._run(), name="desk pulse")
 
     def unwatch(self, key: object) -> None:
@@ -211,6 +218,8 @@ class Pulse:
         self._turn += 1
         if self._turn % SESSIONS_EVERY == 0:
             return self._read_sessions
+        if self._waiting_of not in (None, self._desk.book().version):
+            return self.read_waiting
         return self._rare.get(self._turn % SESSIONS_EVERY) or (
             self._read_pace if self._turn % 2 else self._read_forms
         )
@@ -218,7 +227,8 @@ class Pulse:
     @property
     def _rare(self) -> Mapping[int, Callable[[asyncpg.Connection], Awaitable[None]]]:
         """Turns that are for what changes slowly."""
-        return {3: self._read_here, 7: self._read_spread, 11: self._read_here}
+        waiting = dict.fromkeys((2, 6, 10, 14), self.read_waiting)
+        return {3: self._read_here, 7: self._read_spread, 11: self._read_here, **waiting}
 
     async def _ask(self, read: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
         wait = self._asked_at + QUERY_SECONDS - self._monotonic()
@@ -282,6 +292,14 @@ class Pulse:
         here = tuple(Here(*row) for row in await connection.fetch(SELECT_HERE, HERE_FOR, HERE_MAX))
         self.generation += here != self.here
         self.here = here
+
+    async def read_waiting(self, connection: asyncpg.Connection) -> None:
+        """What waits for a second person, for all who watch. Raises what the database raises."""
+        # What fails has its next turn soon, and holds up none of the others.
+        self._waiting_of = self._desk.book().version
+        waiting = await select_waiting(connection)
+        self.generation += waiting != self.waiting
+        self.waiting = waiting
 
     async def _read_sessions(self, connection: asyncpg.Connection) -> None:
         asked = set(self.watching.values())

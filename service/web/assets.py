@@ -10,6 +10,7 @@ CONTENT_TYPES = {
     "design.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "desk.js": "text/javascript; charset=utf-8",
+    "lost.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",

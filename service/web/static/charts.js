@@ -2,6 +2,7 @@
 // Draws what the server has summed: lines of up to four campaigns, read by pointer and by keyboard, zoomed, and
 // asked for again from time to time. The table below has the same figures, written by the server.
 
+import { lose, regain, serverNow } from "./lost.js";
 import { money, number, write } from "./words.js";
 
 const MINUTE = 60;
@@ -10,8 +11,10 @@ const DAY = 86_400;
 const VIETNAM_AHEAD = 7 * HOUR;
 const ZOOM = 0.5;
 const HEIGHT = 320;
-/** The same as the server's answers are good for. */
-const AGAIN_MS = { minute: 5_000, hour: 15_000, day: 60_000 };
+/** As long as the server's answers are good for, but for days: a lost network is to be noticed within half a minute. */
+const AGAIN_MS = { minute: 5_000, hour: 15_000, day: 30_000 };
+const LOST_AGAIN_MS = 3_000;
+const ANSWER_MS = 8_000;
 const NARROW = 480;
 /** Steps of the axis of time, in seconds: what people count in. */
 const STEPS = [60, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 30 * DAY, 90 * DAY];
@@ -148,29 +151,55 @@ function start(place) {
   document.getElementById("plot-whole")?.addEventListener("click", whole);
   document.getElementById("plot-acts")?.removeAttribute("hidden");
 
-  async function again() {
-    try {
-      const answer = await fetch(source ?? "", { signal: AbortSignal.timeout(8000) });
-      if (answer.ok && answer.headers.get("content-type")?.startsWith("application/json")) {
-        const { x, values, table } = await answer.json();
-        data = columns(x, values);
-        plot.setData(data, !isZoomed);
-        const figures = document.getElementById("plot-table");
-        const top = figures?.querySelector(".scroll")?.scrollTop ?? 0;
-        if (figures) figures.innerHTML = table;
-        figures?.querySelector(".scroll")?.scrollTo(0, top);
-      }
-    } catch {
-      // What is shown stays; the next time it is asked for again.
-    }
-    setTimeout(again, AGAIN_MS[/** @type {"minute" | "hour" | "day"} */ (bucket)]);
+  /** When the server read what is shown. */
+  let readAt = Number(place.dataset.at);
+  /** @type {number | undefined} */
+  let timer;
+  const usual = AGAIN_MS[/** @type {"minute" | "hour" | "day"} */ (bucket)];
+
+  /** @param {any} answer */
+  function show({ at, x, values, table }) {
+    readAt = at;
+    data = columns(x, values);
+    plot.setData(data, !isZoomed);
+    const figures = document.getElementById("plot-table");
+    const top = figures?.querySelector(".scroll")?.scrollTop ?? 0;
+    if (figures) figures.innerHTML = table;
+    figures?.querySelector(".scroll")?.scrollTo(0, top);
   }
+
+  /** Asks, and says how it went; what is shown stays, with its time, until there is something newer. */
+  async function ask() {
+    try {
+      const answer = await fetch(source ?? "", { redirect: "manual", signal: AbortSignal.timeout(ANSWER_MS) });
+      if (answer.type === "opaqueredirect") return "gone";
+      if (!answer.ok) return "late";
+      show(await answer.json());
+      // A busy server answers by what it read before, and says when that was.
+      return serverNow() - readAt > 2 * usual + ANSWER_MS ? "late" : "live";
+    } catch {
+      return "lost";
+    }
+  }
+
+  async function again() {
+    clearTimeout(timer);
+    const state = await ask();
+    if (state === "live") regain();
+    else lose(state, readAt);
+    // Another may have been begun meanwhile, by a network that came back.
+    clearTimeout(timer);
+    if (state !== "gone") timer = setTimeout(again, state === "live" ? usual : LOST_AGAIN_MS);
+  }
+
+  addEventListener("offline", () => lose("lost", readAt));
+  addEventListener("online", () => void again());
 
   draw();
   new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   place.dataset.drawn = "yes";
-  setTimeout(again, AGAIN_MS[/** @type {"minute" | "hour" | "day"} */ (bucket)]);
+  timer = setTimeout(again, usual);
 }
 
 if (box && Plot) start(box);

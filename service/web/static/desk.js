@@ -2,6 +2,8 @@
 // The desk's first page follows its stream: the server sends pieces of the page as it would lay them out, and only
 // a piece that changed is put in the place of the one before.
 
+import { lose, regain, serverNow } from "./lost.js";
+
 /** Three beats of the server: a network that is lost closes nothing by itself, it only falls silent. */
 const SILENCE_MS = 30_000;
 const LOOK_MS = 1_000;
@@ -15,18 +17,24 @@ let stream;
 /** @type {number | undefined} */
 let timer;
 let heardAt = Date.now();
+/** Until when what is shown is known to be true, by the server's clock. */
+let trueAt = serverNow();
 let isOver = false;
 
 /** Said again only when it is something else: each time it is written, it is read out.
- * @param {string} state one of the connection's sentences
+ * @param {"live" | "lost" | "gone"} state one of the connection's sentences
  */
 function tell(state) {
+  if (isOver) return;
   const sentence = connection?.dataset[state] ?? "";
-  if (connection && !isOver && connection.textContent !== sentence) connection.textContent = sentence;
+  if (connection && connection.textContent !== sentence) connection.textContent = sentence;
+  if (state === "live") regain();
+  else lose(state, trueAt);
 }
 
 function heard() {
   heardAt = Date.now();
+  trueAt = serverNow();
   tell("live");
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,7 +29,11 @@ def choice(axis: str, measure: str) -> Choice:
 
 
 TWO = Lines(
-    0, 4 * 3600, 3600, (Line(2 * 3600 + 60, {0: (5, 100_000), 3600: (1, 20_000)}), Line(14_400, {7200: (3, 1)}))
+    0,
+    4 * 3600,
+    3600,
+    (Line(2 * 3600 + 60, {0: (5, 100_000), 3600: (1, 20_000)}), Line(14_400, {7200: (3, 1)})),
+    datetime(2026, 10, 17, tzinfo=UTC),
 )
 
 

@@ -1,5 +1,6 @@
 """What people of the desk do in an evening, in a real Chromium: two open an appeal, watch it, and put it right."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -29,6 +30,11 @@ pytestmark = [
 ]
 VI = load_words()[Language.VI]
 LIVE, LOST, GONE = (VI(f"desk_{each}") for each in ("live", "lost", "gone"))
+OLD_SINCE = {
+    each: re.compile(re.escape(VI(f"lost_{each}", time="@")).replace("@", r"\d\d:\d\d:\d\d"))
+    for each in ("lost", "late", "gone")
+}
+"""What a page says of figures to which nothing new comes."""
 APPEAL = {
     "slug": "bao-so-3", "name_vi": "Ủng hộ đồng bào sau bão số 3", "decision": "3/QĐ",
     "opens_at": "2020-01-01T00:00", "closes_at": "2099-01-01T00:00", "goal_vnd": "1.000.000.000",
@@ -144,9 +150,14 @@ async def test_two_people_open_an_appeal_and_three_tabs_follow_it_over_a_lost_ne
     async def only_one_follows() -> bool:
         return len(watching) == 1
 
+    chart = await office.new_page()
+    await chart.goto(f"{portal.base}/desk/charts?campaign={slug}&bucket=minute&span=1h&measure=vnd")
+    await expect(chart.locator("#plot-table")).to_contain_text("300.000")
     await office.set_offline(True)
     for page in (one, tab):
         await expect(page.locator("#connection")).to_have_text(LOST)
+    for page in (one, tab, chart):
+        await expect(page.locator("#lost")).to_have_text(OLD_SINCE["lost"])
     await eventually(only_one_follows)
     await portal.post(message("story-away", "BT 1", short_code="1404"))
     await shown_everywhere([two], slug, "320.000")
@@ -155,8 +166,16 @@ async def test_two_people_open_an_appeal_and_three_tabs_follow_it_over_a_lost_ne
         await expect(page.locator("#connection")).to_have_text(LOST)
     await office.set_offline(False)
     await shown_everywhere(tabs, slug, "320.000")
+    await expect(chart.locator("#plot-table")).to_contain_text("320.000")
     for page in tabs:
         await expect(page.locator("#connection")).to_have_text(LIVE)
+    for page in (*tabs, chart):
+        await expect(page.locator("#lost")).to_be_empty()
+    # The network is there, and the server has nothing new to say.
+    await chart.route("**/desk/charts/data*", lambda asked: asked.fulfill(status=503))
+    await expect(chart.locator("#lost")).to_have_text(OLD_SINCE["late"])
+    await chart.unroute("**/desk/charts/data*")
+    await expect(chart.locator("#lost")).to_be_empty()
     await close(office, home)
 
 
@@ -195,6 +214,7 @@ async def test_a_network_that_falls_silent_is_lost_and_a_busy_server_ends_no_ses
     await portal.fetch("DELETE FROM desk_session WHERE user_id = (SELECT id FROM desk_user WHERE login = 'im.lang')")
     await page.evaluate("dispatchEvent(new Event('online'))")
     await expect(line).to_have_text(GONE)
+    await expect(page.locator("#lost")).to_have_text(OLD_SINCE["gone"])
     await close(page.context)
 
 
@@ -278,6 +298,8 @@ async def test_in_an_emergency_two_people_open_an_appeal_from_a_prepared_form(
     one = await somebody(browser, portal, "khan.mot", Role.OPERATOR)
     two = await somebody(browser, portal, "khan.hai", Role.FINANCE)
     began = time.monotonic()
+    await two.goto(f"{portal.base}/desk")
+    await expect(two.locator("#connection")).to_have_text(LIVE)
     await one.goto(f"{portal.base}/desk/proposals/new")
     await one.select_option("#template", "storm_flood")
     await presses(one, "template_go")
@@ -285,7 +307,10 @@ async def test_in_an_emergency_two_people_open_an_appeal_from_a_prepared_form(
     slug = await one.input_value("#slug")
     for name, value in {"decision": "99/QĐ-KC", "short_code": "1406", "keywords": "KC"}.items():
         await one.fill(f"#{name}", value)
-    await approved(portal, two, await proposed(one), slug)
+    address = await proposed(one)
+    # Whoever has the first page open is told by itself.
+    await expect(two.locator(f"#waiting a[href='{address.removeprefix(portal.base)}']")).to_be_visible()
+    await approved(portal, two, address, slug)
     assert (await portal.post(message("story-emergency", "KC", short_code="1406"))).outcome == "accepted"
 
     async def is_published() -> bool:
