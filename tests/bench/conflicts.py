@@ -21,20 +21,12 @@ import asyncpg
 from service.postgres.embedded.handle import connect_embedded
 from tests.bench.__main__ import process, wait_for
 from tests.bench.load import Tally, closed_loop, message_event, messages, open_loop, signed_requests
-from tests.support.portal import BOOK, SIGNING_SECRET, book_file
+from tests.support.portal import BOOK, SIGNING_SECRET, book_file, signed_account
 from tests.support.ports import free_ports
 from tests.support.processes import SERVICE, environ_for
 
 EVENTS = 100
-FLOOD_BOOK = f"""{BOOK}
-[[gateway]]
-code = "flood"
-adapter = "standard"
-carrier = "mobifone"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-"""
+FLOOD_BOOK = BOOK + signed_account("flood", carrier="mobifone")
 SELECT_SIZE = "SELECT pg_database_size(current_database())"
 
 

@@ -32,7 +32,17 @@ from service.runtime.tasks import cancel_and_wait
 from tests.support.away import fill_disk, free_disk, locked
 from tests.support.dashboard import DASHBOARDS, ROOT, dashboard_queries, panel_queries
 from tests.support.databases import cloned_database
-from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, eventually, message, running, signed
+from tests.support.portal import (
+    BOOK,
+    PATH_SECRET,
+    SIGNING_SECRET,
+    Portal,
+    eventually,
+    message,
+    running,
+    signed,
+    signed_account,
+)
 from tests.support.postgres import TestServer, binaries
 from tests.support.protocols import get_kannel
 from tests.support.rounds import LONG_AFTER
@@ -46,15 +56,7 @@ pytestmark = [
 ]
 
 # An account whose secret the service cannot find: it answers `unavailable`.
-BOOK_WITH_A_BROKEN_ACCOUNT = f"""{BOOK}
-[[gateway]]
-code = "broken"
-adapter = "standard"
-carrier = "gmobile"
-charging = "on_message"
-secrets = ["env:NOWHERE_TO_BE_FOUND"]
-networks = ["127.0.0.0/8"]
-"""
+BOOK_WITH_A_BROKEN_ACCOUNT = BOOK + signed_account("broken", carrier="gmobile", secrets=["env:NOWHERE_TO_BE_FOUND"])
 ACCOUNT_CALLBACKS_MAX = 3
 CONNECTIONS_MAX = 80
 WRITERS = 2

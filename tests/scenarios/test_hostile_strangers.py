@@ -14,44 +14,17 @@ from gateways.callback import Callback
 from service.intake.turns import FairTurns
 from tests.support.databases import cloned_database
 from tests.support.hostile_wire import exchange, gift, request, signature
-from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, running
+from tests.support.portal import BOOK, ELSEWHERE, PATH_SECRET, SIGNING_SECRET, Portal, running, signed_account
 from tests.support.postgres import TestServer
 from tests.support.protocols import SOAP_LOGIN, envelope
 
-OTHERS = f"""
-[[gateway]]
-code = "off"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-enabled = false
-
-[[gateway]]
-code = "elsewhere"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["203.0.113.0/24"]
-
-[[gateway]]
-code = "rotating"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}", "{SIGNING_SECRET[:-4]}AAA="]
-networks = ["203.0.113.0/24"]
-
-[[gateway]]
-code = "unset"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["env:NOBODY_SET_THIS"]
-networks = ["203.0.113.0/24"]
-
+SIGNED = (
+    signed_account("off", "enabled = false\n"),
+    signed_account("elsewhere", network=ELSEWHERE),
+    signed_account("rotating", network=ELSEWHERE, secrets=(SIGNING_SECRET, f"{SIGNING_SECRET[:-4]}AAA=")),
+    signed_account("unset", network=ELSEWHERE, secrets=["env:NOBODY_SET_THIS"]),
+)
+OTHERS = f"""{"".join(SIGNED)}
 [[gateway]]
 code = "vinaelsewhere"
 adapter = "kannel"

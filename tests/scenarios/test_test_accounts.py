@@ -16,21 +16,12 @@ from service.commands import list as listing
 from service.commands.apply import apply_file
 from service.operations.erasure import erase_person, find_person
 from tests.support.away import database_away, replayed
-from tests.support.portal import BOOK, SECRET_KEY, SIGNING_SECRET, Portal, book_file, eventually, message, running
+from tests.support.portal import BOOK, SECRET_KEY, Portal, book_file, eventually, message, running, signed_account
 from tests.support.protocols import post_soap
 from tests.support.reports import charge
 
 TEST = "x-portal1400-test"
-TRIAL = f"""
-[[gateway]]
-code = "trial"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-test = true
-"""
+TRIAL = signed_account("trial", "test = true\n")
 REAL = TRIAL.replace("test = true", "test = false")
 SOAP_IS_TEST = BOOK + "test = true\n" + TRIAL
 """The last account of the book, which answers by the reading, is for tests too."""

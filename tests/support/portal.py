@@ -2,7 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,24 @@ from tests.support.promptness import is_prompt
 SECRET_KEY = "a key for tests, long enough to be one, known to everybody"
 SIGNING_SECRET = "whsec_" + base64.b64encode(b"a signing secret for tests only!").decode()
 PATH_SECRET = "a-path-secret-for-tests"
+ELSEWHERE = "203.0.113.0/24"
+"""Networks from which no test comes."""
+
+
+def signed_account(
+    code: str,
+    more: str = "",
+    *,
+    carrier: str = "viettel",
+    network: str = "127.0.0.0/8",
+    secrets: Sequence[str] = (SIGNING_SECRET,),
+) -> str:
+    """An account of the standard protocol, as an apply file has it; `more`: further lines of its table."""
+    return (
+        f'\n[[gateway]]\ncode = "{code}"\nadapter = "standard"\ncarrier = "{carrier}"\ncharging = "on_message"\n'
+        f'secrets = {json.dumps(list(secrets))}\nnetworks = ["{network}"]\n{more}'
+    )
+
 
 BOOK = f"""
 [[organisation]]
@@ -67,15 +86,7 @@ closes_at = 2019-02-01T00:00:00+07:00
   keywords = ["UH"]
   grammar = "fixed"
   unit_vnd = 20_000
-
-[[gateway]]
-code = "hub"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-
+{signed_account("hub")}
 [[gateway]]
 code = "vina"
 adapter = "kannel"

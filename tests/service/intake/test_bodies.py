@@ -25,18 +25,10 @@ from service.intake.bodies import (
 from service.runtime import garbage
 from tests.support.databases import cloned_database
 from tests.support.hostile_wire import HUB, exchange, gift, post, request
-from tests.support.portal import BOOK, SIGNING_SECRET, Portal, eventually, message, running
+from tests.support.portal import BOOK, ELSEWHERE, Portal, eventually, message, running, signed_account
 from tests.support.postgres import TestServer
 
-FOREIGN = f"""
-[[gateway]]
-code = "elsewhere"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["203.0.113.0/24"]
-"""
+FOREIGN = signed_account("elsewhere", network=ELSEWHERE)
 
 
 def account(number: int) -> Sender:

@@ -13,20 +13,12 @@ from service.intake.bodies import Sender
 from service.intake.fair_queue import QUANTUM_BYTES, QUANTUM_EVENTS, FairQueue
 from service.intake.limits import InFlight
 from service.intake.turns import FairTurns
-from tests.support.portal import BOOK, SIGNING_SECRET, Portal, Reply, message, running, signed
+from tests.support.portal import BOOK, Portal, Reply, message, running, signed, signed_account
 from tests.support.rows import entry, message_row
 
 BYTES = 1_000_000
 
-FLOOD_BOOK = f"""{BOOK}
-[[gateway]]
-code = "flood"
-adapter = "standard"
-carrier = "mobifone"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-"""
+FLOOD_BOOK = BOOK + signed_account("flood", carrier="mobifone")
 
 
 def of(account: int, name: str, events: int = 1) -> Any:

@@ -10,28 +10,11 @@ import pytest
 
 from tests.support.away import database_away
 from tests.support.databases import cloned_database
-from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, Reply, message, running, signed
+from tests.support.portal import BOOK, ELSEWHERE, PATH_SECRET, Portal, Reply, message, running, signed, signed_account
 from tests.support.protocols import SOAP_LOGIN, envelope, fetch, get_kannel
 
 WRONG = "whsec_" + "QUJD" * 10
-TRIAL = f"""
-[[gateway]]
-code = "trial"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["127.0.0.0/8"]
-test = true
-
-[[gateway]]
-code = "elsewhere"
-adapter = "standard"
-carrier = "viettel"
-charging = "on_message"
-secrets = ["{SIGNING_SECRET}"]
-networks = ["203.0.113.0/24"]
-"""
+TRIAL = signed_account("trial", "test = true\n") + signed_account("elsewhere", network=ELSEWHERE)
 
 
 @pytest.fixture(scope="module")
