@@ -11,7 +11,7 @@ from service.operations.housekeeping import Housekeeping
 from service.postgres.database import Database
 from service.runtime.clock import utc_now
 from service.runtime.keyring import Keyring
-from service.runtime.settings import read_settings
+from service.runtime.settings import Settings, read_settings
 from tests.support.portal import SECRET_KEY
 from tests.support.postgres import TestServer
 from tests.torture.proxy import FaultProxy, Mode
@@ -19,19 +19,23 @@ from tests.torture.proxy import FaultProxy, Mode
 LOCK = 14
 
 
+def settings_through(proxy: FaultProxy, dsn: str, folder: Path, *, statement_seconds: str) -> Settings:
+    """Those of a service that meets its database behind the proxy."""
+    return read_settings(
+        {
+            "PORTAL1400_DATABASE_URL": f"postgresql://app@127.0.0.1:{proxy.port}{urlsplit(dsn).path}",
+            "PORTAL1400_SECRET_KEY": SECRET_KEY,
+            "PORTAL1400_DATA_DIR": str(folder),
+            "PORTAL1400_STATEMENT_SECONDS": statement_seconds,
+        }
+    )
+
+
 async def test_a_transaction_whose_connection_went_silent_gives_its_locks_back(
     server: TestServer, database_dsn: str, tmp_path: Path
 ) -> None:
-    name = urlsplit(database_dsn).path
     async with FaultProxy(server.socket_folder / ".s.PGSQL.5432") as proxy:
-        settings = read_settings(
-            {
-                "PORTAL1400_DATABASE_URL": f"postgresql://app@127.0.0.1:{proxy.port}{name}",
-                "PORTAL1400_SECRET_KEY": SECRET_KEY,
-                "PORTAL1400_DATA_DIR": str(tmp_path),
-                "PORTAL1400_STATEMENT_SECONDS": "1",
-            }
-        )
+        settings = settings_through(proxy, database_dsn, tmp_path, statement_seconds="1")
         async with await Database.open(settings) as database:
             lost = await database.connect()
             await lost.execute("BEGIN")
@@ -54,16 +58,8 @@ async def test_a_statement_that_was_prepared_and_never_executed_gives_its_locks_
     server: TestServer, database_dsn: str, tmp_path: Path
 ) -> None:
     """The server waits for the rest of it: neither of its limits for statements and idle transactions acts then."""
-    name = urlsplit(database_dsn).path
     async with FaultProxy(server.socket_folder / ".s.PGSQL.5432") as proxy:
-        settings = read_settings(
-            {
-                "PORTAL1400_DATABASE_URL": f"postgresql://app@127.0.0.1:{proxy.port}{name}",
-                "PORTAL1400_SECRET_KEY": SECRET_KEY,
-                "PORTAL1400_DATA_DIR": str(tmp_path),
-                "PORTAL1400_STATEMENT_SECONDS": "0.5",
-            }
-        )
+        settings = settings_through(proxy, database_dsn, tmp_path, statement_seconds="0.5")
         async with await Database.open(settings) as database:
             lost = await database.connect("portal1400 writer")
             await lost.execute("BEGIN")
