@@ -18,7 +18,7 @@ from service.desk.second_factor import place_of
 from service.runtime.keyring import EitherSealer, Keyring, Sealer, WrongSecretKey
 from service.runtime.secret_key import PREFIX, make_secret_key
 from service.runtime.settings import read_settings
-from tests.service.operations.test_backup import start
+from tests.support.backups import start
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message, running
 
 Capture = pytest.CaptureFixture[str]
