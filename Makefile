@@ -9,7 +9,7 @@ export PYTHONPATH :=
 # Bytecode is kept, also where the environment says otherwise: the tests start some hundred processes of ours.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha operate torture deploy-check sbom lock
+.PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha jasmin operate torture deploy-check sbom lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -97,6 +97,17 @@ HA_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
 ha: setup .venv-ha/.done ## three database nodes, two workers, and the primary killed under load
 	@$(BIN)/python -m tests.ha
 
+# Jasmin 0.11.1 asks the SMS for what the answer to it holds, and so loses every receipt (its issue 1236): mended here.
+.venv-jasmin/.done: .bootstrap/.done requirements-jasmin.lock
+	@echo "setup: making .venv-jasmin from requirements-jasmin.lock"
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv venv --quiet --clear --python $(PYTHON) .venv-jasmin
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip sync --quiet --python .venv-jasmin/bin/python --require-hashes requirements-jasmin.lock
+	@sed -i 's/_pdu\.response/r.response/g' .venv-jasmin/lib/python3.*/site-packages/jasmin/managers/listeners.py
+	@touch $@
+
+jasmin: setup .venv-jasmin/.done ## a real Jasmin between a message centre and us; needs Debian's rabbitmq-server and redis-server
+	@PORTAL_REQUIRE_PEERS=1 $(BIN)/pytest -q -m jasmin tests/gateways/adapters/test_jasmin_live.py
+
 # What judges the files of deploy/ (Kubernetes' schemas, hadolint, the SBOM) and the proxy that Debian does not have.
 .venv-deploy/.done: .bootstrap/.done requirements-deploy.lock
 	@echo "setup: making .venv-deploy from requirements-deploy.lock"
@@ -124,3 +135,5 @@ lock: .bootstrap/.done ## resolve the dependencies anew, with hashes and without
 		--python-version 3.11 --group ha -o requirements-ha.lock
 	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --group deploy -o requirements-deploy.lock
+	@PYTHONPATH=.bootstrap $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --group jasmin -o requirements-jasmin.lock

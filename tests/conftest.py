@@ -23,7 +23,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("patient")
 
-PEER_MARKERS = ("browser", "prometheus", "kannel", "pgbouncer", "proxy")
+PEER_MARKERS = ("browser", "prometheus", "kannel", "jasmin", "pgbouncer", "proxy")
 
 
 @pytest.hookimpl(wrapper=True)
