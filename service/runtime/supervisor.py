@@ -144,9 +144,9 @@ class Supervisor:
                 place.hung += 1
             else:
                 place.died += 1
-            failures = 0 if time.monotonic() - worker.started_at > STABLE_SECONDS else failures + 1
-            pause = backoff(RESTART_PAUSES, max(failures - 1, 0))
-            self._explain("worker_ended", worker, again_in_seconds=pause, times_in_a_row=max(failures, 1))
+            failures = 1 if time.monotonic() - worker.started_at > STABLE_SECONDS else failures + 1
+            pause = backoff(RESTART_PAUSES, failures - 1)
+            self._explain("worker_ended", worker, again_in_seconds=pause, times_in_a_row=failures)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await place.asked.wait()

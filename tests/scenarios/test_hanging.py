@@ -1,10 +1,12 @@
 """A worker that hangs is ended and replaced, and the service manager is told only what is so."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,7 +24,38 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes by /proc"),
 ]
 
-Managed = tuple[Fleet, socket.socket]
+
+class Manager:
+    """A service manager that listens all the time, as systemd does: a socket nobody reads takes few datagrams."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = str(path)
+        self._heard: list[bytes] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
+
+    def _listen(self) -> None:
+        while (said := self._socket.recv(100)) != b"end":
+            self._heard.append(said)
+
+    def messages(self) -> list[bytes]:
+        """What was heard since it was asked last."""
+        heard, self._heard = self._heard, []
+        return heard
+
+    def close(self) -> None:
+        """Hear to the end what was said before, then no more. May be called twice."""
+        if not self._ear.is_alive():
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"end", self.address)
+        self._ear.join()
+        self._socket.close()
+
+
+Managed = tuple[Fleet, Manager]
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +63,8 @@ async def managed(server: TestServer, tmp_path_factory: pytest.TempPathFactory) 
     """Two workers under a supervisor that a service manager waits for, and the manager's socket."""
     folder = tmp_path_factory.mktemp("managed")
     made = Fleet("", folder)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(folder / "notify"))
-        manager.settimeout(60)
-        made.changes |= {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1500000"}
+    with contextlib.closing(Manager(folder / "notify")) as manager:
+        made.changes |= {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1500000"}
         async with cloned_database(server) as dsn:
             made.dsn = dsn
             await made.apply()
@@ -49,21 +80,10 @@ def environ_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def messages(manager: socket.socket) -> list[bytes]:
-    """What has been sent until now."""
-    manager.setblocking(False)
-    said: list[bytes] = []
-    while True:
-        try:
-            said.append(manager.recv(100))
-        except BlockingIOError:
-            return said
-
-
 async def test_the_manager_hears_ready_once_and_then_that_we_live(managed: Managed) -> None:
     site, manager = managed
     await asyncio.sleep(1.2)
-    said = messages(manager)
+    said = manager.messages()
     assert said.count(b"READY=1") == 1
     assert said.count(b"WATCHDOG=1") >= 2
     assert set(said) == {b"READY=1", b"WATCHDOG=1"}
@@ -72,7 +92,7 @@ async def test_the_manager_hears_ready_once_and_then_that_we_live(managed: Manag
 
 
 async def test_a_stopped_worker_is_ended_and_replaced_within_ten_seconds(
-    managed: tuple[Fleet, socket.socket],
+    managed: Managed,
 ) -> None:
     site, _ = managed
     carriers = Carriers(site.port, "hung", may_repeat=True)
@@ -102,7 +122,7 @@ async def test_a_stopped_worker_is_ended_and_replaced_within_ten_seconds(
 
 
 async def test_after_the_supervisor_itself_was_suspended_nobody_is_ended(
-    managed: tuple[Fleet, socket.socket],
+    managed: Managed,
 ) -> None:
     site, manager = managed
     workers = site.worker_pids()
@@ -110,29 +130,29 @@ async def test_after_the_supervisor_itself_was_suspended_nobody_is_ended(
     for pid in (site.pid, *workers):
         os.kill(pid, signal.SIGSTOP)
     await asyncio.sleep(7)
-    messages(manager)
+    manager.messages()
     await asyncio.sleep(0.8)
-    assert messages(manager) == [], "who is suspended does not say that it lives"
+    assert manager.messages() == [], "who is suspended does not say that it lives"
     for pid in (site.pid, *workers):
         os.kill(pid, signal.SIGCONT)
     await asyncio.sleep(1.5)
     assert (site.worker_pids(), len(site.said("worker_hangs"))) == (workers, hangs)
-    assert b"WATCHDOG=1" in messages(manager)
+    assert b"WATCHDOG=1" in manager.messages()
 
 
 async def test_the_manager_hears_that_we_stop(managed: Managed) -> None:
     site, manager = managed
-    messages(manager)
+    manager.messages()
     os.kill(site.pid, signal.SIGTERM)
     assert await site.ended() == 0
-    assert messages(manager)[-1:] == [b"STOPPING=1"]
+    manager.close()
+    assert manager.messages()[-1:] == [b"STOPPING=1"]
 
 
 async def test_one_process_alone_tells_the_manager_too(database_dsn: str, tmp_path: Path) -> None:
     site = Fleet(database_dsn, tmp_path, 1, arguments=("serve",))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        site.changes |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1500000"}
+    with contextlib.closing(Manager(tmp_path / "notify")) as manager:
+        site.changes |= {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1500000"}
         await site.apply()
         site.start()
         try:
@@ -140,6 +160,6 @@ async def test_one_process_alone_tells_the_manager_too(database_dsn: str, tmp_pa
             await asyncio.sleep(0.6)
         finally:
             await site.end()
-        said = messages(manager)
+    said = manager.messages()
     assert [line for line in said if line != b"WATCHDOG=1"] == [b"READY=1", b"STOPPING=1"]
     assert b"WATCHDOG=1" in said

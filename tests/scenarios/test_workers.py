@@ -121,24 +121,22 @@ async def test_a_successor_that_refuses_leaves_its_predecessor_serving(two: Flee
     before = two.worker_pids()
     given_up = len(two.said("rolling_restart_given_up"))
     ended = len(two.said("worker_ended"))
-    # What a release that is older than the database says when it starts.
-    await two.fetch("INSERT INTO schema_migration VALUES (9999, '9999_later.sql', 'x')")
-    carriers = Carriers(two.port, "refused")
-    async with carriers.playing(4):
-        os.kill(two.pid, signal.SIGHUP)
-        await two.until_said("rolling_restart_given_up", given_up + 1)
-        assert two.worker_pids() == before
-        # One that dies now cannot come back either: it is tried again, later and later, and the other one serves.
-        carriers.may_repeat = True
-        os.kill(before[1], signal.SIGKILL)
-        third = await two.until_said("worker_ended", ended + 3)
-        assert third["times_in_a_row"] == 3
-        assert "9999_later.sql" in str(third["reason"])
-        pauses = [float(str(line["again_in_seconds"])) for line in two.said("worker_ended")[ended:]]
-        assert pauses[:3] == sorted(set(pauses[:3])), "the pauses grow"
-        await carriers.more(20)
-        await two.fetch("DELETE FROM schema_migration WHERE number = 9999")
-        await two.ready()
+    async with two.made_by_a_later_release():
+        carriers = Carriers(two.port, "refused")
+        async with carriers.playing(4):
+            os.kill(two.pid, signal.SIGHUP)
+            await two.until_said("rolling_restart_given_up", given_up + 1)
+            assert two.worker_pids() == before
+            # One that dies now cannot come back either: it is tried again, later and later, and the other one serves.
+            carriers.may_repeat = True
+            os.kill(before[1], signal.SIGKILL)
+            third = await two.until_said("worker_ended", ended + 3)
+            assert third["times_in_a_row"] == 3
+            assert "9999_later.sql" in str(third["reason"])
+            pauses = [float(str(line["again_in_seconds"])) for line in two.said("worker_ended")[ended:]]
+            assert pauses[:3] == sorted(set(pauses[:3])), "the pauses grow"
+            await carriers.more(20)
+    await two.ready()
     assert len(two.worker_pids()) == 2
     assert carriers.acknowledged <= set(await two.stored())
 

@@ -95,6 +95,15 @@ class Fleet:
         found = [orjson.loads(line) for line in lines if line.startswith(b"{")]
         return [line for line in found if line.get("event") == event]
 
+    @asynccontextmanager
+    async def made_by_a_later_release(self) -> AsyncIterator[None]:
+        """The database holds a migration that this release does not know: who starts now refuses."""
+        await self.fetch("INSERT INTO schema_migration VALUES (9999, '9999_later.sql', 'x')")
+        try:
+            yield
+        finally:
+            await self.fetch("DELETE FROM schema_migration WHERE number = 9999")
+
     async def until_said(self, event: str, count: int, seconds: float = READY_SECONDS) -> dict[str, object]:
         """Wait for the `count`th log line of an event."""
         deadline = time.monotonic() + seconds

@@ -232,6 +232,8 @@ async def running(
         "PORTAL1400_DATA_DIR": str(folder),
         # The test itself, in the same process, may keep the event loop; what is shed then is not what it asks.
         "PORTAL1400_SHED_UNDER_LOAD": "false",
+        # A busy machine may commit late; only a test of that asks for an answer from the spool.
+        "PORTAL1400_QUEUE_WAIT_SECONDS": "15",
         **{f"PORTAL1400_{name.upper()}": value for name, value in settings.items()},
     }
     chosen: Settings = read_settings(environ)
