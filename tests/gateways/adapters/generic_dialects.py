@@ -1,8 +1,10 @@
 """Dialects for tests: of hubs that there are not, and of protocols that have adapters of their own."""
 
+import copy
 import hmac
 from typing import Any
 
+from gateways.outcome import Answer, Outcome
 from gateways.wire.donor_reply import REPLY_TEXT
 
 EXAMPLE_SECRET = "a-secret-of-the-example"
@@ -209,3 +211,32 @@ APPOTA: dict[str, Any] = {
         "means": {**MEANS, "id": "TX0001", "charge": "succeeded", "amount_vnd": 100_000},
     },
 }  # fmt: skip
+
+SECRET = "a-secret-of-the-account"
+EMPTY = {status: Answer(status, b"", "text/plain") for status in (403, 413)}
+FIXED: dict[Outcome, Answer] = {
+    Outcome.UNAUTHENTICATED: EMPTY[403],
+    Outcome.STALE: EMPTY[403],
+    Outcome.TOO_LARGE: EMPTY[413],
+    Outcome.OVERLOADED: Answer(503, b"", "text/plain", (("retry-after", "5"),)),
+    Outcome.UNAVAILABLE: Answer(503, b"", "text/plain", (("retry-after", "5"),)),
+}
+
+
+def settings(dialect: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An account's keys."""
+    return {"dialect": dialect, "secrets": [SECRET], "carriers": {"VTL": "viettel", "VT": "viettel"}, **more}
+
+
+def altered(dialect: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """A dialect with another value at a path; None takes it away."""
+    copied = copy.deepcopy(dialect)
+    *steps, last = path.split(".")
+    inner = copied
+    for step in steps:
+        inner = inner[step]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return copied

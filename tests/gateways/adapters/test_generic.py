@@ -1,10 +1,8 @@
 """A hub that nobody has seen: its dialect, the recipe of its signature, and the example by which it is tried."""
 
-import copy
 import hashlib
 import hmac
 import json
-import random
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,14 +14,12 @@ from xml.sax.saxutils import escape
 import pytest
 
 from gateways.callback import Callback
-from gateways.events import Charge, Event, Message
-from gateways.gateway import Gateway, MalformedCallback, Rejected, SignatureRejected
-from gateways.outcome import Answer, FieldError, Outcome
+from gateways.events import Message
+from gateways.gateway import Gateway, MalformedCallback, SignatureRejected
+from gateways.outcome import Answer, Outcome
 from gateways.registry import SENDERS, decoy
 from tests.gateways.adapters import generic_dialects as dialects
-from tests.gateways.adapters import test_appota_ipn, test_onepay
-from tests.gateways.adapters.test_vcom_json import PLAIN_CALL, checksum
-from tests.gateways.adapters.test_vcom_json import posted as vcom_posted
+from tests.gateways.adapters.generic_dialects import FIXED, SECRET, altered, settings
 from tests.gateways.calls import (
     KEY,
     PLAIN,
@@ -31,29 +27,12 @@ from tests.gateways.calls import (
     Sms,
     flipped_bits,
     gateway,
-    mutated,
     received,
     request,
     result,
 )
 from tests.gateways.contract import SENT_AT, AdapterContract, sent_sms
 from tests.gateways.documented import documented
-from tests.gateways.signed_form import SignedFormContract
-
-SECRET = "a-secret-of-the-account"
-EMPTY = {status: Answer(status, b"", "text/plain") for status in (403, 413)}
-FIXED: dict[Outcome, Answer] = {
-    Outcome.UNAUTHENTICATED: EMPTY[403],
-    Outcome.STALE: EMPTY[403],
-    Outcome.TOO_LARGE: EMPTY[413],
-    Outcome.OVERLOADED: Answer(503, b"", "text/plain", (("retry-after", "5"),)),
-    Outcome.UNAVAILABLE: Answer(503, b"", "text/plain", (("retry-after", "5"),)),
-}
-
-
-def settings(dialect: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """An account's keys."""
-    return {"dialect": dialect, "secrets": [SECRET], "carriers": {"VTL": "viettel", "VT": "viettel"}, **more}
 
 
 def told(status: int, body: str, content_type: str = "application/json") -> Answer:
@@ -177,20 +156,6 @@ def read(ours: Gateway[Any], callback: Callback) -> Message:
     return event
 
 
-def changed(dialect: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A dialect with another value at a path; None takes it away."""
-    copied = copy.deepcopy(dialect)
-    *steps, last = path.split(".")
-    inner = copied
-    for step in steps:
-        inner = inner[step]
-    if value is None:
-        del inner[last]
-    else:
-        inner[last] = value
-    return copied
-
-
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
@@ -227,13 +192,13 @@ def changed(dialect: dict[str, Any], path: str, value: object) -> dict[str, Any]
 )  # fmt: skip
 def test_a_dialect_that_does_not_fit_its_example_is_refused(path: str, value: object, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        gateway("generic", settings(changed(dialects.JSON, path, value)))
+        gateway("generic", settings(altered(dialects.JSON, path, value)))
 
 
 def test_a_token_is_the_secret_itself_and_no_secret_goes_without_a_signature() -> None:
-    dialect = changed(dialects.JSON, "signature", {**dialects.JSON["signature"], "kind": "token", "parts": []})
+    dialect = altered(dialects.JSON, "signature", {**dialects.JSON["signature"], "kind": "token", "parts": []})
     headers = {"X-Sao-Mai": "v1=" + dialects.EXAMPLE_SECRET}
-    ours = gateway("generic", settings(changed(dialect, "example.headers", headers)))
+    ours = gateway("generic", settings(altered(dialect, "example.headers", headers)))
     callback = replace(TestJson().callback(), headers={"x-sao-mai": f"v1={SECRET}"})
     assert read(ours, callback).text == "VNN 5"
     with pytest.raises(ValueError, match="secrets go with"):
@@ -248,13 +213,13 @@ def test_a_previous_secret_is_right_while_it_rotates() -> None:
 
 
 def test_an_id_that_is_missing_is_derived_where_the_account_allows_it() -> None:
-    dialect = changed(changed(dialects.QUERY, "fields.id", None), "example.means.id", None)
+    dialect = altered(altered(dialects.QUERY, "fields.id", None), "example.means.id", None)
     ours = gateway("generic", settings(dialect, without_ids=True))
     callback = TestQuery().callback()
     later = replace(callback, received_at=RECEIVED_AT + timedelta(minutes=1))
     first = read(ours, callback)
     assert (first.native_id[:2], first.flags, read(ours, later)) == ("d:", (), first)
-    timeless = changed(changed(dialect, "fields.time", None), "example.means.at", None)
+    timeless = altered(altered(dialect, "fields.time", None), "example.means.at", None)
     ours = gateway("generic", settings(timeless, without_ids=True))
     assert read(ours, callback).flags == ("weak_id",)
     assert read(ours, later).native_id != read(ours, callback).native_id
@@ -271,9 +236,9 @@ def test_an_id_that_is_missing_is_derived_where_the_account_allows_it() -> None:
 )
 def test_a_time_is_read_as_the_dialect_says(form: str, written: str) -> None:
     query = dialects.QUERY["example"]["query"].replace("20261121153000", written)
-    dialect = changed(changed(dialects.QUERY, "time_format", form), "example.query", query)
+    dialect = altered(altered(dialects.QUERY, "time_format", form), "example.query", query)
     at = SENT_AT.replace(microsecond=250_000 if form == "epoch_ms" else 0)
-    ours = gateway("generic", settings(changed(dialect, "example.means.at", at.isoformat())))
+    ours = gateway("generic", settings(altered(dialect, "example.means.at", at.isoformat())))
     sender = SENDERS["generic"]("acc", ours.settings)
     assert read(ours, received(sender.request([sent_sms()], RECEIVED_AT))).message_at == SENT_AT
 
@@ -281,7 +246,7 @@ def test_a_time_is_read_as_the_dialect_says(form: str, written: str) -> None:
 @pytest.mark.parametrize("written", ["soon", "12", "15713175001x0", "99999999999999"])
 def test_milliseconds_that_cannot_be_read_cost_no_gift(written: str) -> None:
     query = dialects.QUERY["example"]["query"].replace("20261121153000", "1795249800000")
-    dialect = changed(changed(dialects.QUERY, "time_format", "epoch_ms"), "example.query", query)
+    dialect = altered(altered(dialects.QUERY, "time_format", "epoch_ms"), "example.query", query)
     message = read(gateway("generic", settings(dialect)), at(written))
     assert (message.message_at, message.flags, message.text) == (None, ("field_left_out",), "VNN 5")
 
@@ -295,8 +260,8 @@ def at(written: str) -> Callback:
 @pytest.mark.parametrize(("form", "encoded"), [("base64", "bm8="), ("hex", "6e6f")])
 def test_a_text_that_is_not_encoded_as_the_dialect_says_is_malformed(form: str, encoded: str) -> None:
     body = dialects.XML["example"]["body"].replace("Vk5OIDU=", encoded)
-    dialect = changed(changed(dialects.XML, "text_form", form), "example.body", body)
-    ours = gateway("generic", settings(changed(dialect, "example.means.text", "no")))
+    dialect = altered(altered(dialects.XML, "text_form", form), "example.body", body)
+    ours = gateway("generic", settings(altered(dialect, "example.means.text", "no")))
     plain = TestXml().callback()
     for text, meant in ((encoded, "no"), (f" {encoded}\n", "no"), ("VNN 5", None)):
         callback = replace(plain, body=plain.body.replace(b"Vk5OIDU=", text.encode()))
@@ -367,8 +332,8 @@ def test_an_id_is_escaped_in_an_answer() -> None:
     for dialect, native_id, body in (
         (dialects.JSON, 'a"b', b'{"ok":true,"ref":"a\\"b"}'),
         (dialects.XML, "a<b", b"<a><ref>a&lt;b</ref></a>"),
-        (changed(dialects.XML, "answers.accepted.body", '<a ref="{id}"/>'), "a\"'b", b'<a ref="a&quot;&apos;b"/>'),
-        (changed(dialects.QUERY, "answers.accepted.body", "OK {id}"), "a<b", b"OK a<b"),
+        (altered(dialects.XML, "answers.accepted.body", '<a ref="{id}"/>'), "a\"'b", b'<a ref="a&quot;&apos;b"/>'),
+        (altered(dialects.QUERY, "answers.accepted.body", "OK {id}"), "a<b", b"OK a<b"),
     ):
         ours = gateway("generic", settings(dialect))
         event = replace(read(gateway("generic", settings(dialects.JSON)), TestJson().callback()), native_id=native_id)
@@ -381,176 +346,6 @@ def test_whoever_is_not_known_learns_nothing_of_a_dialect() -> None:
         ours = gateway("generic", settings(dialect))
         for outcome in FIXED:
             assert ours.respond(result(outcome)) == stand_in.respond(result(outcome)) == FIXED[outcome]
-
-
-# Protocols that have adapters of their own, as dialects.
-
-VCOM = gateway("vcom_json", {"client_id": "demo-cp", "secrets": [SECRET], "carriers": {"VT": "viettel"}})
-ONEPAY = {"access_key": "ak_test", "secrets": [SECRET]}
-FORMS: dict[str, tuple[type[SignedFormContract], dict[str, Any], dict[str, Any]]] = {
-    "1Pay, SMS charging": (test_onepay.TestSmsCharging, dialects.ONEPAY_SMS, {**ONEPAY, "product": "sms"}),
-    "1Pay, SMSplus": (
-        test_onepay.TestSmsplus, dialects.ONEPAY_SMSPLUS,
-        {**ONEPAY, "product": "smsplus", "short_code": "1408", "success_codes": ["OK"]},
-    ),
-    "Appota": (test_appota_ipn.TestAppotaIpn, dialects.APPOTA, {"secrets": [SECRET]}),
-}  # fmt: skip
-
-
-def outcome_of(ours: Gateway[Any], callback: Callback) -> tuple[Event, ...] | type[Rejected]:
-    """What comes of a callback. A charge's digest is each adapter's own affair."""
-    try:
-        events = ours.open(callback, KEY)
-    except Rejected as rejected:
-        return type(rejected)
-    return tuple(replace(event, digest=b"") if isinstance(event, Charge) else event for event in events)
-
-
-def test_v_com_s_protocol_as_a_dialect_gives_the_same_events_as_its_adapter() -> None:
-    as_dialect = gateway("generic", settings(dialects.VCOM))
-    rng, kinds = random.Random(1400), set()
-    changes: list[dict[str, Any]] = [
-        {}, {"type": "recovery", "time": 1}, {"time": "soon"}, {"telco": 5}, {"telco": ""}, {"telco": "x" * 201},
-        {"time": None}, {"message": 5}, {"message": ""}, {"message": "VNN \ud83c"}, {"type": "test"}, {"phone": "12"},
-        {"request_id": 7}, {"request_id": ""}, {"service_id": True}, {"client_id": "x"}, {"phone": "0950000001"},
-    ]  # fmt: skip
-    calls = [PLAIN_CALL | change for change in changes]
-    callbacks = [vcom_posted(call, checksum=checksum(call, SECRET)) for call in calls]
-    callbacks += [vcom_posted(call) for call in calls]
-    for _ in range(2_000):
-        body = mutated(rng, callbacks[0].body)
-        try:
-            call = json.loads(body)
-            callbacks.append(vcom_posted(call, checksum=checksum(call, SECRET)))
-        except (ValueError, AttributeError, TypeError, RecursionError):
-            callbacks.append(request(body=body))
-    for callback in callbacks:
-        meant = outcome_of(VCOM, callback)
-        assert outcome_of(as_dialect, callback) == meant
-        kinds.add(meant if isinstance(meant, type) else Message)
-    assert kinds == {Message, MalformedCallback, SignatureRejected}
-
-
-def test_v_com_s_protocol_as_a_dialect_answers_whoever_is_known_as_its_adapter_does() -> None:
-    callback = vcom_posted(PLAIN_CALL, checksum=checksum(PLAIN_CALL, SECRET))
-    require_same_answers(gateway("generic", settings(dialects.VCOM)), VCOM, VCOM.open(callback, KEY))
-
-
-def require_same_answers(ours: Gateway[Any], adapter: Gateway[Any], events: tuple[Event, ...]) -> None:
-    """To whoever has passed every factor."""
-    for outcome in set(Outcome) - FIXED.keys():
-        conflicts = (0,) if outcome is Outcome.CONFLICT else ()
-        told = result(outcome, events, conflicts=conflicts)
-        assert ours.respond(told) == adapter.respond(told), outcome
-    for path in ("query.mo_message", "query.request_id"):
-        told = result(Outcome.MALFORMED, errors=(FieldError(path, "is missing"),))
-        assert ours.respond(told) == adapter.respond(told), path
-
-
-def formed(kind: type[SignedFormContract], call: dict[str, str], **changes: str) -> Callback:
-    """A call signed with this account's secret."""
-    changed_call = {**call, **changes}
-    return kind.sent(changed_call, kind.signature(changed_call, SECRET))
-
-
-def questions(rng: random.Random) -> Iterator[Callback]:
-    """First calls of SMSplus: right ones, others' and broken ones."""
-    asked = {"access_key": "ak_test", "amount": "20000", "command_code": "VNN", "mo_message": "VNN 5", "telco": "vtm"}
-    asked |= {"msisdn": "84950000001"}
-    for number in range(300):
-        pairs = parse_qsl(mutated(rng, urlencode(asked).encode()).decode("utf-8", "surrogateescape"))
-        call = asked if not number else dict(pairs)
-        signed = "&".join(f"{name}={call.get(name, '')}" for name in sorted(asked))
-        mac = hmac.digest(SECRET.encode(), signed.encode("utf-8", "surrogateescape"), "sha256").hex()
-        yield test_onepay.TestSmsplus.sent(call, mac)
-        yield test_onepay.TestSmsplus.sent(call, mac[:-1] + ("0" if mac[-1] != "0" else "1"))
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "fault"),
-    [
-        ("question.example.query", "access_key=x", r"question\.example is refused"),
-        ("question.example.query", dialects.ONEPAY_SMSPLUS["example"]["query"], r"question\.example is no question"),
-        ("question.without", ["telco"], r"dialect\.example is refused|question\.example is"),
-        ("question.parts", [], r"question\.parts goes with signature\.parts"),
-        ("question.parts", ["secret"], r"hmac signs at least one part"),
-        ("question.without", [], r"question\.without"),
-        ("question.parts", ["text:x"], r"question\.example is refused"),
-    ],
-)
-def test_a_question_that_does_not_fit_its_example_is_refused(path: str, value: object, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
-        gateway("generic", settings(changed(dialects.ONEPAY_SMSPLUS, path, value)))
-
-
-@pytest.mark.parametrize("provider", FORMS)
-def test_a_signed_form_as_a_dialect_gives_the_same_events_and_answers_as_its_adapter(provider: str) -> None:
-    kind, dialect, own = FORMS[provider]
-    adapter, ours = gateway(kind.adapter, own), gateway("generic", settings(dialect))
-    rng, kinds = random.Random(1400), set()
-    plain = kind.plain_call
-    callbacks = [formed(kind, plain, **{name: value}) for name in plain for value in ("", "x" * 201, "0", "1", "NOK")]
-    callbacks += [kind.sent(plain), kind.sent(plain, "")]
-    written = urlencode(plain).encode()
-    for _ in range(1_500):
-        pairs = parse_qsl(mutated(rng, written).decode("utf-8", "surrogateescape"), keep_blank_values=True)
-        call = dict(reversed(pairs))
-        call.pop(kind.signature_name, None)
-        callbacks.append(formed(kind, call))
-    if kind is test_onepay.TestSmsplus:
-        callbacks += questions(rng)
-    for callback in callbacks:
-        meant = outcome_of(adapter, callback)
-        assert outcome_of(ours, callback) == meant
-        kinds.add(meant if isinstance(meant, type) else tuple(map(type, meant)))
-    assert kinds >= {(Message, *kind.beside), MalformedCallback, SignatureRejected}
-    assert (() in kinds) == (provider in ("1Pay, SMSplus", "Appota"))
-    require_same_answers(ours, adapter, adapter.open(formed(kind, plain), KEY))
-    sender = SENDERS["generic"]("acc", ours.settings)
-    sms = replace(sent_sms(text="ủng hộ & 5"), amount_vnd=100_000)
-    events = ours.open(received(sender.request([sms], RECEIVED_AT)), KEY)
-    assert tuple(map(type, events)) == (Message, *kind.beside)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "fault"),
-    [
-        ("charge.succeeded", ["2"], r"example is refused: body\.status: is none of the words"),
-        ("charge.succeeded", ["1", "0"], None),
-        ("charge.amount", "phone", r"does not say what its means\.amount_vnd says"),
-        ("charge.amount", "state", r"example is refused: body\.state: is not"),
-        ("charge", None, r"does not say what its means\.charge says"),
-        ("example.means.charge", "failed", r"does not say what its means\.charge says"),
-        ("trial.sandbox", ["0"], r"is a trial or a question"),
-        ("short_code", "1408", r"give one of them"),
-        ("fields.id", None, r"a charge needs fields\.id"),
-    ],
-)
-def test_a_charge_that_does_not_fit_the_example_is_refused(path: str, value: object, fault: str | None) -> None:
-    dialect = changed(dialects.APPOTA, path, value)
-    if fault is None:
-        gateway("generic", settings(dialect))
-        return
-    with pytest.raises(ValueError, match=fault):
-        gateway("generic", settings(dialect))
-
-
-@pytest.mark.parametrize(
-    ("said", "status"), [("1", "succeeded"), ("0", "failed"), ("2", "pending"), ("9", "pending"), ("3", "failed")]
-)
-def test_words_of_a_charge_mean_what_the_dialect_says(said: str, status: str) -> None:
-    dialect = changed(dialects.APPOTA, "charge.pending", ["2"])
-    dialect = changed(changed(dialect, "charge.failed", ["0", "3"]), "charge.otherwise", "pending")
-    kind = test_appota_ipn.TestAppotaIpn
-    _, charge = gateway("generic", settings(dialect)).open(formed(kind, kind.plain_call, status=said), KEY)
-    assert isinstance(charge, Charge)
-    assert (charge.status, charge.message_ref, charge.amount_vnd) == (status, "TX0001", 100_000)
-
-
-def test_what_makes_money_follows_from_the_dialect() -> None:
-    with_charge, without = (gateway("generic", settings(each)).settings for each in (dialects.APPOTA, dialects.VCOM))
-    assert "on_message" not in with_charge.chargings()
-    assert "on_report" not in without.chargings()
 
 
 def test_the_callback_of_the_page_is_taken() -> None:
