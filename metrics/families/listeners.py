@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import Counter
 
-from metrics.families.register import Register
+from metrics.families.register import Register, Room
 
 NO_PROTOCOL = "none"
 """The label of a request that names no protocol we speak."""
@@ -62,6 +62,13 @@ class ListenerFamilies:
             unit="seconds",
             query="histogram_quantile(0.99, sum by (route, le) (rate(portal1400_public_request_seconds_bucket[5m])))",
         )
+        self._make_connections(room)
+        self._routes: dict[str, str] = {}
+        self._statuses = {status: str(status) for status in STATUSES}
+        self._request_children: dict[tuple[str, str], Counter] = {}
+        self._turned_away_children: dict[tuple[str, str, bool], Counter] = {}
+
+    def _make_connections(self, room: Room) -> None:
         self.connections = room.gauge(
             "portal1400_connections",
             "Open public connections: of carriers, of viewers of a stream, and of whoever else",
@@ -83,10 +90,6 @@ class ListenerFamilies:
         )
         for state in CONNECTION_STATES:
             self.connections.labels(state)
-        self._routes: dict[str, str] = {}
-        self._statuses = {status: str(status) for status in STATUSES}
-        self._request_children: dict[tuple[str, str], Counter] = {}
-        self._turned_away_children: dict[tuple[str, str, bool], Counter] = {}
 
     def count_turned_away(self, adapter: str, kind: str, *, is_listed: bool) -> None:
         """One request that is no callback of an account; `is_listed`: it came from an account's networks."""

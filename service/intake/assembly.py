@@ -102,13 +102,7 @@ def make_intake(
     trials = TrialStore(database, settings.queue_wait_seconds)
     quarantine = Quarantine(database, data_keys, instruments, settings.quarantine_per_account_max)
     replay = Replay(
-        SpoolFolder(
-            settings.data_dir / "spool",
-            keyring,
-            bytes_max=settings.spool_bytes_max,
-            age_seconds_max=settings.spool_age_max_hours * 3600,
-            clock=clock,
-        ),
+        _spool_of(settings, keyring, clock),
         catalog=catalog,
         rows=rows,
         writer=writer,
@@ -137,6 +131,16 @@ def make_intake(
     questions = Questions(intake, database, keyring.digest_key)
     return IntakeParts(
         carriers, commits, writer, load, circuit, data_keys, rows, quarantine, trials, replay, intake, questions
+    )
+
+
+def _spool_of(settings: Settings, keyring: Keyring, clock: Clock) -> SpoolFolder:
+    return SpoolFolder(
+        settings.data_dir / "spool",
+        keyring,
+        bytes_max=settings.spool_bytes_max,
+        age_seconds_max=settings.spool_age_max_hours * 3600,
+        clock=clock,
     )
 
 
