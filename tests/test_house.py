@@ -185,6 +185,12 @@ async def test_the_inside_of_aiohttp_is_as_the_listener_knows_it() -> None:
         assert missing == [], type(owner).__name__
 
 
+def test_the_inside_of_asyncpg_is_as_our_connections_know_it() -> None:
+    # The same; what it answers with is tried in tests/service/postgres/test_arrays.py.
+    known = vars(asyncpg.Connection)["_introspect_types"]
+    assert list(inspect.signature(known).parameters) == ["self", "typeoids", "timeout"]
+
+
 ROOMS = {
     "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
     | {"simulator", "commands", "desk", "delivery"},

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
+from service.postgres.arrays import Connection
 from service.runtime.dsn import WRITABLE, Server, parts_of, servers_of
 
 STAGGER_SECONDS = 0.5
@@ -65,7 +66,12 @@ class PrimaryConnector:
         """
         if not self.are_several:
             return await asyncpg.connect(
-                self._dsn, timeout=timeout, target_session_attrs=WRITABLE, **self._options, **options
+                self._dsn,
+                timeout=timeout,
+                target_session_attrs=WRITABLE,
+                connection_class=Connection,
+                **self._options,
+                **options,
             )
         async with asyncio.timeout(timeout):
             return await self._connect_to_one(options)
@@ -120,6 +126,7 @@ class PrimaryConnector:
             port=server.port,
             timeout=ANSWER_SECONDS,
             target_session_attrs=WRITABLE,
+            connection_class=Connection,
             **self._options,
             **options,
         )
