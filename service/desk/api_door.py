@@ -15,6 +15,8 @@ from service.postgres.database import DATABASE_ERRORS, is_away
 from service.web.words import Language
 
 RETRY_SECONDS = 5
+NAME_LETTERS_MAX = 40
+"""Of a parameter that nobody knows, so much is told again."""
 
 
 def api_application(desk: Desk, rows: Sequence[Row]) -> web.Application:
@@ -58,6 +60,25 @@ class TokenGuarded(Guarded):
         person, scopes = owner
         if row.act not in scopes or not may(person.role, row.act):
             return problem(403, "forbidden", "Forbidden", f"this needs a token with the scope {row.act}")
+        if (unknown := _unknown_parameter(request, row)) is not None:
+            return unknown
         session = Session(b"", True, person)
         address = str(peer_of(request, desk.settings.trusted_proxies))
         return await row.handler(request, Visit(desk.words[Language.EN], address, session))
+
+
+def _unknown_parameter(request: web.Request, row: Row) -> web.Response | None:
+    """A refusal of what the address has no parameter for: its caller would take what it gets for what it asked."""
+    described = () if row.about is None else row.about.parameters
+    known = [str(each["name"]) for each in described if each["in"] == "query"]
+    for name in request.query:
+        if name not in known:
+            wanted = f"known: {', '.join(known)}" if known else "this address takes none"
+            reason = f"unknown; {wanted}"
+        elif len(request.query.getall(name)) > 1:
+            reason = "is given twice; give it once"
+        else:
+            continue
+        name = name[:NAME_LETTERS_MAX]
+        return problem(400, "bad-parameter", "Bad parameter", f"{name}: {reason}", parameter=name)
+    return None

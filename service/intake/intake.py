@@ -49,7 +49,7 @@ LOUD = frozenset({Outcome.CONFLICT, Outcome.MALFORMED, Outcome.OVERLOADED, Outco
 """Warnings: a gift that is not counted as its sender means it, or that may not come again."""
 USUAL = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE})
 """Of these a sample may be logged: the metrics count them all."""
-ANSWERED_ASIDE = frozenset({Kind.DESCRIPTION, Kind.PING, Kind.RECEIVED})
+ANSWERED_ASIDE = frozenset({Kind.DESCRIPTION, Kind.PING, Kind.SENT_TO_PING, Kind.RECEIVED})
 """No callbacks at all: they have a count and a line of their own."""
 REFUSED = frozenset({Outcome.UNAUTHENTICATED, Outcome.STALE})
 BEFORE_PROOF = REFUSED | {Outcome.TOO_LARGE}

@@ -132,7 +132,10 @@ class Questions:
         # gifts nobody can read, which its own address refuses, or keeps for a person.
         error, reason = ("carries_a_message", "a message") if events else ("not_understood", "what cannot be read")
         told |= {"error": error, "detail": "nothing was stored: a ping is no place for a gift"}
-        return Ending(Outcome.MALFORMED, _json(409, told), len(events), reason=f"a ping that carries {reason}")
+        return Ending(
+            Outcome.MALFORMED, _json(409, told), len(events), reason=f"a ping that carries {reason}",
+            aside=Kind.SENT_TO_PING,
+        )  # fmt: skip
 
     async def _ids(self, account: LoadedAccount, callback: Callback) -> Ending:
         try:

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     """No fault: a protocol's description was asked for and given."""
     PING = "ping"
     """No fault: a sender has proved its link."""
+    SENT_TO_PING = "sent_to_ping"
+    """What its sender proved and sent to `/ping`, where nothing is stored: at the account's own address it counts."""
     RECEIVED = "received"
     """No fault: a sender has asked which of its ids we have."""
 

@@ -98,6 +98,27 @@ def held_against(cases: hypothesis.strategies.SearchStrategy[Any], headers: dict
     check()
 
 
+PARAMETERS = {
+    "/lists/wrong-syntax?acount=hub": (
+        "acount",
+        "acount: unknown; known: account, reason, campaign, since, until, limit, cursor",
+    ),
+    "/lists/wrong-syntax?limit=1&limit=2": ("limit", "limit: is given twice; give it once"),
+    "/lists/wrong-syntax?account=hub&limit=1": None,
+}
+
+
+async def test_a_parameter_that_is_unknown_or_given_twice_is_named(desk_portal: Portal) -> None:
+    token = (await token_of(desk_portal, await person(desk_portal, "tham.so", Role.OPERATOR), *SCOPES))[0]
+    for path, named in PARAMETERS.items():
+        status, told = await sent(desk_portal, "GET", path, token)
+        if named is None:
+            assert status == 200, path
+            continue
+        assert (status, told["type"]) == (400, "urn:portal1400:problem:bad-parameter"), path
+        assert (told["parameter"], told["detail"]) == named
+
+
 async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) -> None:
     portal = desk_portal
     await portal.post(message("once-1"))

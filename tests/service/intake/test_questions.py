@@ -97,6 +97,17 @@ async def test_who_fails_one_factor_hears_what_a_callback_would_hear(
 @pytest.mark.parametrize("label", ["standard", "kannel", "soap", "unread", "torn"])
 async def test_a_gift_that_is_sent_to_ping_is_never_acknowledged(portal: Portal, label: str) -> None:
     before = await stored(portal)
+    codes = {"kannel": "vina", "torn": "vina", "soap": "soap"}
+    account, adapter = codes.get(label, "hub"), {"vina": "kannel", "soap": "vn_soap_mo"}.get(codes.get(label, ""))
+    aside = {"adapter": adapter or "standard", "kind": "sent_to_ping", "peer": "listed"}
+
+    async def counted() -> tuple[float, float]:
+        return (
+            await portal.metric("portal1400_callbacks_total", account=account, outcome="malformed"),
+            await portal.metric("portal1400_turned_away_total", **aside),
+        )
+
+    malformed, sent_to_ping = await counted()
     query = "id=k-1&from=84950000001&to=1408&text=VNN+5"
     reply = {
         "standard": lambda: ask(portal, "ping", message("m-1")),
@@ -112,6 +123,8 @@ async def test_a_gift_that_is_sent_to_ping_is_never_acknowledged(portal: Portal,
     error = "not_understood" if label in ("unread", "torn") else "carries_a_message"
     assert (told.status, told.json()["error"], told.json()["proven"]) == (409, error, True)
     assert await stored(portal) == before
+    # Nothing waits for a person, so it is no malformed callback; and who is left pointing there is seen.
+    assert await counted() == (malformed, sent_to_ping + 1)
 
 
 def window(minutes: int = 10, **more: Any) -> dict[str, Any]:
