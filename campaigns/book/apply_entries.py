@@ -176,3 +176,11 @@ class PreparedGateway:
     settings: Mapping[str, Any]
     test: bool = False
     """Whether what it sends is kept apart and never is money."""
+    charges_uncounted: bool = False
+    """Whether donors are answered over it with the campaign's texts, and a message costs them also where it does not
+    count. Known of what a file names, and not stored."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether messages over it may be money."""
+        return self.enabled and not self.test

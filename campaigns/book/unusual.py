@@ -1,13 +1,16 @@
 """What a file may mean and seldom does: each is told, and applied only when a person says so."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
-from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, RouteEntry
+from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, PreparedGateway, RouteEntry
 from campaigns.book.book import VIETNAM, Grammar, Route
 from campaigns.book.changes import Changes, Stored
+from campaigns.book.grammar import fold
+from campaigns.book.replies import ReplyKind, key_of, template_of
 from campaigns.book.sentences import Sentence, say, vnd
 
 DONATION_CODES = range(1402, 1410)
@@ -88,6 +91,13 @@ KEYWORD_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 """By the folded keyword."""
 
 
+UNCOUNTED_REPLIES = (ReplyKind.WRONG_FORM, ReplyKind.CLOSED)
+NOT_CHARGED = re.compile(
+    r"\b(?:(?:CHUA|KHONG)(?: BI)? (?:TRU|TINH|THU|MAT)(?: (?:TIEN|PHI|CUOC))?|MIEN PHI|NOT (?:BEEN )?CHARGED|FREE)\b"
+)
+"""In the folded text: that a message costs its donor nothing."""
+
+
 def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime) -> list[ApplyWarning]:
     """What is unusual among the changes. What a file only repeats is not told again."""
     entries = {entry.slug: entry for entry in file.campaigns}
@@ -107,6 +117,8 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
     for slug, route, table in changes.routes:
         if table is not None:
             found += [_at(table, key, reason) for key, reason in _route_reasons(slug, route, others)]
+    found += _promises(file, stored, changes)
+    found += _without_secrets(file, changes, now)
     tested = {
         each.code
         for each in changes.gateways
@@ -122,6 +134,58 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
             found.append(ApplyWarning(f"{gateway.place.toml_path}.test", gateway.place.of("test"), reason))
     # Of two keywords of one route each is told of the other, in the same words.
     return sorted(dict.fromkeys(found), key=lambda each: each.line or 0)
+
+
+def _promises(file: ApplyFile, stored: Stored, changes: Changes) -> Iterator[ApplyWarning]:
+    """Texts to donors that nothing was charged, where the message itself is the charge."""
+    after = {**stored.gateways, **{each.code: each for each in changes.gateways}}
+    charging = sorted(code for code, each in after.items() if each.is_live and _charges_uncounted(each))
+    if not charging:
+        return
+    is_new = any(code not in stored.gateways or not _is_as_before(stored.gateways[code]) for code in charging)
+    for entry in file.campaigns:
+        campaign = stored.book.by_slug.get(entry.slug)
+        for kind in UNCOUNTED_REPLIES:
+            template = template_of(entry.replies, kind)
+            is_known = campaign is not None and template_of(campaign.replies, kind) == template
+            promise = None if template is None or (is_known and not is_new) else NOT_CHARGED.search(fold(template))
+            if promise is not None:
+                reason = say(
+                    'tells donors "{words}", but over gateway {code} the message itself is charged, in whatever form '
+                    "it is and whenever it comes, unless its hub gives that back",
+                    words=promise[0], code=charging[0],
+                )  # fmt: skip
+                yield _at(entry, key_of(kind), reason)
+
+
+def _charges_uncounted(gateway: PreparedGateway) -> bool:
+    # Of what is stored the file's judgement is not known, and a call of ours is all that its settings tell.
+    return gateway.charges_uncounted or (gateway.charging == "on_message" and "reply_url" in gateway.settings)
+
+
+def _is_as_before(gateway: PreparedGateway) -> bool:
+    return gateway.is_live and gateway.charging == "on_message"
+
+
+def _without_secrets(file: ApplyFile, changes: Changes, now: datetime) -> Iterator[ApplyWarning]:
+    """Live accounts with a key of which every secret is over, or has not begun: they would take nothing."""
+    live = {each.code: each.settings for each in changes.gateways if each.is_live}
+    for gateway in file.gateways:
+        for key, value in live.get(str(gateway.raw.get("code")), {}).items():
+            secrets = value if isinstance(value, list) else [value]
+            if secrets and all(_is_out_of_time(each, now) for each in secrets):
+                reason = say("has no secret whose time it is: everything over this gateway would be turned away")
+                yield ApplyWarning(f"{gateway.place.toml_path}.{key}", gateway.place.of(key), reason)
+
+
+def _is_out_of_time(stored: Any, now: datetime) -> bool:
+    """Whether it is a stored secret with a window, and `now` lies outside."""
+    if not isinstance(stored, Mapping):
+        return False
+    begins, ends = (stored.get(each) for each in ("not_before", "not_after"))
+    return (begins is not None and now < datetime.fromisoformat(begins)) or (
+        ends is not None and datetime.fromisoformat(ends) <= now
+    )
 
 
 def _route_reasons(slug: str, route: Route, others: Iterable["_Held"]) -> Iterator[tuple[str, Sentence]]:

@@ -459,6 +459,16 @@ VIETNAMESE: dict[str, str] = {
     "other": (
         '"{longer}" là "{shorter}" kèm một số: ai nhắn số suất đó cho "{shorter}" sẽ ủng hộ nhầm sang từ khóa kia'
     ),
+    (
+        'tells donors "{words}", but over gateway {code} the message itself is charged, in whatever form it is and '
+        "whenever it comes, unless its hub gives that back"
+    ): (
+        'báo cho người ủng hộ "{words}", nhưng qua cổng {code} chính tin nhắn đã bị tính tiền, dù sai cú pháp hay '
+        "hết hạn, trừ khi đầu mối hoàn lại"
+    ),
+    "has no secret whose time it is: everything over this gateway would be turned away": (
+        "không có khóa bí mật nào đang trong thời hạn: mọi tin qua cổng này sẽ bị từ chối"
+    ),
     "takes the gateway off: every callback of it will be refused": ("tắt cổng này: mọi tin từ cổng sẽ bị từ chối"),
     "makes a test account of one whose messages were money: gifts over it will not be counted": (
         "biến một cổng thật thành cổng thử nghiệm: tiền ủng hộ qua cổng này sẽ không được tính"

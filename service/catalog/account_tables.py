@@ -12,7 +12,7 @@ from campaigns.book.apply_entries import ApplyFile, ApplyProblem, ApplyRefused, 
 from campaigns.book.faults import Place, faults
 from campaigns.book.sentences import say
 from campaigns.book.toml_headers import toml_path
-from gateways.account import AccountCarrier, AccountSettings
+from gateways.account import Account, AccountCarrier, AccountSettings
 from gateways.registry import ADAPTERS
 from service.catalog.account_secrets import Seal, reference_faults, stored, without_references
 from service.catalog.secret_windows import with_windows, without_windows
@@ -73,6 +73,15 @@ def settings_of(adapter: str, settings: Mapping[str, Any]) -> AccountSettings:
     return ADAPTERS[adapter].settings_model.model_validate_json(json.dumps(settings), strict=True)
 
 
+def _charges_uncounted(common: CommonKeys, networks: tuple[str, ...], settings: AccountSettings) -> bool:
+    if common.charging != "on_message":
+        return False
+    account = Account(common.code, common.carrier, tuple(network(each) for each in networks), settings)
+    gateway = ADAPTERS[common.adapter](account)
+    answers = gateway.carries_reply or getattr(settings, "reply_url", None) is not None
+    return answers and not gateway.refuses_uncounted
+
+
 @dataclass(slots=True)
 class _Table:
     """One table under judgement."""
@@ -122,6 +131,7 @@ class _Table:
             common.enabled,
             with_windows(stored(common.code, common.adapter, own, seal, digest_key), windows),
             common.test,
+            _charges_uncounted(common, networks, settings),
         )
 
     def _common(self, raw: Mapping[str, Any]) -> CommonKeys | None:

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from campaigns.book.apply_entries import PreparedGateway
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book
 from campaigns.book.changes import Stored
@@ -152,3 +154,63 @@ def test_what_the_file_does_not_name_stays_and_is_said() -> None:
 
 def test_labels_are_unique() -> None:
     assert len({row[0] for row in UNUSUAL}) == len(UNUSUAL)
+
+
+HUB = """
+[[gateway]]
+code = "hub"
+adapter = "kannel"
+"""
+REPLIES = 'hotline = "19001530"\nreply_wrong_form = "Sai cu phap, {promise}. Ho tro {{hotline}}"\n'
+
+
+def hub(**changes: Any) -> PreparedGateway:
+    prepared = PreparedGateway(
+        "hub", "kannel", "viettel", "on_message", ("127.0.0.0/8",), True, {"reply_url": "http://hub.example"}
+    )
+    return replace(prepared, **changes)
+
+
+PROMISES: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "not charged, and is": ("chua tru tien ung ho", {}, True),
+    "free of charge": ("tin nhan mien phi", {}, True),
+    "in an answer": ("Quy vi khong bi tru tien", {"settings": {}, "charges_uncounted": True}, True),
+    "nothing promised": ("xin thu lai", {}, False),
+    "charged by the reply": ("chua tru tien", {"charging": "on_reply"}, False),
+    "for tests": ("chua tru tien", {"test": True}, False),
+    "never answered": ("chua tru tien", {"settings": {}}, False),
+}
+
+
+@pytest.mark.parametrize("label", PROMISES)
+def test_a_promise_that_nothing_was_charged_is_told_where_the_message_is_the_charge(label: str) -> None:
+    promise, changes, is_told = PROMISES[label]
+    content = FILE.replace("[[campaign.route]]", REPLIES.format(promise=promise) + "[[campaign.route]]", 1) + HUB
+    file, gateway = load(content.encode()), hub(**changes)
+    told = plan_of(file, [gateway], EMPTY, EARLY).warnings
+    assert [each.toml_path for each in told] == ["campaign[0].reply_wrong_form"] * is_told
+    # What a file only repeats is not told again; a gateway that has become such a one is.
+    known = replace(stored(content), gateways={"hub": gateway})
+    assert plan_of(file, [gateway], known, EARLY).warnings == ()
+    off = replace(known, gateways={"hub": replace(gateway, enabled=False)})
+    assert bool(plan_of(file, [gateway], off, EARLY).warnings) == is_told
+
+
+SECRETS: dict[str, tuple[dict[str, Any], bool]] = {
+    "over": ({"path_secret": [{"env": "A", "not_after": "2026-01-01T00:00:00+07:00"}]}, True),
+    "not begun": ({"path_secret": [{"env": "A", "not_before": "2099-01-01T00:00:00+07:00"}]}, True),
+    "alone": ({"path_secret": {"env": "A", "not_after": "2026-01-01T00:00:00+07:00"}}, True),
+    "another is right": (
+        {"path_secret": [{"env": "A", "not_after": "2026-01-01T00:00:00+07:00"}, {"env": "B"}]}, False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", SECRETS)
+def test_a_live_gateway_without_a_secret_whose_time_it_is_is_told(label: str) -> None:
+    settings, is_told = SECRETS[label]
+    file = load((FILE + HUB).encode())
+    for gateway, is_live in ((hub(settings=settings), True), (hub(settings=settings, test=True), False)):
+        told = plan_of(file, [gateway], EMPTY, EARLY).warnings
+        assert [each.toml_path for each in told] == ["gateway[0].path_secret"] * (is_told and is_live)
+        assert all("time" in each.reason and in_vietnamese(each.reason) != str(each.reason) for each in told)
