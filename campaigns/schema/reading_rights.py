@@ -42,6 +42,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "worklist_note": _ALL,
     "desk_user": ("id", "login", "name", "role", "organisations", "one_time_until", "created_at", "disabled_at"),
     "desk_token": ("id", "user_id", "name", "scopes", "created_at", "expires_at", "revoked_at"),
+    "desk_passkey": ("id", "user_id", "name", "sign_count", "added_at", "used_at"),
     "campaign_total": _ALL,
     "campaign_minute": _ALL,
     "unallocated_total": _ALL,
@@ -85,6 +86,7 @@ WITHHELD = frozenset(
         "desk_session",
         "desk_recovery_code",
         "desk_write",
+        "desk_challenge",
     }
 )
 """Numbers, texts, the keys of what is sealed, and what lets somebody in."""

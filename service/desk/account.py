@@ -5,7 +5,7 @@ import hmac
 from aiohttp import web
 
 from campaigns.audit.entries import record
-from service.desk import passwords, second_factor, sessions
+from service.desk import passkeys, passwords, second_factor, sessions
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.people import change_password, end_everywhere
@@ -32,7 +32,7 @@ class Account:
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/account`."""
         del request
-        return await self._page(visit)
+        return await self.page(visit)
 
     async def change_password(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/account/password`: every session ends, and this browser begins a new one."""
@@ -40,7 +40,7 @@ class Account:
         desk, person = self._desk, visit.person
         new = visit.form.get("new", "")
         if desk.of_device.take(("own", person.id)):
-            return await self._page(visit, 429, "too_soon")
+            return await self.page(visit, 429, "too_soon")
         try:
             if not hmac.compare_digest(new.encode(), visit.form.get("again", "").encode()):
                 raise passwords.PasswordUnfit("password_differs")
@@ -52,9 +52,9 @@ class Account:
                 raise passwords.PasswordUnfit("password_old_wrong")
             phc = await desk.hasher.hash(new)
         except passwords.PasswordUnfit as unfit:
-            return await self._page(visit, 422, unfit.key)
+            return await self.page(visit, 422, unfit.key)
         except passwords.TooManyWaiting:
-            return await self._page(visit, 503, "too_soon")
+            return await self.page(visit, 503, "too_soon")
         async with desk.borrow() as connection, connection.transaction():
             await change_password(connection, visit.who, person, phc)
             token = await sessions.begin(connection, desk.tokens, person.id, visit.address, is_complete=True)
@@ -68,7 +68,7 @@ class Account:
         desk, person = self._desk, visit.person
         assert visit.session is not None  # noqa: S101 -- the door's
         if desk.of_device.take(("own", person.id)):
-            return await self._page(visit, 429, "too_soon")
+            return await self.page(visit, 429, "too_soon")
         codes, is_over = None, False
         async with desk.borrow() as connection, connection.transaction():
             code = visit.form.get("code", "")
@@ -84,7 +84,7 @@ class Account:
             desk.cookies.delete(response, sessions.SESSION_COOKIE)
             return response
         if codes is None:
-            return await self._page(visit, 422, "code_wrong")
+            return await self.page(visit, 422, "code_wrong")
         return await desk.page("desk_recovery.html", visit, codes=codes)
 
     async def log_out_everywhere(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -97,12 +97,14 @@ class Account:
         self._desk.cookies.delete(response, sessions.SESSION_COOKIE)
         return response
 
-    async def _page(self, visit: Visit, status: int = 200, problem: str | None = None) -> web.StreamResponse:
+    async def page(self, visit: Visit, status: int = 200, problem: str | None = None) -> web.StreamResponse:
+        """The page of one's own account, with a sentence about what went wrong."""
         assert visit.session is not None  # noqa: S101 -- the door's
         async with self._desk.borrow() as connection:
             found = await sessions.select_sessions_of(connection, visit.session)
             codes = await second_factor.count_recovery_codes(connection, visit.person.id)
+            keys = await passkeys.select_passkeys(connection, visit.person.id)
         return await self._desk.page(
-            "desk_account.html", visit, status, sessions=found, codes=codes, problem=problem,
+            "desk_account.html", visit, status, sessions=found, codes=codes, passkeys=keys, problem=problem,
             hours=sessions.HOURS_MAX, minutes=sessions.IDLE_MINUTES,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from metrics.board import Board
 from service.catalog.accounts import LoadedAccount
 from service.desk import passwords
 from service.desk.limits import Pace
+from service.desk.passkeys import relying_party_of
 from service.desk.roles import Act
 from service.desk.sessions import Cookies, Tokens
 from service.postgres.database import Database
@@ -80,6 +81,7 @@ class Desk:
         self.accounts = accounts
         self.clock = clock
         self.origin = settings.public_url
+        self.relying_party = relying_party_of(settings.public_url)
         self.tokens = Tokens(keyring)
         self.cookies = Cookies(is_secure=bool(self.origin and self.origin.startswith("https://")))
         self.hasher = passwords.Hasher()
@@ -94,6 +96,8 @@ class Desk:
         """Second factors tried for one person whose password was right, by browsers that are new."""
         self.of_provider = Pace(20, 6.0)
         """Questions to the provider of logins for one address: nobody makes us ask it without end."""
+        self.of_challenge = Pace(60, 1.0)
+        """Challenges for passkeys, of one address."""
         self.of_refusal = Pace(20, 6.0)
         """Refused logins by the provider that are recorded, of one address."""
         self._database = database
@@ -149,6 +153,7 @@ class Desk:
             uncounted=_uncounted,
             known_carriers=CARRIERS,
             by_provider=self.settings.oidc_issuer is not None,
+            by_passkey=self.relying_party is not None,
             **values,
         )
 

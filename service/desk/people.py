@@ -59,6 +59,7 @@ UPDATE desk_user SET password = $2, one_time_until = now() + $3, totp_sealed = N
 WHERE login = $1 RETURNING id
 """
 UPDATE_OWN_HASH = "UPDATE desk_user SET password = $2, one_time_until = NULL WHERE id = $1"
+DELETE_PASSKEYS_OF = "DELETE FROM desk_passkey WHERE user_id = $1"
 DELETE_SESSIONS_OF = "DELETE FROM desk_session WHERE user_id = $1"
 REVOKE_TOKENS_OF = "UPDATE desk_token SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL"
 SELECT_HAS_USERS = "SELECT EXISTS (SELECT FROM desk_user WHERE disabled_at IS NULL)"
@@ -123,7 +124,7 @@ async def disable_person(connection: asyncpg.Connection, who: Who, login: str, r
 async def reset_person(
     connection: asyncpg.Connection, who: Who, login: str, phc: str, reason: str | None = None
 ) -> None:
-    """Begin anew: a new one-time password with the hash `phc`, no second factor, no link to a provider.
+    """Begin anew: a new one-time password with the hash `phc`, no second factor, no passkey, no link to a provider.
 
     Who was disabled may enter again.
 
@@ -133,6 +134,7 @@ async def reset_person(
         user_id = await connection.fetchval(RESET_USER, login, phc, timedelta(hours=ONE_TIME_HOURS))
         if user_id is None:
             raise PersonRefused(f"nobody has the login {login}: see `portal1400 user list`")
+        await connection.execute(DELETE_PASSKEYS_OF, user_id)
         await end_everywhere(connection, user_id)
         await record(connection, who, "user.reset", login, reason=reason)
 

@@ -67,6 +67,7 @@ COLUMNS_FREE = {
         "totp_counter",
         "oidc_issuer",
         "oidc_subject",
+        "passkey_handle",
         "disabled_at",
     },
 }

@@ -444,7 +444,7 @@ async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_ad
         if "{" not in each.path:
             continue
         # Of these there are no other organisation's: lists, files and names are the same for everybody.
-        assert room in ids or room in ("lists", "tokens", "people", "exports"), each
+        assert room in ids or room in ("lists", "tokens", "people", "exports", "account"), each
         if room not in ids or Role.MANAGER not in RIGHTS[each.act]:
             continue
         path = re.sub(r"{\w+}", str(ids[room]), each.path)

@@ -1,17 +1,23 @@
 """Every page of the desk and of the public in a real Chromium: axe, focus, width from phone to television, paper."""
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from service.desk import sessions
+from service.desk import provider_entrance, sessions
+from service.desk.passkeys import INSERT_PASSKEY
+from service.desk.provider_links import SUBJECT_LETTERS_MAX
 from service.desk.roles import Act, Role, may
 from tests.service.desk.test_approvals import FORM, kept
 from tests.service.pages.test_pages_browser import CHROMIUM, FLAGS
+from tests.support.databases import cloned_database
 from tests.support.desk import Visitor, logged_in, person
-from tests.support.portal import Portal, message
+from tests.support.portal import Portal, message, running
+from tests.support.postgres import TestServer
 
 pytestmark = [
     pytest.mark.browser,
@@ -45,6 +51,16 @@ UNSEEN = """
 
 
 @pytest.fixture
+async def every_way_in(server: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A service whose desk has a provider and passkeys."""
+    async with cloned_database(server) as dsn, running(
+        dsn, tmp_path, public_url="http://localhost", oidc_issuer="http://127.0.0.1:1", oidc_client_id="desk",
+        oidc_client_secret="a secret",
+    ) as started:  # fmt: skip
+        yield started
+
+
+@pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """One Chromium."""
     async with async_playwright() as driver:
@@ -69,6 +85,8 @@ async def addresses(portal: Portal) -> list[tuple[str, Visitor | None]]:
     desk = portal.service.desk.desk
     half = {}
     async with desk.borrow() as connection:
+        for user_id in users.values():
+            await connection.fetch(INSERT_PASSKEY, user_id, "K" * 60, b"%d" % user_id, b"", 0, 10)
         for path, columns in {
             "/password": "one_time_until = now() + interval '1 hour'",
             "/enrol": "totp_sealed = NULL",
@@ -96,9 +114,17 @@ async def addresses(portal: Portal) -> list[tuple[str, Visitor | None]]:
     return found
 
 
-async def test_every_page_is_for_everybody_on_every_screen(desk_portal: Portal, browser: Browser) -> None:
-    portal, axe = desk_portal, AXE.read_text(encoding="utf-8")
-    pages = await addresses(portal)
+async def provider_pages(portal: Portal) -> list[tuple[str, Visitor]]:
+    """Why nobody came in by the provider: with the longest subject that there is, and the page that says most."""
+    seal, visitor = portal.service.desk.desk.keyring.desk.seal, Visitor(portal)
+    sealed = seal(orjson.dumps("x" * SUBJECT_LETTERS_MAX), b"oidc:subject")
+    visitor.cookies[provider_entrance.ATTEMPT_COOKIE] = base64.urlsafe_b64encode(sealed).decode()
+    return [(f"/desk/oidc/refused?why={why}", visitor) for why in ("unknown", "first")]
+
+
+async def test_every_page_is_for_everybody_on_every_screen(every_way_in: Portal, browser: Browser) -> None:
+    portal, axe = every_way_in, AXE.read_text(encoding="utf-8")
+    pages = [*await addresses(portal), *await provider_pages(portal)]
     wrong: list[str] = []
 
     def complain(error: Exception) -> None:
@@ -111,10 +137,11 @@ async def test_every_page_is_for_everybody_on_every_screen(desk_portal: Portal, 
         await context.clear_cookies()
         cookies = visitor.cookies if visitor is not None else {}
         await context.add_cookies([{"name": n, "value": v, "url": portal.base} for n, v in cookies.items()])
-        await page.goto(f"{portal.base}{path}?lang=en", wait_until="load")
+        mark = "&" if "?" in path else "?"
+        await page.goto(f"{portal.base}{path}{mark}lang=en", wait_until="load")
         wrong += [f"English {path}: {each}" for each in await too_wide(page, 360)]
-        await page.goto(f"{portal.base}{path}?lang=vi", wait_until="load")
-        assert page.url.partition("?")[0] == f"{portal.base}{path}", "it leads elsewhere"
+        await page.goto(f"{portal.base}{path}{mark}lang=vi", wait_until="load")
+        assert page.url == f"{portal.base}{path}{mark}lang=vi", "it leads elsewhere"
         wrong += [f"{path}: {each}" for each in await judged(page, axe)]
     await context.close()
     assert wrong == []
