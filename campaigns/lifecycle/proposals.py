@@ -278,6 +278,20 @@ async def act_at_once(
         return await make(connection, who, file, before, now=now, emergency=reason)
 
 
+async def put_into_force(
+    connection: asyncpg.Connection, who: Who, proposal_id: int, *, now: datetime, reason: str, looked_at: str
+) -> int:
+    """Write the book by a draft or proposal on one person's word: it becomes an emergency, whose id is returned.
+
+    The draft ends as withdrawn, with the reason and that number. Raises what `act_at_once` does.
+    """
+    async with connection.transaction():
+        proposal = await _locked(connection, proposal_id, STEPS_FROM["withdrawn"])
+        made = await act_at_once(connection, who, proposal.file, now=now, reason=reason, looked_at=looked_at)
+        await _insert(connection, who, proposal, "withdrawn", f"{reason} → {made}", None)
+    return made
+
+
 STEPS_FROM = {
     "proposed": frozenset({"draft"}),
     "approved": frozenset({"proposed"}),

@@ -5,7 +5,7 @@ from aiohttp import web
 from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import load
 from campaigns.book.recording import IntakeBusy, plan_changes
-from campaigns.lifecycle.proposals import FILE_NAME, StepRefused, act_at_once, digest_of
+from campaigns.lifecycle.proposals import FILE_NAME, StepRefused, act_at_once, digest_of, put_into_force
 from service.desk.approvals import REASON_LETTERS_MAX, Approvals, GatewaysNamed, language_of, require_campaigns_alone
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
@@ -13,8 +13,12 @@ from service.desk.roles import Act
 
 
 def rows(desk: Desk) -> list[Row]:
-    """The address."""
-    return [Row("POST", "/proposals/new/emergency", Act.ACT_AT_ONCE, Emergencies(desk).act)]
+    """The addresses."""
+    emergencies = Emergencies(desk)
+    return [
+        Row("POST", "/proposals/new/emergency", Act.ACT_AT_ONCE, emergencies.act),
+        Row("POST", "/proposals/{id}/emergency", Act.ACT_AT_ONCE, emergencies.act_by_draft),
+    ]
 
 
 class Emergencies:
@@ -59,4 +63,28 @@ class Emergencies:
             return await page(visit, form, 422, "proposal_refused", lines=refused.lines(language_of(visit)))
         except GatewaysNamed:
             return await page(visit, form, 422, "proposal_gateways")
+        return see_other(f"/desk/proposals/{made}")
+
+    async def act_by_draft(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`POST /desk/proposals/{id}/emergency`: a draft that was kept, or what waits for a second person, takes
+        effect at once. The draft ends, and leads to the emergency that it became.
+        """
+        proposal = await self._approvals.found(request, visit)
+        if proposal is None:
+            return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        shown, reason = self._approvals.shown, visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX]
+        if not reason:
+            return await shown(request, visit, 422, "reason_wanted")
+        try:
+            async with self._desk.borrow() as connection:
+                made = await put_into_force(
+                    connection, visit.who, proposal.id, now=self._desk.clock(), reason=reason,
+                    looked_at=visit.form.get("plan", ""),
+                )  # fmt: skip
+        except StepRefused as refused:
+            return await shown(request, visit, 409, f"step_{refused.why}")
+        except ApplyRefused:
+            return await shown(request, visit, 409, "proposal_refused")
+        except IntakeBusy:
+            return await shown(request, visit, 503, "step_busy")
         return see_other(f"/desk/proposals/{made}")

@@ -207,6 +207,34 @@ async def test_one_person_acts_at_once_and_everybody_sees_that_it_waits(desk_por
     assert tuple(version) == ("desk", f"gap.{Role.OPERATOR}, in an emergency")
 
 
+async def test_a_kept_draft_becomes_an_emergency_from_its_own_page(desk_portal: Portal) -> None:
+    portal = desk_portal
+    manager = await logged_in(portal, await person(portal, "nhap.lap", Role.MANAGER, "mttq"))
+    operator = await logged_in(portal, await person(portal, "nhap.truc", Role.OPERATOR))
+    opens_at = datetime(2020, 1, 1, tzinfo=VIETNAM)
+    content = toml_of({"campaign": [upcoming({"keywords": ["NHAP"]}, slug="nhap", opens_at=opens_at)]})
+    address = await kept(manager, text=content)
+    act = f"{address}/emergency"
+    assert act not in (await manager.get(address)).text, "for operators alone"
+    page = await operator.get(address)
+    assert f'action="/desk{act}"' in page.text
+    form = {"plan": plan_in(page), "reason": "vỡ đê"}
+    assert (await manager.post(act, **form)).status == 403
+    assert (await operator.post(act, plan=form["plan"])).status == 422
+    assert (await operator.post(act, plan="0" * 64, reason="vỡ đê")).status == 409
+    assert not await portal.fetch("SELECT FROM campaign WHERE slug = 'nhap'"), "nothing has changed yet"
+    done = await operator.post(act, **form)
+    assert done.location is not None, done.text
+    made = done.location.removeprefix("/desk")
+    assert (await operator.post(act, **form)).status == 409, "a draft becomes one emergency"
+    draft = (await operator.get(address)).text
+    assert f"vỡ đê → {made.rpartition('/')[2]}" in draft
+    assert "Đã rút lại" in draft
+    # Whoever wrote the draft is another than who put it into force, and confirms it.
+    assert (await operator.post(f"{made}/confirm")).status == 409
+    assert (await manager.post(f"{made}/confirm")).status == 303
+
+
 async def test_replies_are_told_with_encoding_and_length(desk_portal: Portal) -> None:
     portal = desk_portal
     user_id = await person(portal, "tra.loi", Role.OPERATOR)
