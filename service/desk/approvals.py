@@ -15,7 +15,6 @@ from campaigns.book.book import VIETNAM, Book
 from campaigns.book.grammar import read
 from campaigns.book.plan import REPLY_IN_WORDS, Plan
 from campaigns.book.recording import IntakeBusy, plan_changes
-from campaigns.book.sentences import in_vietnamese
 from campaigns.lifecycle.decision_files import select_files
 from campaigns.lifecycle.proposals import (
     FILE_NAME,
@@ -37,6 +36,7 @@ from service.desk.door import Row, Visit
 from service.desk.neighbours import neighbours
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act, Role
+from service.desk.spoken import spoken, spoken_again
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
 
@@ -207,7 +207,7 @@ class Approvals:
         plan, lines = None, list[str]()
         async with self._desk.borrow() as connection:
             steps = await select_steps(connection, proposal.id)
-            written = await select_written(connection, proposal.id)
+            written = [spoken_again(each, visit.words) for each in await select_written(connection, proposal.id)]
             files = await select_files(connection, proposal.id)
             if proposal.state in ("draft", "proposed"):
                 try:
@@ -307,15 +307,12 @@ def _plan_words(plan: Plan | None, visit: Visit, file: ApplyFile | None, book: B
     if plan is None or file is None:
         return {"plan": None, "changes": [], "told": [], "unusual": [], "neighbours": [], "replies": []}
 
-    def spoken(sentence: str) -> str:
-        return in_vietnamese(sentence) if visit.words.language is Language.VI else sentence
-
     return {
         "plan": digest_of(plan),
-        "changes": [spoken(each) for each in plan.changes.lines],
-        "told": [spoken(each) for each in plan.told if not each.startswith(REPLIES_TOLD)],
+        "changes": [spoken(each, visit.words) for each in plan.changes.lines],
+        "told": [spoken(each, visit.words) for each in plan.told if not each.startswith(REPLIES_TOLD)],
         "replies": reply_texts(file, book),
-        "unusual": [f"{_place_of(each, file, visit)}: {spoken(each.reason)}" for each in plan.warnings],
+        "unusual": [f"{_place_of(each, file, visit)}: {spoken(each.reason, visit.words)}" for each in plan.warnings],
         "neighbours": neighbours(file, book),
     }
 
@@ -330,11 +327,7 @@ def _place_of(warning: ApplyWarning, file: ApplyFile, visit: Visit) -> str:
 
 def _lines_of_form(refused: ApplyRefused, visit: Visit) -> list[str]:
     """What is wrong, by the form's own labels: whoever filled it in sees no lines and no keys."""
-    return [
-        f"{_label(each.toml_path, visit)}: "
-        f"{in_vietnamese(each.reason) if visit.words.language is Language.VI else each.reason}"
-        for each in refused.problems
-    ]
+    return [f"{_label(each.toml_path, visit)}: {spoken(each.reason, visit.words)}" for each in refused.problems]
 
 
 def _label(toml_path: str, visit: Visit) -> str:

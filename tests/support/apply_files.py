@@ -8,6 +8,7 @@ import asyncpg
 from campaigns.book.apply_entries import PreparedGateway
 from campaigns.book.apply_file import load
 from campaigns.book.recording import apply_changes
+from tests.support.book_lines import stored
 
 ORGANISATION = '[[organisation]]\ncode = "mttq"\nname_vi = "Mặt trận"\n'
 CAMPAIGN = """[[campaign]]
@@ -62,4 +63,4 @@ async def apply(
 ) -> list[str]:
     """Apply it; the lines that say what changed. Raises ApplyRefused."""
     plan = await apply_changes(connection, load(content.encode()), gateways, now=now)
-    return [str(line) for line in plan.changes.lines]
+    return stored(plan.changes.lines)

@@ -15,6 +15,8 @@ from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
 from service.desk.roles import Role
+from service.desk.spoken import spoken_again
+from service.web.words import Language, load_words
 from tests.support.desk import Page, Visitor, logged_in, object_in, person
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 
@@ -53,6 +55,16 @@ def test_what_is_written_as_toml_is_read_back_as_it_was() -> None:
     assert {*stored["route"][0], "withdrawn"} == RouteTable.model_fields.keys()
     odd = {"campaign": [{"slug": "x", "name_vi": 'a "b" \\ \x07 \n ệ'}]}
     assert 'name_vi = "a \\"b\\" \\\\ \\U00000007 \\n ệ"' in toml_of(odd)
+
+
+def test_what_a_change_says_has_times_as_everywhere_at_the_desk() -> None:
+    line = "campaign vnn: added, 2026-10-17T00:00:00+07:00 to 2027-01-01T00:00:00+07:00 (decision 1/QĐ)"
+    words = load_words()
+    told = [spoken_again(line, words[each]).replace("\u00a0", " ") for each in (Language.VI, Language.EN)]
+    assert told == [
+        "chiến dịch vnn: thêm mới, 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026 (quyết định 1/QĐ)",
+        "campaign vnn: added, 00:00 on 17 October 2026 to 24:00 on 31 December 2026 (decision 1/QĐ)",
+    ]
 
 
 async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: Portal) -> None:
@@ -252,7 +264,7 @@ async def test_a_file_is_a_draft_once_the_desk_has_people_and_an_emergency_is_co
     await one.post(f"{address}/propose")
     assert (await two.post(f"{address}/approve", plan=plan_in(await two.get(address)))).status == 303
     assert await portal.fetch("SELECT FROM campaign WHERE slug = 'tu-tep'")
-    assert '<ul class="plain" lang="en"><li>campaign tu-tep: added' in (await two.get(address)).text
+    assert '<ul class="plain"><li>chiến dịch tu-tep: thêm mới, 00:00' in (await two.get(address)).text
 
     # What moves no money is applied at once: a name.
     named = text.replace("Cả nước chung tay", "Cả nước cùng nhau")
@@ -268,7 +280,7 @@ async def test_a_file_is_a_draft_once_the_desk_has_people_and_an_emergency_is_co
     address = f"/proposals/{row['id']}"
     page = await one.get(address)
     assert "chờ xác nhận" in page.text
-    assert '<ul class="plain" lang="en"><li>campaign khan-cap: added' in page.text, "what is confirmed is seen"
+    assert '<ul class="plain"><li>chiến dịch khan-cap: thêm mới, 00:00' in page.text, "what is confirmed is seen"
     assert (await one.post(f"{address}/withdraw")).status == 409, "it happened, and is not taken back"
     assert (await one.post(f"{address}/confirm")).location == f"/desk{address}"
     assert (await two.post(f"{address}/confirm")).status == 409
