@@ -18,6 +18,7 @@ from campaigns.audit.entries import Who
 from service.desk import sessions
 from service.desk.desk import Desk, see_other
 from service.desk.people import Person
+from service.desk.returning import to_login, to_remembered, typed_in
 from service.desk.roles import Act, Role, may
 from service.listeners.peers import peer_of
 from service.postgres.database import DATABASE_ERRORS, is_away
@@ -177,11 +178,13 @@ class Guarded:
         visit = replace(visit, session=session, csrf=csrf)
         if row.act is not Act.ENTER:
             if session is None:
-                return see_other("/desk/login")
+                return await self._lost(request, visit, had_session=digest is not None)
             if not session.is_complete and row.act is not Act.PROVE:
                 return see_other(way_in(session.person))
             if not may(session.person.role, row.act):
                 return await desk.page("desk_refused.html", visit, 403, why="right")
+            if session.is_complete and (place := to_remembered(desk, request)):
+                return place
         if request.method == "POST":
             upload, seconds = b"", desk.settings.body_read_seconds
             if row.file_bytes_max:
@@ -189,9 +192,26 @@ class Guarded:
             else:
                 form = await read_form(request, seconds)
             if session is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
-                return await desk.page("desk_refused.html", visit, 403, why="token")
+                return await self._again(request, visit, "token", {} if row.file_bytes_max else form)
             visit = replace(visit, form=form, upload=upload)
         return await row.handler(request, visit)
+
+    async def _lost(self, request: web.Request, visit: Visit, *, had_session: bool) -> web.StreamResponse:
+        """Whose session has ended logs in first; a form that was on its way is kept in the page."""
+        if request.method == "POST" and had_session and not self.row.file_bytes_max:
+            form = await read_form(request, self._desk.settings.body_read_seconds)
+            if typed_in(self.row.act, form):
+                return await self._again(request, visit, "ended", form)
+        return to_login(self._desk, request)
+
+    async def _again(
+        self, request: web.Request, visit: Visit, why: str, form: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """A form without a token of this session: nothing is done by it, and what was typed may be sent again."""
+        typed = typed_in(self.row.act, form)
+        if not typed:
+            return await self._desk.page("desk_refused.html", visit, 403, why=why)
+        return await self._desk.page("desk_again.html", visit, 403, why=why, typed=typed, action=request.path)
 
     async def _away(self, visit: Visit) -> web.Response:
         response = await self._desk.page("desk_refused.html", visit, 503, why="away")

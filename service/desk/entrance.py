@@ -39,10 +39,10 @@ class Entrance:
 
     async def show_login(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/login`."""
-        del request
         if visit.session is not None:
             return see_other("/desk" if visit.session.is_complete else way_in(visit.session.person))
-        return await self._desk.page("desk_login.html", visit, login="", problem=None)
+        has_ended = bool(self._desk.cookies.get(request, sessions.SESSION_COOKIE))
+        return await self._desk.page("desk_login.html", visit, login="", problem=None, has_ended=has_ended)
 
     async def log_in(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/login`: login and password; whoever is right gets a session that opens the next step only."""

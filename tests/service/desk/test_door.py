@@ -463,3 +463,42 @@ async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_ad
         shown = await sent(portal, "GET", path, key)
         assert "vnn" not in str(shown), path
         assert "vnn" not in (await visitor.get(path)).text.lower(), path
+
+
+async def test_after_a_session_ended_a_form_keeps_what_was_typed_and_a_link_leads_on(
+    desk_portal: Portal,
+) -> None:
+    portal = desk_portal
+    user_id = await person(portal, next(logins), Role.OPERATOR)
+    visitor = await logged_in(portal, user_id)
+    before = visitor.cookies[sessions.SESSION_COOKIE]
+    typed = {"account": "hub", "ids": "m-1\r\nm-2 <b>", "taker": "vnn", "reason": "“in sai”", "look": "1"}
+    await portal.fetch("DELETE FROM desk_session WHERE user_id = $1", user_id)
+    ended = await visitor.post("/reattributions/new", **typed)
+    assert (ended.status, "Phiên đăng nhập đã kết thúc" in ended.text) == (403, True)
+    assert ended.field("ids") == "m-1\r\nm-2 &lt;b&gt;"
+    assert 'action="/desk/reattributions/new"' in ended.text
+    assert (await visitor.post("/logout")).location == "/desk/login", "nothing is lost by it"
+    password = await visitor.post("/account/password", old=PASSWORD, new=PASSWORD, again=PASSWORD)
+    assert (password.status, password.location) == (303, "/desk/login"), "no password goes into a page"
+    # Somebody has logged in beside it: the old form is theirs once they have looked at it.
+    again = await logged_in(portal, user_id)
+    old = await again.send("POST", "/reattributions/new", {"csrf": "", **typed})
+    assert (old.status, old.field("csrf"), old.field("reason")) == (403, again.csrf, "“in sai”")
+    assert (await again.post("/reattributions/new", **typed)).status == 422, "of an account that is none"
+
+    linked = Visitor(portal, {sessions.SESSION_COOKIE: before})
+    for path, lands in (
+        ("/reattributions/7", "/desk/reattributions/7"),
+        ("/exports/days", None),
+        ("/lists/x%2f..%2f..%2fhome", None),
+    ):
+        assert (await linked.get(path)).location == "/desk/login"
+        assert "Phiên đăng nhập trước đã kết thúc" in (await linked.get("/login")).text
+        here = Visitor(portal, {**linked.cookies, sessions.SESSION_COOKIE: again.cookies[sessions.SESSION_COOKIE]})
+        landed = await here.get("")
+        assert (landed.status, landed.location) == ((303, lands) if lands else (200, None)), path
+        assert (await here.get("")).status == 200, "once"
+        linked.cookies.pop("portal1400-place", None)
+    forged = Visitor(portal, {**again.cookies, "portal1400-place": "//elsewhere.example"})
+    assert (await forged.get("")).location == "/desk"
