@@ -76,6 +76,8 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         raise CommandRefused([f"FILE ends in .{ending}: let it end in .csv or .xlsx, or name a --format"])
     if arguments.campaign is not None and not SLUG.fullmatch(arguments.campaign):
         raise CommandRefused(["--campaign is no slug: 1 to 80 of a-z 0-9 -"])
+    if arguments.since and arguments.until and arguments.since >= arguments.until:
+        raise CommandRefused(["--until is not later than --since: nothing lies between them"])
     choice = Choice(arguments.campaign, arguments.since, arguments.until)
     return Asked(arguments.name, chosen or "csv", arguments.headings, choice)
 

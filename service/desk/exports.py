@@ -12,14 +12,14 @@ import asyncpg
 from aiohttp import web
 
 from campaigns.audit.entries import Who, record
-from campaigns.book.book import VIETNAM
+from campaigns.book.book import VIETNAM, Book
 from campaigns.gifts.exported import EXPORTS, FACTS, Choice, rows_in_pieces
 from campaigns.totals.totals import UNALLOCATED_REASONS, UNCOUNTED_REASONS
 from service.desk.api import About, query
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Handler, Row, Visit
 from service.desk.downloads import headers_of, send
-from service.desk.lists import AskedWrongly, moment_of
+from service.desk.lists import AskedWrongly, span_of
 from service.desk.report import is_closed
 from service.desk.roles import Act, Role
 from service.desk.spreadsheets import Csv, Explanation, Sheet, Xlsx
@@ -99,7 +99,7 @@ class Exports:
     def _by_page(self, name: str) -> Handler:
         async def answer(request: web.Request, visit: Visit) -> web.StreamResponse:
             try:
-                asked = asked_of(name, request.query, visit, str(visit.words.language))
+                asked = asked_of(name, request.query, visit, str(visit.words.language), self._desk.book())
             except AskedWrongly:
                 return await self._page(request, visit, 400, "exports_wrong")
             if self._turn.locked():
@@ -113,7 +113,7 @@ class Exports:
     def _by_api(self, name: str) -> Handler:
         async def answer(request: web.Request, visit: Visit) -> web.StreamResponse:
             try:
-                asked = asked_of(name, request.query, visit, "keys")
+                asked = asked_of(name, request.query, visit, "keys", self._desk.book())
             except AskedWrongly as wrong:
                 return problem(
                     400, "bad-parameter", "Bad parameter", f"{wrong.name} cannot be used", parameter=wrong.name
@@ -157,7 +157,7 @@ def act_of(name: str) -> Act:
     return Act.EXPORT_FACTS if name in FACTS else Act.EXPORT_TOTALS
 
 
-def asked_of(name: str, query: Mapping[str, str], visit: Visit, headings: str) -> Asked:
+def asked_of(name: str, query: Mapping[str, str], visit: Visit, headings: str, book: Book) -> Asked:
     """An export as a query asks for it, within what the person may see. Raises AskedWrongly."""
     given = {each: query.get(each, "").strip() for each in ("format", "headings", "campaign", "since", "until")}
     chosen, above = given["format"] or "csv", given["headings"] or headings
@@ -165,9 +165,11 @@ def asked_of(name: str, query: Mapping[str, str], visit: Visit, headings: str) -
         raise AskedWrongly("format")
     if above not in HEADINGS:
         raise AskedWrongly("headings")
-    if given["campaign"] and not SLUG.fullmatch(given["campaign"]):
+    campaign = book.by_slug.get(given["campaign"])
+    if given["campaign"] and (campaign is None or not visit.sees(campaign.organiser)):
+        # An empty file would say that nothing was given.
         raise AskedWrongly("campaign")
-    since, until = (moment_of(each, given[each] or None) for each in ("since", "until"))
+    since, until = span_of({each: given[each] or None for each in ("since", "until")})
     organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
     return Asked(name, chosen, above, Choice(given["campaign"] or None, since, until, organisations))
 
@@ -183,7 +185,7 @@ def sheet_of(asked: Asked, words: Words, who: str, at: datetime) -> Sheet:
     choice = asked.choice
     lines = [
         f"{words(title)}: {words(f'{title}_more')}",
-        words("explained_taken", at=words.as_of(at), who=who),
+        words("explained_taken", at=words.moment(at), who=who),
         words(
             "explained_choice", campaign=choice.campaign or words("explained_all"),
             since=_bound(words, choice.since), until=_bound(words, choice.until),

@@ -153,7 +153,7 @@ def filter_of(query: Mapping[str, str], visit: Visit) -> Filter:
     for name, value in given.items():
         if value is not None and (len(value) > FILTER_LETTERS_MAX or not value.isprintable()):
             raise AskedWrongly(name)
-    since, until = moment_of("since", given["since"]), moment_of("until", given["until"])
+    since, until = span_of(given)
     organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
     return Filter(given["account"], given["reason"], given["campaign"], since, until, organisations)
 
@@ -203,6 +203,17 @@ def _limit(given: str | None) -> int:
     if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:9]) <= ROWS_MAX:
         raise AskedWrongly("limit")
     return int(given)
+
+
+def span_of(given: Mapping[str, str | None]) -> tuple[datetime | None, datetime | None]:
+    """`since` and `until` of a query. Raises AskedWrongly, also for a span in which nothing can lie.
+
+    An empty answer would say that nothing came.
+    """
+    since, until = moment_of("since", given["since"]), moment_of("until", given["until"])
+    if since is not None and until is not None and since >= until:
+        raise AskedWrongly("until")
+    return since, until
 
 
 def moment_of(name: str, given: str | None) -> datetime | None:

@@ -45,9 +45,14 @@ class Records:
 
     async def audit(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/audit?who=&act=&subject=&since=&until=&before=`: the newest first, a page at a time."""
-        choice = _choice(request)
-        async with self._desk.borrow() as connection:
-            found = await select_entries(connection, choice, ROWS_MAX + 1)
+        problem, found = None, list[AuditEntry]()
+        try:
+            choice = _choice(request)
+        except BodyRefused:
+            problem = "list_wrong"
+        else:
+            async with self._desk.borrow() as connection:
+                found = await select_entries(connection, choice, ROWS_MAX + 1)
         query = {name: value for name, value in request.query.items() if name not in ("before", "lang") and value}
         older = (
             request.rel_url.with_query({**query, "before": str(found[ROWS_MAX - 1].id)})
@@ -55,7 +60,8 @@ class Records:
             else None
         )
         return await self._desk.page(
-            "desk_audit.html", visit, entries=found[:ROWS_MAX], older=older, query=query,
+            "desk_audit.html", visit, 400 if problem else 200, problem=problem, entries=found[:ROWS_MAX],
+            older=older, query=query,
             export=request.rel_url.with_path("/desk/audit.csv").with_query(query),
         )  # fmt: skip
 
@@ -105,6 +111,8 @@ def _choice(request: web.Request) -> AuditChoice:
     since, until = _day(asked.get("since")), _day(asked.get("until"))
     before = asked.get("before")
     if before and not re.fullmatch(r"[0-9]{1,18}", before, re.ASCII):
+        raise BodyRefused
+    if since and until and since > until:
         raise BodyRefused
     return AuditChoice(
         asked.get("who"), asked.get("act"), asked.get("subject"), since,

@@ -231,10 +231,13 @@ async def test_a_nul_is_refused_before_anybody_is_looked_for(desk_portal: Portal
 
 async def test_a_filter_of_the_audit_log_that_is_none_shows_nothing_else_instead(desk_portal: Portal) -> None:
     auditor = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.AUDITOR))
-    for query in ("since=2026-13-40", "until=hom-nay", "since=1600-01-01", "before=newest"):
+    for query in ("since=2026-13-40", "until=hom-nay", "since=1600-01-01", "before=newest",
+                  "since=2026-10-18&until=2026-10-17"):  # fmt: skip
         for page in ("/audit", "/audit.csv"):
             assert (await auditor.get(f"{page}?{query}")).status == 400, query
-    assert (await auditor.get("/audit?since=2026-10-17&until=&before=9")).status == 200
+    assert (await auditor.get("/audit?since=2026-10-17&until=2026-10-17&before=9")).status == 200
+    wrong = await auditor.get("/audit?who=an&since=2026-10-18&until=2026-10-17")
+    assert ('value="an"' in wrong.text, "Không dùng được bộ lọc này" in wrong.text) == (True, True)
 
 
 async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:

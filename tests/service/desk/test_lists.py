@@ -86,6 +86,7 @@ async def test_every_list_shows_its_own_and_no_number(desk_portal: Portal) -> No
     assert "twice-1" in (await visitor.get("/lists/conflicts?account=hub&reason=message")).text
     assert "twice-1" not in (await visitor.get("/lists/conflicts?account=vina")).text
     assert (await visitor.get("/lists/conflicts?since=junk")).status == 400
+    assert (await visitor.get("/lists/conflicts?since=2026-10-18&until=2026-10-17")).status == 400
 
 
 async def test_a_manager_sees_nothing_of_another_organisation(desk_portal: Portal) -> None:
