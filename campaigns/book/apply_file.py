@@ -42,7 +42,7 @@ from campaigns.book.overlap import claims_of, clashes
 from campaigns.book.replies import reply_faults
 from campaigns.book.sentences import say
 from campaigns.book.slips import slip_of
-from campaigns.book.toml_headers import Location, line_of, toml_lines, toml_path
+from campaigns.book.toml_headers import Location, has_deep_key, line_of, toml_lines, toml_path
 
 FILE_BYTES_MAX = 1024 * 1024
 TABLES_MAX = {"organisation": 1000, "campaign": 1000, "gateway": 1000, "route": 50}
@@ -54,13 +54,15 @@ def load(source: Path | str | bytes, name: str | None = None) -> ApplyFile:
     try:
         content = source if isinstance(source, bytes) else _content(Path(source))
         text = _decoded(content)
+        if has_deep_key(text):
+            raise RecursionError
         tables = tomllib.loads(text)
     except _Unreadable as unreadable:
         raise ApplyRefused(name, [ApplyProblem("", None, unreadable.reason)]) from None
     except tomllib.TOMLDecodeError as error:
         raise ApplyRefused(name, [_syntax_problem(str(error), text)]) from None
     except (ValueError, RecursionError):
-        # Out of tomllib itself: an integer of thousands of digits, brackets nested without end.
+        # Out of tomllib itself: an integer of thousands of digits, brackets nested without end. Before it: deep keys.
         reason = say("holds a number or a nesting beyond all measure; shorten it")
         raise ApplyRefused(name, [ApplyProblem("", None, reason)]) from None
     reader = _Reader(toml_lines(text))

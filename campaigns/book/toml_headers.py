@@ -22,6 +22,20 @@ TOKEN = re.compile(
 A multi-line string may end in up to two quotes of its own.
 """
 
+KEY_PARTS_MAX = 32
+"""Of one dotted key; the tables of an apply file lie three deep."""
+# Quotes are followed no further than so: in a text, of which this knows nothing, there may be thousands.
+_SHORT_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.){0,64}"|'[^'\n]{0,64}')"""
+_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_SHORT_PART}(?:[ \t]*\.[ \t]*{_SHORT_PART}){{{KEY_PARTS_MAX}}}")
+
+
+def has_deep_key(text: str) -> bool:
+    """Whether a key of `text`, or what looks like one, has more than KEY_PARTS_MAX parts.
+
+    For those tomllib takes a time that grows with their square: two minutes for 60 KB.
+    """
+    return _DEEP_KEY.search(text) is not None
+
 
 def toml_lines(text: str) -> dict[Location, int]:
     """The line (from 1) of every table header and key in `text`, which must be valid TOML with bare newlines.

@@ -24,8 +24,9 @@ from service.runtime.keyring import SealBroken
 from service.simulator.conformance.masking import HIDDEN, secrets_of
 
 REASON_LETTERS = range(5, 501)
+# No attribute has a bare `<`: what is begun and never ended is followed up to the next one, and not to the end anew.
 PASSWORD_ELEMENT = re.compile(
-    r"(<(?:[\w.-]+:)?pass(?:word|wd)?(?:\s[^>]*)?>)(?:<!\[CDATA\[.{0,300}?\]\]>|[^<])*", re.IGNORECASE | re.DOTALL
+    r"(<(?:[\w.-]+:)?pass(?:word|wd)?(?:\s[^<>]*)?>)(?:<!\[CDATA\[.{0,300}?\]\]>|[^<])*", re.IGNORECASE | re.DOTALL
 )
 
 

@@ -261,6 +261,8 @@ UNREADABLE = [
     ("not UTF-8", b'a = "\xff"', None, "UTF-8"),
     ("too large", b"#" * (1024 * 1024 + 1), None, "larger than 1048576 bytes"),
     ("nested without end", b"a = " + b"[" * 100_000, None, "nesting"),
+    ("a key of parts without end", b"a." * 200 + b"a = 1", None, "nesting"),
+    ("a header of parts without end", b"[" + b'"a" . ' * 200 + b"a]", None, "nesting"),
     ("number without end", b"a = " + b"9" * 5_000, None, "number"),
     ("key twice", b"a = 1\na = 2\n", 2, "leave one of the two"),
     ("key twice at the end", b"a = 1\na = 2", None, "leave one of the two"),
