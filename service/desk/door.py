@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from campaigns.audit.entries import Who
 from service.desk import sessions
 from service.desk.desk import Desk, see_other
-from service.desk.people import Person
+from service.desk.people import Person, PersonChanged
 from service.desk.returning import to_login, to_remembered, typed_in
 from service.desk.roles import Act, Role, may
 from service.listeners.peers import peer_of
@@ -152,6 +152,8 @@ class Guarded:
             response = await self._answer(request, visit)
         except BodyRefused:
             response = await self._desk.page("desk_refused.html", visit, 400, why="form")
+        except PersonChanged:
+            response = see_other("/desk/login")
         except TimeoutError:
             response = await self._away(visit)
         except DATABASE_ERRORS as error:

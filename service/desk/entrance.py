@@ -9,7 +9,7 @@ from campaigns.audit.entries import Who, record
 from service.desk import passwords, second_factor, sessions
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit, way_in
-from service.desk.people import Person, change_password, select_people
+from service.desk.people import Person, PersonChanged, change_password, hold, select_people
 from service.desk.roles import Act
 from service.runtime.addresses import address, site_of
 from service.runtime.keyring import SealBroken
@@ -101,6 +101,7 @@ class Entrance:
             return await self._too_often(visit, "desk_password.html", 5, status=503)
         async with desk.borrow() as connection, connection.transaction():
             await change_password(connection, visit.who, person, phc)
+        person = person._replace(password=phc)
         is_complete = bool(visit.session and visit.session.is_complete)
         goes_to = "/desk/code" if person.is_enrolled else "/desk/enrol"
         return await self._begin(visit, person, "/desk" if is_complete else goes_to, is_complete=is_complete)
@@ -130,6 +131,7 @@ class Entrance:
         if step is None:
             return await self._enrolling(visit, secret, "code_wrong", 422)
         async with desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             codes = await second_factor.enrol(connection, desk.keyring, person, secret, step)
             await record(connection, visit.who, "user.second_factor", person.login)
             token = await self._let_in(connection, visit)
@@ -157,6 +159,7 @@ class Entrance:
         if wait := pace.take(key):
             return await self._too_often(visit, "desk_code.html", wait)
         async with desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             given = visit.form.get("code", "")
             if await second_factor.is_right(connection, desk.keyring, person, given, desk.clock()):
                 await record(connection, visit.who, "login")
@@ -186,7 +189,8 @@ class Entrance:
         return response
 
     async def _begin(self, visit: Visit, person: Person, goes_to: str, *, is_complete: bool) -> web.StreamResponse:
-        async with self._desk.borrow() as connection:
+        async with self._desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             token = await sessions.begin(
                 connection, self._desk.tokens, person.id, visit.address, is_complete=is_complete
             )
@@ -195,9 +199,13 @@ class Entrance:
         return response
 
     async def _let_in(self, connection: asyncpg.Connection, visit: Visit) -> str:
-        """A whole session in the place of the half one: whoever knew the token of that knows nothing of this."""
+        """A whole session in the place of the half one: whoever knew the token of that knows nothing of this.
+
+        Call it in a transaction that holds the person. Raises PersonChanged where the half one has ended meanwhile.
+        """
         assert visit.session is not None  # noqa: S101 -- the door's
-        await sessions.end(connection, visit.session.token_sha256)
+        if not await sessions.end(connection, visit.session.token_sha256):
+            raise PersonChanged
         return await sessions.begin(connection, self._desk.tokens, visit.person.id, visit.address, is_complete=True)
 
     def _with_cookies(self, response: web.Response, token: str, person: Person) -> web.StreamResponse:

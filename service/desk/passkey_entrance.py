@@ -22,6 +22,7 @@ from service.desk.passkeys import (
     take_challenge,
     use_passkey,
 )
+from service.desk.people import hold
 from service.desk.roles import Act
 from service.runtime.addresses import address, site_of
 
@@ -127,6 +128,7 @@ class PasskeyEntrance:
         desk, person = self._desk, owned.person
         who = Who(person.login, person.role, visit.address)
         async with desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             if why is None and not await use_passkey(connection, owned.id, count):
                 # A copy of the authenticator, or an answer that somebody else has shown first.
                 why = "count"

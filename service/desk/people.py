@@ -19,6 +19,10 @@ class PersonRefused(Exception):
     """What was asked for cannot be done; the sentence says why and what to do."""
 
 
+class PersonChanged(Exception):
+    """Somebody was disabled, or has another password, since they were looked up: what was shown lets nobody in."""
+
+
 class Person(NamedTuple):
     """Somebody of the desk. `organisations` are whose campaigns a manager sees; of other roles it is empty."""
 
@@ -60,6 +64,10 @@ WHERE login = $1 RETURNING id
 """
 UPDATE_OWN_HASH = "UPDATE desk_user SET password = $2, one_time_until = NULL WHERE id = $1"
 DELETE_PASSKEYS_OF = "DELETE FROM desk_passkey WHERE user_id = $1"
+# Whoever is resetting this person is waited for, and then waits.
+HOLD_PERSON = """
+SELECT id FROM desk_user WHERE id = $1 AND password = $2 AND disabled_at IS NULL FOR NO KEY UPDATE
+"""
 DELETE_SESSIONS_OF = "DELETE FROM desk_session WHERE user_id = $1"
 REVOKE_TOKENS_OF = "UPDATE desk_token SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL"
 SELECT_HAS_USERS = "SELECT EXISTS (SELECT FROM desk_user WHERE disabled_at IS NULL)"
@@ -139,8 +147,22 @@ async def reset_person(
         await record(connection, who, "user.reset", login, reason=reason)
 
 
+async def hold(connection: asyncpg.Connection, person: Person) -> None:
+    """Require that this person is as they were looked up, and let nobody change them before this transaction ends.
+
+    Between a look-up and a session lies the work of a password: a reset in that time has ended all sessions there
+    were, and must not be outlived by one that begins by the password before. Raises PersonChanged.
+    """
+    if await connection.fetchval(HOLD_PERSON, person.id, person.password) is None:
+        raise PersonChanged
+
+
 async def change_password(connection: asyncpg.Connection, who: Who, person: Person, phc: str) -> None:
-    """Take another password; every session of the person ends, and every token. Call it in a transaction."""
+    """Take another password; every session of the person ends, and every token. Call it in a transaction.
+
+    Raises PersonChanged.
+    """
+    await hold(connection, person)
     await connection.execute(UPDATE_OWN_HASH, person.id, phc)
     await end_everywhere(connection, person.id)
     await record(connection, who, "user.password", person.login)

@@ -14,7 +14,7 @@ from campaigns.audit.entries import Who, record
 from service.desk import sessions
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
-from service.desk.people import Person
+from service.desk.people import Person, hold
 from service.desk.provider_links import Link, find_linked, is_subject
 from service.desk.roles import Act
 from service.runtime.addresses import address, site_of
@@ -158,6 +158,7 @@ class ProviderEntrance:
         is_complete = self._has_second_factor(claims)
         who = Who(person.login, person.role, visit.address)
         async with desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             if visit.session is not None:
                 await sessions.end(connection, visit.session.token_sha256)
             await record(connection, who, "login.provider")

@@ -44,7 +44,7 @@ TOUCH_SESSION = "UPDATE desk_session SET seen_at = now() WHERE token_sha256 = $1
 COUNT_FAILURE = """
 UPDATE desk_session SET failures = failures + 1 WHERE token_sha256 = $1 RETURNING failures
 """
-DELETE_SESSION = "DELETE FROM desk_session WHERE token_sha256 = $1"
+DELETE_SESSION = "DELETE FROM desk_session WHERE token_sha256 = $1 RETURNING user_id"
 DELETE_OVER = "DELETE FROM desk_session WHERE seen_at <= now() - $1::interval OR created_at <= now() - $2::interval"
 SELECT_SESSIONS_OF = """
 SELECT address, created_at, seen_at, token_sha256 = $2 AS is_this FROM desk_session
@@ -168,9 +168,9 @@ async def find(connection: asyncpg.Connection, token_sha256: bytes) -> Session |
     return Session(token_sha256, row["is_complete"], person_of(row))
 
 
-async def end(connection: asyncpg.Connection, token_sha256: bytes) -> None:
-    """End one session."""
-    await connection.execute(DELETE_SESSION, token_sha256)
+async def end(connection: asyncpg.Connection, token_sha256: bytes) -> bool:
+    """End one session; False where it had ended already."""
+    return await connection.fetchval(DELETE_SESSION, token_sha256) is not None
 
 
 async def count_failure(connection: asyncpg.Connection, token_sha256: bytes) -> bool:

@@ -12,7 +12,7 @@ from aiohttp import web
 from campaigns.audit.entries import record
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
-from service.desk.people import Person, person_of
+from service.desk.people import Person, hold, person_of
 from service.desk.roles import SCOPES, Act, may
 from service.runtime.keyring import Keyring
 
@@ -105,6 +105,7 @@ class OwnTokens:
             return await self._page(visit, 422, "token_useless")
         token, digest = new_token(desk.keyring)
         async with desk.borrow() as connection, connection.transaction():
+            await hold(connection, person)
             made = await connection.fetchval(
                 INSERT_OWN, person.id, name, digest, scopes, timedelta(days=int(days)), TOKENS_MAX
             )

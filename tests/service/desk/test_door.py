@@ -6,23 +6,25 @@ import re
 import time
 from datetime import UTC, datetime
 
+import asyncpg
 import pyotp
 import pytest
 from aiohttp import web
 
 from campaigns.lifecycle.toml_text import tables_of, toml_of
-from service.desk import passwords, sessions
+from service.desk import passwords, second_factor, sessions
 from service.desk.assembly import API_PREFIX
 from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
 from service.desk.passwords import PasswordUnfit, require_fit
+from service.desk.people import reset_person, select_people
 from service.desk.roles import RIGHTS, SCOPES, Act, Role
 from service.desk.sessions import Cookies, Tokens
 from service.desk.tokens import PREFIX
 from service.runtime.keyring import Keyring
 from tests.service.desk.test_api import sent
-from tests.support.desk import PASSWORD, Visitor, logged_in, person, phc_of, token_of
-from tests.support.portal import SECRET_KEY, Portal, message
+from tests.support.desk import PASSWORD, TESTER, Visitor, logged_in, person, phc_of, token_of
+from tests.support.portal import SECRET_KEY, Portal, eventually, message
 
 logins = (f"nguoi{number}" for number in itertools.count())
 
@@ -414,6 +416,53 @@ async def test_a_stolen_session_ends_with_its_owners_and_changes_nothing_that_la
     # A token that was copied is of no use either after that.
     async with portal.http.get(f"{portal.base}{API_PREFIX}/lists/after-close", headers=bearer(token)) as answer:
         assert answer.status == 401
+
+
+async def test_what_was_shown_before_a_reset_opens_nothing_after_it(desk_portal: Portal) -> None:
+    portal, login, desk = desk_portal, next(logins), desk_portal.service.desk.desk
+    user_id = await person(portal, login, Role.OPERATOR)
+    secret = second_factor.new_secret()
+    async with desk.borrow() as connection, connection.transaction():
+        (enrolled,) = await select_people(connection, login)
+        await second_factor.enrol(connection, desk.keyring, enrolled, secret, 0)
+        half = await sessions.begin(connection, desk.tokens, user_id, "127.0.0.1", is_complete=False)
+    whole = await logged_in(portal, user_id)
+    new = "một câu khác hẳn"
+    acts = (
+        Visitor(portal).post("/login", login=login, password=PASSWORD),
+        Visitor(portal, {sessions.SESSION_COOKIE: half}).post("/code", code=pyotp.TOTP(secret).now()),
+        whole.post("/account/password", old=PASSWORD, new=new, again=new),
+    )
+    # Everything is looked up before the reset, and done after it.
+    resetting = await asyncpg.connect(portal.dsn)
+    try:
+        async with resetting.transaction():
+            await reset_person(resetting, TESTER, login, phc_of("one-time"))
+            answers = [asyncio.create_task(each) for each in acts]
+
+            async def all_wait() -> bool:
+                waiting = (
+                    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
+                return len(await portal.fetch(waiting)) == len(acts)
+
+            await eventually(all_wait)
+        assert [each.location for each in await asyncio.gather(*answers)] == ["/desk/login"] * len(acts)
+    finally:
+        await resetting.close()
+    assert not await portal.fetch("SELECT FROM desk_session WHERE user_id = $1", user_id)
+
+
+async def test_two_codes_make_no_two_sessions_of_one_half(desk_portal: Portal) -> None:
+    portal, login, desk = desk_portal, next(logins), desk_portal.service.desk.desk
+    user_id = await person(portal, login, Role.OPERATOR)
+    async with desk.borrow() as connection, connection.transaction():
+        (enrolled,) = await select_people(connection, login)
+        codes = await second_factor.enrol(connection, desk.keyring, enrolled, second_factor.new_secret(), 0)
+        half = await sessions.begin(connection, desk.tokens, user_id, "127.0.0.1", is_complete=False)
+    shown = (Visitor(portal, {sessions.SESSION_COOKIE: half}).post("/code", code=code) for code in codes[:3])
+    answers = await asyncio.gather(*shown)
+    assert sorted(str(each.location) for each in answers) == ["/desk", "/desk/login", "/desk/login"]
 
 
 async def test_a_manager_meets_nothing_of_another_organisation_at_any_guessed_address(desk_portal: Portal) -> None:
