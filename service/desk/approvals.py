@@ -158,6 +158,8 @@ class Approvals:
                 async with self._desk.borrow() as connection:
                     await take_step(connection, visit.who, proposal.id, step, reason)
             except StepRefused as refused:
+                if await self._is_done(proposal.id, step, visit, refused):
+                    return see_other(f"/desk/proposals/{proposal.id}")
                 return await self.shown(request, visit, 409, f"step_{refused.why}")
             return see_other(f"/desk/proposals/{proposal.id}")
 
@@ -176,12 +178,22 @@ class Approvals:
             async with self._desk.borrow() as connection:
                 await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=looked_at)
         except StepRefused as refused:
+            if await self._is_done(proposal.id, "approved", visit, refused):
+                return see_other(f"/desk/proposals/{proposal.id}")
             return await self.shown(request, visit, 409, f"step_{refused.why}")
         except ApplyRefused:
             return await self.shown(request, visit, 409, "proposal_refused")
         except IntakeBusy:
             return await self.shown(request, visit, 503, "step_busy")
         return see_other(f"/desk/proposals/{proposal.id}")
+
+    async def _is_done(self, number: int, step: str, visit: Visit, refused: StepRefused) -> bool:
+        """Whether a step was refused because this person has taken it already: by a double click, or in two tabs."""
+        if refused.why != "ended":
+            return False
+        async with self._desk.borrow() as connection:
+            taken = await select_steps(connection, number)
+        return bool(taken) and (taken[-1].step, taken[-1].who) == (step, visit.person.login)
 
     async def found(self, request: web.Request, visit: Visit) -> Proposal | None:
         """The proposal of the address, within what the person may see."""

@@ -86,7 +86,7 @@ class Reattributions:
             async with self._desk.borrow() as connection:
                 await reattribution.approve(connection, visit.who, found.id, now=self._desk.clock(), looked_at=seen)
         except MoveRefused as refused:
-            return await self._show(request, visit, 409, refused)
+            return await self._not_ended(request, visit, found.id, "approved", refused)
         except IntakeBusy:
             return await self._show(request, visit, 503, MoveRefused("busy"))
         return see_other(f"/desk/reattributions/{found.id}")
@@ -112,8 +112,17 @@ class Reattributions:
             async with self._desk.borrow() as connection:
                 await reattribution.end(connection, visit.who, found.id, step, reason)
         except MoveRefused as refused:
-            return await self._show(request, visit, 409, refused)
+            return await self._not_ended(request, visit, found.id, step, refused)
         return see_other(f"/desk/reattributions/{found.id}")
+
+    async def _not_ended(
+        self, request: web.Request, visit: Visit, number: int, step: str, refused: MoveRefused
+    ) -> web.StreamResponse:
+        """Why not; but what this person has done already, by a double click or in two tabs, is done."""
+        move = await self._found(request, visit) if refused.why == "ended" else None
+        if move is not None and (move.state, move.ended_by) == (step, visit.person.login):
+            return see_other(f"/desk/reattributions/{number}")
+        return await self._show(request, visit, 409, refused)
 
     async def _found(self, request: web.Request, visit: Visit) -> Reattribution | None:
         """That of the address, within what the person may see."""

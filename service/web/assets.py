@@ -15,6 +15,7 @@ CONTENT_TYPES = {
     "chart.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",
     "passkeys.js": "text/javascript; charset=utf-8",
+    "once.js": "text/javascript; charset=utf-8",
     "countdown.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml; charset=utf-8",
     "favicon.ico": "image/vnd.microsoft.icon",

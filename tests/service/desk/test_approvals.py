@@ -102,9 +102,12 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
             int(address.split("/")[-1]),
         )
     assert (await portal.post(message("early", "HH", short_code="1405"))).outcome == "unallocated"
-    # Two who press at once: one approves, the other is told so.
+    # Who presses twice has approved once; another who comes later is told so.
     both = await asyncio.gather(*(second.post(f"{address}/approve", plan=plan) for _ in range(2)))
-    assert sorted(answer.status for answer in both) == [303, 409]
+    assert [answer.location for answer in both] == [f"/desk{address}"] * 2
+    third = await logged_in(portal, await person(portal, "den.sau", Role.FINANCE))
+    assert (await third.post(f"{address}/approve", plan=plan)).status == 409
+    assert (await second.post(f"{address}/refuse", reason="thôi")).status == 409, "the other is no repeat"
 
     async def counts() -> bool:
         return "hoa-hoan" in portal.service.catalog.book.by_slug
