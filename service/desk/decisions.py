@@ -11,9 +11,12 @@ from service.desk.approvals import Approvals
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.downloads import headers_of, send
+from service.desk.limits import Room
 from service.desk.roles import Act
 
 NUMBER_LETTERS_MAX = 100
+TAKEN_AT_ONCE = 8
+"""Each is in memory, whole, until whoever takes it has it."""
 PIECE_BYTES = 64 * 1024
 ENDINGS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}
 
@@ -34,6 +37,7 @@ class Decisions:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._approvals = Approvals(desk)
+        self._room = Room(TAKEN_AT_ONCE)
 
     async def bring(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/proposals/{id}/files`: the decision's number and day, and its file; kept for ever."""
@@ -54,6 +58,10 @@ class Decisions:
 
     async def take(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/proposals/{id}/files/{file}`."""
+        with self._room.entered():
+            return await self._take(request, visit)
+
+    async def _take(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         proposal, given = await self._approvals.found(request, visit), request.match_info["file"]
         found = None
         if proposal is not None and re.fullmatch(r"[0-9]{1,9}", given, re.ASCII):

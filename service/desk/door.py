@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from campaigns.audit.entries import Who
 from service.desk import sessions
 from service.desk.desk import Desk, see_other
+from service.desk.limits import Crowded
 from service.desk.people import Person, PersonChanged
 from service.desk.returning import to_login, to_remembered, typed_in
 from service.desk.roles import Act, Role, may
@@ -32,6 +33,9 @@ FIELDS_MAX = 200
 UPLOAD_SECONDS = 60.0
 """As long as a file may take to come."""
 UPLOAD_CHUNK_BYTES = 64 * 1024
+AWAY_SECONDS = 5
+BUSY_SECONDS = 60
+"""When to come again: where the database is away, and where there is no room."""
 LANGUAGE_COOKIE = "portal1400-language"
 LANGUAGE_SECONDS = 365 * 86_400
 NO_FORM: Mapping[str, str] = MappingProxyType({})
@@ -154,12 +158,14 @@ class Guarded:
             response = await self._desk.page("desk_refused.html", visit, 400, why="form")
         except PersonChanged:
             response = see_other("/desk/login")
+        except Crowded:
+            response = await self._later(visit, "busy", BUSY_SECONDS)
         except TimeoutError:
-            response = await self._away(visit)
+            response = await self._later(visit, "away", AWAY_SECONDS)
         except DATABASE_ERRORS as error:
             if not is_away(error):
                 raise
-            response = await self._away(visit)
+            response = await self._later(visit, "away", AWAY_SECONDS)
         if request.query.get("lang") in set(Language):
             response.set_cookie(
                 LANGUAGE_COOKIE, request.query["lang"], max_age=LANGUAGE_SECONDS, samesite="Lax", path="/desk"
@@ -198,6 +204,7 @@ class Guarded:
             visit = replace(visit, form=form, upload=upload)
         return await row.handler(request, visit)
 
+<<<<<<< HEAD
     async def _lost(self, request: web.Request, visit: Visit, *, had_session: bool) -> web.StreamResponse:
         """Whose session has ended logs in first; a form that was on its way is kept in the page."""
         if request.method == "POST" and had_session and not self.row.file_bytes_max:
@@ -218,6 +225,11 @@ class Guarded:
     async def _away(self, visit: Visit) -> web.Response:
         response = await self._desk.page("desk_refused.html", visit, 503, why="away")
         response.headers["Retry-After"] = "5"
+=======
+    async def _later(self, visit: Visit, why: str, seconds: int) -> web.Response:
+        response = await self._desk.page("desk_refused.html", visit, 503, why=why)
+        response.headers["Retry-After"] = str(seconds)
+>>>>>>> fc4f42a (A worker makes closing reports one after the other, and hands out audit logs and decisions to few at once)
         return response
 
 

@@ -1,9 +1,13 @@
-"""How often somebody may try: the generic cell rate algorithm (ITU-T I.371), in the memory of one worker."""
+"""How often somebody may try: the generic cell rate algorithm (ITU-T I.371), and how many may do something at once.
+
+Both in the memory of one worker.
+"""
 
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 KEYS_MAX = 20_000
 """So many are remembered; then the one that was seen longest ago is forgotten."""
@@ -33,3 +37,25 @@ class Pace:
     def forgive(self, key: object) -> None:
         """Forget the tries of a key: it was the right person."""
         self._due.pop(key, None)
+
+
+class Crowded(Exception):
+    """As many as there is room for are at it: whoever comes now comes again later."""
+
+
+class Room:
+    """So many at once; nobody waits."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """A place until the end of the block. Raises Crowded."""
+        if self._free == 0:
+            raise Crowded
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1

@@ -14,12 +14,14 @@ from campaigns.gifts.exported import Kind
 from service.desk.desk import Desk, see_other
 from service.desk.door import BodyRefused, Row, Visit
 from service.desk.downloads import headers_of, send
+from service.desk.limits import Room
 from service.desk.people import PersonRefused, disable_person, select_people
 from service.desk.roles import Act
 from service.desk.spreadsheets import Csv
 
 ROWS_MAX = 50
 ENTRIES_AT_ONCE = 100
+FILTERS = ("who", "act", "subject", "since", "until", "before")
 COLUMNS = {
     "id": Kind.COUNT, "recorded_at": Kind.MOMENT, "who": Kind.TEXT, "role": Kind.TEXT, "address": Kind.TEXT,
     "act": Kind.TEXT, "subject": Kind.TEXT, "before": Kind.TEXT, "after": Kind.TEXT, "reason": Kind.TEXT,
@@ -42,6 +44,7 @@ class Records:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._room = Room(1)
 
     async def audit(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/audit?who=&act=&subject=&since=&until=&before=`: the newest first, a page at a time."""
@@ -66,19 +69,21 @@ class Records:
         )  # fmt: skip
 
     async def export(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/audit.csv`: as CSV in UTF-8 with its mark, in flat memory. That it was taken is recorded."""
+        """`GET /desk/audit.csv`: as CSV in UTF-8 with its mark, in flat memory, one at a time. That it was
+        taken is recorded."""
         choice = _choice(request)
         headers = headers_of(Csv.media_type, "audit.csv")
         if request.method == "HEAD":
             return web.Response(headers=headers)
-        connection = await self._desk.connect("portal1400 export")
-        try:
-            asked = {name: value for name, value in request.query.items() if value}
-            await record(connection, visit.who, "audit.export", after=asked)
-            async with aclosing(_pieces(connection, choice)) as pieces:
-                return await send(request, headers, pieces)
-        finally:
-            connection.terminate()
+        with self._room.entered():
+            connection = await self._desk.connect("portal1400 export")
+            try:
+                asked = {name: request.query[name] for name in FILTERS if request.query.get(name)}
+                await record(connection, visit.who, "audit.export", after=asked)
+                async with aclosing(_pieces(connection, choice)) as pieces:
+                    return await send(request, headers, pieces)
+            finally:
+                connection.terminate()
 
     async def people(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/people`."""

@@ -17,6 +17,7 @@ from campaigns.totals.totals import UNCOUNTED_REASONS, CampaignTotals
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.downloads import headers_of
+from service.desk.limits import Room
 from service.desk.report_sheet import ReportSheet, SheetFull
 from service.desk.roles import Act
 from service.web.words import Language, Words
@@ -31,6 +32,8 @@ ROUTES_MAX = 4
 MOVED_MAX = 6
 """The newest decisions, the first routes, the newest moves: so much has room beside the days."""
 POINTS_MAX = 50_000
+WAITING_MAX = 8
+"""So many reports are waited for in a worker."""
 
 
 class Closed(NamedTuple):
@@ -52,19 +55,27 @@ class Reports:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._room = Room(WAITING_MAX)
+        # The fonts are shared, and read by one place that moves: made at once, sheets get letters of one another.
+        self._turn = asyncio.Lock()
 
     async def report(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/campaigns/{slug}/report.pdf`; 404 as long as the campaign has not closed."""
-        book, now = self._desk.book(), self._desk.clock()
-        campaign = book.by_slug.get(request.match_info["slug"])
+        now = self._desk.clock()
+        campaign = self._desk.book().by_slug.get(request.match_info["slug"])
         if campaign is None or not visit.sees(campaign.organiser) or not is_closed(campaign, now):
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
+        with self._room.entered():
+            content = await self._made(campaign, visit, now)
+        return web.Response(body=content, headers=headers_of("application/pdf", f"portal1400-{campaign.slug}.pdf"))
+
+    async def _made(self, campaign: Campaign, visit: Visit, now: datetime) -> bytes:
         async with self._desk.borrow() as connection:
             closed = await select_closed(connection, campaign, now)
             await record(connection, visit.who, "report", campaign.slug, after={"version": closed.totals.version})
         address = f"{self._desk.origin}/c/{campaign.slug}" if self._desk.origin else f"/c/{campaign.slug}"
-        content = await asyncio.to_thread(report_of, closed, book, visit.words, address)
-        return web.Response(body=content, headers=headers_of("application/pdf", f"portal1400-{campaign.slug}.pdf"))
+        async with self._turn:
+            return await asyncio.to_thread(report_of, closed, self._desk.book(), visit.words, address)
 
 
 def is_closed(campaign: Campaign, now: datetime) -> bool:

@@ -242,6 +242,24 @@ async def test_a_filter_of_the_audit_log_that_is_none_shows_nothing_else_instead
     assert ('value="an"' in wrong.text, "Không dùng được bộ lọc này" in wrong.text) == (True, True)
 
 
+async def test_who_takes_the_audit_log_along_slowly_holds_one_connection_of_the_database(desk_portal: Portal) -> None:
+    portal = desk_portal
+    auditor = await logged_in(portal, await person(portal, next(logins), Role.AUDITOR))
+    await portal.fetch(
+        "INSERT INTO audit_entry (who, act, reason) SELECT 'x', 'y', repeat('z', 500000) FROM generate_series(1, 40)"
+    )
+    cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in auditor.cookies.items())}
+    async with portal.http.get(f"{portal.base}/desk/audit.csv", headers=cookies) as slow:
+        assert slow.status == 200
+        later = await auditor.get("/audit.csv")
+        assert (later.status, later.headers["Retry-After"], "quá nhiều người" in later.text) == (503, "60", True)
+
+    async def is_free() -> bool:
+        return (await auditor.get("/audit.csv?who=nobody")).status == 200
+
+    await eventually(is_free)
+
+
 async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:
     portal, login = desk_portal, next(logins)
     user_id = await person(portal, login, Role.FINANCE)

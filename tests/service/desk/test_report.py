@@ -1,7 +1,9 @@
 """The closing report: one page, in both languages, with the figures of the API and all letters of Vietnamese."""
 
+import asyncio
 import io
 import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +15,7 @@ from campaigns.book.book import VIETNAM, Decision
 from campaigns.gifts.corrections import Correction
 from campaigns.totals.rollups import Point
 from campaigns.totals.totals import CampaignTotals, CarrierTotals
-from service.desk.report import Closed, report_of
+from service.desk.report import WAITING_MAX, Closed, report_of
 from service.desk.roles import Role
 from service.web.words import Language, load_words
 from tests.support.desk import Visitor, logged_in, person
@@ -100,3 +102,17 @@ async def test_a_closed_campaigns_report_has_the_figures_of_the_api(desk_portal:
     assert (await report(manager, "old"))[0] == 404
     entries = await portal.fetch("SELECT subject FROM audit_entry WHERE act = 'report' AND who = 'bao.cao'")
     assert [entry["subject"] for entry in entries] == ["old"]
+
+
+async def test_reports_made_at_the_same_moment_are_the_same_to_the_byte(desk_portal: Portal) -> None:
+    visitor = await logged_in(desk_portal, await person(desk_portal, "bao.cao.nhieu", Role.PRESS))
+    first = await report(visitor, "old")
+    # Threads take turns as often as they can: what they share shows.
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        made = await asyncio.gather(*(report(visitor, "old") for _ in range(2 * WAITING_MAX)))
+    finally:
+        sys.setswitchinterval(usual)
+    assert {status for status, _, _ in made} == {200, 503}
+    assert {content for status, _, content in made if status == 200} == {first[2]}
