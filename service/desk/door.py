@@ -204,7 +204,6 @@ class Guarded:
             visit = replace(visit, form=form, upload=upload)
         return await row.handler(request, visit)
 
-<<<<<<< HEAD
     async def _lost(self, request: web.Request, visit: Visit, *, had_session: bool) -> web.StreamResponse:
         """Whose session has ended logs in first; a form that was on its way is kept in the page."""
         if request.method == "POST" and had_session and not self.row.file_bytes_max:
@@ -222,14 +221,9 @@ class Guarded:
             return await self._desk.page("desk_refused.html", visit, 403, why=why)
         return await self._desk.page("desk_again.html", visit, 403, why=why, typed=typed, action=request.path)
 
-    async def _away(self, visit: Visit) -> web.Response:
-        response = await self._desk.page("desk_refused.html", visit, 503, why="away")
-        response.headers["Retry-After"] = "5"
-=======
     async def _later(self, visit: Visit, why: str, seconds: int) -> web.Response:
         response = await self._desk.page("desk_refused.html", visit, 503, why=why)
         response.headers["Retry-After"] = str(seconds)
->>>>>>> fc4f42a (A worker makes closing reports one after the other, and hands out audit logs and decisions to few at once)
         return response
 
 
