@@ -120,8 +120,8 @@ class Sender(ABC, Generic[Settings]):
     """Whether the protocol has a word for "the same id, another content"; else that is answered like a repeat."""
     signs_attempts: ClassVar[bool] = False
     """Whether the time of an attempt is signed, so that an old one is refused however right it is."""
-    charges_at_once: ClassVar[bool] = False
-    """Whether a message that counts on report comes with its charge, in one callback."""
+    reports_name_messages: ClassVar[bool] = True
+    """Whether `report` names its message; else the two are joined by number, code, amount and time."""
     carries_messages: ClassVar[bool] = True
     """Whether its callbacks hand over messages; else each reports the charge of a message that came elsewhere."""
     carrier_words: ClassVar[Mapping[str, str]] = {}
@@ -152,6 +152,11 @@ class Sender(ABC, Generic[Settings]):
     @abstractmethod
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:
         """What `reply` tells the sender. Only the protocol's own words for success are TAKEN."""
+
+    @property
+    def charges_at_once(self) -> bool:
+        """Whether a message that counts on report comes with its charge, in one callback."""
+        return False
 
     @property
     def reports_charges(self) -> bool:

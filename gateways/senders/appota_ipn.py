@@ -24,12 +24,16 @@ class AppotaIpnSender(Sender[ApplicationSettings]):
     """Appota, for one application."""
 
     name: ClassVar[str] = "appota_ipn"
-    charges_at_once: ClassVar[bool] = True
 
     @property
     def names_carriers(self) -> bool:
         """It never says who charged."""
         return False
+
+    @property
+    def charges_at_once(self) -> bool:
+        """In the one call that there is."""
+        return True
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:  # noqa: ARG002 -- it tells no time
         """A form of a payment that succeeded."""

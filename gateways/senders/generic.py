@@ -46,6 +46,11 @@ class GenericSender(Sender[DialectSettings]):
         return self.settings.dialect.fields.carrier is not None
 
     @property
+    def charges_at_once(self) -> bool:
+        """Where the dialect has a charge: it stands in the message's own callback."""
+        return self.settings.dialect.charge is not None
+
+    @property
     def has_word_for_conflicts(self) -> bool:
         """Where the dialect has words of its own for it."""
         return self.settings.dialect.answers.conflict is not None

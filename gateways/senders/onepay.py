@@ -41,12 +41,16 @@ class OnepaySender(Sender[MerchantSettings]):
     """1Pay, for one of its services."""
 
     name: ClassVar[str] = "onepay"
-    charges_at_once: ClassVar[bool] = True
 
     @property
     def names_carriers(self) -> bool:
         """It never says who charged."""
         return False
+
+    @property
+    def charges_at_once(self) -> bool:
+        """In the second call of SMSplus."""
+        return True
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:
         """GET, the values signed in the alphabetical order of their names."""

@@ -1,10 +1,10 @@
-"""`vascloud` as VinaPhone's VAS Cloud posts a message: a document, or a form.
+"""`vascloud` as VinaPhone's VAS Cloud posts a message, a document or a form, and its notifier an event.
 
-Source: VNPT Media's guide to the VAS Cloud API, 4.0 and 8; a partner's note on receiving messages.
+Source: VNPT Media's guide to the VAS Cloud API, 4.0 and 8; a partner's note on receiving messages; event consumers.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar, Protocol
 from urllib.parse import urlencode
@@ -36,11 +36,16 @@ class PartnerSettings(SenderSettings, Protocol):
     def separator(self) -> str | None:
         """What stands between them."""
 
+    @property
+    def services(self) -> Mapping[str, str]:
+        """The short code of each service that charges."""
+
 
 class VascloudSender(Sender[PartnerSettings]):
     """VAS Cloud, for one of its partners."""
 
     name: ClassVar[str] = "vascloud"
+    reports_name_messages: ClassVar[bool] = False
 
     @property
     def names_carriers(self) -> bool:
@@ -61,10 +66,7 @@ class VascloudSender(Sender[PartnerSettings]):
                 "content_type": "TEXT",
                 "content": sms.text,
             }
-            inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in command.items())
-            head = "<MODULE>SMSGW</MODULE><MESSAGE_TYPE>NOTIFY</MESSAGE_TYPE>"
-            document = f"<ACCESSGW>{head}<COMMAND>{inner}</COMMAND></ACCESSGW>"
-            return Request("POST", self._path(), {"Content-Type": "text/xml; charset=utf-8"}, sent(document))
+            return self._document("SMSGW", command)
         values = {
             "mo_id": sms.native_id,
             "source_address": sms.short_code,
@@ -79,6 +81,35 @@ class VascloudSender(Sender[PartnerSettings]):
             return Request("GET", f"{self._path()}?{form}", {})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return Request("POST", self._path(), headers, sent(form))
+
+    @property
+    def reports_charges(self) -> bool:
+        """By events of the notifier, each of a service."""
+        return bool(self.settings.services)
+
+    def report(self, sms: Sms, message_ref: str, attempt_at: datetime) -> Request:  # noqa: ARG002 -- it names none
+        """An event: this subscriber was charged for this service."""
+        service = next((name for name, code in self.settings.services.items() if code == sms.short_code), "none")
+        event = {
+            "queueID": f"q-{sms.native_id}",
+            "resultCode": "0",
+            "errorDesc": "",
+            "startTime": str(int((sms.at or attempt_at).timestamp()) * 1000),
+            "msisdn": sms.msisdn.removeprefix("+"),
+            "channel": "SMS",
+            "service_id": service,
+            "package_id": sms.keyword,
+            "originalprice": str(sms.amount_vnd),
+            "price": str(sms.amount_vnd),
+            "commandcode": sms.keyword,
+        }
+        return self._document("SDP", event)
+
+    def _document(self, module: str, command: Mapping[str, str]) -> Request:
+        inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in command.items())
+        head = f"<MODULE>{module}</MODULE><MESSAGE_TYPE>NOTIFY</MESSAGE_TYPE>"
+        document = f"<ACCESSGW>{head}<COMMAND>{inner}</COMMAND></ACCESSGW>"
+        return Request("POST", self._path(), {"Content-Type": "text/xml; charset=utf-8"}, sent(document))
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the answer names no message
         """200 and an `error_id` of 0; 1 is any failure, and does not say which."""

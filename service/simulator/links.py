@@ -43,6 +43,11 @@ class Link:
         return self.protocol in TIMED_PROTOCOLS
 
     @property
+    def needs_own_numbers(self) -> bool:
+        """Whether each message wants a donor of its own: its charge names the donor, and not the message."""
+        return self.reporter is not None and not SENDERS[self.reporter.protocol].reports_name_messages
+
+    @property
     def batch_max(self) -> int:
         """How many messages one callback may carry."""
         return SENDERS[self.protocol].batch_max

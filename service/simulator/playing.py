@@ -139,7 +139,11 @@ class Player:
             await self._contradict(sender, messages[0], verdict)
 
     async def _report_charges(self, sender: Sender[Any], reporter: Sender[Any], messages: tuple[Sms, ...]) -> None:
+        now = datetime.now(UTC)
         for sms in dict.fromkeys(messages):
+            # Without its message's name a charge of what does not count would look for another gift.
+            if not reporter.reports_name_messages and self._ledger.reading(sms, now).units is None:
+                continue
             self.progress.reports += 1
             verdict = await self._poster.report(reporter, sms, sender.native_id(sms))
             if verdict is not Verdict.TAKEN:

@@ -75,6 +75,8 @@ class SmsWriter:
         self._count += 1
         is_faithful = chance.random() < FAITHFUL_SHARE
         donor = chance.choice(self._faithful) if is_faithful else chance.randrange(NUMBERS)
+        if link.needs_own_numbers:
+            donor = (int(self._run) + number) % NUMBERS
         return Sms(
             number=number,
             native_id=f"{self._run}{number:09d}",

@@ -25,6 +25,21 @@ from tests.support.protocols import account_table
 EVERY_FAULT = dict.fromkeys(Fault, 0.05)
 SHORT = Options(rate=200, seconds=1.5, faults=EVERY_FAULT)
 HISTORY = (Path(__file__).parents[2] / "campaigns" / "book" / "book.toml").read_text(encoding="utf-8")
+WITH_CHARGE = """secrets = ["word"]
+dialect.format = "form"
+dialect.fields = { id = "id", msisdn = "from", short_code = "to", text = "text" }
+dialect.charge = { status = "s", amount = "v", succeeded = ["ok"], failed = ["no"] }
+dialect.signature = { place = "sign", kind = "plain", hash = "md5", parts = ["sorted", "secret"] }
+dialect.answers.accepted.body = "OK"
+dialect.example.body = "id=1&from=84950000001&to=1408&text=VNN&s=ok&v=20000&sign=9491ece5ad076d9c44a875ef38d8520d"
+dialect.example.secret = "nobody-s"
+dialect.example.means.id = "1"
+dialect.example.means.msisdn = "84950000001"
+dialect.example.means.short_code = "1408"
+dialect.example.means.text = "VNN"
+dialect.example.means.charge = "succeeded"
+dialect.example.means.amount_vnd = 20_000
+"""
 # What becomes money otherwise than with its message, in each way there is.
 CHARGED = (
     ("standard-report", "standard", "on_report", f'secrets = ["{SIGNING_SECRET}"]'),
@@ -32,6 +47,8 @@ CHARGED = (
     ("jasmin-report", "jasmin", "on_report", 'path_secret = "a-secret"'),
     ("oneapi-report", "oneapi_sms", "on_report", 'path_secret = "a-secret"\nmessage_reference = "referenceCode"'),
     ("http-report", "vn_http_get", "on_report", 'path_secret = "a-secret"\ndialect = "ddviet"'),
+    ("vas-report", "vascloud", "on_report", 'services = { S8 = "1408", S9 = "1409" }\npath_secret = "a-secret"'),
+    ("generic-report", "generic", "on_report", WITH_CHARGE),
     ("payments", "camara_billing", "on_report", 'secrets = ["a-token"]\nmessages_of = "http-report"'),
     (
         "soap-reply", "vn_soap_mo", "on_reply",
