@@ -191,6 +191,23 @@ def test_the_inside_of_asyncpg_is_as_our_connections_know_it() -> None:
     assert list(inspect.signature(known).parameters) == ["self", "typeoids", "timeout"]
 
 
+HEAVY = {"PIL", "reportlab", "xlsxwriter", "service.desk.report_sheet"}
+"""What only a report or a workbook needs: a twelfth of what a worker would import at its start."""
+
+
+def test_no_start_loads_what_only_files_for_people_need() -> None:
+    found = []
+    for path in (ROOT / "service").rglob("*.py"):
+        if path.name == "report_sheet.py":
+            continue
+        # Of the module itself: not in a function, and not for the types alone.
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [(path.name, name) for name in named if name in HEAVY or name.partition(".")[0] in HEAVY]
+    assert found == []
+
+
 ROOMS = {
     "service": {"runtime", "postgres", "listeners", "catalog", "intake", "live", "web", "pages", "operations"}
     | {"simulator", "commands", "desk", "delivery"},

@@ -128,7 +128,8 @@ class Exports:
 
     async def _send(self, request: web.Request, visit: Visit, asked: Asked) -> web.StreamResponse:
         now = self._desk.clock()
-        sheet = sheet_of(asked, self._desk.words[_language(asked, visit)], visit.person.login, now)
+        words = self._desk.words[_language(asked, visit)]
+        sheet = await asyncio.to_thread(sheet_of, asked, words, visit.person.login, now)
         headers = headers_of(sheet.media_type, asked.file_name(now))
         if request.method == "HEAD":
             return web.Response(headers={**HEADERS, **headers})

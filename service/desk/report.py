@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 from aiohttp import web
@@ -18,9 +18,11 @@ from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.downloads import headers_of
 from service.desk.limits import Room
-from service.desk.report_sheet import ReportSheet, SheetFull
 from service.desk.roles import Act
 from service.web.words import Language, Words
+
+if TYPE_CHECKING:
+    from service.desk.report_sheet import ReportSheet
 
 BUCKETS: Mapping[str, str] = MappingProxyType({"day": "%d/%m/%Y", "month": "%m/%Y", "year": "%Y"})
 """How a day is called of each, the finest first."""
@@ -98,19 +100,23 @@ async def select_closed(connection: asyncpg.Connection, campaign: Campaign, now:
 
 def report_of(closed: Closed, book: Book, words: Words, address: str) -> bytes:
     """The report as PDF of one page: by day, or where there are too many days, by month or year."""
+    # What draws it (ReportLab, Pillow) is loaded here, in a thread, when the first campaign has closed: no start of a
+    # worker waits for it.
+    from service.desk.report_sheet import ReportSheet, SheetFull
+
     *finer, last = BUCKETS
     for bucket in finer:
         try:
-            return _written(closed, book, words, address, bucket)
+            return _written(ReportSheet, closed, book, words, address, bucket)
         except SheetFull:
             continue
-    return _written(closed, book, words, address, last)
+    return _written(ReportSheet, closed, book, words, address, last)
 
 
-def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str) -> bytes:
+def _written(make: "type[ReportSheet]", closed: Closed, book: Book, words: Words, address: str, bucket: str) -> bytes:
     """The sheet from head to foot, its days summed up by `bucket`. Raises SheetFull."""
     totals = closed.totals
-    sheet = ReportSheet(f"{words('report_title')}: {_name(closed.campaign, words)}", str(words.language))
+    sheet = make(f"{words('report_title')}: {_name(closed.campaign, words)}", str(words.language))
     _write_head(sheet, closed.campaign, book, words)
     _write_sum(sheet, totals, words)
     _write_stages(sheet, totals, words)
@@ -126,7 +132,7 @@ def _written(closed: Closed, book: Book, words: Words, address: str, bucket: str
     return sheet.finished()
 
 
-def _write_head(sheet: ReportSheet, campaign: Campaign, book: Book, words: Words) -> None:
+def _write_head(sheet: "ReportSheet", campaign: Campaign, book: Book, words: Words) -> None:
     sheet.text(words("report_title"), 9, grey=True)
     sheet.text(_name(campaign, words), 16, bold=True)
     organiser = book.organisations.get(campaign.organiser)
@@ -139,7 +145,7 @@ def _write_head(sheet: ReportSheet, campaign: Campaign, book: Book, words: Words
         sheet.text(words("report_route", keywords=keywords, code=route.short_code, unit=words.money(route.unit_vnd)))
 
 
-def _write_sum(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
+def _write_sum(sheet: "ReportSheet", totals: CampaignTotals, words: Words) -> None:
     sheet.space(5)
     sheet.text(words.money(totals.pledged_vnd), 20, bold=True)
     counted = f"{words.messages(totals.messages)}, {words('report_units', count=words.number(totals.units))}"
@@ -150,7 +156,7 @@ def _write_sum(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None
     sheet.text(words("report_pledged"), 8, grey=True)
 
 
-def _write_stages(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
+def _write_stages(sheet: "ReportSheet", totals: CampaignTotals, words: Words) -> None:
     sheet.heading(words("stages"))
     stages = {"confirmed": totals.confirmed_vnd, "received": totals.received_vnd, "disbursed": totals.disbursed_vnd}
     sheet.table(
@@ -162,7 +168,7 @@ def _write_stages(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> N
     )
 
 
-def _write_carriers(sheet: ReportSheet, totals: CampaignTotals, words: Words) -> None:
+def _write_carriers(sheet: "ReportSheet", totals: CampaignTotals, words: Words) -> None:
     sheet.heading(words("report_carriers"))
     head = [words("column_carrier"), words("column_messages"), words("column_units"), words("column_pledged_vnd")]
     shares = [
@@ -173,7 +179,7 @@ def _write_carriers(sheet: ReportSheet, totals: CampaignTotals, words: Words) ->
     sheet.table([head, *shares, whole], [2, 1, 1, 1.4])
 
 
-def _write_corrections(sheet: ReportSheet, closed: Closed, book: Book, words: Words) -> None:
+def _write_corrections(sheet: "ReportSheet", closed: Closed, book: Book, words: Words) -> None:
     """What was not counted, given back or moved."""
     sheet.heading(words("report_corrections"))
     messages, vnd = closed.totals.reversed
@@ -192,7 +198,7 @@ def _write_corrections(sheet: ReportSheet, closed: Closed, book: Book, words: Wo
         sheet.text(words("report_moved_more", count=words.number(len(closed.corrections) - MOVED_MAX)))
 
 
-def _write_parts(sheet: ReportSheet, days: Sequence[Point], words: Words, bucket: str) -> None:
+def _write_parts(sheet: "ReportSheet", days: Sequence[Point], words: Words, bucket: str) -> None:
     sheet.heading(words(f"report_by_{bucket}"))
     head = [words("column_at"), words("column_messages"), words("report_vnd")]
     parts = _parts(days, BUCKETS[bucket])

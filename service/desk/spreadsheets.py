@@ -11,16 +11,16 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from xml.sax.saxutils import escape
-
-import xlsxwriter
-from xlsxwriter.workbook import Workbook
-from xlsxwriter.worksheet import Worksheet
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.exported import Kind
 from service.runtime.logs import without_numbers
+
+if TYPE_CHECKING:
+    from xlsxwriter.workbook import Workbook
+    from xlsxwriter.worksheet import Worksheet
 
 MARK = "\ufeff"
 """By which Excel knows UTF-8."""
@@ -209,16 +209,19 @@ class Xlsx:
 
     def _frame(self, counts: Sequence[int]) -> zipfile.ZipFile:
         """The workbook without its rows: one data sheet for each of `counts`, each with headings and a sample row."""
+        # Loaded when the first workbook is made, in a thread: no start of a worker waits for it.
+        from xlsxwriter import Workbook
+
         content = io.BytesIO()
         # In constant memory texts stand in their cells, so that no table of them has to be kept.
-        with xlsxwriter.Workbook(content, {"constant_memory": True, "in_memory": False}) as book:
+        with Workbook(content, {"constant_memory": True, "in_memory": False}) as book:
             for place, count in enumerate(counts):
                 name = self._title if place == 0 else f"{self._title} ({place + 1})"
                 self._head(book, book.add_worksheet(name), count)
             self._explained.write(book, self._headings)
         return zipfile.ZipFile(io.BytesIO(content.getvalue()))
 
-    def _head(self, book: Workbook, sheet: Worksheet, count: int) -> None:
+    def _head(self, book: "Workbook", sheet: "Worksheet", count: int) -> None:
         bold = book.add_format({"bold": True, "text_wrap": True, "valign": "top"})
         formats = [book.add_format({"num_format": NUMBER_FORMATS[kind]}) for kind in self._kinds]
         for place, kind in enumerate(self._kinds):
@@ -240,7 +243,7 @@ class Explanation:
         """`columns`: what each column holds, in order; `values`: those that are words of the system, explained."""
         self._title, self._lines, self._columns, self._values = title, lines, columns, values
 
-    def write(self, book: Workbook, headings: Sequence[str]) -> None:
+    def write(self, book: "Workbook", headings: Sequence[str]) -> None:
         """Write it behind the sheets there are."""
         sheet = book.add_worksheet(self._title)
         bold = book.add_format({"bold": True})
