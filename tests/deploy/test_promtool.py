@@ -1,5 +1,6 @@
 """What promtool says of our files and of the service's own /metrics."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -28,6 +29,8 @@ def promtool(*arguments: str, given: bytes | None = None) -> str:
         stderr=subprocess.STDOUT,
         check=False,
         timeout=400,
+        # It collects its garbage less often: a quarter of what it computes otherwise.
+        env={**os.environ, "GOGC": "400"},
     )
     said = done.stdout.decode()
     assert done.returncode == 0, said
