@@ -134,7 +134,7 @@ class Service:
 
     async def _listen(self, outside: socket.socket, inside: socket.socket, siblings: Siblings) -> None:
         settings = self.settings
-        carriers = callbacks.handler(
+        carriers = callbacks.Callbacks(
             self.intake.intake,
             self.intake.questions,
             clock=self.clock,
@@ -149,7 +149,7 @@ class Service:
         viewers = made(
             self.public_application(),
             idle_seconds=settings.idle_connection_seconds,
-            direct=(callbacks.PREFIX, carriers),
+            direct=(callbacks.PREFIX, carriers.take),
             connection_limit=self.live.connection_limit,
             turned_away=self.intake.intake.turned_away,
             astray=callbacks.astray(self.intake.intake, settings.trusted_proxies, rooms=PREFIXES),

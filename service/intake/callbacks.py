@@ -12,8 +12,9 @@ from aiohttp import HttpVersion11, web
 
 from gateways.account import LAST_STEPS
 from gateways.callback import Callback
-from gateways.outcome import Outcome
+from gateways.outcome import Answer, Outcome
 from gateways.registry import ADAPTERS
+from service.catalog.catalog import Party
 from service.intake.bodies import LARGE_BYTES, NoRoom, Room
 from service.intake.intake import Intake, Verified
 from service.intake.questions import Questions
@@ -70,117 +71,156 @@ def _target_of(path: str) -> Target | None:
     )
 
 
-Handler = Callable[[web.BaseRequest, Verified], Awaitable[web.StreamResponse]]
+Answered = Callable[..., Awaitable[Answer]]
+"""Who answers a callback: the intake, or what questions are asked of."""
 
 
-def handler(
-    intake: Intake,
-    questions: Questions,
-    *,
-    clock: Callable[[], datetime],
-    trusted_proxies: Sequence[Network],
-    client_certificate_header: str | None,
-    body_read_seconds: float,
-    public_url: str | None,
-) -> Handler:
+class Callbacks:
     """What answers every path below /gw/, without the router and its middlewares: this is the hot path.
 
     Each answer names its request by an id of ours. What a sender gives for one is not looked at.
     """
-    random = RandomPool()
-    client_key = ClientKeys(client_certificate_header, trusted_proxies)
 
-    async def take(request: web.BaseRequest, verified: Verified) -> web.StreamResponse:
+    def __init__(
+        self,
+        intake: Intake,
+        questions: Questions,
+        *,
+        clock: Callable[[], datetime],
+        trusted_proxies: Sequence[Network],
+        client_certificate_header: str | None,
+        body_read_seconds: float,
+        public_url: str | None,
+    ) -> None:
+        self._intake = intake
+        self._questions = questions
+        self._clock = clock
+        self._trusted_proxies = trusted_proxies
+        self._client_key = ClientKeys(client_certificate_header, trusted_proxies)
+        self._body_read_seconds = body_read_seconds
+        self._public_url = public_url or ""
+        self._random = RandomPool()
+
+    async def take(self, request: web.BaseRequest, verified: Verified) -> web.StreamResponse:
+        """One request. `verified` is called once its sender is known to be an account's."""
         path, _, query = origin_form(request.raw_path).partition("?")
         target = target_of(path)
         if target is None or target.adapter not in ADAPTERS:
-            if target is not None:
-                intake.inspection.show_astray(target.code, clock(), "no protocol of ours stands in the address", 404)
-            intake.turned_away.see(
-                Kind.WRONG_ADDRESS,
-                peer_of(request, trusted_proxies),
-                request_id := uuid7(clock(), random),
-                tried=_steps(path, intake),
-                method=_method(request),
-            )
-            return _finished(problem(404, "not-found", "Not found", NO_SUCH_ADDRESS), request_id)
-        party = intake.resolve(target.adapter, target.code)
-        gateway = party.gateway
-        answered = intake.take if target.question is None else partial(questions.take, target.question)
-        if request.method not in gateway.methods:
-            says = f"callbacks of {party.adapter} come by {', '.join(sorted(gateway.methods))}"
-            intake.inspection.show_astray(target.code, clock(), says, 405)
-            intake.turned_away.see(
-                Kind.WRONG_METHOD, peer_of(request, trusted_proxies), request_id := uuid7(clock(), random),
-                adapter=party.adapter, account=party.label, tried=_steps(path, intake), method=_method(request),
-            )  # fmt: skip
-            return _method_not_allowed(gateway.methods, request_id)
-
-        def callback(body: bytes) -> Callback:
-            received_at = clock()
-            return Callback(
-                method=request.method,
-                query=query,
-                headers=_headers(request),
-                body=body,
-                peer=peer_of(request, trusted_proxies),
-                received_at=received_at,
-                path_secret=target.path_secret,
-                is_delivery_report=target.is_delivery_report,
-                is_forwarded=_is_forwarded(request, trusted_proxies),
-                public_url=public_url or "",
-                client_key=client_key.of(request),
-                request_id=uuid7(received_at, random),
-            )
-
-        def too_large() -> web.Response:
-            head = callback(b"")
-            return plain_response_of(intake.refuse(party, head, Outcome.TOO_LARGE), head.request_id)
-
-        def incomplete(fault: HttpFault) -> UUID:
-            request_id = uuid7(clock(), random)
-            intake.turned_away.see(
-                Kind.INCOMPLETE, peer_of(request, trusted_proxies), request_id, adapter=party.adapter,
-                account=party.label, fault=fault.value,
-            )  # fmt: skip
-            return request_id
-
-        if len(query) > gateway.query_bytes_max:
-            return too_large()
+            return self._refuse_address(request, path, target)
+        party = self._intake.resolve(target.adapter, target.code)
+        if request.method not in party.gateway.methods:
+            return self._refuse_method(request, path, target, party)
+        if len(query) > party.gateway.query_bytes_max:
+            return self._refuse_size(party, self._callback(request, target, query, b""))
+        answered: Answered = self._intake.take
+        if target.question is not None:
+            answered = partial(self._questions.take, target.question)
         came = request.content.read_nowait() if request.content.is_eof() else None
-        if came is not None and len(came) <= LARGE_BYTES:
-            # The body came with the head, as nearly all do.
-            whole = callback(came)
-            answer = await answered(party, whole, verified=verified, tried=target.code)
-            return response_of(request, answer, whole.request_id)
+        if came is None or len(came) > LARGE_BYTES:
+            made = partial(self._callback, request, target, query)
+            said = partial(answered, party, verified=verified, tried=target.code)
+            return await self._take_large(request, party, came, made, said)
+        # The body came with the head, as nearly all do.
+        whole = self._callback(request, target, query, came)
+        answer = await answered(party, whole, verified=verified, tried=target.code)
+        return response_of(request, answer, whole.request_id)
+
+    async def _take_large(
+        self,
+        request: web.BaseRequest,
+        party: Party,
+        came: bytes | None,
+        made: Callable[[bytes], Callback],
+        said: Answered,
+    ) -> web.StreamResponse:
+        """One whose body is large, or still on its way: None in `came`. It is read where there is room for it.
+
+        `made` makes a callback of a body, `said` the answer to a callback.
+        """
+        intake, bytes_max = self._intake, party.gateway.body_bytes_max
         try:
-            with intake.bodies.room(lambda: intake.sender_of(party, callback(b""))) as room:
+            with intake.bodies.room(lambda: intake.sender_of(party, made(b""))) as room:
                 body = came if came is not None else b""
-                _require_room(len(body) or request.content_length or 0, gateway.body_bytes_max, room)
+                _require_room(len(body) or request.content_length or 0, bytes_max, room)
                 if came is None:
                     await _invite(request)
-                    async with asyncio.timeout(body_read_seconds):
-                        body = await _read(request, gateway.body_bytes_max, room)
-                whole = callback(body)
-                answer = await answered(party, whole, sender=room.asked, verified=verified, tried=target.code)
+                    async with asyncio.timeout(self._body_read_seconds):
+                        body = await _read(request, bytes_max, room)
+                whole = made(body)
+                answer = await said(whole, sender=room.asked)
                 return response_of(request, answer, whole.request_id)
         except TooLarge:
-            response = too_large()
+            response = self._refuse_size(party, made(b""))
         except NoRoom as full:
             if full.sender.is_stranger and isinstance(request.protocol, HttpConnection):
                 request.protocol.read_no_more(request)
-            head = callback(b"")
+            head = made(b"")
             response = plain_response_of(intake.refuse_for_now(party, head), head.request_id)
         except ConnectionError:
-            incomplete(HttpFault.BODY_BROKEN_OFF)
+            self._see_incomplete(request, party, HttpFault.BODY_BROKEN_OFF)
             raise
         except TimeoutError:
             late = problem(408, "timeout", "Request timeout", HttpFault.BODY_LATE.value)
-            response = _finished(late, incomplete(HttpFault.BODY_LATE))
+            response = _finished(late, self._see_incomplete(request, party, HttpFault.BODY_LATE))
         response.force_close()
         return response
 
-    return take
+    def _callback(self, request: web.BaseRequest, target: Target, query: str, body: bytes) -> Callback:
+        received_at = self._clock()
+        return Callback(
+            method=request.method,
+            query=query,
+            headers=_headers(request),
+            body=body,
+            peer=peer_of(request, self._trusted_proxies),
+            received_at=received_at,
+            path_secret=target.path_secret,
+            is_delivery_report=target.is_delivery_report,
+            is_forwarded=_is_forwarded(request, self._trusted_proxies),
+            public_url=self._public_url,
+            client_key=self._client_key.of(request),
+            request_id=uuid7(received_at, self._random),
+        )
+
+    def _refuse_address(self, request: web.BaseRequest, path: str, target: Target | None) -> web.Response:
+        intake, request_id = self._intake, uuid7(self._clock(), self._random)
+        if target is not None:
+            intake.inspection.show_astray(
+                target.code, self._clock(), "no protocol of ours stands in the address", 404
+            )
+        intake.turned_away.see(
+            Kind.WRONG_ADDRESS,
+            peer_of(request, self._trusted_proxies),
+            request_id,
+            tried=_steps(path, intake),
+            method=_method(request),
+        )
+        return _finished(problem(404, "not-found", "Not found", NO_SUCH_ADDRESS), request_id)
+
+    def _refuse_method(self, request: web.BaseRequest, path: str, target: Target, party: Party) -> web.Response:
+        intake, request_id = self._intake, uuid7(self._clock(), self._random)
+        allowed = ", ".join(sorted(party.gateway.methods))
+        intake.inspection.show_astray(
+            target.code, self._clock(), f"callbacks of {party.adapter} come by {allowed}", 405
+        )
+        intake.turned_away.see(
+            Kind.WRONG_METHOD, peer_of(request, self._trusted_proxies), request_id,
+            adapter=party.adapter, account=party.label, tried=_steps(path, intake), method=_method(request),
+        )  # fmt: skip
+        response = problem(405, "method-not-allowed", "Method not allowed", f"callbacks come here by {allowed}")
+        response.headers["Allow"] = allowed
+        return _finished(response, request_id)
+
+    def _refuse_size(self, party: Party, head: Callback) -> web.Response:
+        return plain_response_of(self._intake.refuse(party, head, Outcome.TOO_LARGE), head.request_id)
+
+    def _see_incomplete(self, request: web.BaseRequest, party: Party, fault: HttpFault) -> UUID:
+        request_id = uuid7(self._clock(), self._random)
+        self._intake.turned_away.see(
+            Kind.INCOMPLETE, peer_of(request, self._trusted_proxies), request_id, adapter=party.adapter,
+            account=party.label, fault=fault.value,
+        )  # fmt: skip
+        return request_id
 
 
 def astray(
@@ -274,10 +314,3 @@ def _finished(response: web.Response, request_id: UUID) -> web.Response:
     response.headers.update(FINISH)
     response.headers[REQUEST_HEADER] = str(request_id)
     return response
-
-
-def _method_not_allowed(methods: frozenset[str], request_id: UUID) -> web.Response:
-    allowed = ", ".join(sorted(methods))
-    response = problem(405, "method-not-allowed", "Method not allowed", f"callbacks come here by {allowed}")
-    response.headers["Allow"] = allowed
-    return _finished(response, request_id)
