@@ -21,6 +21,7 @@ from service.desk.passkeys import (
     select_passkeys,
     take_challenge,
 )
+from service.desk.people import hold
 from service.desk.roles import Act
 
 
@@ -102,6 +103,8 @@ class OwnPasskeys:
                 await record(connection, visit.who, "account.refused", reason="passkey: proof")
             return await self._account.page(visit, 422, "passkey_unfit")
         async with desk.borrow() as connection, connection.transaction():
+            # Beside a reset either it is added before, and removed with the others, or not at all.
+            await hold(connection, person)
             added = await add_passkey(connection, person.id, name, made)
             if added is not None:
                 await record(connection, visit.who, "passkey.add", str(added), after={"name": name})

@@ -34,6 +34,11 @@ async function begin(form) {
     location.assign(begun.url);
     return "";
   }
+  if (!begun.headers.get("Content-Type")?.startsWith("application/json")) {
+    // The form is of a session before, or the server says something else: the page anew shows what holds now.
+    location.reload();
+    return "";
+  }
   const options = await begun.json();
   if (options.problem) return options.problem;
   const made = await answer(form.dataset.passkey, options);

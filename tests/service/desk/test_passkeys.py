@@ -1,5 +1,6 @@
 """A passkey lets in its owner, at our address, once for each challenge; nothing else does."""
 
+import asyncio
 import itertools
 import json
 import re
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -18,7 +20,7 @@ from service.desk.people import reset_person, select_people
 from service.desk.roles import Role
 from tests.support.desk import PASSWORD, TESTER, Page, Visitor, logged_in, person, phc_of
 from tests.support.passkeys import PRESENT, Authenticator
-from tests.support.portal import Portal
+from tests.support.portal import Portal, eventually
 
 logins = (f"khoa{number}" for number in itertools.count())
 ORIGIN = "http://localhost:1400"
@@ -143,6 +145,36 @@ async def test_a_reset_removes_passkeys_and_a_disabled_person_enters_by_none(key
     async with keyed.service.desk.desk.borrow() as connection:
         await reset_person(connection, TESTER, who.login, phc_of(PASSWORD))
     assert await keyed.fetch("SELECT FROM desk_passkey WHERE user_id = $1", who.user_id) == []
+
+
+async def test_a_passkey_that_was_on_its_way_before_a_reset_is_none_after_it(keyed: Portal) -> None:
+    who, visitor = await somebody(keyed), Visitor(keyed)
+    home = await logged_in(keyed, who.user_id)
+    made = Authenticator(ORIGIN).make(json.loads((await who.begins(home)).text))
+    shown = who.key.show(await challenged(visitor))
+    # Both are looked up before the reset, and done after it.
+    resetting = await asyncpg.connect(keyed.dsn)
+    try:
+        async with resetting.transaction():
+            await reset_person(resetting, TESTER, who.login, phc_of("one-time"))
+            acts = (
+                home.post("/account/passkeys", name="x", credential=made),
+                visitor.post("/login/passkey", credential=shown),
+            )
+            answers = [asyncio.create_task(each) for each in acts]
+
+            async def both_wait() -> bool:
+                waiting = (
+                    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                )
+                return len(await keyed.fetch(waiting)) == len(acts)
+
+            await eventually(both_wait)
+        assert [each.location for each in await asyncio.gather(*answers)] == ["/desk/login"] * len(acts)
+    finally:
+        await resetting.close()
+    for table in ("desk_passkey", "desk_session"):
+        assert not await keyed.fetch(f"SELECT FROM {table} WHERE user_id = $1", who.user_id)
 
 
 async def test_no_answer_but_the_owners_for_this_challenge_at_our_address_lets_in(keyed: Portal) -> None:
