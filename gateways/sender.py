@@ -174,6 +174,13 @@ class Sender(ABC, Generic[Settings]):
         """What `reply` to a report tells the sender: here what it would tell of a message."""
         return self.judge([sms], reply)
 
+    def take_reply(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Reply]:
+        """Of an SMS that the portal hands over for a donor: the id of its message or the number, and the hub's yes.
+
+        `headers` in small letters. Only of a protocol whose hubs take such calls.
+        """
+        raise NotImplementedError
+
     def native_id(self, sms: Sms) -> str:
         """The id that the callback gives `sms`."""
         return sms.native_id

@@ -4,7 +4,7 @@ Source: Kannel user guide 1.4.5, "SMS services"; requests seen with Kannel 1.4.5
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import quote_from_bytes
@@ -73,6 +73,10 @@ class KannelSender(Sender[SenderSettings]):
     def native_id(self, sms: Sms) -> str:
         """`%I`: Kannel numbers messages itself, by a UUID."""
         return str(uuid.uuid5(_UUID_NAMESPACE, sms.native_id))
+
+    def take_reply(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Reply]:  # noqa: ARG002 -- a text
+        """As sendsms: the call names the donor."""
+        return headers["x-kannel-to"], Reply(202, "text/plain", b"0: Accepted for delivery")
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the status alone speaks
         """200 or 202 with nothing in it: whatever stood there would reach the donor as an SMS."""

@@ -7,10 +7,12 @@ Source: sender classes of a Vietnamese hub (`com.vmg.soap.mo`).
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Protocol
+from xml.sax.saxutils import unescape
 
 from gateways.sender import LATER_STATUSES, Reply, Request, Sender, SenderSettings, Sms, Verdict, sent
 
@@ -120,6 +122,14 @@ class VnSoapMoSender(Sender[HubSettings]):
         elements = "".join(f"<{name}>{_in_template(value)}</{name}>" for name, value in filled)
         call = template.frame.format(name=settings.dialect, elements=elements)
         return Request("POST", self._path(), headers, sent(_ENVELOPE.format(header="", call=call)))
+
+    def take_reply(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Reply]:  # noqa: ARG002 -- an envelope
+        """As SendMT: the call names the message."""
+        found = re.search(rb"<Request_ID>([^<]*)<", body)
+        inner = b"<SendMTResponse><SendMTResult>1</SendMTResult></SendMTResponse>"
+        said = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>' + inner + b"</s:Body>"
+        name = unescape(found[1].decode()) if found is not None else ""
+        return name, Reply(200, "text/xml", said + b"</s:Envelope>")
 
     def judge(self, messages: Sequence[Sms], reply: Reply) -> Verdict:  # noqa: ARG002 -- the value alone speaks
         """Exactly 200, and the account's own value between the literal tags, which is how hubs look for it."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -22,6 +23,7 @@ Peer = IPv4Address | IPv6Address
 
 NO_PROOF = "its callbacks are proved by a key that only the carrier has; give it `secrets` beside to play it"
 
+NO_HUB = "it charges on_reply by a call of ours, and its hub is not at this machine: give it a reply_url here"
 _ACCOUNT_KEYS = frozenset({"code", "adapter", "carrier", "charging", "networks", "enabled", "test"})
 _ENVIRONMENT, _FILE = "env:", "file:"
 
@@ -36,6 +38,10 @@ class Link:
     settings: AccountSettings = field(repr=False)
     reporter: "Link | None" = None
     """The link over which the charge of each message is reported apart; it may be this one. None: no charge is."""
+    hub: tuple[str, int, str] | None = None
+    """Where on this machine replies to its donors are taken: host, port and path. None: none are looked at."""
+    charges_by_reply: bool = False
+    """Whether such a reply charges the donor, so that each gift has one."""
 
     @property
     def is_timed(self) -> bool:
@@ -44,8 +50,9 @@ class Link:
 
     @property
     def needs_own_numbers(self) -> bool:
-        """Whether each message wants a donor of its own: its charge names the donor, and not the message."""
-        return self.reporter is not None and not SENDERS[self.reporter.protocol].reports_name_messages
+        """Whether each message wants a donor of its own: its charge, or its reply, may name the donor alone."""
+        is_named = self.reporter is None or SENDERS[self.reporter.protocol].reports_name_messages
+        return self.hub is not None or not is_named
 
     @property
     def batch_max(self) -> int:
@@ -82,7 +89,8 @@ def links_of(
             continue
         obstacle = _obstacle(gateway, peers)
         if obstacle is None:
-            link = _charged(_link(gateway, environment), str(gateway.get("charging", "on_message")), reporters)
+            charging = str(gateway.get("charging", "on_message"))
+            link = _charged(_replied(_link(gateway, environment), charging, peers), charging, reporters)
             if isinstance(link, Link):
                 links.append(link)
                 continue
@@ -119,6 +127,23 @@ def timed(gateways: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [each for each in gateways if each.get("adapter") in TIMED_PROTOCOLS or "messages_of" in each]
 
 
+def _replied(link: Link, charging: str, peers: Sequence[Peer]) -> Link:
+    """The link with the hub of its replies, where that is at this machine and the target too, so that it is ours."""
+    written = getattr(link.settings, "reply_url", None)
+    if written is None or not peers:
+        return link
+    address = urlsplit(written)
+    host = "127.0.0.1" if address.hostname == "localhost" else address.hostname or ""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        return link
+    if not is_here or address.scheme != "http":
+        return link
+    hub = host, address.port or 80, address.path or "/"
+    return replace(link, hub=hub, charges_by_reply=charging in ("on_reply", "on_report"))
+
+
 def _charged(link: Link, charging: str, reporters: Mapping[str, Link]) -> Link | str:
     """The link as what it sends becomes money; or why it cannot be played."""
     sender = link.sender()
@@ -128,7 +153,7 @@ def _charged(link: Link, charging: str, reporters: Mapping[str, Link]) -> Link |
         return NO_PROOF
     if charging == "on_reply":
         is_answer = link.settings.charges_by_reply and getattr(link.settings, "reply_url", None) is None
-        return link if is_answer else "it charges on_reply by a call of ours, which no hub takes here"
+        return link if is_answer or link.hub is not None else NO_HUB
     if charging == "on_report" and not sender.charges_at_once:
         reporter = link if sender.reports_charges else reporters.get(link.account)
         if reporter is None or not reporter.sender().holds_proof:

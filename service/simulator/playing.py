@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from campaigns.book.grammar import Reading
 from gateways.sender import Reply, Sender, Sms, Verdict
 from service.simulator.message import Delivery, Fault
 from service.simulator.posting import Poster
@@ -44,7 +45,10 @@ class Progress:
 
 
 class Player:
-    """Plays deliveries over the senders of their accounts. `stop` ends the run early; what is out is awaited."""
+    """Plays deliveries over the senders of their accounts. `stop` ends the run early; what is out is awaited.
+
+    `acknowledged` hears of each message that the target has taken, once.
+    """
 
     def __init__(
         self,
@@ -53,8 +57,10 @@ class Player:
         ledger: Ledger,
         stop: asyncio.Event,
         report: Callable[[Progress], None] | None,
+        acknowledged: Callable[[str, Sms, Reading], None] = lambda *_: None,
     ) -> None:
         self._poster, self._senders, self._ledger, self._stop, self._report = poster, senders, ledger, stop, report
+        self._acknowledged = acknowledged
         self.progress = Progress()
         self._free = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,6 +173,7 @@ class Player:
             if verdict is Verdict.DECLINED and reading.units is not None:
                 self.progress.trouble[f"{account} ({protocol}): a gift that counts was declined"] += 1
             self._ledger.enter(sms, reading)
+            self._acknowledged(account, sms, reading)
         self.progress.repeats += len(messages) - len(set(messages))
         return True
 

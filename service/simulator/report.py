@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.simulator.compare import Row
+from service.simulator.hubs import Replied
 from service.simulator.playing import Progress
 from service.simulator.tally import Figures
 
@@ -23,11 +24,13 @@ class Report:
     attempts: int
     retries: Mapping[str, int]
     rows: tuple[Row, ...]
+    replied: tuple[Replied, ...] = ()
 
     @property
     def is_right(self) -> bool:
-        """Whether everything was acknowledged and the totals grew by just that."""
-        return not self.progress.trouble and all(row.is_right for row in self.rows)
+        """Whether everything was acknowledged, the totals grew by just that, and who is owed a reply had one."""
+        is_replied = all(each.is_right for each in self.replied)
+        return is_replied and not self.progress.trouble and all(row.is_right for row in self.rows)
 
     def document(self) -> dict[str, Any]:
         """All of it as a JSON object; money in integer VND."""
@@ -52,6 +55,7 @@ class Report:
             },
             "trouble": dict(progress.trouble),
             "notes": list(self.notes),
+            "replies": [each.document() for each in self.replied],
             "figures": [
                 {
                     "campaign": row.campaign,
@@ -83,13 +87,14 @@ class Report:
         )
         for what, times in progress.trouble.items():
             yield f"{times} x {what}"
+        yield from (each.line() for each in self.replied)
         wrong = sum(not row.is_right for row in self.rows)
         if self.is_right:
             yield "equal: the totals grew by exactly what was sent"
         elif wrong:
             yield f"NOT EQUAL: {wrong} figures grew by something else than what was sent"
         else:
-            yield "NOT RIGHT: the totals are those of what was acknowledged, but some answers were wrong"
+            yield "NOT RIGHT: the totals are those of what was acknowledged, but some answers or replies were wrong"
 
 
 def _table_lines(row: Row) -> Iterator[tuple[str, ...]]:

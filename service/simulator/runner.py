@@ -8,6 +8,7 @@ from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.book import Book
 from service.simulator.compare import Standing, rows, settled, standing_of
+from service.simulator.hubs import Hubs
 from service.simulator.links import TIMED_PROTOCOLS, Link, Peer, links_of, timed
 from service.simulator.options import Options, require_sane, require_target
 from service.simulator.planning import planned_deliveries, require_profile
@@ -40,7 +41,11 @@ async def simulate(
     require_sane(options)
     book, links, notes = _played(book_file, options, environment, peers)
     ledger = Ledger(book)
-    async with Poster(target, IN_FLIGHT_MAX, options.retry_seconds) as poster:
+    senders = {link.account: link.sender() for link in links}
+    async with (
+        Poster(target, IN_FLIGHT_MAX, options.retry_seconds) as poster,
+        Hubs(book, links, senders) as hubs,
+    ):
 
         async def fetch() -> Standing:
             return standing_of(await poster.document("/api/v1/totals"))
@@ -50,14 +55,14 @@ async def simulate(
         before = await settled(fetch, lambda _: True, BASELINE_SECONDS)
         _require_campaigns(target, before, book, options)
         deliveries, note = planned_deliveries(book, links, options)
-        senders = {link.account: link.sender() for link in links}
-        player = Player(poster, senders, ledger, stop or asyncio.Event(), progress)
+        player = Player(poster, senders, ledger, stop or asyncio.Event(), progress, hubs.owe)
         await player.play(deliveries)
         after = await settled(
             fetch,
             lambda now: all(row.is_right for row in rows(before.sums, now.sums, ledger.sums)),
             options.settle_seconds,
         )
+        replied = await hubs.until_answered(options.settle_seconds)
         return Report(
             target=target,
             seed=options.seed,
@@ -67,6 +72,7 @@ async def simulate(
             attempts=poster.attempts,
             retries=dict(poster.retries),
             rows=tuple(rows(before.sums, after.sums, ledger.sums)),
+            replied=replied,
         )
 
 

@@ -27,7 +27,7 @@ def test_faults_are_read_as_shares() -> None:
 
 HTTP = {"adapter": "vn_http_get", "dialect": "ddviet"}
 REPLIES = {
-    "reply_url": "http://127.0.0.1:1/", "reply_user": "portal", "reply_password": "word",
+    "reply_url": "http://198.51.100.1/", "reply_user": "portal", "reply_password": "word",
     "reply_free": {"binfo": "0"}, "reply_charged": {"binfo": "20000"},
 }  # fmt: skip
 
@@ -62,7 +62,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         refused_links(**HTTP, charging="on_report"), "no account of the file reports those charges"
     ),
     "charging by a call of ours": (
-        refused_links(adapter="kannel", charging="on_reply", **REPLIES), "by a call of ours, which no hub takes here"
+        refused_links(adapter="kannel", charging="on_reply", **REPLIES), "its hub is not at this machine"
     ),
     "a secret that is not set": (refused_links(secrets=["env:HUB_SECRET"]), "set HUB_SECRET"),
     "a secret that is none": (refused_links(secrets=["whsec_AA=="]), "`portal1400 apply` says which"),
