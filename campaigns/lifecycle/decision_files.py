@@ -45,6 +45,7 @@ SELECT id, sha256, decision, decided_on, media_type, length(content) AS size_byt
 FROM decision_file WHERE proposal_id = $1 ORDER BY id
 """
 SELECT_FILE_CONTENT = "SELECT media_type, content FROM decision_file WHERE proposal_id = $1 AND id = $2"
+SELECT_FILE_BY_SHA256 = "SELECT media_type, content FROM decision_file WHERE proposal_id = $1 AND sha256 = $2"
 # The row of the proposal is locked so that two who bring files at once are counted.
 HOLD_PROPOSAL = "SELECT id FROM proposal WHERE id = $1 FOR UPDATE"
 COUNT_FILES = "SELECT count(*) FROM decision_file WHERE proposal_id = $1"
@@ -92,4 +93,12 @@ async def select_files(connection: asyncpg.Connection, proposal_id: int) -> list
 async def select_content(connection: asyncpg.Connection, proposal_id: int, file_id: int) -> tuple[str, bytes] | None:
     """Media type and content of a file of this proposal."""
     row = await connection.fetchrow(SELECT_FILE_CONTENT, proposal_id, file_id)
+    return None if row is None else (row["media_type"], bytes(row["content"]))
+
+
+async def select_content_by(
+    connection: asyncpg.Connection, proposal_id: int, sha256: bytes
+) -> tuple[str, bytes] | None:
+    """The same by its hash."""
+    row = await connection.fetchrow(SELECT_FILE_BY_SHA256, proposal_id, sha256)
     return None if row is None else (row["media_type"], bytes(row["content"]))

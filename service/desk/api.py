@@ -55,6 +55,8 @@ class About(NamedTuple):
     parameters: Sequence[Mapping[str, Any]] = ()
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = ()
+    takes_file: bool = False
+    """Its body is a file as it is, in the place of a JSON object."""
 
 
 class ActRefused(Exception):

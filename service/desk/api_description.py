@@ -74,6 +74,9 @@ def _operation(row: Row, about: About) -> dict[str, Any]:
             },
         },
     }
+    if about.takes_file:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     if about.body is not None:
         parameters.append(dict(KEY_PARAMETER))
         operation["requestBody"] = {

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from service.desk.desk import Desk
 from service.desk.door import Guarded, Row, Visit, keep_to_ourselves, require_rows
+from service.desk.limits import Crowded
 from service.desk.roles import may
 from service.desk.sessions import Session
 from service.desk.tokens import owner_of, read_token
@@ -36,6 +37,11 @@ class TokenGuarded(Guarded):
         """Let in whose token was made for the row's act, while the owner's role may do it."""
         try:
             response = await self._answered(request)
+        except Crowded:
+            response = problem(
+                503, "busy", "Busy", "as many are at it as there is room for: try again soon"
+            )
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
         except (TimeoutError, *DATABASE_ERRORS) as error:
             if not isinstance(error, TimeoutError) and not is_away(error):
                 raise

@@ -23,7 +23,6 @@ from campaigns.lifecycle.proposals import (
     approve,
     digest_of,
     make,
-    organisations_of,
     plan_of_proposal,
     select_proposals,
     select_steps,
@@ -34,8 +33,9 @@ from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.neighbours import neighbours
+from service.desk.proposing import OPEN_STATES, found_in, is_allowed
 from service.desk.reply_texts import reply_texts
-from service.desk.roles import Act, Role
+from service.desk.roles import Act
 from service.desk.spoken import spoken, spoken_again
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
@@ -83,7 +83,7 @@ class Approvals:
         """`GET /desk/proposals`."""
         del request
         async with self._desk.borrow() as connection:
-            found = await select_proposals(connection, _organisations(visit))
+            found = await select_proposals(connection, visit.organisations)
         return await self._desk.page("desk_proposals.html", visit, proposals=[(each, _title(each)) for each in found])
 
     async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -197,12 +197,8 @@ class Approvals:
 
     async def found(self, request: web.Request, visit: Visit) -> Proposal | None:
         """The proposal of the address, within what the person may see."""
-        given = request.match_info["id"]
-        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII):
-            return None
         async with self._desk.borrow() as connection:
-            found = await select_proposals(connection, _organisations(visit), int(given))
-        return found[0] if found else None
+            return await found_in(connection, request.match_info["id"], visit)
 
     async def shown(
         self,
@@ -221,7 +217,7 @@ class Approvals:
             steps = await select_steps(connection, proposal.id)
             written = [spoken_again(each, visit.words) for each in await select_written(connection, proposal.id)]
             files = await select_files(connection, proposal.id)
-            if proposal.state in ("draft", "proposed"):
+            if proposal.state in OPEN_STATES:
                 try:
                     plan = await plan_of_proposal(connection, proposal, self._desk.clock())
                 except ApplyRefused as refused:
@@ -258,7 +254,7 @@ class Approvals:
 
     def is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
         """Whether all that a file is about is this person's to change."""
-        return all(visit.sees(code) for code in organisations_of(file, self._desk.book(), self._desk.clock()))
+        return is_allowed(file, self._desk.book(), self._desk.clock(), visit)
 
 
 class Tried(NamedTuple):
@@ -303,10 +299,6 @@ def require_campaigns_alone(file: ApplyFile) -> None:
     """Raises GatewaysNamed for a file with gateways."""
     if file.gateways:
         raise GatewaysNamed
-
-
-def _organisations(visit: Visit) -> tuple[str, ...] | None:
-    return visit.person.organisations if visit.person.role is Role.MANAGER else None
 
 
 def language_of(visit: Visit) -> Any:

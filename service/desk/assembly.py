@@ -13,11 +13,13 @@ from service.desk import (
     approvals,
     charts,
     decisions,
+    decisions_api,
     design,
     emergencies,
     entrance,
     exports,
     figures,
+    figures_api,
     list_rows,
     lists,
     page_preview,
@@ -30,6 +32,7 @@ from service.desk import (
     reattributions,
     reattributions_api,
     records,
+    records_api,
     report,
     tokens,
 )
@@ -45,7 +48,7 @@ from service.runtime.settings import Settings
 PREFIX = "/desk"
 API_PREFIX = "/api/v1/desk"
 PREFIXES = (PREFIX, API_PREFIX)
-API_ROOMS = (lists, list_rows, reattributions_api, proposals_api)
+API_ROOMS = (lists, list_rows, reattributions_api, proposals_api, decisions_api, records_api)
 
 
 class DeskPart:
@@ -101,6 +104,8 @@ class DeskPart:
             *(row for room in API_ROOMS for row in room.api_rows(self.desk)),
             *taken.api_rows(),
             *quarantine.api_rows(self.desk, replays),
+            *figures_api.api_rows(self.desk, self.pulse),
+            *page_preview.api_rows(self.desk, page_values),
         )
 
     def described(self) -> Mapping[str, Any]:

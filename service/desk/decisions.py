@@ -44,8 +44,8 @@ class Decisions:
         proposal = await self._approvals.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-        decision, decided_on = visit.form.get("decision", "").strip(), _day(visit.form.get("decided_on", ""))
-        if not 1 <= len(decision) <= NUMBER_LETTERS_MAX or not decision.isprintable() or decided_on is None:
+        decision, decided_on = visit.form.get("decision", "").strip(), day_of(visit.form.get("decided_on", ""))
+        if not is_number(decision) or decided_on is None:
             return await self._approvals.shown(request, visit, 422, "file_undescribed")
         try:
             async with self._desk.borrow() as connection:
@@ -69,9 +69,17 @@ class Decisions:
                 found = await select_content(connection, proposal.id, int(given))
         if proposal is None or found is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-        media_type, content = found
-        file_name = f"portal1400-{proposal.id}-{given}.{ENDINGS[media_type]}"
-        return await send(request, headers_of(media_type, file_name), _pieces(content))
+        return await sent(request, f"portal1400-{proposal.id}-{given}", *found)
+
+
+async def sent(request: web.Request, name: str, media_type: str, content: bytes) -> web.StreamResponse:
+    """The file, to be kept under a name of ours."""
+    return await send(request, headers_of(media_type, f"{name}.{ENDINGS[media_type]}"), _pieces(content))
+
+
+def is_number(decision: str) -> bool:
+    """Whether it can be the number of a decision."""
+    return 1 <= len(decision) <= NUMBER_LETTERS_MAX and decision.isprintable() and decision == decision.strip()
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -79,7 +87,8 @@ async def _pieces(content: bytes) -> AsyncIterator[bytes]:
         yield content[start : start + PIECE_BYTES]
 
 
-def _day(given: str) -> date | None:
+def day_of(given: str) -> date | None:
+    """The day of a decision; None for what is none, or none of this century."""
     try:
         day = date.fromisoformat(given)
     except ValueError:

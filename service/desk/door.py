@@ -252,14 +252,14 @@ def require_storable(*values: str) -> None:
         raise BodyRefused
 
 
-async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
-    """A whole body. Raises BodyRefused for one that is larger than FORM_BYTES_MAX, or slow."""
+async def read_body(request: web.BaseRequest, seconds: float, bytes_max: int = FORM_BYTES_MAX) -> bytes:
+    """A whole body. Raises BodyRefused for one that is larger than `bytes_max`, or slow."""
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             while chunk := await request.content.readany():
                 body += chunk
-                if len(body) > FORM_BYTES_MAX:
+                if len(body) > bytes_max:
                     raise BodyRefused
     except TimeoutError:
         raise BodyRefused from None

@@ -34,6 +34,8 @@ SILENT_MIN = 10
 ORDER = {CampaignState.OPEN: 0, CampaignState.UPCOMING: 1, CampaignState.CLOSED: 2}
 NO_PACE = CampaignPace()
 STALE_SECONDS = 3.0
+PROJECTED_MINUTES_MAX = 100 * 366 * 1440
+"""No campaign is open for longer, and no calendar ends before."""
 
 
 def rows(desk: Desk, pulse: Pulse) -> list[Row]:
@@ -177,22 +179,32 @@ class Figures:
         ]
 
     def _shapes(self, visit: Visit) -> tuple[list[Shape], int]:
-        is_manager = visit.person.role is Role.MANAGER
-        mine = {each.slug: None for each in self._desk.book().campaigns if visit.sees(each.organiser)}
-        told, others = self._pulse.forms.most(mine if is_manager else None)
-        return list(told), others
+        return shapes_of(self._desk, self._pulse, visit)
 
 
-def cards_of(desk: Desk, pulse: Pulse, visit: Visit) -> list[Card]:
+def shapes_of(desk: Desk, pulse: Pulse, visit: Visit) -> tuple[list[Shape], int]:
+    """The wrong forms that `visit` may see, and how many messages had one that is not told apart."""
+    is_manager = visit.person.role is Role.MANAGER
+    mine = {each.slug: None for each in desk.book().campaigns if visit.sees(each.organiser)}
+    told, others = pulse.forms.most(mine if is_manager else None)
+    return list(told), others
+
+
+def campaigns_of(desk: Desk, visit: Visit) -> list[Campaign]:
     """What `visit` may see: open campaigns first, the one that opened last before the others; closed ones a month."""
     now = desk.clock()
     mine = [
         each for each in desk.book().campaigns if visit.sees(each.organiser) and each.closes_at > now - CLOSED_SHOWN
     ]
     mine.sort(key=lambda each: (ORDER[each.state_at(now)], -each.opens_at.timestamp()))
+    return mine
+
+
+def cards_of(desk: Desk, pulse: Pulse, visit: Visit) -> list[Card]:
+    """The cards of `campaigns_of`."""
     return [
         _card(desk, each, pulse.pace.get(each.id, NO_PACE), pulse.spread.get(each.id), visit)
-        for each in mine[:CARDS_MAX]
+        for each in campaigns_of(desk, visit)[:CARDS_MAX]
     ]
 
 
@@ -210,7 +222,7 @@ def _card(desk: Desk, campaign: Campaign, pace: CampaignPace, spread: Spread | N
         campaign, name, state, words(f"turns_{state}", at=at), turns_at, left,
         beside if beside is not None and visit.sees(beside.organiser) else None,
         _units(campaign, totals, spread, words), totals, pace,
-        tuple(_lines(totals, pace, words)) if totals else (), _projection(campaign, totals, pace, now, words),
+        tuple(lines_of(totals, pace, words)) if totals else (), _projection(campaign, totals, pace, now, words),
     )  # fmt: skip
 
 
@@ -239,10 +251,11 @@ def _units(campaign: Campaign, totals: CampaignTotals | None, spread: Spread | N
     )  # fmt: skip
 
 
-def _lines(totals: CampaignTotals, pace: CampaignPace, words: Words) -> list[CarrierLine]:
+def lines_of(totals: CampaignTotals, pace: CampaignPace, words: Words) -> list[CarrierLine]:
+    """Each carrier that has brought anything: its usual share beside what it brings now."""
     by_carrier = {share.carrier: share.messages for share in totals.by_carrier}
     known = [*CARRIERS, *sorted({*by_carrier, *pace.carriers} - set(CARRIERS))]
-    lines = []
+    lines = list[CarrierLine]()
     for carrier in (each for each in known if each in by_carrier or each in pace.carriers):
         messages = by_carrier.get(carrier, 0)
         now: CarrierPace | None = pace.carriers.get(carrier)
@@ -258,10 +271,15 @@ def _lines(totals: CampaignTotals, pace: CampaignPace, words: Words) -> list[Car
 def _projection(
     campaign: Campaign, totals: CampaignTotals | None, pace: CampaignPace, now: datetime, words: Words
 ) -> str | None:
-    """When the goal is reached at the pace of the last hour; None where that says nothing."""
+    at = goal_at(totals, pace, now)
+    if at is None:
+        return None
+    return words("projection_not") if at > campaign.closes_at else words("projection_at", at=words.moment(at))
+
+
+def goal_at(totals: CampaignTotals | None, pace: CampaignPace, now: datetime) -> datetime | None:
+    """When the goal is reached at the pace of the last hour, to the minute; None where that says nothing."""
     if totals is None or not totals.goal_vnd or pace.hour_vnd <= 0 or totals.pledged_vnd >= totals.goal_vnd:
         return None
-    minutes = (totals.goal_vnd - totals.pledged_vnd) * 60 // pace.hour_vnd
-    if minutes > (campaign.closes_at - now) / timedelta(minutes=1):
-        return words("projection_not")
-    return words("projection_at", at=words.moment((now + timedelta(minutes=minutes)).replace(second=0)))
+    minutes = min((totals.goal_vnd - totals.pledged_vnd) * 60 // pace.hour_vnd, PROJECTED_MINUTES_MAX)
+    return (now + timedelta(minutes=minutes)).replace(second=0, microsecond=0)

@@ -1,19 +1,15 @@
-"""Proposals by API: the acts of `approvals.py` as JSON; the people and the audit log for those who may see them."""
+"""Proposals by API: the acts of `approvals.py` as JSON."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import asyncpg
-import orjson
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
-from campaigns.audit.entries import AuditChoice, select_entries
-from campaigns.book.apply_entries import ApplyRefused
+from campaigns.book.apply_entries import ApplyFile, ApplyRefused
 from campaigns.book.apply_file import load
-from campaigns.book.book import VIETNAM
 from campaigns.book.plan import plan_of
 from campaigns.book.store import load_stored
 from campaigns.lifecycle.proposals import (
@@ -23,28 +19,25 @@ from campaigns.lifecycle.proposals import (
     approve,
     digest_of,
     make,
-    organisations_of,
     select_proposals,
     select_steps,
     take_step,
 )
+from metrics.board import local
 from service.desk.api import (
-    PAGED,
     About,
     ActRefused,
     Answered,
     Asked,
-    Cursor,
     Reason,
     json_answer,
     not_found,
-    page_of,
     reading,
     writing,
 )
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
-from service.desk.people import select_people
+from service.desk.proposing import OPEN_STATES, found_in, is_allowed, unfit
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
 
@@ -131,45 +124,6 @@ class NothingAsked(Asked):
     """Nothing more."""
 
 
-class PersonObject(Answered):
-    """Somebody of the desk."""
-
-    login: str
-    name: str
-    role: str
-    organisations: list[str]
-    created_at: AwareDatetime
-    disabled_at: AwareDatetime | None
-
-
-class PeopleObject(Answered):
-    """Everybody, by login."""
-
-    people: list[PersonObject]
-
-
-class EntryObject(Answered):
-    """An entry of the audit log."""
-
-    id: int
-    recorded_at: AwareDatetime
-    who: str
-    role: str | None
-    address: str | None
-    act: str
-    subject: str | None
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-    reason: str | None
-
-
-class AuditPage(Answered):
-    """The newest first."""
-
-    entries: list[EntryObject]
-    cursor: Cursor
-
-
 def api_rows(desk: Desk) -> list[Row]:
     """The addresses."""
     rooms = ProposalsApi(desk)
@@ -192,15 +146,11 @@ def api_rows(desk: Desk) -> list[Row]:
         step("withdraw", "Withdraw it", Act.PROPOSE, WhyAsked, "withdrawn"),
         step("refuse", "Refuse what somebody else proposed", Act.APPROVE, WhyAsked, "refused"),
         step("confirm", "Confirm an emergency of somebody else", Act.APPROVE, NothingAsked, "confirmed"),
-        Row("GET", "/audit", Act.SEE_AUDIT, reading(rooms.audit),
-            About("listAudit", "What people did", AuditPage, PAGED)),
-        Row("GET", "/people", Act.SEE_PEOPLE, reading(rooms.people),
-            About("listPeople", "Who works at the desk", PeopleObject)),
     ]  # fmt: skip
 
 
 class ProposalsApi:
-    """Handlers of proposals, people and audit log."""
+    """Handlers of proposals."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -227,11 +177,10 @@ class ProposalsApi:
             file = load(asked.content.encode(), FILE_NAME)
             if file.gateways:
                 raise ActRefused(409, "cannot-be-proposed", "gateways hold secrets: portal1400 apply", why="gateways")
-            if not all(visit.sees(code) for code in organisations_of(file, self._desk.book(), now)):
-                raise not_found("a campaign or organisation of it is not yours to change")
+            self._require_allowed(file, now, visit)
             plan = plan_of(file, [], await load_stored(connection), now)
         except ApplyRefused as refused:
-            raise _unfit(refused) from None
+            raise unfit(refused) from None
         if not plan.changes.lines:
             raise ActRefused(409, "cannot-be-proposed", "it changes nothing of what there is", why="nothing")
         made = await make(connection, visit.who, file, self._desk.book(), now=now)
@@ -242,13 +191,15 @@ class ProposalsApi:
         self, connection: asyncpg.Connection, request: web.Request, visit: Visit, asked: PlanAsked
     ) -> Mapping[str, Any]:
         """`POST /api/v1/desk/proposals/{id}/approve`."""
-        proposal = await _found(connection, request, visit)
+        proposal, now = await _found(connection, request, visit), self._desk.clock()
         try:
-            await approve(connection, visit.who, proposal.id, now=self._desk.clock(), looked_at=asked.plan)
+            # The book may have come to hold what it takes texts from since it was made.
+            self._require_allowed(proposal.file, now, visit)
+            await approve(connection, visit.who, proposal.id, now=now, looked_at=asked.plan)
         except StepRefused as refused:
             raise _refusal(refused) from None
         except ApplyRefused as refused:
-            raise _unfit(refused) from None
+            raise unfit(refused) from None
         return await self._detail(connection, await _found(connection, request, visit))
 
     def step(self, step: str) -> Any:
@@ -266,48 +217,17 @@ class ProposalsApi:
 
         return take
 
-    async def audit(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /api/v1/desk/audit`."""
-        del visit
-        limit, before = page_of(request)
-        async with self._desk.borrow() as connection:
-            found = await select_entries(connection, AuditChoice(before_id=before), limit + 1)
-        entries = [
-            {
-                **each._asdict(),
-                "recorded_at": _local(each.recorded_at),
-                "before": None if each.before is None else orjson.loads(each.before),
-                "after": None if each.after is None else orjson.loads(each.after),
-            }
-            for each in found[:limit]
-        ]
-        return json_answer({"entries": entries, "cursor": str(found[limit - 1].id) if len(found) > limit else None})
-
-    async def people(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /api/v1/desk/people`."""
-        del request, visit
-        async with self._desk.borrow() as connection:
-            found = await select_people(connection)
-        return json_answer(
-            {
-                "people": [
-                    {
-                        "login": each.login, "name": each.name, "role": each.role.value,
-                        "organisations": list(each.organisations), "created_at": _local(each.created_at),
-                        "disabled_at": None if each.disabled_at is None else _local(each.disabled_at),
-                    }
-                    for each in found
-                ]
-            }
-        )  # fmt: skip
+    def _require_allowed(self, file: ApplyFile, now: datetime, visit: Visit) -> None:
+        if not is_allowed(file, self._desk.book(), now, visit):
+            raise not_found("a campaign or organisation of it is not yours to change")
 
     async def _detail(self, connection: asyncpg.Connection, proposal: Proposal) -> dict[str, Any]:
         steps = [
-            {**each._asdict(), "recorded_at": _local(each.recorded_at)}
+            {**each._asdict(), "recorded_at": local(each.recorded_at)}
             for each in await select_steps(connection, proposal.id)
         ]
         planned, why_not = None, list[str]()
-        if proposal.state in ("draft", "proposed"):
+        if proposal.state in OPEN_STATES:
             try:
                 # Also inside a write, whose transaction has not the isolation of `plan_changes`.
                 stored = await load_stored(connection)
@@ -325,30 +245,19 @@ class ProposalsApi:
 
 
 async def _found(connection: asyncpg.Connection, request: web.Request, visit: Visit) -> Proposal:
-    given = request.match_info["id"]
-    if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII):
+    found = await found_in(connection, request.match_info["id"], visit)
+    if found is None:
         raise not_found()
-    found = await select_proposals(connection, visit.organisations, int(given))
-    if not found:
-        raise not_found()
-    return found[0]
+    return found
 
 
 def _refusal(refused: StepRefused) -> ActRefused:
     return ActRefused(409, "step-refused", f"it was refused and nothing changed: {refused.why}", why=refused.why)
 
 
-def _unfit(refused: ApplyRefused) -> ActRefused:
-    return ActRefused(409, "cannot-be-applied", "the file cannot be applied", why="file", lines=refused.lines("en"))
-
-
 def _plain(proposal: Proposal) -> dict[str, Any]:
     return {
         **proposal._asdict(),
         "organisations": list(proposal.organisations),
-        "made_at": _local(proposal.made_at),
+        "made_at": local(proposal.made_at),
     }
-
-
-def _local(at: datetime) -> str:
-    return at.astimezone(VIETNAM).isoformat()

@@ -1,17 +1,16 @@
 """Gifts that are moved to the campaign they belong to, by API: the acts of `reattributions.py` as JSON."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
-from campaigns.book.book import VIETNAM
 from campaigns.gifts import reattribution
 from campaigns.gifts.move_plan import GIFTS_MAX, Figures, MovePlan, MoveRefused, plan_of
 from campaigns.gifts.reattribution import EndedOtherwise, Ground
+from metrics.board import local
 from service.desk.api import (
     PAGED,
     About,
@@ -240,7 +239,7 @@ async def _detail(connection: asyncpg.Connection, desk: Desk, request: web.Reque
     gifts = [
         {
             "account": each.account, "native_id": without_numbers(each.native_id), "carrier": each.carrier,
-            "message_at": _local(each.message_at), "messages": each.messages, "units": each.units, "vnd": each.vnd,
+            "message_at": local(each.message_at), "messages": each.messages, "units": each.units, "vnd": each.vnd,
         }
         for each in await reattribution.select_gifts_of(connection, found.id)
     ]  # fmt: skip
@@ -262,11 +261,7 @@ def _planned(plan: MovePlan) -> dict[str, Any]:
 def _plain(move: reattribution.Reattribution) -> dict[str, Any]:
     return {
         **move._asdict(),
-        "made_at": _local(move.made_at),
-        "ended_at": None if move.ended_at is None else _local(move.ended_at),
+        "made_at": local(move.made_at),
+        "ended_at": None if move.ended_at is None else local(move.ended_at),
         "moved": move.moved._asdict(),
     }
-
-
-def _local(at: datetime) -> str:
-    return at.astimezone(VIETNAM).isoformat()

@@ -1,7 +1,7 @@
 """The audit log and the list of people, for those who may see them."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -20,8 +20,9 @@ from service.desk.roles import Act
 from service.desk.spreadsheets import Csv
 
 ROWS_MAX = 50
+FILTER_LETTERS_MAX = 200
 ENTRIES_AT_ONCE = 100
-FILTERS = ("who", "act", "subject", "since", "until", "before")
+FILTERS = ("who", "act", "subject", "since", "until")
 COLUMNS = {
     "id": Kind.COUNT, "recorded_at": Kind.MOMENT, "who": Kind.TEXT, "role": Kind.TEXT, "address": Kind.TEXT,
     "act": Kind.TEXT, "subject": Kind.TEXT, "before": Kind.TEXT, "after": Kind.TEXT, "reason": Kind.TEXT,
@@ -50,7 +51,7 @@ class Records:
         """`GET /desk/audit?who=&act=&subject=&since=&until=&before=`: the newest first, a page at a time."""
         problem, found = None, list[AuditEntry]()
         try:
-            choice = _choice(request)
+            choice = choice_of(request.query)
         except BodyRefused:
             problem = "list_wrong"
         else:
@@ -71,14 +72,14 @@ class Records:
     async def export(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/audit.csv`: as CSV in UTF-8 with its mark, in flat memory, one at a time. That it was
         taken is recorded."""
-        choice = _choice(request)
+        choice = choice_of(request.query)
         headers = headers_of(Csv.media_type, "audit.csv")
         if request.method == "HEAD":
             return web.Response(headers=headers)
         with self._room.entered():
             connection = await self._desk.connect("portal1400 export")
             try:
-                asked = {name: request.query[name] for name in FILTERS if request.query.get(name)}
+                asked = {name: request.query[name] for name in (*FILTERS, "before") if request.query.get(name)}
                 await record(connection, visit.who, "audit.export", after=asked)
                 async with aclosing(_pieces(connection, choice)) as pieces:
                     return await send(request, headers, pieces)
@@ -110,9 +111,12 @@ class Records:
         return await self._desk.page("desk_people.html", visit, status, people=found, problem=problem)
 
 
-def _choice(request: web.Request) -> AuditChoice:
+def choice_of(query: Mapping[str, str]) -> AuditChoice:
     """The entries that a query means. Raises BodyRefused: with a filter left out all there is would be shown."""
-    asked = {name: value.strip() or None for name, value in request.query.items()}
+    asked = {name: value.strip() or None for name, value in query.items()}
+    for value in asked.values():
+        if value is not None and (len(value) > FILTER_LETTERS_MAX or "\x00" in value):
+            raise BodyRefused
     since, until = _day(asked.get("since")), _day(asked.get("until"))
     before = asked.get("before")
     if before and not re.fullmatch(r"[0-9]{1,18}", before, re.ASCII):

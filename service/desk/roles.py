@@ -72,8 +72,8 @@ RIGHTS: Mapping[Act, frozenset[Role]] = MappingProxyType(
 )
 """Act by role. An act without a row stops the start."""
 SCOPES = (
-    Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE, Act.REPLAY, Act.EXPORT_TOTALS, Act.EXPORT_FACTS,
-    Act.SEE_AUDIT, Act.SEE_PEOPLE,
+    Act.SEE_FIGURES, Act.SEE_LISTS, Act.SEE_PROPOSALS, Act.PROPOSE, Act.APPROVE, Act.REPLAY, Act.EXPORT_TOTALS,
+    Act.EXPORT_FACTS, Act.SEE_AUDIT, Act.SEE_PEOPLE,
 )  # fmt: skip
 """What a token may be made for. Of them a person may give what their own role may do."""
 

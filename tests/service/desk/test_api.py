@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import hypothesis
 import hypothesis.strategies
@@ -16,11 +18,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from campaigns.book.book import VIETNAM
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import RIGHTS, SCOPES, Role
 from service.live.openapi_document import document
-from tests.support.desk import person, token_of
+from tests.support.desk import TESTER, person, token_of
 from tests.support.portal import Portal, message
 
 CHECKS = (
@@ -162,6 +165,34 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     assert len(page["reattributions"]) == 1
     _, older = await sent(portal, "GET", f"{path}?limit=1&cursor={page['cursor']}", one)
     assert older["reattributions"][0]["id"] < page["reattributions"][0]["id"]
+
+
+async def test_the_audit_log_is_searched_by_program_as_at_the_desk(desk_portal: Portal) -> None:
+    portal = desk_portal
+    for login in ("tim.mot", "tim.hai", "tim.ba"):
+        await person(portal, login, Role.PRESS)
+    token = (await token_of(portal, await person(portal, "tim.so", Role.AUDITOR), *SCOPES))[0]
+
+    async def found(**asked: str) -> list[tuple[str, str | None]]:
+        """Acts and subjects of all pages."""
+        entries, cursor = list[tuple[str, str | None]](), ""
+        while cursor is not None:
+            query = urlencode({**asked, "limit": "2", **({"cursor": cursor} if cursor else {})})
+            status, page = await sent(portal, "GET", f"/audit?{query}", token)
+            assert status == 200, page
+            entries += [(each["act"], each["subject"]) for each in page["entries"]]
+            cursor = page["cursor"]
+        return entries
+
+    assert await found(act="user.add", subject="tim.hai") == [("user.add", "tim.hai")]
+    ours = [each for each in await found(who=TESTER.login, act="user.add") if (each[1] or "").startswith("tim.")]
+    assert ours == [("user.add", f"tim.{each}") for each in ("so", "ba", "hai", "mot")], "the newest first, by pages"
+    today = portal.service.desk.desk.clock().astimezone(VIETNAM).date()
+    assert ("user.add", "tim.mot") in await found(since=str(today), until=str(today), act="user.add")
+    assert await found(until=str(today - timedelta(days=1)), act="user.add") == []
+    for name, value in (("since", "17/10/2026"), ("until", "2026-13-01"), ("who", "x" * 201)):
+        status, refused = await sent(portal, "GET", f"/audit?{name}={value}", token)
+        assert (status, refused["parameter"]) == (400, name)
 
 
 async def test_a_campaign_is_changed_by_two_programs_of_two_people(desk_portal: Portal) -> None:

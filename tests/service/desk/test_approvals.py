@@ -14,10 +14,11 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
-from service.desk.roles import Role
+from service.desk.roles import Act, Role
 from service.desk.spoken import spoken_again
 from service.web.words import Language, load_words
-from tests.support.desk import Page, Visitor, logged_in, object_in, person
+from tests.service.desk.test_api import sent
+from tests.support.desk import Page, Visitor, logged_in, object_in, person, token_of
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 
 FORM = {
@@ -228,6 +229,10 @@ async def test_what_takes_texts_from_a_campaign_opened_meanwhile_is_not_approved
     await eventually(is_read_by)
     page = await managers[1].post(f"{taking}/approve", plan=plan_in(await managers[1].get(taking)))
     assert (page.status, "tổ chức khác" in page.text) == (403, True)
+    token, _ = await token_of(portal, await person(portal, "lay.api", Role.MANAGER, "redcross"), Act.APPROVE)
+    asked = {"plan": plan_in(await managers[1].get(taking))}
+    status, refused = await sent(portal, "POST", f"{taking}/approve", token, asked, "taking")
+    assert (status, "not yours" in refused["detail"]) == (404, True), "nor by program"
     plan = plan_in(await operators[1].get(taking))
     assert (await operators[1].post(f"{taking}/approve", plan=plan)).status == 303, "an operator sees to both"
 

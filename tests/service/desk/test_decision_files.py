@@ -1,15 +1,18 @@
 """Decisions' files: kept with their proposal by hash, for ever, and handed to those who may see it."""
 
+import hashlib
 import io
+from typing import Any
 
 import asyncpg
 import pytest
 from aiohttp import FormData
 
 from campaigns.lifecycle.decision_files import FILE_BYTES_MAX
-from service.desk.roles import Role
+from service.desk.assembly import API_PREFIX
+from service.desk.roles import SCOPES, Role
 from tests.service.desk.test_approvals import FORM, kept
-from tests.support.desk import Visitor, logged_in, person
+from tests.support.desk import Visitor, logged_in, person, token_of
 from tests.support.portal import Portal
 
 PDF = b"%PDF-1.7\n" + b"quyet dinh " * 500
@@ -76,3 +79,49 @@ async def test_a_decision_is_kept_by_its_hash_and_handed_to_who_may_see_it(desk_
     assert [act["sha256"] for act in acts] == [row["sha256"]]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await portal.fetch("DELETE FROM decision_file WHERE id = $1", row["id"])
+
+
+async def test_a_program_keeps_a_decision_by_its_hash_once(desk_portal: Portal) -> None:
+    portal = desk_portal
+    made_by = await person(portal, "van.thu.may", Role.OPERATOR)
+    address = await kept(await logged_in(portal, made_by), **{**FORM, "slug": "co-tep-may", "keywords": "COTEPMAY"})
+    tokens = {
+        "own": (await token_of(portal, made_by, *SCOPES))[0],
+        "other": (await token_of(portal, await person(portal, "la.may", Role.MANAGER, "redcross"), *SCOPES))[0],
+    }
+    base, described = f"{portal.base}{API_PREFIX}{address}/files", {"decision": "12/QĐ", "decided_on": "2026-10-17"}
+
+    async def put(content: bytes, whose: str = "own", digest: str | None = None, **asked: str) -> tuple[int, Any]:
+        address = f"{base}/{digest or hashlib.sha256(content).hexdigest()}"
+        async with portal.http.put(
+            address,
+            params={**described, **asked},
+            data=io.BytesIO(content),
+            headers={"Authorization": f"Bearer {tokens[whose]}"},
+        ) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    first = await put(PDF)
+    assert first[0] == 200, first
+    assert await put(PDF) == first, "sent again it is there already"
+    digest = first[1]["sha256"]
+    for content, asked, status, why in (
+        (PDF, {"digest": "0" * 64}, 409, "hash"),
+        (PDF, {"decision": "13/QĐ"}, 409, "twice"),
+        (b"MZ" + PDF, {}, 409, "type"),
+        (PDF + bytes(FILE_BYTES_MAX), {}, 413, None),
+        (PDF, {"decided_on": "17/10/2026"}, 400, None),
+        (PDF, {"digest": "A" * 64}, 404, None),
+        (PDF, {"whose": "other"}, 404, None),
+    ):
+        answer = await put(content, **asked)
+        assert (answer[0], answer[1].get("why")) == (status, why), (asked, answer)
+    for whose, status in (("own", 200), ("other", 404)):
+        headers = {"Authorization": f"Bearer {tokens[whose]}"}
+        async with portal.http.get(base, headers=headers) as listed:
+            assert listed.status == status
+            assert whose != "own" or (await listed.json())["files"] == [first[1]]
+        async with portal.http.get(f"{base}/{digest}", headers=headers) as taken:
+            assert (taken.status, await taken.read() == PDF) == (status, whose == "own")
+    async with portal.http.get(f"{base}/{'0' * 64}", headers={"Authorization": f"Bearer {tokens['own']}"}) as absent:
+        assert absent.status == 404

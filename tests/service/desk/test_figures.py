@@ -13,9 +13,10 @@ import pytest
 from service.desk import figures
 from service.desk.forms import COUNT_MIN, FormCounts, FormKey, shape_of
 from service.desk.pulse import CampaignPace, CarrierPace, Pulse
-from service.desk.roles import Role
+from service.desk.roles import Act, Role
 from service.web.words import Language, load_words
-from tests.support.desk import Visitor, logged_in, person
+from tests.service.desk.test_api import sent
+from tests.support.desk import Visitor, logged_in, person, token_of
 from tests.support.pages_site import BOOK, NOW, totals
 from tests.support.portal import Portal, eventually, message
 
@@ -61,7 +62,7 @@ def test_rare_shapes_are_summed_up_and_old_ones_forgotten() -> None:
 def test_a_carrier_that_brings_nothing_of_its_usual_share_is_silent() -> None:
     words = load_words()[Language.VI]
     pace = CampaignPace(five=100, carriers={"viettel": CarrierPace(NOW, 100, 600)})
-    lines = {line.carrier: line for line in figures._lines(totals(), pace, words)}
+    lines = {line.carrier: line for line in figures.lines_of(totals(), pace, words)}
     assert {carrier: line.is_silent for carrier, line in lines.items()} == {
         "viettel": False, "mobifone": True, "unknown": False,
     }  # fmt: skip
@@ -162,6 +163,31 @@ async def test_a_page_counts_wrong_forms_while_nobody_follows_the_stream(desk_po
         page = await operator.get("")
         assert f"<b>{COUNT_MIN * (turn + 1)}</b> <code>VNN □ / 9 □ □</code>" in page.text
     assert not pulse.watching
+
+
+async def test_a_program_is_told_what_the_first_page_shows_of_what_it_may_see(desk_portal: Portal) -> None:
+    portal = desk_portal
+    for number in range(COUNT_MIN):
+        await portal.post(message(f"told-{number}", f"VNN {number} lon sua"))
+    press = (await token_of(portal, await person(portal, "so.may", Role.PRESS), Act.SEE_FIGURES))[0]
+    manager = (await token_of(portal, await person(portal, "so.lu", Role.MANAGER, "redcross"), Act.SEE_FIGURES))[0]
+
+    async def told(token: str) -> dict[str, Any]:
+        status, answer = await sent(portal, "GET", "/figures", token)
+        assert status == 200, answer
+        return answer
+
+    async def has_form() -> bool:
+        forms = (await told(press))["forms"]
+        return any(each["shape"] == "VNN 9 □ □" and each["messages"] >= COUNT_MIN for each in forms)
+
+    await eventually(has_form)
+    by_slug = {each["campaign"]: each for each in (await told(press))["campaigns"]}
+    assert by_slug["vnn"]["state"] == "open"
+    assert by_slug["vnn"]["totals"].keys() == (await portal.totals("vnn")).keys()
+    theirs = await told(manager)
+    assert {each["campaign"] for each in theirs["campaigns"]} == {"bao-lu"}
+    assert "VNN" not in str(theirs["forms"])
 
 
 async def test_while_nobody_watches_nothing_is_asked(desk_portal: Portal) -> None:

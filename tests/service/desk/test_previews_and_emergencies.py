@@ -13,6 +13,7 @@ from campaigns.book.campaign_changes import changes_of
 from campaigns.book.replies import SMS_LETTERS_MAX
 from campaigns.book.store import load_book, load_stored
 from campaigns.lifecycle.toml_text import tables_of, toml_of
+from service.desk.assembly import API_PREFIX
 from service.desk.desk import HEADERS
 from service.desk.pulse import QUERY_SECONDS, SESSIONS_EVERY
 from service.desk.roles import Act, Role
@@ -71,6 +72,15 @@ async def test_the_public_page_is_seen_before_it_is_proposed(desk_portal: Portal
     statuses = [(await each.get(f"{address}/page")).status for each in (Visitor(portal), press, stranger)]
     assert statuses == [303, 403, 404]
     assert (await operator.get(f"{address}/page?campaign=vnn")).status == 404
+    for login, role, status in (("xem.may", Role.AUDITOR, 200), ("xem.may.khac", Role.MANAGER, 404)):
+        user = await person(portal, login, role, *["redcross"] * (role is Role.MANAGER))
+        asked = {"Authorization": f"Bearer {(await token_of(portal, user, Act.SEE_PROPOSALS))[0]}"}
+        path = f"{portal.base}{API_PREFIX}{address}/page"
+        async with portal.http.get(path, headers=asked) as answer:
+            assert answer.status == status
+            assert status == 404 or how_to_give(await answer.text()) == how_to_give(page.text)
+        async with portal.http.get(f"{path}?lang=fr", headers=asked) as answer:
+            assert answer.status == 400
     assert "xem-truoc" not in portal.service.catalog.book.by_slug
     await approved(operator, second, address)
 
