@@ -38,9 +38,7 @@ class TokenGuarded(Guarded):
         try:
             response = await self._answered(request)
         except Crowded:
-            response = problem(
-                503, "busy", "Busy", "as many are at it as there is room for: try again soon"
-            )
+            response = problem(503, "busy", "Busy", "as many are at it as there is room for: try again soon")
             response.headers["Retry-After"] = str(RETRY_SECONDS)
         except (TimeoutError, *DATABASE_ERRORS) as error:
             if not isinstance(error, TimeoutError) and not is_away(error):

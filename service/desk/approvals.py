@@ -11,7 +11,7 @@ from aiohttp import web
 from campaigns.book.apply_entries import ApplyFile, ApplyRefused, ApplyWarning, place_in_words
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import Category, GrammarName
-from campaigns.book.book import VIETNAM, Book
+from campaigns.book.book import Book
 from campaigns.book.grammar import read
 from campaigns.book.plan import REPLY_IN_WORDS, Plan
 from campaigns.book.recording import IntakeBusy, plan_changes
@@ -33,6 +33,7 @@ from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.neighbours import neighbours
+from service.desk.proposal_forms import FIELDS, form_of, tables_in
 from service.desk.proposing import OPEN_STATES, found_in, is_allowed
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
@@ -40,15 +41,6 @@ from service.desk.spoken import spoken, spoken_again
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
 
-FIELDS = (
-    "slug", "name_vi", "name_en", "category", "organiser", "decision", "opens_at", "closes_at", "goal_vnd",
-    "short_code", "keywords", "grammar", "unit_vnd", "max_units",
-)  # fmt: skip
-NUMBERS = frozenset({"goal_vnd", "unit_vnd", "max_units"})
-NUMBER = re.compile(r"[0-9]{1,18}|[0-9]{1,3}([ \u00a0._,])[0-9]{3}(\1[0-9]{3}){0,4}")
-"""Digits, or groups of three behind one mark: "5,5" is no 55, and "5.000.000.00" lacks a nought."""
-MOMENTS = frozenset({"opens_at", "closes_at"})
-ROUTE_FIELDS = frozenset({"short_code", "keywords", "grammar", "unit_vnd", "max_units"})
 REASON_LETTERS_MAX = 500
 TEXTS_MAX = 20
 REPLIES_TOLD = tuple(template.partition('"')[0] for template in REPLY_IN_WORDS.values())
@@ -88,7 +80,7 @@ class Approvals:
 
     async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/proposals/new`: an empty form; with `?campaign=` what that campaign is now, to be changed; with
-        `?template=` an emergency's or a former campaign's form, to be opened anew.
+        `?template=` an emergency's or a former campaign's form, to be opened anew; with `?proposal=` what that says.
         """
         template, now = request.query.get("template", ""), self._desk.clock()
         if template in EMERGENCIES:
@@ -97,16 +89,33 @@ class Approvals:
         if former is not None and visit.sees(former.organiser):
             return await self.form(visit, form_like(former, now))
         campaign = self._desk.book().by_slug.get(request.query.get("campaign", ""))
-        text = ""
         if campaign is not None and visit.sees(campaign.organiser):
-            text = toml_of({"campaign": [tables_of(campaign)]})
-        return await self.form(visit, {"text": text})
+            return await self._filled(visit, {"campaign": [tables_of(campaign)]})
+        if proposal := await self.numbered(request.query.get("proposal", ""), visit):
+            try:
+                return await self._filled(visit, proposal.file.tables)
+            except ApplyRefused:
+                # By the rules of today it is none any more: it is corrected as a text.
+                return await self.form(visit, {"text": proposal.content})
+        return await self.form(visit, {})
+
+    async def _filled(self, visit: Visit, tables: Mapping[str, Any]) -> web.StreamResponse:
+        """The form that says what these tables say, or else the text that does."""
+        form = form_of(tables)
+        if form is None:
+            return await self.form(visit, {"text": toml_of(tables)})
+        is_stored = form.get("slug") in self._desk.book().by_slug
+        return await self.form(visit, {**form, "changes": form["slug"]} if is_stored else form)
 
     async def make(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/proposals/new`: look at it first (`look`), or keep it as a draft; nothing counts by it yet."""
         del request
         form = visit.form
-        content = form.get("text", "").strip() or toml_of(_tables(form))
+        slug = form.get("slug", "").strip()
+        if not form.get("text", "").strip() and slug in self._desk.book().by_slug and slug != form.get("changes"):
+            # Else what was meant as a new campaign would change one that counts.
+            return await self.form(visit, form, 422, "proposal_slug_taken")
+        content = form.get("text", "").strip() or toml_of(tables_in(form))
         try:
             file = load(content.encode(), FILE_NAME)
             require_campaigns_alone(file)
@@ -197,8 +206,12 @@ class Approvals:
 
     async def found(self, request: web.Request, visit: Visit) -> Proposal | None:
         """The proposal of the address, within what the person may see."""
+        return await self.numbered(request.match_info["id"], visit)
+
+    async def numbered(self, given: str, visit: Visit) -> Proposal | None:
+        """The proposal of a number, within what the person may see."""
         async with self._desk.borrow() as connection:
-            return await found_in(connection, request.match_info["id"], visit)
+            return await found_in(connection, given, visit)
 
     async def shown(
         self,
@@ -348,27 +361,3 @@ def _title(proposal: Proposal) -> str:
     except ApplyRefused:
         return "?"
     return ", ".join([each.name_vi for each in file.campaigns] + [each.slug for each in file.withdrawn]) or "–"
-
-
-def _tables(form: Mapping[str, str]) -> dict[str, Any]:
-    """The form as the tables of an apply file; what is no number or time stays as it was typed, to be told."""
-    campaign: dict[str, Any] = {}
-    route: dict[str, Any] = {}
-    for name in FIELDS:
-        value = form.get(name, "").strip()
-        if value:
-            (route if name in ROUTE_FIELDS else campaign)[name] = _typed(name, value)
-    return {"campaign": [{**campaign, "route": [route] if route else []}]}
-
-
-def _typed(name: str, value: str) -> Any:
-    if name in NUMBERS:
-        return int(re.sub(r"[^0-9]", "", value)) if NUMBER.fullmatch(value) else value
-    if name == "keywords":
-        return [each.strip() for each in value.split(",") if each.strip()]
-    if name in MOMENTS:
-        try:
-            return datetime.fromisoformat(value).replace(tzinfo=VIETNAM)
-        except ValueError:
-            return value
-    return value

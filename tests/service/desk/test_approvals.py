@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import html
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
+from service.desk.proposal_forms import form_of
 from service.desk.roles import Act, Role
 from service.desk.spoken import spoken_again
 from service.web.words import Language, load_words
 from tests.service.desk.test_api import sent
+from tests.service.desk.test_templates import filled
 from tests.support.desk import Page, Visitor, logged_in, object_in, person, token_of
 from tests.support.portal import BOOK, SECRET_KEY, Portal, eventually, message
 
@@ -66,6 +69,16 @@ def test_what_a_change_says_has_times_as_everywhere_at_the_desk() -> None:
         "chiến dịch vnn: thêm mới, 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026 (quyết định 1/QĐ)",
         "campaign vnn: added, 00:00 on 17 October 2026 to 24:00 on 31 December 2026 (decision 1/QĐ)",
     ]
+
+
+def test_a_form_is_offered_for_what_it_says_whole() -> None:
+    one = {"slug": "x", "opens_at": datetime.fromisoformat("2026-10-17T00:00+07:00"), "route": [{"unit_vnd": 5_000}]}
+    assert form_of({"campaign": [one]}) == {"slug": "x", "opens_at": "2026-10-17T00:00", "unit_vnd": "5000"}
+    seconds = {**one, "opens_at": datetime.fromisoformat("2026-10-17T00:00:01+07:00")}
+    for more in ({"campaign": [one, one]}, {"campaign": [{**one, "route": [{}, {}]}]}, {"campaign": [seconds]},
+                 {"campaign": [{**one, "reply_gift": "Cam on"}]},
+                 {"campaign": [one], "organisation": [{}]}):  # fmt: skip
+        assert form_of(more) is None, more
 
 
 async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: Portal) -> None:
@@ -122,12 +135,18 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
     assert [tuple(row) for row in acts] == [
         ("proposal.make", "de.xuat"), ("proposal.proposed", "de.xuat"), ("proposal.approved", "duyet"),
     ]  # fmt: skip
-    # What a stored campaign says now comes back as a text to be changed, and says nothing new by itself.
-    again = await proposer.get("/proposals/new?campaign=hoa-hoan")
-    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", again.text, re.DOTALL)
-    assert text is not None
-    same = await proposer.post("/proposals/new", text=html.unescape(text[1]), look="1")
-    assert (same.status, "không thay đổi gì" in same.text) == (422, True)
+    # What a stored campaign says now comes back as a form to be changed, and says nothing new by itself.
+    for query, keywords in (("campaign=hoa-hoan", "HH, HOA HOAN"), (f"proposal={address[11:]}", FORM["keywords"])):
+        page = await proposer.get(f"/proposals/new?{query}")
+        again = {**filled(page), "changes": page.field("changes")}
+        assert (again["closes_at"], again["keywords"], again["changes"]) == (FORM["closes_at"], keywords, "hoa-hoan")
+        same = await proposer.post("/proposals/new", **again, look="1")
+        assert (same.status, "không thay đổi gì" in same.text) == (422, True), query
+    longer = await proposer.post("/proposals/new", **again | {"name_en": "After the fire"}, look="1")
+    assert (longer.status, "After the fire" in longer.text, longer.field("changes")) == (200, True, "hoa-hoan")
+    # What is meant as a new campaign changes none that there is.
+    taken = await proposer.post("/proposals/new", **FORM | {"name_en": "After the fire"}, look="1")
+    assert (taken.status, "Đã có chương trình với mã này" in taken.text) == (422, True)
     stored = tables_of(portal.service.catalog.book.by_slug["hoa-hoan"])
     # The rules of the book hold for two people as for one: a goal is not changed without a decision.
     goal = toml_of({"campaign": [{**stored, "goal_vnd": 5_000_000}]})
