@@ -9,6 +9,7 @@ from campaigns.audit.entries import Who
 from service.commands.opening import CommandRefused, opened
 from service.commands.person import name, os_user
 from service.commands.printing import as_json, as_local, visible
+from service.desk.passkeys import count_passkeys
 from service.desk.passwords import hash_password, one_time_password
 from service.desk.people import (
     ONE_TIME_HOURS,
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     listing = acts.add_parser("list", help="everybody, with role and state")
     disable = acts.add_parser("disable", help="let somebody in no more; ends sessions, revokes tokens")
-    reset = acts.add_parser("reset", help="a new password that lets in once, and a new second factor")
+    reset = acts.add_parser("reset", help="a new password that lets in once, a new second factor, no passkeys")
     link = acts.add_parser("link", help="let somebody in by the OpenID provider too, or no more; ends sessions")
     of = link.add_mutually_exclusive_group(required=True)
     of.add_argument("--oidc-subject", metavar="SUBJECT", help="the provider's own name for the person (sub)")
@@ -95,12 +96,13 @@ async def _link(connection: asyncpg.Connection, arguments: argparse.Namespace) -
 
 async def _list(connection: asyncpg.Connection, arguments: argparse.Namespace) -> int:
     people, linked = await select_people(connection), await select_linked_logins(connection)
+    passkeys = await count_passkeys(connection)
     if arguments.json:
         rows = [
             {
                 "login": each.login, "name": each.name, "role": each.role,
                 "organisations": list(each.organisations), "second_factor": each.is_enrolled,
-                "linked": each.login in linked,
+                "linked": each.login in linked, "passkeys": passkeys.get(each.id, 0),
                 "one_time_until": each.one_time_until, "disabled_at": each.disabled_at, "created_at": each.created_at,
             }
             for each in people
@@ -112,7 +114,8 @@ async def _list(connection: asyncpg.Connection, arguments: argparse.Namespace) -
         state = "has not logged in yet" if each.one_time_until else "" if each.is_enrolled else "no second factor"
         if each.disabled_at is not None:
             state = f"disabled {as_local(each.disabled_at)}"
-        states = [each for each in (state, "linked" if each.login in linked else "") if each]
+        keys = f"passkeys: {passkeys[each.id]}" if each.id in passkeys else ""
+        states = [each for each in (state, "linked" if each.login in linked else "", keys) if each]
         print(visible("; ".join([f"{each.login}  {each.role}{of}  {each.name}", *states])))
     print(f"{len(people)} in all" if people else "nobody yet: `portal1400 user add LOGIN --name NAME --role admin`")
     return 0

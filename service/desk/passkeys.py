@@ -30,6 +30,7 @@ ON CONFLICT ON CONSTRAINT desk_passkey_once DO NOTHING RETURNING id
 SELECT_PASSKEYS = """
 SELECT id, name, credential_id, added_at, used_at FROM desk_passkey WHERE user_id = $1 ORDER BY id
 """
+COUNT_PASSKEYS = "SELECT user_id, count(*) AS passkeys FROM desk_passkey GROUP BY user_id"
 SELECT_HANDLE = "SELECT passkey_handle FROM desk_user WHERE id = $1"
 SELECT_PASSKEY_AND_OWNER = """
 SELECT k.id AS passkey_id, k.name AS passkey_name, k.public_key, u.passkey_handle,
@@ -128,6 +129,11 @@ async def add_passkey(connection: asyncpg.Connection, user_id: int, name: str, p
 async def select_passkeys(connection: asyncpg.Connection, user_id: int) -> list[Passkey]:
     """The passkeys of somebody, the oldest first."""
     return [Passkey(*row) for row in await connection.fetch(SELECT_PASSKEYS, user_id)]
+
+
+async def count_passkeys(connection: asyncpg.Connection) -> dict[int, int]:
+    """How many passkeys each person has, by id; who has none is not in it."""
+    return {row["user_id"]: row["passkeys"] for row in await connection.fetch(COUNT_PASSKEYS)}
 
 
 async def select_handle(connection: asyncpg.Connection, user_id: int) -> bytes:

@@ -63,7 +63,13 @@ async def test_people_are_made_listed_disabled_and_reset(
 
     assert (await ran(capsys, "disable", "binh", "--reason-text", "left"))["changed"]
     assert not (await ran(capsys, "disable", "binh"))["changed"]
+    await connection.execute(
+        "INSERT INTO desk_passkey (user_id, name, credential_id, public_key, sign_count) "
+        "SELECT id, 'x', login::bytea, '', 0 FROM desk_user"
+    )
+    assert [each["passkeys"] for each in (await ran(capsys, "list"))["rows"]] == [1, 1]
     again = await ran(capsys, "reset", "binh")
+    assert [each["passkeys"] for each in (await ran(capsys, "list"))["rows"]] == [1, 0]
     assert again["one_time_password"] != made["one_time_password"]
     log = await connection.fetch("SELECT who, act, subject, after::text, reason FROM audit_entry ORDER BY id")
     assert [(row["act"], row["subject"], row["reason"]) for row in log] == [
