@@ -1,7 +1,8 @@
-"""Our commands as processes, for the tests of backups, and what they are looked at by."""
+"""Our commands, for the tests of backups, and what they are looked at by."""
 
 import asyncio
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
+from service.cli import main
 from service.runtime.keyring import Keyring
 from tests.support.portal import SECRET_KEY, Portal, message
 from tests.support.processes import SERVICE
@@ -48,11 +51,24 @@ async def start(dsn: str | None, folder: Path, *arguments: str | Path, **setting
     )
 
 
-async def command(dsn: str | None, folder: Path, *arguments: str | Path, **settings: str) -> Ended:
-    """One of our commands, from beginning to end."""
+async def as_a_process(dsn: str | None, folder: Path, *arguments: str | Path, **settings: str) -> Ended:
+    """A command as people call it: where a portal of this process prints beside it, and where it starts a server."""
     process = await start(dsn, folder, *arguments, **settings)
     out, err = await asyncio.wait_for(process.communicate(), 180)
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def command(dsn: str, folder: Path, *arguments: str | Path, **settings: str) -> Ended:
+    """The same command in a thread of this process: a start of its own costs more than most of what is tried here."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("PORTAL1400_")]:
+            patched.delenv(name)
+        for name, value in environ(dsn, folder, **settings).items():
+            patched.setenv(name, value)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = await asyncio.wait_for(asyncio.to_thread(main, [str(each) for each in arguments]), 180)
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 async def ask(dsn: str, sql: str) -> Any:

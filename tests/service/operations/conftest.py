@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.operations.backup.manifest import beside
-from tests.support.backups import command, give
+from tests.support.backups import as_a_process, give
 from tests.support.databases import cloned_database, empty_database
 from tests.support.portal import message, running
 from tests.support.postgres import TestServer
@@ -22,7 +22,7 @@ async def made(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> 
     async with cloned_database(server) as dsn, running(dsn, folder) as portal:
         await give(portal, "a", "b", "c")
         await portal.post(message("d", "NOBODY KNOWS"))
-        ended = await command(dsn, folder, "backup", "--json", folder / "made.dump")
+        ended = await as_a_process(dsn, folder, "backup", "--json", folder / "made.dump")
         assert ended.code == 0, ended.err
         assert json.loads(ended.out)["messages"] == 4
         assert await portal.metric("portal1400_last_backup_timestamp_seconds", act="backup") > time.time() - 60

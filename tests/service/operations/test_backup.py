@@ -21,7 +21,7 @@ from service.live.high_water import select_identity
 from service.operations.backup.manifest import beside, read_manifest
 from service.operations.day_seals import DaySeals
 from service.postgres.embedded.data_folder import open_lock, try_lock
-from tests.support.backups import COUNT_TABLES, KEYRING, ask, command, environ, give, start
+from tests.support.backups import COUNT_TABLES, KEYRING, as_a_process, ask, command, environ, give, start
 from tests.support.databases import empty_database
 from tests.support.fleet import Fleet
 from tests.support.portal import book_file, eventually, message, running, signed
@@ -50,7 +50,7 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
             return number
 
         giving = [asyncio.create_task(donors(f"donor{number}")) for number in range(4)]
-        ended = await command(database_dsn, tmp_path, "backup", tmp_path)
+        ended = await as_a_process(database_dsn, tmp_path, "backup", tmp_path)
         is_over.set()
         given = 1 + sum(await asyncio.gather(*giving))
     assert ended.code == 0, ended.err
@@ -63,7 +63,7 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
     assert 1 <= seen < given, "gifts went on while it was made"
     assert manifest.figures.rows["message"] == manifest.figures.rows["money_line"] == seen
 
-    restored = await command(target, tmp_path / "elsewhere", "restore", "--deep", file)
+    restored = await as_a_process(target, tmp_path / "elsewhere", "restore", "--deep", file)
     assert restored.code == 0, restored.err
     assert "every figure is what the manifest says" in restored.out
     assert f"{seen} stored texts read as they were" in restored.out

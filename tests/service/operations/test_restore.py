@@ -18,7 +18,7 @@ from service.operations.backup.manifest import beside, measure, read_manifest
 from service.operations.backup.times import last
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.runtime.files import write_durably
-from tests.support.backups import COUNT_TABLES, KEYRING, ROOT, ask, command, environ, give, short_folder
+from tests.support.backups import COUNT_TABLES, KEYRING, ROOT, as_a_process, ask, command, environ, give, short_folder
 from tests.support.portal import running
 from tests.support.processes import SERVICE
 
@@ -176,17 +176,17 @@ async def test_the_embedded_server_is_backed_up_and_restored_in_another_folder(m
     with short_folder() as folder:
         first, second = folder / "first", folder / "second"
         try:
-            restored = await command(None, first, "restore", made)
+            restored = await as_a_process(None, first, "restore", made)
             assert restored.code == 0, restored.err
-            again = await command(None, first, "backup", folder / "again.dump")
+            again = await as_a_process(None, first, "backup", folder / "again.dump")
             assert again.code == 0, again.err
-            moved = await command(None, second, "restore", folder / "again.dump")
+            moved = await as_a_process(None, second, "restore", folder / "again.dump")
             assert moved.code == 0, moved.err
             before, after = (read_manifest(file, KEYRING).figures for file in (made, folder / "again.dump"))
             assert before == after
-            verified = await command(None, second, "verify", "--deep")
+            verified = await as_a_process(None, second, "verify", "--deep")
             assert verified.code == 0, verified.out
-            assert "not empty" in (await command(None, second, "restore", made)).err
+            assert "not empty" in (await as_a_process(None, second, "restore", made)).err
         finally:
             await asyncio.to_thread(wait_until_stopped, first, second)
 
