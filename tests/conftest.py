@@ -44,9 +44,11 @@ def pytest_runtest_makereport(
 
 
 LONGEST_FIRST = (
-    "test_workers", "test_pages_browser", "test_seeds", "test_backup", "test_simulate_portal", "test_embedded",
-    "test_invariant_rounds", "test_failover", "test_spool", "test_killing", "test_broadcast", "test_prometheus",
-    "test_high_water", "test_migrations", "test_fair_queue", "test_overload", "test_promtool", "test_demo",
+    "test_seeds", "test_backup", "test_workers", "test_pages_browser", "test_simulate_portal", "test_failover",
+    "test_embedded", "test_invariant_rounds", "test_killing", "test_spool", "test_rotation", "test_migrations",
+    "test_starting", "test_promtool", "test_story_browser", "test_every_page_browser", "test_upgrade", "test_pages",
+    "test_high_water", "test_bodies", "test_broadcast", "test_prometheus", "test_fair_queue", "test_intake",
+    "test_demo", "test_hanging", "test_overload",
 )  # fmt: skip
 """Files that wait for processes: begun last, they would be the tail that everybody else waits for."""
 
