@@ -476,9 +476,9 @@ VIETNAMESE: dict[str, str] = {
     "Apply it as it is? [y/N] ": "Áp dụng nguyên như vậy? [c/K] ",
     "nothing was applied": "chưa áp dụng gì",
     "applied: {change}": "đã áp dụng: {change}",
-    "the campaigns of the file need two people and are not applied: they wait as draft {number} of the desk, "
+    "NOT APPLIED: the campaigns of the file need two people; they wait as draft {number} of the desk, "
     "/desk/proposals/{number}": (
-        "các chiến dịch trong tệp cần hai người nên chưa được áp dụng: đã lưu thành bản nháp số {number} của bàn "
+        "CHƯA ÁP DỤNG: các chiến dịch trong tệp cần hai người; đã lưu thành bản nháp số {number} của bàn "
         "điều hành, /desk/proposals/{number}"
     ),
     "applying it would file the campaigns of the file as a draft of the desk: they need two people": (

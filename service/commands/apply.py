@@ -36,7 +36,7 @@ YES = {"en": ("y", "yes"), "vi": ("c", "có", "co", "y", "yes")}
 
 WOULD_FILE = "applying it would file the campaigns of the file as a draft of the desk: they need two people"
 FILED = (
-    "the campaigns of the file need two people and are not applied: they wait as draft {number} of the desk, "
+    "NOT APPLIED: the campaigns of the file need two people; they wait as draft {number} of the desk, "
     "/desk/proposals/{number}"
 )
 
@@ -105,9 +105,12 @@ async def run(arguments: argparse.Namespace) -> int:
                 ensure_ascii=False,
             )
         )
-        return 0
-    for warning in warnings:
-        print(f"warning: {warning}")
+    else:
+        for warning in warnings:
+            print(f"warning: {warning}")
+    if proposal is not None:
+        # Last, and beside the JSON: the exit code is 0, for all was done that one person may.
+        print(_in(language, say(FILED, number=proposal)), file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
@@ -235,7 +238,6 @@ async def _plan_or_apply(
             if proposal is not None:
                 for line in lines:
                     print(_in(language, say("applied: {change}", change=line)))
-                print(_in(language, say(FILED, number=proposal)))
         return plan, proposal
 
 

@@ -262,7 +262,13 @@ async def applied(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, 
     apply.add_arguments(parser)
     capsys.readouterr()
     assert await apply.run(parser.parse_args([*words, "--json"])) == 0
-    found: dict[str, Any] = object_in(capsys.readouterr().out)
+    told = capsys.readouterr()
+    found: dict[str, Any] = object_in(told.out)
+    is_filed = found["proposal"] is not None
+    last = told.err.splitlines()[-1:]
+    assert is_filed == any(line.startswith("NOT APPLIED: ") for line in last), (
+        "no draft is taken for what is in force"
+    )
     return found
 
 
