@@ -11,6 +11,7 @@ CONTENT_TYPES = {
     "live.js": "text/javascript; charset=utf-8",
     "desk.js": "text/javascript; charset=utf-8",
     "lost.js": "text/javascript; charset=utf-8",
+    "dates.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",

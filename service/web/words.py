@@ -131,6 +131,17 @@ class Words:
         local = at.astimezone(VIETNAM)
         return self("moment", time=f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}", date=self.date(at))
 
+    def typed(self, value: str) -> str:
+        """What a field of a date or a time in Vietnam holds; empty where that is none."""
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return ""
+        if at.tzinfo is not None:
+            return ""
+        local = at.replace(tzinfo=VIETNAM)
+        return self.moment(local) if len(value) > len("2026-10-17") else self.date(local)
+
     def minute(self, at: datetime) -> str:
         """The minute in Vietnam, of a day that is plain from where it stands."""
         return f"{at.astimezone(VIETNAM):%H:%M}"

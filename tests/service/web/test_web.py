@@ -74,6 +74,19 @@ def test_a_first_gift_is_never_no_percent(part: int, vi: str, en: str) -> None:
     assert (VI.percent(part, 5_000_000_000), EN.percent(part, 5_000_000_000)) == (vi, en)
 
 
+@pytest.mark.parametrize(
+    ("value", "vi", "en"),
+    [
+        ("2026-11-10", "10/11/2026", "10 November 2026"),
+        ("2026-11-10T08:30", "08:30 ngày 10/11/2026", "08:30 on 10 November 2026"),
+        ("10/11/2026", "", ""), ("", "", ""), ("0001-01-01T00:00+14:00", "", ""),
+    ],
+)  # fmt: skip
+def test_a_field_says_which_day_it_holds(value: str, vi: str, en: str) -> None:
+    told = [load_words()[each].typed(value).replace("\u00a0", " ") for each in (Language.VI, Language.EN)]
+    assert told == [vi, en]
+
+
 def test_one_message_is_not_one_messages() -> None:
     assert (EN.messages(1), EN.messages(2), VI.messages(1)) == (
         "1\u00a0message",
