@@ -88,6 +88,22 @@ LEFT JOIN campaign AS c ON c.id = m.campaign_id
 LEFT JOIN message_person AS p ON p.message_id = m.id
 ORDER BY m.id DESC LIMIT $9
 """
+# The condition on flags is that of its index, to the letter.
+SELECT_CHARGED_UNCOUNTED = """
+SELECT m.id, m.received_at, m.id::text AS key, a.code AS account, m.carrier, m.short_code, c.slug AS campaign,
+       m.keyword, m.reading AS reason, m.claimed_vnd AS amount_vnd, m.native_id, p.day, p.msisdn_sealed
+FROM message AS m
+LEFT JOIN gateway_account AS a ON a.id = m.account_id
+LEFT JOIN campaign AS c ON c.id = m.campaign_id
+LEFT JOIN message_person AS p ON p.message_id = m.id
+WHERE m.flags @> '{charged_not_counted}' AND m.reading = ANY($10::text[])
+    AND ($8::text IS NULL OR m.id < $8::uuid) AND ($7::timestamptz IS NULL OR true)
+    AND ($1::text IS NULL OR a.code = $1) AND ($2::text IS NULL OR m.reading = $2)
+    AND ($3::text IS NULL OR c.slug = $3)
+    AND ($4::timestamptz IS NULL OR m.received_at >= $4) AND ($5::timestamptz IS NULL OR m.received_at < $5)
+    AND ($6::text[] IS NULL OR c.organiser = ANY($6))
+ORDER BY m.id DESC LIMIT $9
+"""
 SELECT_CONFLICTS_PAGE = """
 SELECT f.raw_id AS id, f.received_at, f.key, f.code AS account, NULL AS carrier, NULL AS short_code, NULL AS campaign,
        NULL AS keyword, f.kind AS reason, NULL::bigint AS amount_vnd, f.native_id, NULL::date AS day,
@@ -162,6 +178,9 @@ ORDER BY f.received_at DESC, f.key DESC LIMIT $9
 WORKLISTS: Mapping[str, Worklist] = {
     "wrong-syntax": Worklist(SELECT_MESSAGES_SET_ASIDE, ("wrong_syntax", "before_open"), is_of_campaigns=True),
     "after-close": Worklist(SELECT_MESSAGES_SET_ASIDE, ("after_close",), is_of_campaigns=True),
+    "charged-not-counted": Worklist(
+        SELECT_CHARGED_UNCOUNTED, ("wrong_syntax", "before_open", "after_close"), is_of_campaigns=True
+    ),
     "unallocated": Worklist(SELECT_MESSAGES_SET_ASIDE, ("unknown_keyword", "unknown_short_code", "empty_text")),
     "orphan-charges": Worklist(SELECT_ORPHANS_PAGE),
     "reviews": Worklist(SELECT_REVIEWS_PAGE),

@@ -22,6 +22,7 @@ HELP = {
 PAGED = {
     "wrong-syntax": "messages that name a campaign in a wrong form, or came before its opening",
     "after-close": "messages that came after their campaign had closed",
+    "charged-not-counted": "of both what a hub has charged, because the spool had to say yes",
     "unallocated": "messages that meet no keyword or short code, or are empty",
     "orphan-charges": "charges whose message has not come",
 }

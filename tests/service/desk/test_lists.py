@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from campaigns.gifts.listed import WORKLISTS
+from campaigns.gifts.messages import FLAG_CHARGED
 from service.commands import list as list_command
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import Act, Role
@@ -60,6 +61,7 @@ async def test_every_list_shows_its_own_and_no_number(desk_portal: Portal) -> No
     await wrong(portal, "late-1", "UH", "1409")
     await wrong(portal, "lost-1", "xin chào")
     await wrong(portal, "wrong-1")
+    await portal.fetch(FLAG_CHARGED, [1], ["wrong-1"])
     await portal.post(message("twice-1", "VNN 1", msisdn=NUMBER))
     await portal.post(message("twice-1", "VNN 2", msisdn=NUMBER))
     await portal.post(b"{}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.gifts.listed import Filter, select_page
 from service.intake.spool_claim import claim_own
 from service.runtime.refusals import Refused
 from service.runtime.tasks import cancel_and_wait
@@ -150,6 +151,11 @@ async def test_a_refusal_that_was_not_given_is_listed_as_charged_not_counted(por
         ("counted", []),
         ("wrong_syntax", ["charged_not_counted"]),
     ]
+    async with portal.opened.database.borrow() as connection:
+        listed = await select_page(connection, "charged-not-counted", Filter(), 10)
+        elsewhere = await select_page(connection, "charged-not-counted", Filter(organisations=["redcross"]), 10)
+    assert [(row.native_id, row.account, row.reason) for row in listed.rows] == [("m-1", "soap", "wrong_syntax")]
+    assert not elsewhere.rows
     # Whoever sends it again hears what he heard.
     assert (await send(portal, "m-1", text="VNN what")).body == during.body
     assert (await send(portal, "m-2", text="VNN what")).body != during.body
