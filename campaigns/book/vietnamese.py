@@ -246,10 +246,16 @@ VIETNAMESE: dict[str, str] = {
     "refuse_value of GetMOData must not begin with 0, which means success": (
         "refuse_value của GetMOData không được bắt đầu bằng 0, vì 0 nghĩa là thành công"
     ),
-    "without_ids = true goes with dialect short, and with no other: its messages have no id, so a call that is "
-    "repeated counts again": (
-        "without_ids = true chỉ đi cùng dialect short: tin nhắn ở đó không có mã, nên một lệnh gọi lặp lại sẽ được "
-        "tính thêm lần nữa"
+    "id_parameter and operator_parameter add what the dialect has not: remove what it has": (
+        "id_parameter và operator_parameter chỉ bổ sung điều dialect chưa có: hãy xóa tham số dialect đã có"
+    ),
+    "id_parameter and operator_parameter are names that no other parameter has": (
+        "id_parameter và operator_parameter phải khác tên với mọi tham số khác"
+    ),
+    "without_ids = true goes with dialect short without id_parameter, and with no other: its messages have no id, so "
+    "a call that is repeated counts again": (
+        "without_ids = true chỉ đi cùng dialect short không có id_parameter: tin nhắn ở đó không có mã, nên một lệnh "
+        "gọi lặp lại sẽ được tính thêm lần nữa"
     ),
     "product = smsplus needs short_code and success_codes, which its calls do not say, and style = ack": (
         "product = smsplus cần short_code và success_codes, vì các lệnh gọi không nêu, và style = ack"

@@ -1,7 +1,8 @@
 """`vn_http_get`: the family in which Vietnamese hubs hand over messages by fetching an address.
 
 Settings: `dialect` (a row of DIALECTS; it decides, not the query), `success_value` (the body that says taken; default
-`1`), `without_ids` (must be true for `short`, whose messages have no id: then every call is a message of its own),
+`1`), `id_parameter` and `operator_parameter` (what a hub adds to a dialect that has no such parameter), `without_ids`
+(must be true where messages have no id, which is `short` as it stands: then every call is a message of its own),
 `path_secret` (hubs carry no credentials of their own: with the network list it makes the two factors), `carriers`
 (operator code to carrier). Callback: GET, query up to 8 KiB.
 
@@ -61,6 +62,8 @@ OWN_CARRIERS: dict[str, Carrier] = {
     "beeline": "gmobile",
 }
 
+_Parameter = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,39}$")]
+
 _CONTENT_TYPE = "text/plain; charset=utf-8"
 
 
@@ -70,13 +73,29 @@ class VnHttpGetSettings(AccountSettings):
     dialect: Literal["ddviet", "txid", "short"]
     success_value: Annotated[str, Field(min_length=1, max_length=200)] = "1"
     without_ids: bool = False
+    id_parameter: _Parameter | None = None
+    operator_parameter: _Parameter | None = None
+
+    @property
+    def parameters(self) -> Dialect:
+        """The dialect, with what the hub adds to it."""
+        names = DIALECTS[self.dialect]
+        return names._replace(
+            native_id=names.native_id or self.id_parameter, operator=names.operator or self.operator_parameter
+        )
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
-        if self.without_ids != (DIALECTS[self.dialect].native_id is None):
+        names, added = DIALECTS[self.dialect], (self.id_parameter, self.operator_parameter)
+        if any(all(both) for both in zip((names.native_id, names.operator), added, strict=True)):
+            raise ValueError("id_parameter and operator_parameter add what the dialect has not: remove what it has")
+        written = [each for each in added if each is not None]
+        if len({*written, *names}) < len(written) + len({*names}):
+            raise ValueError("id_parameter and operator_parameter are names that no other parameter has")
+        if self.without_ids != (self.parameters.native_id is None):
             raise ValueError(
-                "without_ids = true goes with dialect short, and with no other: its messages have no id, so a call "
-                "that is repeated counts again"
+                "without_ids = true goes with dialect short without id_parameter, and with no other: its messages "
+                "have no id, so a call that is repeated counts again"
             )
         return self
 
@@ -91,7 +110,7 @@ class VnHttpGet(Gateway[VnHttpGetSettings]):
 
     def __init__(self, account: Account[VnHttpGetSettings]) -> None:
         super().__init__(account)
-        self._dialect = DIALECTS[self.settings.dialect]
+        self._dialect = self.settings.parameters
 
     @classmethod
     def decoy_settings(cls) -> dict[str, object]:

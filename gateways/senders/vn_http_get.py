@@ -24,6 +24,14 @@ class HubSettings(SenderSettings, Protocol):
         """`ddviet`, `txid` or `short`."""
 
     @property
+    def id_parameter(self) -> str | None:
+        """Where the hub writes an id for which its dialect has no parameter."""
+
+    @property
+    def operator_parameter(self) -> str | None:
+        """The same of the operator."""
+
+    @property
     def success_value(self) -> str:
         """The body that says taken, where the hub reads it."""
 
@@ -42,8 +50,8 @@ class VnHttpGetSender(Sender[HubSettings]):
 
     @property
     def names_carriers(self) -> bool:
-        """Only the dialect `ddviet` has a parameter for it."""
-        return self.settings.dialect == "ddviet"
+        """Where the dialect `ddviet`, or what the hub adds to another, has a parameter for it."""
+        return self.settings.dialect == "ddviet" or self.settings.operator_parameter is not None
 
     def request(self, messages: Sequence[Sms], attempt_at: datetime) -> Request:  # noqa: ARG002 -- hubs tell no time
         """GET, the parameters in the order in which each dialect has them."""
@@ -67,6 +75,8 @@ class VnHttpGetSender(Sender[HubSettings]):
             },
             "short": {"msisdn": number, "sms": sms.text, "service_id": sms.short_code},
         }[self.settings.dialect]
+        added = {self.settings.id_parameter: sms.native_id, self.settings.operator_parameter: sms.said or ""}
+        written = {name: value for name, value in added.items() if name is not None} | written
         query = "&".join(f"{name}={_as_hubs_do(value)}" for name, value in written.items())
         return Request("GET", f"{self._path()}?{query}", {"User-Agent": "Java/1.6.0_20"})
 

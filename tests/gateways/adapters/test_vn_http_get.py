@@ -67,6 +67,40 @@ class TestTxid(TestDdviet):
     mutations = 1_000
 
 
+class TestShortWithAnId(TestDdviet):
+    settings: ClassVar[dict[str, Any]] = {
+        "dialect": "short", "id_parameter": "msgid", "operator_parameter": "telco", "path_secret": SECRET,
+    }  # fmt: skip
+    names: ClassVar[tuple[str, ...]] = ("msgid", "msisdn", "service_id", "sms")
+    rest: ClassVar[str] = "telco=VIETTEL"
+    mutations = 1_000
+
+
+WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
+    "what the dialect has": ({"dialect": "txid", "id_parameter": "id"}, "add what the dialect has not"),
+    "another one's name": ({"dialect": "short", "id_parameter": "sms"}, "that no other parameter has"),
+    "one name for two": (
+        {"dialect": "short", "id_parameter": "x", "operator_parameter": "x"},
+        "that no other parameter has",
+    ),
+    "an id all the same": ({"dialect": "short", "id_parameter": "x", "without_ids": True}, "without_ids = true goes"),
+}
+
+
+@pytest.mark.parametrize("label", WRONG_PARAMETERS)
+def test_what_a_hub_adds_has_a_name_of_its_own(label: str) -> None:
+    settings, reason = WRONG_PARAMETERS[label]
+    with pytest.raises(ValueError, match=reason):
+        gateway("vn_http_get", {"path_secret": SECRET, **settings})
+
+
+def test_the_operator_that_a_hub_adds_is_understood() -> None:
+    settings = TestShortWithAnId.settings
+    ours = gateway("vn_http_get", settings, carrier="from_message")
+    message = read(ours, "msisdn=0950000001&sms=VNN+5&service_id=1408&msgid=9&telco=VMS")
+    assert (message.native_id, message.carrier, message.text, message.flags) == ("9", "mobifone", "VNN 5", ())
+
+
 @pytest.fixture
 def ours() -> Gateway[Any]:
     return gateway("vn_http_get", DDVIET, carrier="from_message")
