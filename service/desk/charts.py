@@ -142,7 +142,7 @@ class Charts:
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/charts?campaign=&campaign=&bucket=&span=&axis=&measure=`."""
         offered = _offered(self._desk, visit)
-        choice = _choice(request, visit.words, offered)
+        choice = choice_of(request, visit.words, offered, self._desk.clock())
         lines = await self._lines(choice) if choice.campaigns else None
         return await self._desk.page(
             "desk_charts.html", visit, offered=offered, choice=choice, names=_names(choice, visit.words),
@@ -156,7 +156,7 @@ class Charts:
 
         `at`: when it was read, in milliseconds.
         """
-        choice = _choice(request, visit.words, _offered(self._desk, visit))
+        choice = choice_of(request, visit.words, _offered(self._desk, visit), self._desk.clock())
         lines = await self._lines(choice) if choice.campaigns else None
         if lines is None:
             return web.Response(status=503, headers={**HEADERS, "Retry-After": "5"})
@@ -271,7 +271,13 @@ def _offered(desk: Desk, visit: Visit) -> list[Campaign]:
     return mine[:OFFERED_MAX]
 
 
-def _choice(request: web.Request, words: Words, offered: Sequence[Campaign]) -> Choice:
+def _usual_span(campaigns: Sequence[Campaign], now: datetime) -> str:
+    """A day; of an appeal that has just opened less, for a day of hours would show it as one point."""
+    age = max((now - each.opens_at for each in campaigns), default=SPANS["24h"])
+    return next(name for name, length in SPANS.items() if name == "24h" or age <= length)
+
+
+def choice_of(request: web.Request, words: Words, offered: Sequence[Campaign], now: datetime) -> Choice:
     """What is asked for; what cannot be is left out, and what cannot be drawn is told and drawn otherwise."""
     query, notes = request.query, list[str]()
     by_slug = {each.slug: each for each in offered}
@@ -283,8 +289,10 @@ def _choice(request: web.Request, words: Words, offered: Sequence[Campaign]) -> 
         return given if given in known else usual
 
     measure, axis = one_of("measure", MEASURES, "messages"), one_of("axis", AXES, "clock")
-    span = one_of("span", SPANS, "24h")
+    span = one_of("span", SPANS, _usual_span(campaigns, now))
     bucket = one_of("bucket", BUCKETS, "hour" if SPANS[span] > SPANS["6h"] else "minute")
+    if len(asked) > CAMPAIGNS_MAX:
+        notes.append(words("charts_too_many", count=str(CAMPAIGNS_MAX)))
     if measure == "total" and axis == "clock":
         axis = "opening"
         notes.append(words("charts_total_axis"))

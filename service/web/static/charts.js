@@ -18,6 +18,8 @@ const ANSWER_MS = 8_000;
 const NARROW = 480;
 /** Steps of the axis of time, in seconds: what people count in. */
 const STEPS = [60, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 30 * DAY, 90 * DAY];
+/** Steps of the axis of figures: nothing that is counted here comes in halves. */
+const COUNTS = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((each) => each * 10 ** power)).flat();
 const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3]];
 
 const box = document.getElementById("plot");
@@ -69,6 +71,18 @@ function start(place) {
     write(point, [onAxis(data[0][index]), ...parts.filter(Boolean)].join(" · "));
   }
 
+  /** A figure without a neighbour makes no line, and is a point: an appeal begins with one.
+   * @param {any} drawn
+   * @param {number} line
+   */
+  function alone(drawn, line) {
+    const figures = drawn.data[line];
+    const isNone = (/** @type {number} */ index) => figures[index] === null || figures[index] === undefined;
+    const found = figures.map((/** @type {unknown} */ _, /** @type {number} */ index) => index)
+      .filter((/** @type {number} */ index) => !isNone(index) && isNone(index - 1) && isNone(index + 1));
+    return found.length > 0 ? found : null;
+  }
+
   function draw() {
     const range = plot ? { ...plot.scales.x } : undefined;
     plot?.destroy();
@@ -80,16 +94,16 @@ function start(place) {
         width: place.clientWidth,
         height: HEIGHT,
         legend: { show: false },
-        scales: { x: { time: false }, y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low), Math.max(1, high * 1.05)] } },
+        scales: { x: { time: false, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => low < high ? [low, high] : [low - HOUR / 2, low + HOUR / 2] }, y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low), Math.max(1, high * 1.05)] } },
         cursor: { drag: { x: true, y: false }, points: { size: 7 } },
         axes: [
           { stroke: soft, grid, ticks: grid, font, space: 90, incrs: STEPS, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(onAxis) },
-          { stroke: soft, grid, ticks: grid, font, size: place.clientWidth < NARROW ? 82 : 105, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => (Number.isInteger(each) ? number(each) : "")) },
+          { stroke: soft, grid, ticks: grid, font, incrs: COUNTS, size: place.clientWidth < NARROW ? 82 : 105, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => (Number.isInteger(each) ? number(each) : "")) },
         ],
         series: [
           {},
           ...names.map((/** @type {string} */ label, /** @type {number} */ line) => ({
-            label, stroke: css(`--line-${line + 1}`), width: 2, dash: DASHES[line], points: { show: false },
+            label, stroke: css(`--line-${line + 1}`), width: 2, dash: DASHES[line], points: { show: false, size: 9, fill: css(`--line-${line + 1}`), filter: alone },
           })),
         ],
         hooks: { setCursor: [(/** @type {any} */ drawn) => tell(drawn.cursor.idx)] },

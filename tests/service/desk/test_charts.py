@@ -3,15 +3,17 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from service.desk import charts, design, figures
-from service.desk.charts import Choice, Line, Lines
+from service.desk.charts import CAMPAIGNS_MAX, Choice, Line, Lines, choice_of
 from service.desk.pulse import WAITING_MAX, Pulse, PulseBusy, Spread, spread_of
 from service.desk.roles import Role
 from service.web.words import Language, load_words
@@ -122,6 +124,17 @@ async def test_charts_show_what_one_may_see_and_ask_in_the_one_line(desk_portal:
     wide = await operator.get("/charts?campaign=vnn&bucket=minute&span=all&measure=total")
     assert "Khoảng này dài quá" in wide.text
     assert "Tổng tiền chỉ vẽ được từ lúc mở" in wide.text
+
+
+def test_a_young_appeal_begins_with_minutes_and_a_fifth_campaign_is_not_dropped_in_silence() -> None:
+    offered = [replace(POOR, slug=f"c{number}") for number in range(CAMPAIGNS_MAX + 1)]
+    for minutes, span, bucket in ((59, "1h", "minute"), (61, "6h", "minute"), (999, "24h", "hour")):
+        now = POOR.opens_at + timedelta(minutes=minutes)
+        found = choice_of(make_mocked_request("GET", "/charts?campaign=c0"), VI, offered, now)
+        assert (found.span, found.bucket, found.notes) == (span, bucket, ())
+    all_of_them = "&".join(f"campaign={each.slug}" for each in offered)
+    found = choice_of(make_mocked_request("GET", f"/charts?{all_of_them}"), VI, offered, POOR.closes_at)
+    assert (len(found.campaigns), found.notes) == (CAMPAIGNS_MAX, (VI("charts_too_many", count="4"),))
 
 
 async def test_who_is_at_the_desk_and_how_units_spread_is_read_in_the_same_line(desk_portal: Portal) -> None:

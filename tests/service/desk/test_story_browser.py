@@ -43,6 +43,18 @@ PRESSED_TWICE = """button => {
   return isHeld;
 }"""
 """A double click, and whether the second was kept from being sent."""
+PAINTED = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const line = document.createElement("canvas").getContext("2d");
+  line.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--line-1").trim();
+  line.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = line.getImageData(0, 0, 1, 1).data;
+  let found = 0;
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) found++;
+  return found;
+}"""
+"""How many points of a chart have the colour of its first line."""
 APPEAL = {
     "slug": "bao-so-3", "name_vi": "Ủng hộ đồng bào sau bão số 3", "decision": "3/QĐ",
     "opens_at": "2020-01-01T00:00", "closes_at": "2099-01-01T00:00", "goal_vnd": "1.000.000.000",
@@ -333,4 +345,10 @@ async def test_in_an_emergency_two_people_open_an_appeal_from_a_prepared_form(
 
     await eventually(is_published)
     assert time.monotonic() - began < OPENED_SECONDS_MAX
+    # Its first hour is one figure, which makes no line and is seen all the same; unasked, a chart of it has minutes.
+    await one.goto(f"{portal.base}/desk/charts?campaign={slug}&bucket=hour&span=24h&measure=vnd")
+    await expect(one.locator("#plot")).to_have_attribute("data-drawn", "yes")
+    assert await one.locator("#plot canvas").evaluate(PAINTED) > 0
+    await one.goto(f"{portal.base}/desk/charts?campaign={slug}")
+    assert [await one.input_value(name) for name in ("#span", "#bucket")] == ["1h", "minute"]
     await close(one.context, two.context)
