@@ -62,6 +62,19 @@ LIST_QUERY = (
 )
 
 
+SAID = {
+    "names another message than other notices of its charge": "said_names_another",
+    "failed, but another notice of its charge says succeeded": "said_failed_and_succeeded",
+    "failed, but its message is counted": "said_failed_but_counted",
+    "succeeded, but its message is not counted": "said_succeeded_uncounted",
+    "succeeded, but another charge of its message did so too": "said_charged_twice",
+    "its amount is not the book's; the book's counts": "said_other_amount",
+    "reversals would exceed the gift": "said_too_much_back",
+    "message": "said_message", "charge": "said_charge", "reversal": "said_reversal",
+}  # fmt: skip
+"""What reviews and conflicts are stored with, by the sentence of the page; anything else is shown as stored."""
+
+
 class AskedWrongly(Exception):
     """A filter that cannot be used; `name` says which."""
 
@@ -127,7 +140,7 @@ class Lists:
         return await self._desk.page(
             "desk_list.html", visit, 400 if wrong else 200, name=name, names=names_for(visit), rows=found,
             older=older, query=query, wrong=wrong, campaigns=campaigns if WORKLISTS[name].is_of_campaigns else (),
-            readings=WORKLISTS[name].readings,
+            readings=WORKLISTS[name].readings, said=SAID,
         )  # fmt: skip
 
     async def _found(

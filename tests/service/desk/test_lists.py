@@ -1,15 +1,20 @@
 """The lists that people work: whole while rows arrive, masked, and of an organisation nothing but its own."""
 
 import argparse
+import inspect
+import re
 from typing import Any
 
 import pytest
 
+from campaigns.gifts import folding, gift
 from campaigns.gifts.listed import WORKLISTS
 from campaigns.gifts.messages import FLAG_CHARGED
 from service.commands import list as list_command
 from service.desk.assembly import API_PREFIX
+from service.desk.lists import SAID
 from service.desk.roles import Act, Role
+from service.web.words import Language, load_words
 from tests.service.desk.test_api import sent
 from tests.support.desk import logged_in, object_in, person, token_of
 from tests.support.portal import SECRET_KEY, Portal, message
@@ -85,7 +90,8 @@ async def test_every_list_shows_its_own_and_no_number(desk_portal: Portal) -> No
         page = await visitor.get(f"/lists/{name}")
         assert (page.status, 'class="rows"' in page.text) == (200, True), name
         assert NUMBER not in page.text
-    assert "twice-1" in (await visitor.get("/lists/conflicts?account=hub&reason=message")).text
+    twice = (await visitor.get("/lists/conflicts?account=hub&reason=message")).text
+    assert ("twice-1" in twice, "Hai tin nhắn khác nhau cùng một mã" in twice) == (True, True)
     assert "twice-1" not in (await visitor.get("/lists/conflicts?account=vina")).text
     assert (await visitor.get("/lists/conflicts?since=junk")).status == 400
     assert (await visitor.get("/lists/conflicts?since=2026-10-18&until=2026-10-17")).status == 400
@@ -166,3 +172,11 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
     (kept,) = (await asked(portal, token, "quarantine", limit="1"))["rows"]
     shown = await sent(portal, "GET", f"/rows/{kept['request']}", token)
     assert (shown[0], shown[1]["parts"]["quarantined"][0]["outcome"]) == (200, "malformed")
+
+
+def test_every_reason_of_reviews_and_conflicts_has_its_sentence() -> None:
+    code = "".join(inspect.getsource(module) for module in (folding, gift))
+    reasons = re.findall(r'listed\[notice\.id\] = "(.+)"|Disposition\.REVIEW, "(.+)"\)', code)
+    assert {one or other for one, other in reasons} | {"message", "charge", "reversal"} == SAID.keys()
+    words = load_words()[Language.VI]
+    assert len({words(key) for key in SAID.values()}) == len(SAID)
