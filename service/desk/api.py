@@ -11,8 +11,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.book.recording import IntakeBusy
+from service.desk.bodies import BodyRefused, read_body
 from service.desk.desk import Desk
-from service.desk.door import BodyRefused, Handler, Visit, read_body
+from service.desk.door import Handler, Visit
 from service.listeners.problems import problem
 
 KEY_HEADER = "Idempotency-Key"

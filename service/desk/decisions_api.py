@@ -20,12 +20,14 @@ from campaigns.lifecycle.decision_files import (
 from campaigns.lifecycle.proposals import Proposal
 from metrics.board import local
 from service.desk.api import About, ActRefused, Answered, bad_parameter, json_answer, not_found, query, reading
+from service.desk.bodies import BodyRefused, read_body
 from service.desk.decisions import ENDINGS, NUMBER_LETTERS_MAX, TAKEN_AT_ONCE, day_of, is_number, sent
 from service.desk.desk import Desk
-from service.desk.door import UPLOAD_SECONDS, BodyRefused, Row, Visit, read_body
+from service.desk.door import Row, Visit
 from service.desk.limits import Room
 from service.desk.proposing import found_in
 from service.desk.roles import Act
+from service.desk.uploads import UPLOAD_SECONDS
 
 HEX = re.compile(r"[0-9a-f]{64}")
 SHA256 = {

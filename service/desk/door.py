@@ -3,24 +3,24 @@
 Every address is a `Row`, and a row names its act: an address without one is refused at the start.
 """
 
-import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from campaigns.audit.entries import Who
 from service.desk import sessions
+from service.desk.bodies import BodyRefused, read_form, require_storable
 from service.desk.desk import Desk, see_other
-from service.desk.limits import Crowded
+from service.desk.limits import Crowded, Room
 from service.desk.people import Person, PersonChanged
 from service.desk.returning import to_login, to_remembered, typed_in
 from service.desk.roles import Act, Role, may
+from service.desk.uploads import UPLOAD_SECONDS, UPLOADS_AT_ONCE, read_upload
 from service.listeners.peers import peer_of
 from service.postgres.database import DATABASE_ERRORS, is_away
 from service.web.words import Language, Words
@@ -28,11 +28,6 @@ from service.web.words import Language, Words
 if TYPE_CHECKING:
     from service.desk.api import About
 
-FORM_BYTES_MAX = 64 * 1024
-FIELDS_MAX = 200
-UPLOAD_SECONDS = 60.0
-"""As long as a file may take to come."""
-UPLOAD_CHUNK_BYTES = 64 * 1024
 AWAY_SECONDS = 5
 BUSY_SECONDS = 60
 """When to come again: where the database is away, and where there is no room."""
@@ -105,10 +100,6 @@ class RowMissing(Exception):
     """An address of the desk stands for no act; the sentence names it."""
 
 
-class BodyRefused(Exception):
-    """A form that is too large, too slow or no form, or what was asked for holds what no database stores."""
-
-
 def application(desk: Desk, rows: Sequence[Row]) -> web.Application:
     """The desk as an application of its own below the public one. Raises RowMissing."""
     app = web.Application()
@@ -144,6 +135,7 @@ class Guarded:
     def __init__(self, desk: Desk, row: Row) -> None:
         self._desk = desk
         self.row = row
+        self._uploads = Room(UPLOADS_AT_ONCE)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Let in whom the row lets in, and answer everybody."""
@@ -194,15 +186,21 @@ class Guarded:
             if session.is_complete and (place := to_remembered(desk, request)):
                 return place
         if request.method == "POST":
-            upload, seconds = b"", desk.settings.body_read_seconds
-            if row.file_bytes_max:
+            seconds = desk.settings.body_read_seconds
+            if not row.file_bytes_max:
+                return await self._sent(request, visit, await read_form(request, seconds))
+            with self._uploads.entered():
                 form, upload = await read_upload(request, max(seconds, UPLOAD_SECONDS), row.file_bytes_max)
-            else:
-                form = await read_form(request, seconds)
-            if session is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
-                return await self._again(request, visit, "token", {} if row.file_bytes_max else form)
-            visit = replace(visit, form=form, upload=upload)
+                return await self._sent(request, visit, form, upload)
         return await row.handler(request, visit)
+
+    async def _sent(
+        self, request: web.Request, visit: Visit, form: Mapping[str, str], upload: bytes = b""
+    ) -> web.StreamResponse:
+        given = form.get("csrf", "").encode()
+        if visit.session is not None and not hmac.compare_digest(given, visit.csrf.encode()):
+            return await self._again(request, visit, "token", {} if self.row.file_bytes_max else form)
+        return await self.row.handler(request, replace(visit, form=form, upload=upload))
 
     async def _lost(self, request: web.Request, visit: Visit, *, had_session: bool) -> web.StreamResponse:
         """Whose session has ended logs in first; a form that was on its way is kept in the page."""
@@ -242,81 +240,11 @@ def is_from_here(request: web.BaseRequest, origin: str | None) -> bool:
     given = request.headers.get("Origin")
     if given is None:
         return site is not None
-    parts = urlsplit(given)
-    return given == origin or (parts.scheme in ("http", "https") and parts.netloc == request.host != "")
-
-
-def require_storable(*values: str) -> None:
-    """Raises BodyRefused for a NUL, which no browser sends and PostgreSQL keeps in no text."""
-    if any("\x00" in value for value in values):
-        raise BodyRefused
-
-
-async def read_body(request: web.BaseRequest, seconds: float, bytes_max: int = FORM_BYTES_MAX) -> bytes:
-    """A whole body. Raises BodyRefused for one that is larger than `bytes_max`, or slow."""
-    body = bytearray()
     try:
-        async with asyncio.timeout(seconds):
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > bytes_max:
-                    raise BodyRefused
-    except TimeoutError:
-        raise BodyRefused from None
-    return bytes(body)
-
-
-async def read_upload(request: web.Request, seconds: float, file_bytes_max: int) -> tuple[Mapping[str, str], bytes]:
-    """The fields of a form, and the file that came with it; of one that is larger a byte too much.
-
-    Raises BodyRefused.
-    """
-    if request.content_type != "multipart/form-data":
-        raise BodyRefused
-    form: dict[str, str] = {}
-    upload, parts = bytearray(), 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for part in await request.multipart():
-                parts += 1
-                if parts > FIELDS_MAX or not isinstance(part, BodyPartReader) or part.name is None:
-                    raise BodyRefused
-                is_file = part.filename is not None
-                content, room = bytearray(), file_bytes_max if is_file else FORM_BYTES_MAX
-                while len(content) <= room and (chunk := await part.read_chunk(UPLOAD_CHUNK_BYTES)):
-                    content += chunk
-                if len(content) > room and not is_file:
-                    raise BodyRefused
-                if is_file:
-                    upload = content[: file_bytes_max + 1]
-                    if len(content) > room:
-                        # The rest is not read: the connection ends with the answer.
-                        break
-                else:
-                    value = content.decode()
-                    require_storable(part.name, value)
-                    form.setdefault(part.name, value)
-    except (TimeoutError, ValueError, RuntimeError, HttpProcessingError):
-        raise BodyRefused from None
-    return form, bytes(upload)
-
-
-async def read_form(request: web.BaseRequest, seconds: float) -> Mapping[str, str]:
-    """The fields of a form, the first of each name. Raises BodyRefused."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise BodyRefused
-    body = await read_body(request, seconds)
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=FIELDS_MAX
-        )
+        parts = urlsplit(given)
     except ValueError:
-        raise BodyRefused from None
-    form: dict[str, str] = {}
-    for name, value in pairs:
-        require_storable(name, value)
-        form.setdefault(name, value)
-    return form
+        return False
+    return given == origin or (parts.scheme in ("http", "https") and parts.netloc == request.host != "")
 
 
 def _words(desk: Desk, request: web.BaseRequest) -> Words:

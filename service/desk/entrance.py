@@ -9,7 +9,7 @@ from campaigns.audit.entries import Who, record
 from service.desk import passwords, second_factor, sessions
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit, way_in
-from service.desk.people import Person, PersonChanged, change_password, hold, select_people
+from service.desk.people import LOGIN_LETTERS_MAX, Person, PersonChanged, change_password, hold, select_people
 from service.desk.roles import Act
 from service.runtime.addresses import address, site_of
 from service.runtime.keyring import SealBroken
@@ -47,7 +47,8 @@ class Entrance:
     async def log_in(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/login`: login and password; whoever is right gets a session that opens the next step only."""
         desk = self._desk
-        login = visit.form.get("login", "").strip().lower()
+        # A letter more than a login has is none; what is kept of the tries is no longer than that.
+        login = visit.form.get("login", "").strip().lower()[: LOGIN_LETTERS_MAX + 1]
         password = visit.form.get("password", "")
         device = desk.cookies.get(request, sessions.DEVICE_COOKIE)
         is_known = bool(device) and desk.tokens.is_device_of(device, login)

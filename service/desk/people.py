@@ -10,7 +10,8 @@ import asyncpg
 from campaigns.audit.entries import Who, record
 from service.desk.roles import Role
 
-LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
+LOGIN_LETTERS_MAX = 40
+LOGIN = re.compile(rf"[a-z0-9][a-z0-9._-]{{1,{LOGIN_LETTERS_MAX - 1}}}")
 NAME_LETTERS_MAX = 100
 ONE_TIME_HOURS = 72
 

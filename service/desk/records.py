@@ -11,8 +11,9 @@ from aiohttp import web
 from campaigns.audit.entries import AuditChoice, AuditEntry, each_entry, record, select_entries
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.exported import Kind
+from service.desk.bodies import BodyRefused
 from service.desk.desk import Desk, see_other
-from service.desk.door import BodyRefused, Row, Visit
+from service.desk.door import Row, Visit
 from service.desk.downloads import headers_of, send
 from service.desk.limits import Room
 from service.desk.people import PersonRefused, disable_person, select_people

@@ -19,8 +19,9 @@ from service.desk.api import (
     query,
     reading,
 )
+from service.desk.bodies import BodyRefused
 from service.desk.desk import Desk
-from service.desk.door import BodyRefused, Row, Visit
+from service.desk.door import Row, Visit
 from service.desk.people import select_people
 from service.desk.records import FILTERS, choice_of
 from service.desk.roles import Act

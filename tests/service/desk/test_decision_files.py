@@ -1,5 +1,6 @@
 """Decisions' files: kept with their proposal by hash, for ever, and handed to those who may see it."""
 
+import asyncio
 import hashlib
 import io
 from typing import Any
@@ -10,10 +11,12 @@ from aiohttp import FormData
 
 from campaigns.lifecycle.decision_files import FILE_BYTES_MAX
 from service.desk.assembly import API_PREFIX
+from service.desk.bodies import FIELDS_MAX
 from service.desk.roles import SCOPES, Role
+from service.desk.uploads import UPLOADS_AT_ONCE
 from tests.service.desk.test_approvals import FORM, kept
 from tests.support.desk import Visitor, logged_in, person, token_of
-from tests.support.portal import Portal
+from tests.support.portal import Portal, eventually
 
 PDF = b"%PDF-1.7\n" + b"quyet dinh " * 500
 
@@ -125,3 +128,53 @@ async def test_a_program_keeps_a_decision_by_its_hash_once(desk_portal: Portal) 
             assert (taken.status, await taken.read() == PDF) == (status, whose == "own")
     async with portal.http.get(f"{base}/{'0' * 64}", headers={"Authorization": f"Bearer {tokens['own']}"}) as absent:
         assert absent.status == 404
+
+
+HEAD = b'Content-Disposition: form-data; name="decision"'
+FIELD = b"--x\r\n" + HEAD + b"\r\n\r\n1\r\n"
+BEGUN = FIELD + b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n\r\n%PDF-'
+NO_FORMS = {
+    "something before it": b"\r\n" * 10 + BEGUN + b"\r\n--x--\r\n",
+    "no end": BEGUN,
+    "no boundary": b"decision=1",
+    "a field of no name": b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--",
+    "a field of no head": b"--x\r\n1\r\n--x--",
+    "a field that is no text": b"--x\r\n" + HEAD + b"\r\n\r\n\xff\r\n--x--",
+    "more fields than a form has": FIELD * (FIELDS_MAX + 1) + b"--x--",
+    "fields larger than a file": (b"--x\r\n" + HEAD + b"\r\n\r\n" + bytes(60_000) + b"\r\n") * 100,
+}
+
+
+async def test_what_is_no_form_with_a_file_is_refused_and_few_send_one_at_once(desk_portal: Portal) -> None:
+    portal = desk_portal
+    operator = await logged_in(portal, await person(portal, "tep.la", Role.OPERATOR))
+    headers = {
+        "Sec-Fetch-Site": "same-origin", "Content-Type": 'multipart/form-data; boundary="x"',
+        "Cookie": "; ".join(f"{name}={value}" for name, value in operator.cookies.items()),
+    }  # fmt: skip
+    path = "/desk/proposals/1/files"
+    for name, body in NO_FORMS.items():
+        async with portal.http.post(portal.base + path, data=io.BytesIO(body), headers=headers) as answer:
+            assert answer.status == 400, name
+
+    host, port = portal.base.removeprefix("http://").split(":")
+    sent = {"Host": host, "Content-Length": "5000", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    hanging = []
+    try:
+        for _ in range(UPLOADS_AT_ONCE):
+            hanging.append((await asyncio.open_connection(host, int(port)))[1])
+            hanging[-1].write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + BEGUN)
+
+        async def is_crowded() -> bool:
+            return (await brought(operator, "/proposals/1", b"%PDF-", csrf="forged"))[0] == 503
+
+        await eventually(is_crowded)
+    finally:
+        for writer in hanging:
+            writer.transport.abort()
+
+    async def is_free() -> bool:
+        return not await is_crowded()
+
+    await eventually(is_free)

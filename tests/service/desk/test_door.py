@@ -17,7 +17,7 @@ from service.desk.assembly import API_PREFIX
 from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
 from service.desk.passwords import PasswordUnfit, require_fit
-from service.desk.people import reset_person, select_people
+from service.desk.people import LOGIN_LETTERS_MAX, reset_person, select_people
 from service.desk.roles import RIGHTS, SCOPES, Act, Role
 from service.desk.sessions import Cookies, Tokens
 from service.desk.tokens import PREFIX
@@ -193,6 +193,11 @@ async def test_a_first_login_ends_with_a_password_and_a_second_factor_of_ones_ow
     assert {row["address"] for row in acts} == {"127.0.0.1"}
 
 
+async def test_of_what_is_tried_no_more_is_kept_than_a_login_has(desk_portal: Portal) -> None:
+    tried = await Visitor(desk_portal).post("/login", login="A" * 60_000, password="x")
+    assert (tried.status, 'value="' + "a" * (LOGIN_LETTERS_MAX + 1) + '"' in tried.text) == (422, True)
+
+
 async def test_a_form_from_elsewhere_changes_nothing(desk_portal: Portal) -> None:
     portal = desk_portal
     visitor = await logged_in(portal, await person(portal, next(logins), Role.PRESS))
@@ -203,6 +208,7 @@ async def test_a_form_from_elsewhere_changes_nothing(desk_portal: Portal) -> Non
         (right, {"Sec-Fetch-Site": "cross-site", **here}),
         (right, {"Sec-Fetch-Site": "same-site", **here}),
         (right, {"Origin": "null"}),
+        (right, {"Origin": "http://["}),
         (right, {}),
         ({}, here),
         ({"csrf": "0" * 64}, here),
