@@ -39,8 +39,11 @@ class Answered(BaseModel):
 Cursor = Annotated[str | None, Field(description="give it as `cursor` for the next page; null at the end")]
 LINE = r"^[^\x00-\x1f\x7f]*$"
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE)]
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+SEEN_LINE = rf"^[^{_UNSEEN}]*$"
+"""What people read beside other things: without marks that turn, hide or break what is around them."""
 Reason = Annotated[
-    str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$", description="why")
+    str, Field(min_length=1, max_length=500, pattern=rf"^[^{_UNSEEN}]*[^ {_UNSEEN}]$", description="why")
 ]
 
 

@@ -41,7 +41,6 @@ from service.desk.spoken import spoken, spoken_again
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
 
-REASON_LETTERS_MAX = 500
 TEXTS_MAX = 20
 REPLIES_TOLD = tuple(template.partition('"')[0] for template in REPLY_IN_WORDS.values())
 """How the plan's own lines about replies begin: the page has a table of them."""
@@ -160,7 +159,7 @@ class Approvals:
             proposal = await self.found(request, visit)
             if proposal is None:
                 return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-            reason = visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX] or None
+            reason = visit.reason or None
             if step == "refused" and reason is None:
                 return await self.shown(request, visit, 422, "reason_wanted")
             try:

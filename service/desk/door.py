@@ -28,6 +28,7 @@ from service.web.words import Language, Words
 if TYPE_CHECKING:
     from service.desk.api import About
 
+REASON_LETTERS_MAX = 500
 AWAY_SECONDS = 5
 BUSY_SECONDS = 60
 """When to come again: where the database is away, and where there is no room."""
@@ -50,6 +51,12 @@ class Visit:
     query: tuple[tuple[str, str], ...] = ()
     upload: bytes = b""
     """The file that came with the form, where the row takes one."""
+
+    @property
+    def reason(self) -> str:
+        """Why, as the form says it: one line, without marks that turn or hide what is read beside it in the log."""
+        given = self.form.get("reason", "")[:REASON_LETTERS_MAX]
+        return " ".join("".join(letter if letter.isprintable() else " " for letter in given).split())
 
     def query_in(self, language: str) -> str:
         """What leads to this page in another language: what it was asked for stays."""

@@ -6,7 +6,7 @@ from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import load
 from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.lifecycle.proposals import FILE_NAME, StepRefused, act_at_once, digest_of, put_into_force
-from service.desk.approvals import REASON_LETTERS_MAX, Approvals, GatewaysNamed, language_of, require_campaigns_alone
+from service.desk.approvals import Approvals, GatewaysNamed, language_of, require_campaigns_alone
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -35,7 +35,7 @@ class Emergencies:
         """
         del request
         form, now = visit.form, self._desk.clock()
-        content, reason = form.get("text", ""), form.get("reason", "").strip()[:REASON_LETTERS_MAX]
+        content, reason = form.get("text", ""), visit.reason
         page = self._approvals.form
         try:
             file = load(content.encode(), FILE_NAME)
@@ -72,7 +72,7 @@ class Emergencies:
         proposal = await self._approvals.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-        shown, reason = self._approvals.shown, visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX]
+        shown, reason = self._approvals.shown, visit.reason
         if not reason:
             return await shown(request, visit, 422, "reason_wanted")
         try:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.notes import NOTE_LETTERS_MAX, RowFound, add_note, select_notes, select_row
-from service.desk.api import LINE, About, Answered, Asked, json_answer, not_found, reading, writing
+from service.desk.api import SEEN_LINE, About, Answered, Asked, json_answer, not_found, reading, writing
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -42,7 +42,7 @@ class RowObject(Answered):
 class NoteAsked(Asked):
     """What to note."""
 
-    note: Annotated[str, Field(min_length=1, max_length=NOTE_LETTERS_MAX, pattern=LINE)]
+    note: Annotated[str, Field(min_length=1, max_length=NOTE_LETTERS_MAX, pattern=SEEN_LINE)]
 
 
 def rows(desk: Desk) -> list[Row]:

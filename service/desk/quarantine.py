@@ -27,7 +27,6 @@ from service.desk.api import (
 )
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
-from service.desk.reattributions import REASON_LETTERS_MAX
 from service.desk.roles import Act
 
 CALLBACKS_MAX = 100
@@ -138,7 +137,7 @@ class QuarantineRoom:
         """`POST /desk/quarantine`: replay what was tried, when it would still do what was looked at."""
         del request
         form = visit.form
-        reason = form.get("reason", "").strip()[:REASON_LETTERS_MAX]
+        reason = visit.reason
         ids = ids_of(form.get("ids", "").split())
         if not reason or not ids:
             return await self._page(visit, await self._try(Choice(ids or None)), 422, "move_reason")

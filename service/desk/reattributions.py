@@ -15,7 +15,6 @@ from service.desk.door import Row, Visit
 from service.desk.roles import Act
 from service.runtime.logs import without_numbers
 
-REASON_LETTERS_MAX = 500
 ID_LETTERS_MAX = 200
 TOLD_MAX = 10
 """Of the gifts that are the reason of a refusal, so many are named."""
@@ -57,7 +56,7 @@ class Reattributions:
         """`POST /desk/reattributions/new`: look at it first (`look`), or propose it."""
         del request
         form = visit.form
-        reason = form.get("reason", "").strip()[:REASON_LETTERS_MAX]
+        reason = visit.reason
         try:
             async with self._desk.borrow() as connection:
                 plan = await plan_of(
@@ -93,7 +92,7 @@ class Reattributions:
 
     async def refuse(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/reattributions/{id}/refuse`: with a reason."""
-        if not visit.form.get("reason", "").strip():
+        if not visit.reason:
             return await self._show(request, visit, 422, MoveRefused("reason"))
         return await self._end(request, visit, "refused")
 
@@ -107,7 +106,7 @@ class Reattributions:
         found = await self._found(request, visit)
         if found is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-        reason = visit.form.get("reason", "").strip()[:REASON_LETTERS_MAX] or None
+        reason = visit.reason or None
         try:
             async with self._desk.borrow() as connection:
                 await reattribution.end(connection, visit.who, found.id, step, reason)

@@ -94,14 +94,14 @@ class Records:
 
     async def disable(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/people/{login}/disable`: with a reason; nobody disables themselves."""
-        login, reason = request.match_info["login"], visit.form.get("reason", "").strip()
+        login, reason = request.match_info["login"], visit.reason
         if not reason:
             return await self._people(visit, 422, "reason_wanted")
         if login == visit.person.login:
             return await self._people(visit, 422, "not_yourself")
         try:
             async with self._desk.borrow() as connection:
-                await disable_person(connection, visit.who, login, reason[:500])
+                await disable_person(connection, visit.who, login, reason)
         except PersonRefused:
             return await self._people(visit, 404, "nobody")
         return see_other("/desk/people")

@@ -160,6 +160,9 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
     status, noted = await sent(portal, "POST", f"{address}/notes", token, {"note": "chờ trả lời"}, "note-1")
     assert await sent(portal, "POST", f"{address}/notes", token, {"note": "chờ trả lời"}, "note-1") == (200, noted)
     assert (status, [each["note"] for each in noted["notes"]]) == (200, ["đã gọi nhà mạng", "chờ trả lời"])
+    for mark in ("\u202e", "\u2028", "\u200b", "\x85"):
+        unseen = await sent(portal, "POST", f"{address}/notes", token, {"note": f"a{mark}b"}, "note-3")
+        assert (unseen[0], (await visitor.post(address, note=f"a{mark}b")).status) == (400, 422), ascii(mark)
     assert noted["parts"]["messages"][0]["reading"] == "wrong_syntax"
     assert NUMBER not in str(noted)
     # Of another organisation's row nothing is seen, and nothing is noted.

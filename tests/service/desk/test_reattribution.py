@@ -184,7 +184,13 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     proposer = await logged_in(portal, await person(portal, "chuyen.mot", Role.OPERATOR))
     second = await logged_in(portal, await person(portal, "chuyen.hai", Role.FINANCE))
     stranger = await logged_in(portal, await person(portal, "chuyen.ba", Role.MANAGER, "redcross"))
-    form = {"account": "hub", "ids": "p-1\np-2\n", "taker": "bao-lu", "ground": "keyword", "reason": "in sai tờ rơi"}
+    form = {
+        "account": "hub",
+        "ids": "p-1\np-2\n",
+        "taker": "bao-lu",
+        "ground": "keyword",
+        "reason": "in sai\u202e\ntờ rơi",
+    }
     assert (await proposer.post("/reattributions/new", **{**form, "ids": "p-9"})).status == 422
     # Whose campaigns these are not hears no more of them than of an id that nobody sent.
     foreign = await stranger.post("/reattributions/new", **form, look="1")
@@ -194,6 +200,7 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     made = await proposer.post("/reattributions/new", **form)
     assert made.location is not None
     address = made.location.removeprefix("/desk")
+    assert "in sai tờ rơi" in (await proposer.get(address)).text, "a reason is one line, whatever it was sent as"
     assert (await stranger.get(address)).status == 404
     for act in ("approve", "refuse", "withdraw"):
         assert (await stranger.post(f"{address}/{act}", reason="x", plan="")).status == 404, act
