@@ -23,6 +23,7 @@ from service.desk.spreadsheets import Csv
 ROWS_MAX = 50
 FILTER_LETTERS_MAX = 200
 ENTRIES_AT_ONCE = 100
+DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 FILTERS = ("who", "act", "subject", "since", "until")
 COLUMNS = {
     "id": Kind.COUNT, "recorded_at": Kind.MOMENT, "who": Kind.TEXT, "role": Kind.TEXT, "address": Kind.TEXT,
@@ -132,15 +133,15 @@ def choice_of(query: Mapping[str, str]) -> AuditChoice:
 
 def _day(given: str | None) -> datetime | None:
     """The beginning of a day in Vietnam; None where none is asked for. Raises BodyRefused."""
+    if not given:
+        return None
+    # With an hour or another zone it would be another time than the one that was asked for.
+    if not DAY.fullmatch(given):
+        raise BodyRefused
     try:
-        at = datetime.fromisoformat(given) if given else None
+        return datetime.fromisoformat(given).replace(tzinfo=VIETNAM)
     except ValueError:
         raise BodyRefused from None
-    if at is None:
-        return None
-    if not 2000 <= at.year <= 2100:
-        raise BodyRefused
-    return at.replace(tzinfo=VIETNAM)
 
 
 async def _pieces(connection: asyncpg.Connection, choice: AuditChoice) -> AsyncGenerator[bytes, None]:

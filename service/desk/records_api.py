@@ -26,7 +26,7 @@ from service.desk.people import select_people
 from service.desk.records import FILTERS, choice_of
 from service.desk.roles import Act
 
-DAY = {"type": "string", "pattern": "^(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}$"}
+DAY = {"type": "string", "pattern": "^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"}
 AUDIT_QUERY = (
     query("who", "a login, or `os:` and an account of the machine", type="string", maxLength=100),
     query("act", "as `proposal.approved`", type="string", maxLength=100),
@@ -104,7 +104,11 @@ class RecordsApi:
                 choice_of({name: value})
             except BodyRefused:
                 raise bad_parameter(name) from None
-        choice = choice_of(asked)._replace(before_id=before)
+        try:
+            choice = choice_of(asked)._replace(before_id=before)
+        except BodyRefused:
+            # Each can be used, and both cannot: it ends before it begins.
+            raise bad_parameter("until") from None
         async with self._desk.borrow() as connection:
             found = await select_entries(connection, choice, limit + 1)
         entries = [

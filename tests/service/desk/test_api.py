@@ -190,7 +190,8 @@ async def test_the_audit_log_is_searched_by_program_as_at_the_desk(desk_portal: 
     today = portal.service.desk.desk.clock().astimezone(VIETNAM).date()
     assert ("user.add", "tim.mot") in await found(since=str(today), until=str(today), act="user.add")
     assert await found(until=str(today - timedelta(days=1)), act="user.add") == []
-    for name, value in (("since", "17/10/2026"), ("until", "2026-13-01"), ("who", "x" * 201)):
+    for name, value in (("since", "17/10/2026"), ("until", "2026-13-01"), ("who", "x" * 201),
+                        ("since", "2026-10-17T23:00Z"), ("until", "2026-10-17&since=2026-10-18")):  # fmt: skip
         status, refused = await sent(portal, "GET", f"/audit?{name}={value}", token)
         assert (status, refused["parameter"]) == (400, name)
 
