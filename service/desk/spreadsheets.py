@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 MARK = "\ufeff"
 """By which Excel knows UTF-8."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for the beginning of a formula."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet would take for the beginning of a formula; some take the signs of full width, too."""
 SHEET_ROWS_MAX = 1_048_576 - 1
 """Of a sheet of Excel, without the headings; what is more goes on in the next sheet."""
 SHEET_BYTES_MAX = 1_900 * 2**20
@@ -99,7 +99,7 @@ class Csv:
 
 def cell(value: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return "'" + value if value.startswith(FORMULA) else value
+    return "'" + value if value.startswith(FORMULA) or value.lstrip().startswith(FORMULA) else value
 
 
 def _text(value: object) -> str:

@@ -19,7 +19,7 @@ from service.commands import export
 from service.desk import spreadsheets
 from service.desk.assembly import API_PREFIX
 from service.desk.roles import Act, Role
-from service.desk.spreadsheets import Csv, Explanation, Sheet, Xlsx
+from service.desk.spreadsheets import FORMULA, Csv, Explanation, Sheet, Xlsx, cell
 from service.runtime.refusals import Refused
 from tests.support.desk import logged_in, object_in, person, token_of
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
@@ -81,6 +81,12 @@ def test_a_workbook_has_numbers_and_dates_as_such_and_explains_itself(monkeypatc
         assert packed.testzip() is None
         assert "<f>" not in packed.read("xl/worksheets/sheet1.xml").decode()
         assert 'autoFilter ref="A1:G3"' in packed.read("xl/worksheets/sheet1.xml").decode()
+
+
+@pytest.mark.parametrize("begins", [*FORMULA, " =", "\u00a0@", " \n+"])
+def test_however_a_formula_begins_its_cell_is_a_text(begins: str) -> None:
+    assert cell(f"{begins}1") == f"'{begins}1"
+    assert cell(f"x{begins}1") == f"x{begins}1"
 
 
 @pytest.mark.parametrize("kind", [Csv, Xlsx])
