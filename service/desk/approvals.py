@@ -110,8 +110,10 @@ class Approvals:
         """`POST /desk/proposals/new`: look at it first (`look`), or keep it as a draft; nothing counts by it yet."""
         del request
         form = visit.form
-        slug = form.get("slug", "").strip()
-        if not form.get("text", "").strip() and slug in self._desk.book().by_slug and slug != form.get("changes"):
+        slug, is_form = form.get("slug", "").strip(), not form.get("text", "").strip()
+        if is_form and not form.get("decision", "").strip():
+            return await self.form(visit, form, 422, "proposal_decision_wanted")
+        if is_form and slug in self._desk.book().by_slug and slug != form.get("changes"):
             # Else what was meant as a new campaign would change one that counts.
             return await self.form(visit, form, 422, "proposal_slug_taken")
         content = form.get("text", "").strip() or toml_of(tables_in(form))

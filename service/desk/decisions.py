@@ -6,6 +6,7 @@ from datetime import date
 
 from aiohttp import web
 
+from campaigns.book.book import VIETNAM
 from campaigns.lifecycle.decision_files import FILE_BYTES_MAX, FileRefused, keep_file, select_content
 from service.desk.approvals import Approvals
 from service.desk.desk import Desk, see_other
@@ -47,6 +48,8 @@ class Decisions:
         decision, decided_on = visit.form.get("decision", "").strip(), day_of(visit.form.get("decided_on", ""))
         if not is_number(decision) or decided_on is None:
             return await self._approvals.shown(request, visit, 422, "file_undescribed")
+        if decided_on > self._desk.clock().astimezone(VIETNAM).date():
+            return await self._approvals.shown(request, visit, 422, "file_not_yet")
         try:
             async with self._desk.borrow() as connection:
                 await keep_file(

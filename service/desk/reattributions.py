@@ -174,8 +174,8 @@ async def found_in(connection: asyncpg.Connection, given: str, visit: Visit) -> 
 
 
 def ids_in(typed: str) -> list[str]:
-    """The senders' ids in a field: one a line."""
-    return [line.strip() for line in typed.splitlines() if 0 < len(line.strip()) <= ID_LETTERS_MAX]
+    """The senders' ids in a field: one a line. What is too long for an id stays, cut: it is told as unknown."""
+    return [line.strip()[: ID_LETTERS_MAX + 1] for line in typed.splitlines() if line.strip()]
 
 
 def _told(refused: MoveRefused | None) -> tuple[str, Sequence[str]] | None:

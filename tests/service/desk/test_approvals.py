@@ -164,6 +164,7 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
     [
         ({"unit_vnd": "hai mươi nghìn"}, 422, '<p class="problem">Giá trị một suất, đồng: phải là số nguyên'),
         ({"unit_vnd": "20.00"}, 422, "Giá trị một suất, đồng: phải là số nguyên"),
+        ({"decision": " "}, 422, "Số quyết định còn thiếu"),
         ({"goal_vnd": "5.000.000.00"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
         ({"goal_vnd": "1.000,000"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
         ({"closes_at": "2019-01-01T00:00"}, 422, '<p class="problem">Đóng lúc: phải muộn hơn opens_at'),

@@ -51,6 +51,7 @@ async def test_a_decision_is_kept_by_its_hash_and_handed_to_who_may_see_it(desk_
         (PDF + bytes(FILE_BYTES_MAX), {}, 422, "lớn hơn 5 MiB"),
         (PDF + b".", {"decision": " "}, 422, "Ghi số quyết định"),
         (PDF + b".", {"decided_on": "17/10/2026"}, 422, "Ghi số quyết định"),
+        (PDF + b".", {"decided_on": "2099-10-17"}, 422, "chưa đến"),
         (PDF + b".", {"decision": "x" * 70_000}, 400, ""),
     ):
         refused = await brought(operator, address, content, **fields)

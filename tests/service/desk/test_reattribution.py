@@ -191,7 +191,7 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
         "ground": "keyword",
         "reason": "in sai\u202e\ntờ rơi",
     }
-    assert (await proposer.post("/reattributions/new", **{**form, "ids": "p-9"})).status == 422
+    assert (await proposer.post("/reattributions/new", **{**form, "ids": "p-1\n" + "p" * 300})).status == 422
     # Whose campaigns these are not hears no more of them than of an id that nobody sent.
     foreign = await stranger.post("/reattributions/new", **form, look="1")
     assert (foreign.status, "p-1" in foreign.text, "Cả nước chung tay" in foreign.text) == (422, True, False)
