@@ -86,7 +86,7 @@ async def observed(server: TestServer, tmp_path_factory: pytest.TempPathFactory)
             folder = tmp_path_factory.mktemp("worker")
             worker = running(
                 dsn, folder, book=BOOK_WITH_A_BROKEN_ACCOUNT, account_callbacks_max=str(ACCOUNT_CALLBACKS_MAX),
-                connections_max=str(CONNECTIONS_MAX), invariant_seconds="1", public_url=front,
+                connections_max=str(CONNECTIONS_MAX), invariant_seconds="1", public_url=front, queue_wait_seconds="1",
             )  # fmt: skip
             workers += (await stack.enter_async_context(worker),)
         await workers[0].service.operations.certificate.look()

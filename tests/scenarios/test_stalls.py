@@ -39,7 +39,7 @@ async def test_while_the_table_of_messages_is_locked_nothing_public_is_refused(
 ) -> None:
     async with (
         cloned_database(server) as dsn,
-        running(dsn, tmp_path, shed_under_load="true") as portal,
+        running(dsn, tmp_path, shed_under_load="true", queue_wait_seconds="1") as portal,
         following(portal, "?campaign=vnn") as viewer,
     ):
         await viewer.totals()
