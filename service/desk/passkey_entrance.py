@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from webauthn.helpers.structs import AuthenticationCredential
 
 CHALLENGE_COOKIE = "portal1400-passkey"
+CHALLENGE = b"challenge"
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -66,7 +67,7 @@ class PasskeyEntrance:
             return await desk.page("desk_refused.html", visit, 404, why="nowhere")
         if wait := desk.of_challenge.take(site_of(address(visit.address))):
             return problem(429, visit.words("too_often", wait=visit.words.ago(wait)), wait)
-        challenge, (token, digest) = new_challenge(), desk.tokens.new()
+        challenge, (token, digest) = new_challenge(), desk.tokens.new(CHALLENGE)
         async with desk.borrow() as connection:
             await put_challenge(connection, digest, challenge)
         response = options(await asyncio.to_thread(request_options, party, challenge))
@@ -80,7 +81,7 @@ class PasskeyEntrance:
             return await desk.page("desk_refused.html", visit, 404, why="nowhere")
         if visit.session is not None and visit.session.is_complete:
             return see_other("/desk")
-        digest = desk.tokens.read(desk.cookies.get(request, CHALLENGE_COOKIE))
+        digest = desk.tokens.read(desk.cookies.get(request, CHALLENGE_COOKIE), CHALLENGE)
         try:
             shown = await asyncio.to_thread(shown_passkey, visit.form.get("credential", ""))
         except ProofRefused:

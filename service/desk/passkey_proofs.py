@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 CHALLENGE_BYTES = 32
 ANSWER_LETTERS_MAX = 16 * 1024
+ID_BYTES_MAX = 1023
+"""Of the standard, section 6.5.1; the database keeps no longer one."""
+KEY_BYTES_MAX = 2048
+"""As the database keeps; RSA of 4096 bits has a quarter of it."""
 
 
 class ProofRefused(Exception):
@@ -82,7 +86,12 @@ def request_options(party: RelyingParty, challenge: bytes) -> str:
 def made_passkey(party: RelyingParty, answer: str, challenge: bytes) -> MadePasskey:
     """The passkey that was made for this challenge. Raises ProofRefused."""
     from webauthn import verify_registration_response
-    from webauthn.helpers import parse_attestation_object, parse_registration_credential_json
+    from webauthn.helpers import (
+        decode_credential_public_key,
+        decoded_public_key_to_cryptography,
+        parse_attestation_object,
+        parse_registration_credential_json,
+    )
     from webauthn.helpers.structs import AttestationFormat
 
     with _refusing(answer):
@@ -91,6 +100,7 @@ def made_passkey(party: RelyingParty, answer: str, challenge: bytes) -> MadePass
         # A maker's certificates were not asked for, and are not read; a key may sign for itself.
         if attested.fmt not in (AttestationFormat.NONE, AttestationFormat.PACKED) or attested.att_stmt.x5c:
             raise ProofRefused
+        _require_own_page(credential.response.client_data_json)
         made = verify_registration_response(
             credential=credential,
             expected_challenge=challenge,
@@ -98,6 +108,10 @@ def made_passkey(party: RelyingParty, answer: str, challenge: bytes) -> MadePass
             expected_origin=party.origin,
             require_user_verification=True,
         )
+        if len(made.credential_id) > ID_BYTES_MAX or len(made.credential_public_key) > KEY_BYTES_MAX:
+            raise ProofRefused
+        # One that can be no key would be kept, and let in nobody.
+        decoded_public_key_to_cryptography(decode_credential_public_key(made.credential_public_key))
     return MadePasskey(made.credential_id, made.credential_public_key, made.sign_count)
 
 
@@ -121,6 +135,7 @@ def proved_count(
     if shown.response.user_handle != handle:
         raise ProofRefused
     with _refusing():
+        _require_own_page(shown.response.client_data_json)
         return verify_authentication_response(
             credential=shown,
             expected_challenge=challenge,
@@ -130,6 +145,14 @@ def proved_count(
             credential_current_sign_count=0,
             require_user_verification=True,
         ).new_sign_count
+
+
+def _require_own_page(client_data: bytes) -> None:
+    """Raises ProofRefused for what was made in a frame of another site: no page of ours lets itself be framed."""
+    from webauthn.helpers import parse_client_data_json
+
+    if parse_client_data_json(client_data).cross_origin:
+        raise ProofRefused
 
 
 @contextmanager

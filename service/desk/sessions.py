@@ -25,6 +25,7 @@ FAILURES_MAX = 5
 """Wrong second factors end a session: the password is asked for again."""
 TOKEN_BYTES = 32
 MAC_BYTES = 16
+SESSION = b"session"
 DEVICE_DAYS = 180
 SESSION_COOKIE = "portal1400-desk"
 DEVICE_COOKIE = "portal1400-device"
@@ -79,19 +80,19 @@ class Tokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def new(self) -> tuple[str, bytes]:
-        """A token for a cookie, and its SHA-256."""
+    def new(self, purpose: bytes = SESSION) -> tuple[str, bytes]:
+        """A token for a cookie, and its SHA-256. Good for no other `purpose`: strangers get those of a challenge."""
         plain = os.urandom(TOKEN_BYTES)
-        token = plain + self._mac(b"session", plain)
+        token = plain + self._mac(purpose, plain)
         return base64.urlsafe_b64encode(token).decode(), hashlib.sha256(token).digest()
 
-    def read(self, given: str) -> bytes | None:
-        """The SHA-256 of a token of ours; None for whatever else."""
+    def read(self, given: str, purpose: bytes = SESSION) -> bytes | None:
+        """The SHA-256 of a token of ours for this purpose; None for whatever else."""
         token = _decoded(given)
         if len(token) != TOKEN_BYTES + MAC_BYTES:
             return None
         plain, mac = token[:TOKEN_BYTES], token[TOKEN_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(b"session", plain)):
+        if not hmac.compare_digest(mac, self._mac(purpose, plain)):
             return None
         return hashlib.sha256(token).digest()
 

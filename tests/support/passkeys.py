@@ -34,15 +34,17 @@ class Authenticator:
     step: int = 1
     """What its count of signatures grows by; 0: it does not count."""
     flags: int = PRESENT | VERIFIED
+    in_frame: bool = False
+    """Of a page of another site."""
 
     def make(self, options: dict[str, Any], **changes: Any) -> str:
-        """Answer to options of making one, as JSON; `changes` stand in the place of `fmt` or `statement`."""
+        """Answer to options of making one, as JSON; `changes` stand in the place of `fmt`, `statement` or `cose`."""
         self.handle = options["user"]["id"]
         numbers = self.key.public_key().public_numbers()
         x, y = (each.to_bytes(32, "big") for each in (numbers.x, numbers.y))
         attested = b"".join(
             (bytes(16), len(self.credential_id).to_bytes(2, "big"), self.credential_id,
-             cbor2.dumps({1: 2, 3: -7, -1: 1, -2: x, -3: y}))
+             cbor2.dumps(changes.get("cose", {1: 2, 3: -7, -1: 1, -2: x, -3: y})))
         )  # fmt: skip
         content = {
             "fmt": changes.get("fmt", "none"),
@@ -69,7 +71,8 @@ class Authenticator:
         return self._credential(response)
 
     def _client_data(self, kind: str, challenge: str) -> bytes:
-        return json.dumps({"type": kind, "challenge": challenge, "origin": self.origin}).encode()
+        content = {"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": self.in_frame}
+        return json.dumps(content).encode()
 
     def _said(self, more: int = 0) -> bytes:
         flags = bytes([self.flags | more])

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.desk import second_factor, sessions
 from service.desk.limits import Pace
-from service.desk.passkey_entrance import CHALLENGE_COOKIE
+from service.desk.passkey_entrance import CHALLENGE, CHALLENGE_COOKIE
 from service.desk.passkeys import CHALLENGE_MINUTES, PASSKEYS_MAX, RelyingParty, relying_party_of
 from service.desk.people import reset_person, select_people
 from service.desk.roles import Role
@@ -201,6 +201,7 @@ async def test_no_answer_but_the_owners_for_this_challenge_at_our_address_lets_i
     await refused(lambda key: replace(key, flags=PRESENT), "proof")
     await refused(lambda key: replace(key, flags=0), "proof")
     await refused(lambda key: replace(key, handle=None), "proof")
+    await refused(lambda key: replace(key, in_frame=True), "proof")
     # Somebody else's key under this one's id, and this one's key for somebody else.
     await refused(lambda key: replace(key, key=other.key.key), "proof")
     await refused(lambda key: replace(key, handle=other.key.handle), "proof")
@@ -227,6 +228,9 @@ async def test_a_challenge_is_good_once_for_its_browser_and_for_some_minutes(key
     who, visitor, thief = await somebody(keyed), Visitor(keyed), Visitor(keyed)
     answer = who.key.show(await challenged(visitor))
     begun = dict(visitor.cookies)
+    token, tokens = begun[CHALLENGE_COOKIE], keyed.service.desk.desk.tokens
+    assert tokens.read(token) is None, "a stranger's challenge is no token of a session that has ended"
+    assert tokens.read(tokens.new()[0], CHALLENGE) is None, "nor the other way round"
     assert (await thief.post("/login/passkey", credential=answer)).status == 422, "it has no challenge"
     await challenged(thief)
     assert (await thief.post("/login/passkey", credential=answer)).status == 422, "it has another"
@@ -296,6 +300,11 @@ async def test_a_passkey_is_added_for_password_and_code_and_for_what_this_sessio
         (who.key, {"fmt": "packed", "statement": {"alg": -7, "sig": b"x"}}),
         (who.key, {"fmt": "android-safetynet", "statement": {"ver": "1", "response": b"x"}}),
         (who.key, {"statement": {"sig": b"x"}}),
+        (replace(who.key, in_frame=True), {}),
+        # Neither an id nor a key that no authenticator has, and that let in nobody.
+        (replace(who.key, credential_id=bytes(1024)), {}),
+        (who.key, {"cose": {1: 3, 3: -257, -1: b"\xff" * 2048, -2: b"\1\0\1"}}),
+        (who.key, {"cose": {1: 2, 3: -7, -1: 1, -2: bytes(32), -3: bytes(32)}}),
         # Somebody else has this one.
         (replace(who.key, credential_id=other.key.credential_id), {}),
     ):  # fmt: skip
