@@ -192,7 +192,7 @@ def test_the_inside_of_asyncpg_is_as_our_connections_know_it() -> None:
 
 
 HEAVY = {"PIL", "reportlab", "xlsxwriter", "service.desk.report_sheet"}
-"""What only a report or a workbook needs: a twelfth of what a worker would import at its start."""
+"""What only a report or a workbook needs: no start of a worker waits for it."""
 
 
 def test_no_start_loads_what_only_files_for_people_need() -> None:

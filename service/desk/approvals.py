@@ -120,10 +120,11 @@ class Approvals:
         try:
             file = load(content.encode(), FILE_NAME)
             require_campaigns_alone(file)
+            # First of all: what refuses a file may tell of a campaign that is somebody else's.
+            if not self.is_allowed(file, visit):
+                return await self.form(visit, form, 403, "proposal_not_yours")
             async with self._desk.borrow() as connection:
                 plan = await plan_changes(connection, file, [], now=self._desk.clock())
-                if not self.is_allowed(file, visit):
-                    return await self.form(visit, form, 403, "proposal_not_yours")
                 if not plan.changes.lines:
                     return await self.form(visit, form, 422, "proposal_nothing")
                 if form.get("look"):

@@ -40,10 +40,10 @@ class Emergencies:
         try:
             file = load(content.encode(), FILE_NAME)
             require_campaigns_alone(file)
+            if not self._approvals.is_allowed(file, visit):
+                return await page(visit, form, 403, "proposal_not_yours")
             async with self._desk.borrow() as connection:
                 plan = await plan_changes(connection, file, [], now=now)
-                if not self._approvals.is_allowed(file, visit):
-                    return await page(visit, form, 403, "proposal_not_yours")
                 if not plan.changes.lines:
                     return await page(visit, form, 422, "proposal_nothing")
                 problem = None if reason else "reason_wanted"

@@ -36,9 +36,11 @@ def _typed(name: str, value: str) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()]
     if name in MOMENTS:
         try:
-            return datetime.fromisoformat(value).replace(tzinfo=VIETNAM)
+            moment = datetime.fromisoformat(value)
         except ValueError:
             return value
+        # A browser's own field sends no zone; where one was typed, it is meant.
+        return moment if moment.tzinfo else moment.replace(tzinfo=VIETNAM)
     return value
 
 

@@ -29,7 +29,7 @@ def promtool(*arguments: str, given: bytes | None = None) -> str:
         stderr=subprocess.STDOUT,
         check=False,
         timeout=400,
-        # It collects its garbage less often: a quarter of what it computes otherwise.
+        # It collects its garbage less often.
         env={**os.environ, "GOGC": "400"},
     )
     said = done.stdout.decode()

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import html
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
-from service.desk.proposal_forms import form_of
+from service.desk.proposal_forms import form_of, tables_in
 from service.desk.roles import Act, Role
 from service.desk.spoken import spoken_again
 from service.web.words import Language, load_words
@@ -79,6 +79,9 @@ def test_a_form_is_offered_for_what_it_says_whole() -> None:
                  {"campaign": [{**one, "reply_gift": "Cam on"}]},
                  {"campaign": [one], "organisation": [{}]}):  # fmt: skip
         assert form_of(more) is None, more
+    typed = {"opens_at": "2026-10-17T00:00Z", "closes_at": "2026-10-17T09:00"}
+    moments = [tables_in(typed)["campaign"][0][name].isoformat() for name in typed]
+    assert moments == ["2026-10-17T00:00:00+00:00", "2026-10-17T09:00:00+07:00"]
 
 
 async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: Portal) -> None:
@@ -212,8 +215,10 @@ async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_
         "goal_vnd": 7,
         "decision": "7/QĐ",
     }
-    taken = await visitor.post("/proposals/new", text=toml_of({"campaign": [vnn]}), look="1")
-    assert taken.status == 403, taken.text
+    # And where the file could not be applied, what refuses it is not told either: it knows of their campaign.
+    for changes in ({}, {"opens_at": vnn["opens_at"] + timedelta(days=1)}):
+        taken = await visitor.post("/proposals/new", text=toml_of({"campaign": [{**vnn, **changes}]}), look="1")
+        assert taken.status == 403, taken.text
     own = await kept(visitor, **{**form, "organiser": "redcross"})
     assert (await visitor.get(own)).status == 200
     # Nor by a keyword that takes the gifts of another organisation's; the keyword of their own they may lengthen.
