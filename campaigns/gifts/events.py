@@ -140,6 +140,11 @@ SELECT n.id, n.account_id, n.native_id, n.amount_vnd, n.scope, n.charge_ref, n.m
        r.reason AS listed
 FROM named AS n LEFT JOIN review AS r ON r.event_id = n.id
 """
+SELECT_LISTED_REVERSALS = """
+SELECT r.id FROM unnest($1::integer[], $2::text[]) AS t (account_id, charge_ref)
+JOIN reversal AS r USING (account_id, charge_ref) JOIN review AS v ON v.event_id = r.id
+WHERE r.message_ref IS NULL
+"""
 SELECT_LINES = """
 SELECT gift_id, cause, messages, units, vnd, at FROM money_line
 WHERE gift_id = ANY($1::uuid[]) AND stage = 'pledged'
@@ -180,6 +185,12 @@ async def select_reversals(
         )
         reversals.setdefault(target, []).append(reversal)
     return reversals, {row["id"]: row["listed"] for row in found if row["listed"] is not None}
+
+
+async def select_listed_reversals(connection: asyncpg.Connection, keys: Collection[ChargeKey]) -> list[UUID]:
+    """The reversals that name one of these charges and no message, and stand for review."""
+    found = await connection.fetch(SELECT_LISTED_REVERSALS, *zip(*sorted(keys), strict=True))
+    return [row["id"] for row in found]
 
 
 async def select_lines(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow]) -> dict[UUID, LinesByCause]:

@@ -14,7 +14,7 @@ import asyncpg
 
 from campaigns.gifts.charge_matching import forget_people
 from campaigns.gifts.event_rows import ChargeRow, Key, ReversalRow, columns
-from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_notices
+from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_listed_reversals, select_notices
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
 from campaigns.gifts.projection import MoneyLine, project
 
@@ -119,6 +119,9 @@ async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) ->
     gifts = await select_gifts(connection, keys)
     # Before others' charges are added, whose owners were not looked for.
     unlisted = charges.listed_without_message(gifts)
+    if left := [key for key, owner in charges.owners().items() if owner not in gifts and before.owner(key) in gifts]:
+        # What gave back such a charge is no question about the gift to which it belonged before.
+        unlisted += await select_listed_reversals(connection, left)
     await charges.add_those_of(connection, gifts)
     await _record_orphans(connection, _orphans_added(before, gifts), slot)
     await _wait(connection, arrivals, gifts)

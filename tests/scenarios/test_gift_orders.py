@@ -188,12 +188,25 @@ def test_any_interleaving_ends_in_the_same_state_and_the_same_money(portal: Port
     run_state_machine_as_test(machine_of(portal), settings=chosen)
 
 
-def test_a_charge_that_belongs_to_another_message_than_before_leaves_no_question_behind(portal: Portal) -> None:
-    story: list[Row] = [
+MOVING: dict[str, list[Row]] = {
+    "a notice": [
         message_row("m-2"),
         charge_row("c-1", "m-2", native_id="c-1:failed", status="failed", amount_vnd=30_000),
         charge_row("c-1", "m-1", native_id="c-1:pending", status="pending", amount_vnd=30_000),
-    ]
+    ],
+    "what gives it back": [
+        message_row("m-1"),
+        charge_row("c-1", "m-1", native_id="c-1:pending", status="pending", amount_vnd=30_000),
+        charge_row("c-1", "m-2", native_id="c-1:succeeded", amount_vnd=100_000),
+        reversal_row("r-1", None, 110_000, charge_ref="c-1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("story", MOVING.values(), ids=MOVING.keys())
+def test_a_charge_that_belongs_to_another_message_than_before_leaves_no_question_behind(
+    portal: Portal, story: list[Row]
+) -> None:
     found = set()
     for order in itertools.permutations(story):
         label = next(portal.labels)

@@ -92,11 +92,11 @@ STORIES: dict[str, tuple[list[Event], str | None, tuple[int, int, int], str, int
     ),
     "not counted, but paid": (
         [gift("VNN x"), charge("succeeded")],
-        "", NONE, "c-1:succeeded: succeeded, but its message is not counted", 0,
+        "uncounted", NONE, "c-1:succeeded: succeeded, but its message is not counted", 0,
     ),
     "not counted, paid and given back": (
         [gift("VNN x"), charge("succeeded"), taken_back("r-1", 100_000, charge_id="c-1")],
-        "", NONE, "", 0,
+        "uncounted", NONE, "", 0,
     ),
     "no message": ([charge("succeeded"), taken_back("r-1", 100_000)], None, NONE, "", 2),
 }  # fmt: skip

@@ -53,7 +53,7 @@ async def test_an_upgrade_and_its_way_back_lose_and_refuse_nothing(database_dsn:
     release(tmp_path, "second", LATER)
     turn(tmp_path, "first")
     site = Fleet(database_dsn, tmp_path, 2, tmp_path, python=first)
-    site.changes = {"PYTHONPATH": "", "PORTAL1400_DRAIN_SECONDS": "0.5"}
+    site.changes = {"PYTHONPATH": "", "PORTAL1400_DRAIN_SECONDS": "1.5"}
     await site.apply()
     site.start()
     try:

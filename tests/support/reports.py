@@ -48,8 +48,11 @@ def renamed(event: dict[str, Any], label: str) -> dict[str, Any]:
     return {**event, "data": data}
 
 
+# A gift that stands as its message alone made it may have a row of its own or none: as `find` says it, either way.
 SELECT_OUTCOME = """
-SELECT (SELECT string_agg(g.state, ',' ORDER BY g.message_ref) FROM gift AS g WHERE g.message_ref LIKE $1) AS state,
+SELECT (SELECT string_agg(coalesce(g.state, CASE WHEN m.reading = 'counted' THEN 'counted' ELSE 'uncounted' END), ','
+                          ORDER BY m.native_id)
+        FROM message AS m LEFT JOIN gift AS g ON g.message_id = m.id WHERE m.native_id LIKE $1) AS state,
        (SELECT coalesce(jsonb_agg(line ORDER BY line)::text, '') FROM (
             SELECT jsonb_build_array(regexp_replace(l.cause, '^[0-9]+:', ''), sum(l.messages), sum(l.units),
                                      sum(l.vnd), date_trunc('minute', l.at)) AS line

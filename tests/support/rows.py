@@ -43,8 +43,8 @@ def charge_row(charge_id: str, message_ref: str | None, *, at: datetime = NOW, *
     return row._replace(**changes)
 
 
-def reversal_row(reversal_id: str, message_ref: str, amount_vnd: int, **changes: Any) -> ReversalRow:
-    """A reversal by message id, without a scope."""
+def reversal_row(reversal_id: str, message_ref: str | None, amount_vnd: int, **changes: Any) -> ReversalRow:
+    """A reversal without a scope, by message id unless `charge_ref` is given."""
     row = ReversalRow(
         id=uuid7(NOW), account_id=1, native_id=reversal_id, digest=digest(reversal_id), charge_ref=None,
         message_ref=message_ref, amount_vnd=amount_vnd, scope=None, kind=None, flags="", occurred_at=NOW,
