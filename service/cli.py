@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -92,14 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _module(command: str) -> ModuleType:
-    """What is imported stays: looking for garbage in between would be a sixth of what a start costs."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        return import_module(f"service.commands.{command.replace('-', '_')}")
-    finally:
-        if was_on:
-            gc.enable()
+    return import_module(f"service.commands.{command.replace('-', '_')}")
 
 
 def _output_lost(error: OSError) -> int:

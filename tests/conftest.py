@@ -2,8 +2,8 @@
 
 import os
 
-# No test speaks to a host outside, and aiohttp reads the system's certificates twice whenever it is imported: a
-# tenth of the start of each process of ours. Whoever speaks TLS here says whom it trusts.
+# No test speaks to a host outside, and aiohttp reads the system's certificates twice whenever it is imported.
+# Whoever speaks TLS here says whom it trusts.
 os.environ.setdefault("SSL_CERT_FILE", os.devnull)
 
 import asyncio
