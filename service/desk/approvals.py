@@ -148,7 +148,9 @@ class Approvals:
         proposal = await self.found(request, visit)
         if proposal is None:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
-        typed = [line for line in visit.form.get("texts", "").splitlines() if line.strip()][:TEXTS_MAX]
+        typed = [line for line in visit.form.get("texts", "").splitlines() if line.strip()]
+        if len(typed) > TEXTS_MAX:
+            return await self.shown(request, visit, 422, "try_too_many")
         try:
             found = rehearsed(proposal.file, self._desk.book(), visit.form.get("code", "").strip(), typed)
         except ApplyRefused:

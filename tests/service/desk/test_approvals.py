@@ -92,6 +92,8 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
     assert "HOA HOAN" in looked.text
     assert "1.000.000.000" in html.unescape(looked.text).replace("\u00a0", " ")
     address = await kept(proposer, **FORM)
+    many = await second.post(f"{address}/try", code="1405", texts="HH\n" * 21)
+    assert (many.status, "nhiều nhất 20 tin" in many.text) == (422, True), "none is left out in silence"
     tried = await second.post(f"{address}/try", code="1405", texts="hoả  hoạn!\nHH 5\n hh\nVNN 5\nHHX")
     found = re.findall(r"<li><code>([^<]*)</code>: <b>([^<]*)</b>(?:, <span class=.money.>([^<]*)<)?", tried.text)
     assert [(text, told, vnd.replace("\u00a0", " ")) for text, told, vnd in found] == [
