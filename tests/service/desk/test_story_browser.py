@@ -125,6 +125,12 @@ async def shown_everywhere(pages: list[Page], slug: str, pledged: str) -> None:
         await expect(page.locator(f"#card-{slug} .figure")).to_contain_text(pledged)
 
 
+async def charted(chart: Page, pledged: int) -> bool:
+    """Whether the minutes in the table under a chart add up to this; gifts of one moment may be of two minutes."""
+    cells = await chart.locator("#plot-table td").all_inner_texts()
+    return sum(int(re.sub(r"\D", "", cell)) for cell in cells) == pledged
+
+
 async def test_two_people_open_an_appeal_and_three_tabs_follow_it_over_a_lost_network(
     desk_portal: Portal, browser: Browser
 ) -> None:
@@ -173,7 +179,7 @@ async def test_two_people_open_an_appeal_and_three_tabs_follow_it_over_a_lost_ne
 
     chart = await office.new_page()
     await chart.goto(f"{portal.base}/desk/charts?campaign={slug}&bucket=minute&span=1h&measure=vnd")
-    await expect(chart.locator("#plot-table")).to_contain_text("300.000")
+    await eventually(lambda: charted(chart, 300_000), 30)
     await office.set_offline(True)
     for page in (one, tab):
         await expect(page.locator("#connection")).to_have_text(LOST)
@@ -187,7 +193,7 @@ async def test_two_people_open_an_appeal_and_three_tabs_follow_it_over_a_lost_ne
         await expect(page.locator("#connection")).to_have_text(LOST)
     await office.set_offline(False)
     await shown_everywhere(tabs, slug, "320.000")
-    await expect(chart.locator("#plot-table")).to_contain_text("320.000")
+    await eventually(lambda: charted(chart, 320_000), 30)
     for page in tabs:
         await expect(page.locator("#connection")).to_have_text(LIVE)
     for page in (*tabs, chart):
