@@ -1,7 +1,9 @@
-"""The SQL of the hot path. One statement stores a batch of messages with their money lines and roll-ups.
+"""The hot path in the database. One statement stores a batch of messages with their money lines and roll-ups.
 
-Everything here runs inside a transaction of the caller, on a connection that owns a roll-up slot. What goes in
-is sorted by unique key: two batches that carry each other's repeats would otherwise deadlock.
+The statement is the function `record_messages` of migration 0035. Called by `record_at_once` it is a transaction of
+its own, locks and all, in one round trip; everything else here runs inside a transaction of the caller. The
+connection owns a roll-up slot. What goes in is sorted by unique key: two batches that carry each other's repeats
+would otherwise deadlock.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -33,101 +35,8 @@ async def lock_accounts(connection: asyncpg.Connection, accounts: Collection[int
 
 
 RECORD_MESSAGES = """
-WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($1::incoming_message[])
-), new AS (
-    INSERT INTO message (
-        id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
-        campaign_id, keyword, units, amount_vnd, claimed_vnd, parts, flags, answer, book_version, grammar_version,
-        raw_id
-    )
-    SELECT id, account_id, native_id, digest, received_at, message_at, operator_time, short_code, carrier, reading,
-           campaign_id, keyword, units, amount_vnd, claimed_vnd, parts, string_to_array(flags, ','), answer,
-           book_version, grammar_version, raw_id
-    FROM input
-    ON CONFLICT ON CONSTRAINT message_once DO NOTHING
-    RETURNING id, account_id, native_id, raw_id
-), fresh AS (
-    SELECT input.*, reading = 'counted' AND input.account_id = ANY($4::integer[]) AS awaits_report
-    FROM input JOIN new USING (id)
-), late AS (
-    INSERT INTO late_fact (id, recorded_on)
-    SELECT id, (now() AT TIME ZONE 'UTC')::date FROM fresh
-    WHERE day < (now() AT TIME ZONE 'UTC')::date - 1
-    ON CONFLICT DO NOTHING
-), person AS (
-    INSERT INTO message_person (message_id, day, msisdn_sealed, msisdn_hash, text_sealed)
-    SELECT id, day, msisdn_sealed, msisdn_hash, text_sealed FROM fresh
-), raw AS (
-    INSERT INTO raw_callback (id, received_on, account_id, sealed)
-    SELECT id, received_on, account_id, sealed FROM unnest($2::raw_callback[])
-    WHERE id IN (SELECT raw_id FROM new)
-    ON CONFLICT DO NOTHING
-), line AS (
-    INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
-    SELECT id, 'pledged', 'message', campaign_id, carrier, 1, units, amount_vnd, message_at
-    FROM fresh WHERE reading = 'counted' AND NOT awaits_report
-), gift AS (
-    INSERT INTO gift (message_id, account_id, message_ref, state, campaign_id, carrier, units, pledged_vnd,
-                      reversed_vnd)
-    SELECT id, account_id, native_id, 'received', campaign_id, carrier, units, amount_vnd, 0
-    FROM fresh WHERE awaits_report
-), uncharged AS (
-    INSERT INTO uncharged_person (message_id, account_id, message_ref, msisdn_hash, short_code, campaign_id,
-                                  amount_vnd, message_at, received_at)
-    SELECT id, account_id, native_id, msisdn_hash, short_code, campaign_id, amount_vnd, message_at, received_at
-    FROM fresh WHERE awaits_report
-), owed AS (
-    INSERT INTO reply (message_id, account_id, is_charged)
-    SELECT fresh.id, fresh.account_id, fresh.awaits_report
-    FROM unnest($6::uuid[]) AS owing (id) JOIN fresh USING (id)
-), total AS (
-    INSERT INTO campaign_total AS old (
-        campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd,
-        wrong_syntax, before_open, after_close, as_of
-    )
-    SELECT campaign_id, carrier, $3, 1, count(units), count(units), coalesce(sum(units), 0),
-           coalesce(sum(amount_vnd), 0), count(*) FILTER (WHERE reading = 'wrong_syntax'),
-           count(*) FILTER (WHERE reading = 'before_open'), count(*) FILTER (WHERE reading = 'after_close'),
-           clock_timestamp()
-    FROM fresh WHERE campaign_id IS NOT NULL AND NOT awaits_report
-    GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
-    ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
-        version = old.version + 1, lines = old.lines + excluded.lines, messages = old.messages + excluded.messages,
-        units = old.units + excluded.units, pledged_vnd = old.pledged_vnd + excluded.pledged_vnd,
-        wrong_syntax = old.wrong_syntax + excluded.wrong_syntax,
-        before_open = old.before_open + excluded.before_open, after_close = old.after_close + excluded.after_close,
-        as_of = greatest(old.as_of, excluded.as_of)
-), minute AS (
-    INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
-    SELECT campaign_id, date_trunc('minute', message_at), carrier, $3, count(*), sum(units), sum(amount_vnd)
-    FROM fresh WHERE reading = 'counted' AND NOT awaits_report GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-    ON CONFLICT ON CONSTRAINT campaign_minute_key DO UPDATE SET
-        messages = old.messages + excluded.messages, units = old.units + excluded.units,
-        pledged_vnd = old.pledged_vnd + excluded.pledged_vnd
-), met AS (
-    INSERT INTO keyword_read (campaign_id, short_code, keyword)
-    SELECT DISTINCT campaign_id, short_code, keyword FROM fresh WHERE campaign_id IS NOT NULL AND keyword IS NOT NULL
-    ORDER BY campaign_id, short_code, keyword
-    ON CONFLICT ON CONSTRAINT keyword_read_once DO NOTHING
-), unallocated AS (
-    INSERT INTO unallocated_total AS old (
-        slot, version, unknown_keyword, unknown_short_code, empty_text, orphan_charges, orphan_vnd, as_of
-    )
-    SELECT $3, 1, count(*) FILTER (WHERE reading = 'unknown_keyword'),
-           count(*) FILTER (WHERE reading = 'unknown_short_code'), count(*) FILTER (WHERE reading = 'empty_text'),
-           0, 0, clock_timestamp()
-    FROM fresh WHERE campaign_id IS NULL HAVING count(*) > 0
-    ON CONFLICT (slot) DO UPDATE SET
-        version = old.version + 1, unknown_keyword = old.unknown_keyword + excluded.unknown_keyword,
-        unknown_short_code = old.unknown_short_code + excluded.unknown_short_code,
-        empty_text = old.empty_text + excluded.empty_text, as_of = greatest(old.as_of, excluded.as_of)
-)
-SELECT ARRAY(SELECT id FROM input EXCEPT ALL SELECT id FROM new) AS repeated,
-       ARRAY(SELECT new.id FROM new JOIN waiting_event AS w
-             ON w.account_id = new.account_id AND w.message_ref = new.native_id) AS awaited,
-       (SELECT pg_notify($5, '') FROM new LIMIT 1) AS announced,
-       (SELECT coalesce(max(version), 0) FROM book_version WHERE takes_back) AS oldest_book
+SELECT is_stored, repeated, awaited, oldest_book
+FROM record_messages($1, $2, $3::smallint, $4, $5, $6, $7, $8, $9, $10)
 """
 
 
@@ -160,20 +69,54 @@ async def record_messages(
     on_report: Collection[int] = (),
     owing: Sequence[UUID] = (),
 ) -> Recorded:
-    """Store what is not stored yet, and announce it at commit as `announce` does.
+    """Store what is not stored yet, and announce it at commit as `announce` does. The accounts are locked already.
 
     `rows` has no key twice and is sorted by key; a raw callback is stored when one of its messages was. Only
     the exceptions come back: a row each for what is new took the client a microsecond a message. A counted
     message of an account in `on_report` makes a gift that waits for its charge, and no money. A reply is due to the
-    messages in `owing`. Raises ReadByOldBook: then the transaction has to end with nothing stored.
+    messages in `owing`. Raises ReadByOldBook, with nothing stored.
     """
-    found = await connection.fetchrow(RECORD_MESSAGES, rows, raws, slot, list(on_report), TOTALS_CHANNEL, owing)
-    assert found is not None  # noqa: S101 -- a SELECT without FROM always has a row
-    if any(row.book_version < found["oldest_book"] for row in rows):
-        raise ReadByOldBook(found["oldest_book"])
-    if not found["repeated"] and not found["awaited"]:
-        return NOTHING_RARE
-    return Recorded(frozenset(found["repeated"]), frozenset(found["awaited"]))
+    found = await _record(connection, rows, raws, slot, on_report, owing, joins=True)
+    return NOTHING_RARE if found is None else found
+
+
+async def record_at_once(
+    connection: asyncpg.Connection,
+    rows: Sequence[MessageRow],
+    raws: Sequence[RawRow],
+    slot: int,
+    owing: Sequence[UUID] = (),
+) -> Recorded | None:
+    """As `record_messages`, committed in the same round trip. Not for accounts whose messages count on a report.
+
+    None, with nothing stored, where something waits for one of the messages. Takes the accounts' locks itself.
+    """
+    accounts = sorted({BOOK_READERS, *(row.account_id for row in rows)})
+    return await _record(connection, rows, raws, slot, (), owing, accounts=accounts)
+
+
+async def _record(
+    connection: asyncpg.Connection,
+    rows: Sequence[MessageRow],
+    raws: Sequence[RawRow],
+    slot: int,
+    on_report: Collection[int],
+    owing: Sequence[UUID],
+    accounts: Sequence[int] = (),
+    *,
+    joins: bool = False,
+) -> Recorded | None:
+    oldest_read = min(row.book_version for row in rows)
+    (found,) = await connection.fetch(
+        RECORD_MESSAGES, rows, raws, slot, list(on_report), owing, TOTALS_CHANNEL, ACCOUNT_LOCK_SPACE, accounts,
+        oldest_read, joins,
+    )  # fmt: skip
+    is_stored, repeated, awaited, oldest_book = found
+    if oldest_read < oldest_book:
+        raise ReadByOldBook(oldest_book)
+    if not is_stored:
+        return None
+    return Recorded(frozenset(repeated), frozenset(awaited)) if repeated or awaited else NOTHING_RARE
 
 
 # A refusal that was taken back is not repeated.

@@ -1,8 +1,9 @@
-"""A batch of callbacks in one transaction: stored, joined, told apart, announced. Called by the writer alone."""
+"""A batch of callbacks in one transaction: stored, joined, told apart, announced. For the writer and replays."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 from uuid import UUID
 
 import asyncpg
@@ -11,7 +12,14 @@ from campaigns.gifts.charge_matching import match_arrivals
 from campaigns.gifts.event_rows import ChargeRow, Key, MessageRow, RawRow, ReversalRow, StoredEvent
 from campaigns.gifts.evidence import ConflictRow, ConflictsRecorded, record_conflicts, record_raws
 from campaigns.gifts.joining import Arrivals, join, record_charges, record_reversals
-from campaigns.gifts.messages import await_standbys, flag_charged, lock_accounts, record_messages, select_stored
+from campaigns.gifts.messages import (
+    await_standbys,
+    flag_charged,
+    lock_accounts,
+    record_at_once,
+    record_messages,
+    select_stored,
+)
 from campaigns.gifts.projection import MoneyLine
 from campaigns.totals.announce import announce
 from service.intake.entry import KIND, NEW, Entry, EventResult, Fate, Row
@@ -32,6 +40,8 @@ class BatchChanges(NamedTuple):
 First = tuple[Row, Entry]
 """The first arrival of a key in a batch, and the callback it came with."""
 Firsts = dict[type[Row], dict[Key, First]]
+Missing = dict[type[Row], list[Key]]
+"""What was not inserted, as its key was held already."""
 
 _key = attrgetter("account_id", "native_id")
 
@@ -41,6 +51,56 @@ LOCK_SHARE = 0.5
 """Of a statement's time, what it may wait for one lock: so a lock is told from what is slow by itself."""
 
 
+@dataclass(slots=True)
+class _Sorted:
+    """A batch by what its statements take: the first arrival of each key, messages in the order of their keys."""
+
+    batch: Sequence[Entry]
+    firsts: Firsts
+    is_each_first: bool
+    """Whether no key comes twice in it."""
+    messages: list[MessageRow]
+    on_report: frozenset[int]
+    """The accounts in it whose messages count when their charge is reported."""
+
+    @classmethod
+    def of(cls, batch: Sequence[Entry]) -> Self:
+        firsts: Firsts = {MessageRow: {}, ChargeRow: {}, ReversalRow: {}}
+        is_each_first = True
+        for entry in batch:
+            for row in entry.rows:
+                first = (row, entry)
+                if firsts[type(row)].setdefault((row.account_id, row.native_id), first) is not first:
+                    is_each_first = False
+        messages = cast("list[MessageRow]", sorted((row for row, _ in firsts[MessageRow].values()), key=_key))
+        on_report = frozenset(entry.raw.account_id for entry in batch if entry.awaits_report)
+        return cls(batch, firsts, is_each_first, messages, on_report)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it holds nothing but messages, whose money counts as they come."""
+        return bool(self.messages) and not (self.firsts[ChargeRow] or self.firsts[ReversalRow] or self.on_report)
+
+    @property
+    def raws(self) -> list[RawRow]:
+        """The raw callbacks of its messages."""
+        return list({entry.raw.id: entry.raw for _, entry in self.firsts[MessageRow].values()}.values())
+
+    @property
+    def owing(self) -> list[UUID]:
+        """Its messages to which a call of ours owes a reply."""
+        return [each for entry in self.batch for each in entry.owing]
+
+    def without(self, repeated: frozenset[UUID]) -> tuple[list[MessageRow], list[Key]]:
+        """Its messages but for those that were held already, and the keys of these."""
+        if not repeated:
+            return self.messages, []
+        return (
+            [row for row in self.messages if row.id not in repeated],
+            [_key(row) for row in self.messages if row.id in repeated],
+        )
+
+
 async def store_batch(
     connection: asyncpg.Connection, slot: int, batch: Sequence[Entry], *, statement_seconds: float | None = None
 ) -> tuple[list[list[EventResult]], BatchChanges]:
@@ -48,33 +108,46 @@ async def store_batch(
 
     `statement_seconds`: how long a statement of it may take, where that is less than the session's own limit. Raises
     what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
+
+    Nearly every batch is messages alone and takes one round trip. What of it was held already is then looked up in a
+    second transaction: whoever is cut off between the two hears nothing, sends again, and is a repeat as a whole.
     """
+    work = _Sorted.of(batch)
+    if work.is_plain and statement_seconds is None and not connection.is_in_transaction():
+        recorded = await record_at_once(connection, work.messages, work.raws, slot, work.owing)
+        if recorded is not None:
+            return await _tell_apart_after(connection, work, recorded.repeated)
     async with connection.transaction():
         if statement_seconds is None:
-            return await _store(connection, slot, batch)
+            return await _store(connection, slot, work)
         milliseconds = statement_seconds * 1000
         await connection.execute(LIMIT_STATEMENTS, str(int(milliseconds)), str(int(milliseconds * LOCK_SHARE)))
-        stored = await _store(connection, slot, batch)
+        stored = await _store(connection, slot, work)
         # The commit may wait for standbys as long as any other.
         await connection.execute(LIMIT_NO_MORE)
     return stored
 
 
-async def _store(
-    connection: asyncpg.Connection, slot: int, batch: Sequence[Entry]
+async def _tell_apart_after(
+    connection: asyncpg.Connection, work: _Sorted, repeated: frozenset[UUID]
 ) -> tuple[list[list[EventResult]], BatchChanges]:
-    firsts: Firsts = {MessageRow: {}, ChargeRow: {}, ReversalRow: {}}
-    is_all_new = True
-    for entry in batch:
-        for row in entry.rows:
-            first = (row, entry)
-            if firsts[type(row)].setdefault((row.account_id, row.native_id), first) is not first:
-                is_all_new = False
-    messages = cast("list[MessageRow]", sorted((row for row, _ in firsts[MessageRow].values()), key=_key))
+    """The results of messages that are committed, under the locks under which they were stored."""
+    messages, keys = work.without(repeated)
+    missing: Missing = {MessageRow: keys}
+    if work.is_each_first and not keys:
+        return _all_new(work, messages, [])
+    async with connection.transaction():
+        await lock_accounts(connection, {row.account_id for row in work.messages}, ())
+        return await _tell_apart(connection, work, missing, messages, [])
+
+
+async def _store(
+    connection: asyncpg.Connection, slot: int, work: _Sorted
+) -> tuple[list[list[EventResult]], BatchChanges]:
+    firsts, messages = work.firsts, work.messages
     charges = cast("list[ChargeRow]", [row for row, _ in firsts[ChargeRow].values()])
     reversals = cast("list[ReversalRow]", [row for row, _ in firsts[ReversalRow].values()])
-    missing: dict[type[Row], list[Key]] = {MessageRow: [], ChargeRow: [], ReversalRow: []}
-    on_report = frozenset(entry.raw.account_id for entry in batch if entry.awaits_report)
+    missing: Missing = {MessageRow: [], ChargeRow: [], ReversalRow: []}
     arrivals = Arrivals()
     lines: list[MoneyLine] = []
     await lock_accounts(
@@ -83,12 +156,8 @@ async def _store(
         {row.account_id for row in charges} | {row.account_id for row in reversals},
     )
     if messages:
-        raws = {entry.raw.id: entry.raw for _, entry in firsts[MessageRow].values()}
-        owing = [each for entry in batch for each in entry.owing]
-        recorded = await record_messages(connection, messages, list(raws.values()), slot, on_report, owing)
-        if recorded.repeated:
-            missing[MessageRow] = [_key(row) for row in messages if row.id in recorded.repeated]
-            messages = [row for row in messages if row.id not in recorded.repeated]
+        recorded = await record_messages(connection, messages, work.raws, slot, work.on_report, work.owing)
+        messages, missing[MessageRow] = work.without(recorded.repeated)
         arrivals.awaited = [_key(row) for row in messages if row.id in recorded.awaited]
     if charges:
         stored = await record_charges(connection, charges)
@@ -101,26 +170,39 @@ async def _store(
     arrivals.matched = await match_arrivals(
         connection,
         arrivals.charges,
-        [row for row in messages if row.account_id in on_report and row.reading == "counted"],
+        [row for row in messages if row.account_id in work.on_report and row.reading == "counted"],
     )
     if arrivals:
         lines = await join(connection, arrivals, slot)
     if charges or reversals:
         await _keep_raws(connection, firsts, missing)
-    if is_all_new and not any(missing.values()):
-        return [[_new(row) for row in entry.rows] for entry in batch], BatchChanges(
-            messages, [], on_report, lines, []
-        )
+    if work.is_each_first and not any(missing.values()):
+        return _all_new(work, messages, lines)
+    return await _tell_apart(connection, work, missing, messages, lines)
+
+
+def _all_new(
+    work: _Sorted, messages: list[MessageRow], lines: list[MoneyLine]
+) -> tuple[list[list[EventResult]], BatchChanges]:
+    results = [[_new(row) for row in entry.rows] for entry in work.batch]
+    return results, BatchChanges(messages, [], work.on_report, lines, [])
+
+
+async def _tell_apart(
+    connection: asyncpg.Connection,
+    work: _Sorted,
+    missing: Missing,
+    messages: list[MessageRow],
+    lines: list[MoneyLine],
+) -> tuple[list[list[EventResult]], BatchChanges]:
+    """Where something was not inserted, or came twice: who repeats, and who contradicts."""
     await await_standbys(connection)
-    results, conflicts = await _classify(connection, batch, firsts, missing)
-    recorded_conflicts = ConflictsRecorded([], [])
+    results, conflicts = await _classify(connection, work.batch, work.firsts, missing)
+    recorded = ConflictsRecorded([], [])
     if conflicts:
-        recorded_conflicts = await record_conflicts(
-            connection, conflicts, {entry.raw.id: entry.raw for entry in batch}
-        )
-    return results, BatchChanges(
-        messages, recorded_conflicts.conflicts, on_report, lines, recorded_conflicts.left_out
-    )
+        raws = {entry.raw.id: entry.raw for entry in work.batch}
+        recorded = await record_conflicts(connection, conflicts, raws)
+    return results, BatchChanges(messages, recorded.conflicts, work.on_report, lines, recorded.left_out)
 
 
 def _new(row: Row) -> EventResult:
@@ -129,14 +211,16 @@ def _new(row: Row) -> EventResult:
 
 
 async def _classify(
-    connection: asyncpg.Connection, batch: Sequence[Entry], firsts: Firsts, missing: dict[type[Row], list[Key]]
+    connection: asyncpg.Connection, batch: Sequence[Entry], firsts: Firsts, missing: Missing
 ) -> tuple[list[list[EventResult]], list[ConflictRow]]:
     """New, duplicate or conflict, for every event; the database is asked only for what it did not insert."""
     known: dict[tuple[type[Row], Key], StoredEvent] = {}
     for shape, keys in missing.items():
         if keys:
-            for key, event in (await select_stored(connection, KIND[shape], keys)).items():
-                known[shape, key] = event
+            found = await select_stored(connection, KIND[shape], keys)
+            if len(found) < len(keys):
+                raise LookupError("what was held when the batch was stored is not there")
+            known |= {(shape, key): event for key, event in found.items()}
     results: list[list[EventResult]] = []
     conflicts: list[ConflictRow] = []
     contradicted: set[Key] = set()
@@ -173,7 +257,7 @@ def _conflict(entry: Entry, row: Row) -> ConflictRow:
     )  # fmt: skip
 
 
-async def _keep_raws(connection: asyncpg.Connection, firsts: Firsts, missing: dict[type[Row], list[Key]]) -> None:
+async def _keep_raws(connection: asyncpg.Connection, firsts: Firsts, missing: Missing) -> None:
     """Raw callbacks of new charges and reversals, and the announcement; messages brought theirs along."""
     raws: dict[UUID, RawRow] = {}
     for shape in (ChargeRow, ReversalRow):
