@@ -151,6 +151,8 @@ class Broadcaster:
         self._empty.clear()
         self._changed(len(self._subscribers))
         self._notice()
+        # What this one is told of the age must be what everybody was told: else the next change would be none to it.
+        self._notice_age()
         subscriber.shown = self._number
         subscriber.written_at = time.monotonic()
         frames = b"".join(each.frame for each in self._wanted(channel, self._board.snapshots))

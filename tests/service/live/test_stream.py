@@ -4,14 +4,19 @@ import asyncio
 import socket
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import orjson
 import pytest
 
+from campaigns.book.book import Book
 from campaigns.totals.totals import UnallocatedTotals
+from metrics.board import Board
 from service.commands.apply import apply_file
 from service.live import broadcast as audience_module
+from service.live.broadcast import Broadcaster
+from service.runtime.clock import utc_now
 from tests.support.portal import BOOK, Portal, book_file, eventually, message, running
 from tests.support.promptness import is_prompt
 from tests.support.protocols import fetch
@@ -45,6 +50,29 @@ async def test_a_stream_tells_its_age_and_each_new_book(portal: Portal, tmp_path
         assert (await viewer.state())["book_version"] == 2
         await portal.service.live.feed.stop()
         assert (await viewer.state())["age_seconds"] >= 2
+
+
+async def test_who_comes_while_the_board_is_old_is_told_when_it_is_read_again_however_soon() -> None:
+    board, book = Board(), Book(1, ())
+    loop = asyncio.get_running_loop()
+    audience = Broadcaster(
+        board, lambda: book, clock=utc_now, write_seconds=5, level=int, changed=lambda _: None, dropped=lambda: None
+    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.setblocking(False)
+        board.post((), None, monotonic())
+        await audience._round()
+        # It grows old, is seen so by a newcomer alone, and is read before anybody looks at its age again.
+        board.post((), None, monotonic() - 3)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        audience.subscribe(transport, None, b"", hears_state=True)
+        assert b'"age_seconds":3.0' in await loop.sock_recv(theirs, 4096)
+        board.post((), None, monotonic())
+        await audience._round()
+        async with asyncio.timeout(20):
+            assert b'"age_seconds":0.0' in await loop.sock_recv(theirs, 4096)
+        transport.abort()
 
 
 async def test_without_a_name_all_open_campaigns_are_followed_and_closed_ones_are_not(portal: Portal) -> None:
