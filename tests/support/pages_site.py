@@ -1,5 +1,6 @@
 """A small public site over a real board, for the tests of the pages: campaigns, figures and a server."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -142,6 +143,22 @@ class Site:
     def post(self, *figures: CampaignTotals, seconds_ago: float = 0.0) -> None:
         """Let the board see the database, `seconds_ago`."""
         self.board.post(figures, NOTHING_UNALLOCATED, monotonic() - seconds_ago)
+
+    @asynccontextmanager
+    async def being_read(self) -> AsyncIterator[None]:
+        """Meanwhile the board sees the database twice a second: a slow browser finds it young when it looks."""
+
+        async def read() -> None:
+            while True:
+                self.post()
+                await asyncio.sleep(0.5)
+
+        reading = asyncio.create_task(read())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
 
     async def read_series(self, _question: object) -> AsyncGenerator[Series, None]:
         """The series in one piece, or the failure that stands in its place."""
