@@ -1,5 +1,6 @@
 """Ports for processes that tests start: each test process has a range to itself, so that none takes another's."""
 
+import atexit
 import contextlib
 import functools
 import itertools
@@ -15,8 +16,8 @@ _asked = itertools.count()
 
 
 @functools.cache
-def _claimed() -> tuple[int, socket.socket]:
-    """This process's range: who holds its first port has the rest, whichever run of the tests it belongs to."""
+def _claimed() -> int:
+    """Where this process's range begins: who holds its first port has the rest, whichever run it belongs to."""
     ranges = (LAST - FIRST) // RANGE
     for number in range(ranges):
         start = FIRST + (os.getpid() + number) % ranges * RANGE
@@ -26,14 +27,15 @@ def _claimed() -> tuple[int, socket.socket]:
         except OSError:
             claim.close()
             continue
-        return start, claim
+        atexit.register(claim.close)
+        return start
     raise AssertionError(f"{ranges} test processes have all ports from {FIRST} to {LAST}")
 
 
 def free_ports(count: int = 1) -> int:
     """The first of `count` neighbouring ports, `STEP` at most, that nobody has now and that were not given lately."""
     assert count <= STEP
-    start, _ = _claimed()
+    start = _claimed()
     steps = RANGE // STEP
     for _ in range(steps):
         # The first step holds the claim.
