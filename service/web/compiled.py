@@ -1,5 +1,6 @@
 """The pages' templates, compiled, and the macros they share."""
 
+from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ class Templates(NamedTuple):
     parts: Any
 
 
+@cache
 def load_templates() -> Templates:
-    """Read and compile all of them: some tens of milliseconds of work."""
+    """Read and compile all of them, kept for as long as the process: some tenths of a second of work."""
     folder = files("service.web") / "templates"
     sources = {
         each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")
