@@ -17,11 +17,12 @@ import asyncpg
 import hypothesis
 import pytest
 
+from tests.support.browser import browser
 from tests.support.databases import cloned_database, make_template
 from tests.support.portal import hasty_portal, lasting_portal, portal
 from tests.support.postgres import TestServer, start_server
 
-__all__ = ["hasty_portal", "lasting_portal", "portal"]
+__all__ = ["browser", "hasty_portal", "lasting_portal", "portal"]
 
 # A busy machine makes examples slow, not wrong.
 hypothesis.settings.register_profile(

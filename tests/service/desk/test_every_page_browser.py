@@ -6,23 +6,20 @@ from pathlib import Path
 
 import orjson
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from service.desk import provider_entrance, sessions
 from service.desk.passkeys import INSERT_PASSKEY
 from service.desk.provider_links import SUBJECT_LETTERS_MAX
 from service.desk.roles import Act, Role, may
 from tests.service.desk.test_approvals import FORM, kept
-from tests.service.pages.test_pages_browser import CHROMIUM, FLAGS
+from tests.support.browser import IN_A_BROWSER
 from tests.support.databases import cloned_database
 from tests.support.desk import Visitor, logged_in, person
 from tests.support.portal import Portal, message, running
 from tests.support.postgres import TestServer
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (Debian package chromium)"),
-]
+pytestmark = IN_A_BROWSER
 
 AXE = Path(__file__).parents[2] / "vendor" / "axe.min.js"
 """axe-core 4.14.1, MPL-2.0, as it was published."""
@@ -67,15 +64,6 @@ async def every_way_in(server: TestServer, tmp_path: Path) -> AsyncIterator[Port
         oidc_client_secret="a secret",
     ) as started:  # fmt: skip
         yield started
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """One Chromium."""
-    async with async_playwright() as driver:
-        opened = await driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
-        yield opened
-        await opened.close()
 
 
 async def a_message(portal: Portal) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pyotp
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 from python_calamine import CalamineWorkbook
 
 from service.desk import figures, second_factor
@@ -20,14 +19,11 @@ from service.web.words import Language, load_words
 from tests.service.desk.test_approvals import FORM, kept
 from tests.service.desk.test_reattribution import counted
 from tests.service.desk.test_templates import OPENED_SECONDS_MAX
-from tests.service.pages.test_pages_browser import CHROMIUM, FLAGS
+from tests.support.browser import IN_A_BROWSER
 from tests.support.desk import PASSWORD, logged_in, person
 from tests.support.portal import Portal, eventually, message
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (Debian package chromium)"),
-]
+pytestmark = IN_A_BROWSER
 VI = load_words()[Language.VI]
 LIVE, LOST, GONE = (VI(f"desk_{each}") for each in ("live", "lost", "gone"))
 OLD_SINCE = {
@@ -60,15 +56,6 @@ APPEAL = {
     "opens_at": "2020-01-01T00:00", "closes_at": "2099-01-01T00:00", "goal_vnd": "1.000.000.000",
     "short_code": "1404", "keywords": "BT", "unit_vnd": "20.000", "max_units": "100",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """One Chromium for the file; everybody has a context of their own in it."""
-    async with async_playwright() as driver:
-        opened = await driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
-        yield opened
-        await opened.close()
 
 
 async def somebody(browser: Browser, portal: Portal, login: str, role: Role, *organisations: str) -> Page:

@@ -5,41 +5,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, expect
 
 from campaigns.book.book import VIETNAM, Book, Decision
 from campaigns.totals.rollups import Point, Series
 from campaigns.totals.totals import CarrierTotals
 from metrics.board import encode
 from service.web.words import Language, load_words
+from tests.support.browser import IN_A_BROWSER
 from tests.support.pages_site import NOW, ORANGE, POOR, VACCINE, Site, serving, totals
 from tests.support.promptness import is_prompt
 
 VI = load_words()[Language.VI]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PHONE = (360, 740)
-# A busy machine makes a page slow, not wrong.
-expect.set_options(timeout=30_000)
 SCREENS = {"phone": PHONE, "laptop": (1280, 800), "television": (1920, 1080)}
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (Debian package chromium)"),
-]
+pytestmark = IN_A_BROWSER
 
 WATCH_SHIFTS = """
 window.shifts = [];
@@ -68,9 +52,8 @@ BROKEN_FIGURES = """
 
 @dataclass
 class Visit:
-    """An open page and everything it asked for or complained about."""
+    """Everything an open page asked for or complained about."""
 
-    page: Page
     address: str
     complaints: list[str]
     requests: list[str]
@@ -81,38 +64,62 @@ class Visit:
         assert [url for url in self.requests if not url.startswith(self.address + "/")] == []
 
 
+@asynccontextmanager
+async def opened_page(browser: Browser) -> AsyncIterator[Page]:
+    """A page that watches itself, in a profile of its own."""
+    context = await browser.new_context()
+    await context.add_init_script(WATCH_SHIFTS)
+    yield await context.new_page()
+    await context.close()
+
+
 @pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """One Chromium for the module."""
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """The page of the file, which every test turns anew: another one is a process more, and costs ten times as much.
+
+    Each test has a port, an origin of its own, so that no test has what another one left.
+    """
+    async with opened_page(browser) as opened:
         yield opened
-        await opened.close()
+
+
+@pytest.fixture
+async def clocked(browser: Browser) -> AsyncIterator[Page]:
+    """A page whose timers run only when the test says so; it cannot be given its own clock back."""
+    async with opened_page(browser) as opened:
+        await opened.clock.install()
+        yield opened
 
 
 @asynccontextmanager
 async def visiting(
-    browser: Browser, address: str, path: str, screen: tuple[int, int] = SCREENS["laptop"], *, clock: bool = False
+    page: Page, address: str, path: str, screen: tuple[int, int] = SCREENS["laptop"]
 ) -> AsyncIterator[Visit]:
-    """Open a page in a fresh profile; with `clock`, its timers run only when the test says so."""
-    context = await browser.new_context(viewport={"width": screen[0], "height": screen[1]})
-    await context.add_init_script(WATCH_SHIFTS)
-    page = await context.new_page()
-    if clock:
-        await page.clock.install()
-    visit = Visit(page, address, [], [])
-    page.on("console", lambda said: visit.complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    """Turn the page to an address; afterwards it is empty, and nobody's stream is held open."""
+    visit = Visit(address, [], [])
+
+    def said(line: ConsoleMessage) -> None:
+        if line.type in ("error", "warning"):
+            visit.complaints.append(line.text)
+
+    def failed(error: Error) -> None:
+        visit.complaints.append(str(error))
 
     def asked(request: Request) -> None:
         visit.requests.append(request.url)
 
+    await page.set_viewport_size({"width": screen[0], "height": screen[1]})
+    page.on("console", said)
+    page.on("pageerror", failed)
     page.on("request", asked)
-    await page.goto(address + path)
     try:
+        await page.goto(address + path)
         yield visit
     finally:
-        await context.close()
+        page.remove_listener("console", said)
+        page.remove_listener("pageerror", failed)
+        page.remove_listener("request", asked)
+        await page.goto("about:blank")
 
 
 async def pass_time(page: Page, *, seconds: int) -> None:
@@ -134,10 +141,9 @@ def site() -> Site:
     ("query", "before", "after"), [("", "90.000.000 ₫", "630.000.000 ₫"), ("?lang=en", "₫90,000,000", "₫630,000,000")]
 )
 async def test_a_page_follows_the_board_in_its_language(
-    browser: Browser, site: Site, query: str, before: str, after: str
+    page: Page, site: Site, query: str, before: str, after: str
 ) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}{query}") as visit:
-        page = visit.page
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}{query}") as visit:
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         await expect(page.locator(".hero .figure .money")).to_have_text(before)
         figures = replace(totals(version=1240, scale=7), confirmed_vnd=1_000)
@@ -154,27 +160,27 @@ async def test_a_page_follows_the_board_in_its_language(
         visit.require_quiet()
 
 
-async def test_the_list_follows_every_campaign_on_it(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, "/") as visit:
-        card = visit.page.locator(f"[data-campaign={POOR.slug}]")
+async def test_the_list_follows_every_campaign_on_it(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, "/") as visit:
+        card = page.locator(f"[data-campaign={POOR.slug}]")
         await expect(card.locator(".figure")).to_have_text("90.000.000 ₫")
-        await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         site.post(totals(version=1240, scale=2))
         await expect(card.locator(".figure")).to_have_text("180.000.000 ₫")
         await expect(card.locator(".counts")).to_have_text("4.000 tin nhắn")
         visit.require_quiet()
 
 
-async def test_a_campaign_that_is_applied_appears_by_itself(browser: Browser, site: Site) -> None:
+async def test_a_campaign_that_is_applied_appears_by_itself(page: Page, site: Site) -> None:
     book, site.book = site.book, Book(0, ())
     site.board = type(site.board)()
     site.post()
-    async with serving(site) as address, visiting(browser, address, "/") as visit:
-        await expect(visit.page.locator(".kindly")).to_be_visible()
-        await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+    async with serving(site) as address, visiting(page, address, "/") as visit:
+        await expect(page.locator(".kindly")).to_be_visible()
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         site.book = book
         site.post(totals())
-        await expect(visit.page.locator(f"[data-campaign={POOR.slug}] .figure")).to_have_text("90.000.000 ₫")
+        await expect(page.locator(f"[data-campaign={POOR.slug}] .figure")).to_have_text("90.000.000 ₫")
         visit.require_quiet()
 
 
@@ -190,9 +196,8 @@ STILL = [
 
 
 @pytest.mark.parametrize(("path", "screen"), STILL)
-async def test_nothing_moves_while_figures_grow(browser: Browser, site: Site, path: str, screen: str) -> None:
-    async with serving(site) as address, visiting(browser, address, path, SCREENS[screen]) as visit:
-        page = visit.page
+async def test_nothing_moves_while_figures_grow(page: Page, site: Site, path: str, screen: str) -> None:
+    async with serving(site) as address, visiting(page, address, path, SCREENS[screen]) as visit:
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         for version, scale in ((1235, 1), (1236, 12), (1237, 300), (1238, 1700)):
             grown = totals(version=version, scale=scale)
@@ -206,7 +211,7 @@ async def test_nothing_moves_while_figures_grow(browser: Browser, site: Site, pa
         visit.require_quiet()
 
 
-async def test_a_lower_version_is_ignored(browser: Browser, site: Site) -> None:
+async def test_a_lower_version_is_ignored(page: Page, site: Site) -> None:
     async def backwards(request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
@@ -217,13 +222,13 @@ async def test_a_lower_version_is_ignored(browser: Browser, site: Site) -> None:
         return stream
 
     site.stream = backwards
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
-        await expect(visit.page.locator(".hero .counts dd").first).to_have_text("14.001")
-        shown = await visit.page.evaluate("window.figures")
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
+        await expect(page.locator(".hero .counts dd").first).to_have_text("14.001")
+        shown = await page.evaluate("window.figures")
         assert shown == [VI.money(90_000_000), VI.money(630_000_000)]
 
 
-async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site: Site) -> None:
+async def test_a_lost_connection_is_shown_and_found_again(clocked: Page, site: Site) -> None:
     gate = asyncio.Event()
 
     async def falling(request: web.Request) -> web.StreamResponse:
@@ -236,8 +241,8 @@ async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site
         return stream
 
     site.stream = falling
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", clock=True) as visit:
-        page = visit.page
+    page = clocked
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
         await expect(page.locator("#connection")).to_have_text("Đang cập nhật trực tiếp")
         gate.set()
         await page.wait_for_timeout(1_000)
@@ -255,10 +260,10 @@ async def test_a_lost_connection_is_shown_and_found_again(browser: Browser, site
         assert await page.evaluate("window.shifts") == []
 
 
-async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(browser: Browser, site: Site) -> None:
+async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(clocked: Page, site: Site) -> None:
     site.series = Series(1, ())
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", clock=True) as visit:
-        page = visit.page
+    page = clocked
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}") as visit:
         await expect(page.locator("#chart-peak")).to_have_text("Chưa có tin nhắn nào trong 60 phút qua.")
         # A gift that the chart does not know yet.
         site.post(replace(totals(version=1239), pledged_vnd=20_000))
@@ -278,9 +283,8 @@ async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(browser: Browse
         visit.require_quiet()
 
 
-async def test_the_keyboard_alone_reaches_the_language_and_shows_where_it_is(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", PHONE) as visit:
-        page = visit.page
+async def test_the_keyboard_alone_reaches_the_language_and_shows_where_it_is(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}", PHONE) as visit:
         await page.keyboard.press("Tab")
         await expect(page.locator(".skip")).to_be_focused()
         await expect(page.locator(".skip")).to_be_in_viewport()
@@ -295,9 +299,8 @@ async def test_the_keyboard_alone_reaches_the_language_and_shows_where_it_is(bro
         visit.require_quiet()
 
 
-async def test_the_api_can_be_read_by_the_keyboard_alone(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, "/api/docs") as visit:
-        page = visit.page
+async def test_the_api_can_be_read_by_the_keyboard_alone(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, "/api/docs") as visit:
         await expect(page.get_by_role("heading", level=1)).to_have_count(1)
         unchanged = page.get_by_role("button", name="304").first
         await expect(unchanged).to_be_visible()
@@ -311,41 +314,39 @@ async def test_the_api_can_be_read_by_the_keyboard_alone(browser: Browser, site:
         visit.require_quiet()
 
 
-async def test_no_figure_breaks_in_two_on_a_small_phone(browser: Browser, site: Site) -> None:
+async def test_no_figure_breaks_in_two_on_a_small_phone(page: Page, site: Site) -> None:
     site.post(totals(version=1240, scale=1_911))
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}", (320, 640)) as visit:
-        page = visit.page
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}", (320, 640)):
         await expect(page.locator("[data-count='viettel.messages']")).to_have_text("2.293.200")
         broken = await page.evaluate(BROKEN_FIGURES)
         assert broken == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_paper_shows_dark_figures_bars_and_where_it_came_from(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
-        page = visit.page
+async def test_paper_shows_dark_figures_bars_and_where_it_came_from(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
         await page.emulate_media(media="print", color_scheme="dark")
         await expect(page.locator("body")).to_have_css("color", "rgb(0, 0, 0)")
         await expect(page.locator("progress")).to_have_css("print-color-adjust", "exact")
         await expect(page.locator("#address")).to_have_text(f"{address}/c/{POOR.slug}")
         await expect(page.locator("#address")).to_be_visible()
         await expect(page.locator("#copy")).to_be_hidden()
+        await page.emulate_media(media="null", color_scheme="null")
 
 
-async def test_the_line_to_quote_can_be_copied(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
-        await visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        await visit.page.locator("#copy").click()
-        await expect(visit.page.locator("#copied")).to_have_text("Đã sao chép")
-        copied = await visit.page.evaluate("navigator.clipboard.readText()")
-        assert copied == await visit.page.locator("#quote-line").text_content()
+async def test_the_line_to_quote_can_be_copied(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+        await page.locator("#copy").click()
+        await expect(page.locator("#copied")).to_have_text("Đã sao chép")
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == await page.locator("#quote-line").text_content()
         told = f"{VI.messages(2_000)}, {VI.money(90_000_000)} ("
         assert copied.startswith(f"{VI.as_of(NOW)}: {told}")
 
 
-async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
-        page = visit.page
+async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}") as visit:
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         await page.locator("summary").focus()
         await page.keyboard.press("Enter")
@@ -363,12 +364,9 @@ async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(browser: Bro
         visit.require_quiet()
 
 
-async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_it(
-    browser: Browser, site: Site
-) -> None:
+async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_it(page: Page, site: Site) -> None:
     whole = site.book
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}?lang=en") as visit:
-        page = visit.page
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}?lang=en"):
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         site.book = Book(8, (ORANGE, VACCINE), whole.organisations.values(), (POOR.slug,))
         await expect(page.locator("h1")).to_have_text("This campaign has been withdrawn", timeout=2_000)
@@ -380,16 +378,16 @@ async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_
         await expect(page.locator("h1")).to_have_text("Hands together for the poor 2026", timeout=4_000)
 
 
-async def test_live_is_never_said_over_a_board_that_reads_no_more(browser: Browser, site: Site) -> None:
-    async with serving(site) as address, visiting(browser, address, f"/c/{POOR.slug}") as visit:
-        stale, now = visit.page.locator("#stale"), asyncio.get_running_loop().time
+async def test_live_is_never_said_over_a_board_that_reads_no_more(page: Page, site: Site) -> None:
+    async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
+        stale, now = page.locator("#stale"), asyncio.get_running_loop().time
         async with site.being_read():
-            await expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
+            await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
             await expect(stale).to_be_empty()
         ended = now()
         await expect(stale).to_contain_text("có thể đã cũ")
         assert is_prompt(now() - ended, 3)
-        await expect(visit.page.locator("#connection")).to_be_hidden()
+        await expect(page.locator("#connection")).to_be_hidden()
         began = now()
         async with site.being_read():
             await expect(stale).to_be_empty()
