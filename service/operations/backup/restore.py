@@ -28,19 +28,20 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
 ORDER BY c.relkind = 'r' DESC, 1 LIMIT 1
 """
+# Functions first: those that take a table's row go with the table, and could not be named any more.
 SELECT_REMOVALS = """
+SELECT format('DROP ROUTINE %s CASCADE', p.oid::regprocedure) AS removal
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+UNION ALL
 (SELECT format(CASE WHEN c.relkind = 'c' THEN 'DROP TYPE %I.%I CASCADE' ELSE 'DROP TABLE %I.%I CASCADE' END,
-              n.nspname, c.relname) AS removal
+              n.nspname, c.relname)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND c.relkind IN ('r', 'p', 'c') AND NOT c.relispartition
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
 ORDER BY c.relkind, c.relname)
-UNION ALL
-SELECT format('DROP FUNCTION %s CASCADE', p.oid::regprocedure)
-FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 
 SELECT_SCHEMAS = """
