@@ -20,7 +20,7 @@ from campaigns.gifts.projection import MOVED_IN, MOVED_OUT, MoneyLine, record_li
 from campaigns.schema.locks import APPLY_LOCK
 from campaigns.totals.announce import announce
 
-LISTED_MAX = 200
+LISTED_MAX = 50
 SLOT = 0
 """The roll-up slot of commands."""
 Ground = Literal["keyword", "carrier", "donor", "portal"]

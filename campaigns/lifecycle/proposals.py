@@ -23,7 +23,10 @@ from campaigns.book.store import load_book
 from campaigns.lifecycle.toml_text import toml_of
 
 OPEN_STATES = frozenset({"draft", "proposed", "emergency"})
-LISTED_MAX = 200
+LISTED_MAX = 50
+"""Of a page."""
+FIRST = (True, 2**31 - 1)
+"""Before every place in the list."""
 FILE_NAME = "proposal"
 TAKEN_RESTS = ("", "5", "K", "5K", "0K")
 """What may stand behind a longer keyword in a text that a shorter one counts today."""
@@ -62,6 +65,11 @@ class Proposal(NamedTuple):
         """Who must not approve it."""
         return sorted({self.made_by, *([self.proposed_by] if self.proposed_by else [])})
 
+    @property
+    def place(self) -> tuple[bool, int]:
+        """Where it stands in the list."""
+        return self.state in OPEN_STATES, self.id
+
 
 class Step(NamedTuple):
     """A step that was taken."""
@@ -84,8 +92,10 @@ SELECT p.id, p.kind, p.content, p.organisations, p.made_by, p.reason, p.made_at,
 FROM proposal AS p LEFT JOIN LATERAL (
     SELECT s.step FROM proposal_step AS s WHERE s.proposal_id = p.id ORDER BY s.number DESC LIMIT 1
 ) AS last ON true
+CROSS JOIN LATERAL (SELECT last.step IS NULL OR last.step = 'proposed' AS it_is) AS is_open
 WHERE ($1::integer IS NULL OR p.id = $1) AND ($2::text[] IS NULL OR p.organisations <@ $2)
-ORDER BY last.step IS NULL OR last.step = 'proposed' DESC, p.id DESC LIMIT $3
+    AND (is_open.it_is, p.id) < ($4::boolean, $5::integer)
+ORDER BY is_open.it_is DESC, p.id DESC LIMIT $3
 """
 SELECT_STEPS = """
 SELECT step, who, reason, book_version, recorded_at FROM proposal_step WHERE proposal_id = $1 ORDER BY number
@@ -189,11 +199,18 @@ async def make(
 
 
 async def select_proposals(
-    connection: asyncpg.Connection, organisations: Sequence[str] | None = None, proposal_id: int | None = None
+    connection: asyncpg.Connection,
+    organisations: Sequence[str] | None = None,
+    proposal_id: int | None = None,
+    *,
+    rows_max: int = LISTED_MAX,
+    behind: tuple[bool, int] = FIRST,
 ) -> list[Proposal]:
-    """Those that are open first, then the newest. `organisations`: only what is about these alone."""
+    """Those that are open first, then the newest. `organisations`: only what is about these alone. `behind`: those
+    after the one with this place.
+    """
     only = None if organisations is None else list(organisations)
-    found = await connection.fetch(SELECT_PROPOSALS, proposal_id, only, LISTED_MAX)
+    found = await connection.fetch(SELECT_PROPOSALS, proposal_id, only, rows_max, *behind)
     return [
         Proposal(
             row["id"], row["kind"], row["content"], tuple(row["organisations"]), row["made_by"], row["reason"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from campaigns.gifts.finding import Found, as_request, find
+from campaigns.gifts.finding import EVENTS_MAX, Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
 from campaigns.gifts.receipts import receipt_code
 from service.catalog.accounts import AccountRow, load_accounts
@@ -56,6 +56,7 @@ async def run(arguments: argparse.Namespace) -> int:
     shown = _shown(found, asked, lambda code, ref: receipt_code(ready.keyring.receipt_key, ids[code], ref)) | {
         "quarantine": [_without(row._asdict()) for row in kept],
         "quarantine_complete": is_complete,
+        "events_complete": not any(len(rows) == EVENTS_MAX for rows in found),
         "spool": waiting,
     }
     is_known = bool(found) or bool(kept)
@@ -119,6 +120,8 @@ def _tell(shown: Mapping[str, Any], is_known: bool, account: str) -> None:
                 place = f"{as_local(line['at'])} {line['campaign']} {line['stage']}"
                 sums = f"{line['messages']:+} messages, {line['units']:+} units, {line['vnd']:+} VND"
                 print(visible(f"  money        {place} {sums} ({line['cause']})"))
+    if not shown["events_complete"]:
+        print(f"{EVENTS_MAX} events of a kind are shown, and there may be more of this id")
     if not shown["quarantine_complete"]:
         print("quarantine   holds more of this account than was looked through; `quarantine list` shows it")
     for each in shown["spool"]:

@@ -84,15 +84,18 @@ async def run(arguments: argparse.Namespace) -> int:
 
 async def _show_accesses(arguments: argparse.Namespace) -> int:
     async with opened(read_settings(), may_migrate=False) as ready, ready.database.borrow() as connection:
-        acts = await select_acts(connection, arguments.limit)
+        found = await select_acts(connection, arguments.limit + 1)
+    acts, is_cut = found[: arguments.limit], len(found) > arguments.limit
     if arguments.json:
-        print(as_json({"rows": acts}))
+        print(as_json({"rows": acts, "more": is_cut}))
         return 0
     for act in acts:
         by = f"{act['acted_by']} (account {act['os_user']})" if act["acted_by"] else act["os_user"]
         about = ", ".join(f"{name} {value}" for name, value in dict(act["about"]).items())
         line = f"{as_local(act['acted_at'])}  {act['what']}  {by}  {about}; {act['reason'] or 'no reason given'}"
         print(visible(line))
+    if is_cut:
+        print("more: a higher --limit shows them")
     print(f"{len(acts)} shown" if acts else "nobody has opened or ended personal data")
     return 0
 

@@ -15,7 +15,7 @@ from campaigns.gifts.move_plan import GIFTS_MAX, Figures, MovePlan, MoveRefused,
 from campaigns.gifts.reattribution import GROUNDS, Reattribution
 from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import os_user, reason
-from service.commands.printing import as_json, as_local, visible
+from service.commands.printing import ROWS_MAX, as_json, as_local, row_count, visible
 from service.runtime.clock import utc_now
 from service.runtime.logs import without_numbers
 from service.runtime.settings import read_settings
@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     propose.add_argument("--reason-text", metavar="WHY", type=reason, required=True, help="for the desk alone")
     propose.add_argument("--dry-run", action="store_true", help="show both totals before and after; propose nothing")
     listing = acts.add_parser("list", help="proposals, the newest first")
+    listing.add_argument("--limit", metavar="N", type=row_count, default=ROWS_MAX, help=f"rows (default {ROWS_MAX})")
+    listing.add_argument("--before", metavar="N", type=int, help="those with a lower number, for the next page")
     show = acts.add_parser("show", help="one proposal, and what approving it would do")
     withdraw = acts.add_parser("withdraw", help="withdraw a proposal that waits")
     for each in (show, withdraw):
@@ -88,13 +90,20 @@ async def _propose(connection: asyncpg.Connection, arguments: argparse.Namespace
 
 
 async def _list(connection: asyncpg.Connection, arguments: argparse.Namespace) -> int:
-    found = await reattribution.select_reattributions(connection)
+    found = await reattribution.select_reattributions(
+        connection, before=arguments.before, rows_max=arguments.limit + 1
+    )
+    shown = found[: arguments.limit]
+    before = shown[-1].id if len(found) > len(shown) else None
     if arguments.json:
-        print(as_json({"rows": [_plain(each) for each in found]}))
+        print(as_json({"rows": [_plain(each) for each in shown], "before": before}))
         return 0
-    for each in found:
+    for each in shown:
         print(visible(_line(each)))
-    print(f"{len(found)} shown" if found else "no gifts were moved, and nobody has proposed it")
+    if before is not None:
+        print(f"more: --before {before}")
+    none = "no gifts were moved, and nobody has proposed it" if arguments.before is None else "there are none before"
+    print(f"{len(shown)} shown" if shown else none)
     return 0
 
 

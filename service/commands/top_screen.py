@@ -25,11 +25,11 @@ LATE_SECONDS = 1.0
 def screen(night: Mapping[str, Any]) -> RenderableType:
     """The whole screen."""
     wrong = night["wrong"][:WRONG_MAX]
-    campaigns = night["campaigns"][:CAMPAIGNS_MAX]
-    room = max(1, ROOM - len(campaigns) - max(1, len(wrong)))
+    campaigns = night["campaigns"][: CAMPAIGNS_MAX - (len(night["campaigns"]) > CAMPAIGNS_MAX)]
+    room = max(1, ROOM - min(CAMPAIGNS_MAX, len(night["campaigns"])) - max(1, len(wrong)))
     return Group(
         _head(night),
-        _campaigns(campaigns),
+        _campaigns(campaigns, len(night["campaigns"]) - len(campaigns)),
         _accounts(night["accounts"], room),
         *_figures(night),
         *_wrong(night["wrong"], wrong),
@@ -46,12 +46,14 @@ def _head(night: Mapping[str, Any]) -> Text:
     return head
 
 
-def _campaigns(shown: Sequence[Mapping[str, Any]]) -> Table:
+def _campaigns(shown: Sequence[Mapping[str, Any]], more: int) -> Table:
     table = _table(("campaign", "left", 28), ("VND", "right", 16), ("messages", "right", 10),
                    ("VND/min", "right", 13), ("/min", "right", 7))  # fmt: skip
     for row in shown:
         figures = (row["pledged_vnd"], row["messages"], row["vnd_per_minute"], row["messages_per_minute"])
         table.add_row(Text(visible(row["campaign"])), *map(number, figures))
+    if more:
+        table.add_row(Text(f"and {more} more", style="dim"))
     if not shown:
         table.add_row(Text("none is known", style="dim"))
     return table

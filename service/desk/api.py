@@ -176,12 +176,18 @@ def bad_parameter(name: str) -> ActRefused:
 
 def page_of(request: web.Request) -> tuple[int, int | None]:
     """`limit` and, of a list by falling numbers, `cursor`. Raises ActRefused."""
-    limit, cursor = request.query.get("limit"), request.query.get("cursor")
-    if limit is not None and not (re.fullmatch(r"[0-9]{1,3}", limit, re.ASCII) and 1 <= int(limit) <= PAGE_ROWS_MAX):
-        raise bad_parameter("limit")
+    limit, cursor = limit_of(request), request.query.get("cursor")
     if cursor is not None and not re.fullmatch(r"[0-9]{1,9}", cursor, re.ASCII):
         raise bad_parameter("cursor")
-    return int(limit or PAGE_ROWS), None if cursor is None else int(cursor)
+    return limit, None if cursor is None else int(cursor)
+
+
+def limit_of(request: web.Request) -> int:
+    """How many rows a page has. Raises ActRefused."""
+    limit = request.query.get("limit", str(PAGE_ROWS))
+    if not (re.fullmatch(r"[0-9]{1,3}", limit, re.ASCII) and 1 <= int(limit) <= PAGE_ROWS_MAX):
+        raise bad_parameter("limit")
+    return int(limit)
 
 
 def reading(handler: Handler) -> Handler:

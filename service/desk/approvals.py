@@ -18,6 +18,7 @@ from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.lifecycle.decision_files import select_files
 from campaigns.lifecycle.proposals import (
     FILE_NAME,
+    LISTED_MAX,
     Proposal,
     StepRefused,
     approve,
@@ -34,7 +35,7 @@ from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.neighbours import neighbours
 from service.desk.proposal_forms import FIELDS, form_of, tables_in
-from service.desk.proposing import OPEN_STATES, found_in, is_allowed
+from service.desk.proposing import OPEN_STATES, cursor_of, found_in, is_allowed, place_of
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
 from service.desk.spoken import spoken, spoken_again
@@ -71,11 +72,15 @@ class Approvals:
         self._desk = desk
 
     async def listing(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/proposals`."""
-        del request
+        """`GET /desk/proposals?behind=`: a page at a time."""
+        behind = place_of(request.query.get("behind"))
         async with self._desk.borrow() as connection:
-            found = await select_proposals(connection, visit.organisations)
-        return await self._desk.page("desk_proposals.html", visit, proposals=[(each, _title(each)) for each in found])
+            found = await select_proposals(connection, visit.organisations, rows_max=LISTED_MAX + 1, behind=behind)
+        shown = found[:LISTED_MAX]
+        return await self._desk.page(
+            "desk_proposals.html", visit, proposals=[(each, _title(each)) for each in shown],
+            older=cursor_of(shown) if len(found) > LISTED_MAX else None,
+        )  # fmt: skip
 
     async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/proposals/new`: an empty form; with `?campaign=` what that campaign is now, to be changed; with

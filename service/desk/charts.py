@@ -25,7 +25,8 @@ from service.desk.roles import Act
 from service.web.words import Language, Words
 
 CAMPAIGNS_MAX = 4
-OFFERED_MAX = 60
+OFFERED_OPENLY_MAX = 60
+"""The others are folded away."""
 POINTS_MAX = 1_500
 """Of a line; a longer range has larger points."""
 TABLE_ROWS = 100
@@ -117,6 +118,8 @@ class Drawn(NamedTuple):
     x: list[int]
     values: list[list[int | None]]
     rows: list[tuple[str, list[str]]]
+    is_cut: bool
+    """Whether the chart has older rows than its table."""
     common: tuple[str, list[str]] | None
     """What each had when as much time had passed as for the youngest: on the axis since opening only."""
     read_at: datetime
@@ -147,7 +150,7 @@ class Charts:
         return await self._desk.page(
             "desk_charts.html", visit, offered=offered, choice=choice, names=_names(choice, visit.words),
             drawn=drawn(lines, choice, visit.words) if lines else None, now=self._desk.clock(),
-            limits={"campaigns": CAMPAIGNS_MAX, "rows": TABLE_ROWS},
+            limits={"campaigns": CAMPAIGNS_MAX, "rows": TABLE_ROWS, "offered": OFFERED_OPENLY_MAX},
             options={"bucket": BUCKETS, "span": SPANS, "axis": AXES, "measure": MEASURES},
         )  # fmt: skip
 
@@ -243,7 +246,7 @@ def drawn(lines: Lines, choice: Choice, words: Words) -> Drawn:
         for row, at in reversed(list(enumerate(x)))
         if any(column[row] is not None for column in values)
     ]
-    return Drawn(x, values, told[:TABLE_ROWS], _common(lines, choice, words), lines.read_at)
+    return Drawn(x, values, told[:TABLE_ROWS], len(told) > TABLE_ROWS, _common(lines, choice, words), lines.read_at)
 
 
 def _common(lines: Lines, choice: Choice, words: Words) -> tuple[str, list[str]] | None:
@@ -268,7 +271,7 @@ def _offered(desk: Desk, visit: Visit) -> list[Campaign]:
     now = desk.clock()
     mine = [each for each in desk.book().campaigns if visit.sees(each.organiser) and each.opens_at <= now]
     mine.sort(key=lambda each: (ORDER[each.state_at(now)], -each.opens_at.timestamp()))
-    return mine[:OFFERED_MAX]
+    return mine
 
 
 def _usual_span(campaigns: Sequence[Campaign], now: datetime) -> str:

@@ -14,12 +14,12 @@ import orjson
 from aiohttp import web
 
 from campaigns.book.book import Book, Campaign, CampaignState, Grammar
-from campaigns.lifecycle.waiting import Waiting
+from campaigns.lifecycle.waiting import WAITING_MAX, Waiting
 from campaigns.totals.totals import CARRIERS, CampaignTotals
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Row, Visit
 from service.desk.forms import Shape
-from service.desk.pulse import CampaignPace, CarrierPace, Pulse, Spread
+from service.desk.pulse import HERE_MAX, CampaignPace, CarrierPace, Pulse, Spread
 from service.desk.roles import Act, Role
 from service.web.words import Language, Words
 
@@ -99,8 +99,9 @@ class Figures:
         shapes, others = self._shapes(visit)
         return await self._desk.page(
             "desk_front.html", visit, cards=cards_of(self._desk, self._pulse, visit), stale=self._stale(),
-            shapes=shapes, others=others, has_forms=self._pulse.has_forms,
-            here=self._pulse.here, now=self._desk.clock(), waiting=self._waiting(visit),
+            others_of=campaigns_of(self._desk, visit)[CARDS_MAX:], shapes=shapes, others=others,
+            has_forms=self._pulse.has_forms, here=self._pulse.here, here_max=HERE_MAX, now=self._desk.clock(),
+            waiting=self._waiting(visit), waits_more=self._waits_more(visit),
         )  # fmt: skip
 
     async def stream(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -158,9 +159,11 @@ class Figures:
             pieces["forms"] = await desk.fill(
                 "desk_forms.html", visit, shapes=shapes, others=others, has_forms=pulse.has_forms
             )
-            pieces["here"] = await desk.fill("desk_here.html", visit, here=pulse.here)
+            pieces["here"] = await desk.fill("desk_here.html", visit, here=pulse.here, here_max=HERE_MAX)
             if pulse.waiting is not None:
-                pieces["waiting"] = await desk.fill("desk_waiting.html", visit, waiting=self._waiting(visit))
+                pieces["waiting"] = await desk.fill(
+                    "desk_waiting.html", visit, waiting=self._waiting(visit), waits_more=self._waits_more(visit)
+                )
             pieces["stale"] = visit.words("desk_stale") if self._stale() else ""
             known = self._frames[key] = state, b"event: desk\ndata: %b\n\n" % orjson.dumps(pieces)
         return known[1]
@@ -177,6 +180,10 @@ class Figures:
             for each in self._pulse.waiting or ()
             if each.is_of(visit.organisations) and (sees_all or each.kind == "emergency")
         ]
+
+    def _waits_more(self, visit: Visit) -> bool:
+        """Whether what waits may be more than what was read of it; whoever sees no proposals is told emergencies."""
+        return len(self._pulse.waiting or ()) == WAITING_MAX and visit.may(Act.SEE_PROPOSALS)
 
     def _shapes(self, visit: Visit) -> tuple[list[Shape], int]:
         return shapes_of(self._desk, self._pulse, visit)

@@ -9,10 +9,10 @@ from pydantic import AwareDatetime, Field
 from campaigns.book.book import Campaign
 from campaigns.totals.totals import CampaignTotals
 from metrics.board import local
-from service.desk.api import About, Answered, json_answer
+from service.desk.api import PAGED, About, Answered, Cursor, bad_parameter, json_answer, limit_of, reading
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
-from service.desk.figures import CARDS_MAX, NO_PACE, campaigns_of, goal_at, lines_of, shapes_of
+from service.desk.figures import NO_PACE, campaigns_of, goal_at, lines_of, shapes_of
 from service.desk.pulse import CampaignPace, Pulse
 from service.desk.roles import Act
 from service.live.schemas import Totals
@@ -74,10 +74,11 @@ class LiveForm(Answered):
 
 
 class LiveFigures(Answered):
-    """What the desk's first page shows."""
+    """What the desk's first page shows, its campaigns a page at a time."""
 
     age_seconds: Annotated[float | None, Field(description="since this worker last saw the database")]
     campaigns: list[LiveCampaign]
+    cursor: Cursor
     forms: Annotated[list[LiveForm] | None, Field(description="null where they were not read yet")]
     other_forms: Annotated[int, Field(description="messages whose shape too few others had")]
 
@@ -85,21 +86,37 @@ class LiveFigures(Answered):
 def api_rows(desk: Desk, pulse: Pulse) -> list[Row]:
     """The address."""
 
-    async def show(_request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /api/v1/desk/figures`: however many ask, the database is asked once a second."""
+    async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
+        """`GET /api/v1/desk/figures?limit=&cursor=`: however many ask, the database is asked once a second."""
+        campaigns, cursor = _page(request, campaigns_of(desk, visit))
         await pulse.fresh()
         shapes, others = shapes_of(desk, pulse, visit)
         return json_answer(
             {
                 "age_seconds": desk.board.age_seconds,
-                "campaigns": [_campaign(desk, pulse, each, visit) for each in campaigns_of(desk, visit)[:CARDS_MAX]],
+                "campaigns": [_campaign(desk, pulse, each, visit) for each in campaigns],
+                "cursor": cursor,
                 "forms": [each._asdict() for each in shapes] if pulse.has_forms else None,
                 "other_forms": others,
             }
         )
 
     sentence = "What the desk's first page shows: totals, pace, carriers and wrong forms"
-    return [Row("GET", "/figures", Act.SEE_FIGURES, show, About("getFigures", sentence, LiveFigures))]
+    about = About("getFigures", sentence, LiveFigures, PAGED)
+    return [Row("GET", "/figures", Act.SEE_FIGURES, reading(show), about)]
+
+
+def _page(request: web.Request, campaigns: list[Campaign]) -> tuple[list[Campaign], str | None]:
+    """Those behind the campaign that `cursor` names, and the cursor of the next. Raises ActRefused."""
+    limit, cursor, start = limit_of(request), request.query.get("cursor"), 0
+    if cursor is not None:
+        place = next((number for number, each in enumerate(campaigns, 1) if each.slug == cursor), None)
+        if place is None:
+            # One that has gone from the list says nothing of where to go on.
+            raise bad_parameter("cursor")
+        start = place
+    shown = campaigns[start : start + limit]
+    return shown, shown[-1].slug if len(campaigns) > start + limit else None
 
 
 def _campaign(desk: Desk, pulse: Pulse, campaign: Campaign, visit: Visit) -> dict[str, object]:

@@ -25,19 +25,24 @@ from campaigns.lifecycle.proposals import (
 )
 from metrics.board import local
 from service.desk.api import (
+    PAGED,
     About,
     ActRefused,
     Answered,
     Asked,
+    Cursor,
     Reason,
+    bad_parameter,
     json_answer,
+    limit_of,
     not_found,
     reading,
     writing,
 )
+from service.desk.bodies import BodyRefused
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
-from service.desk.proposing import OPEN_STATES, found_in, is_allowed, unfit
+from service.desk.proposing import OPEN_STATES, cursor_of, found_in, is_allowed, place_of, unfit
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
 
@@ -97,9 +102,10 @@ class ProposalDetail(ProposalObject):
 
 
 class ProposalPage(Answered):
-    """Those that are open first, then the newest; 200 at most."""
+    """Those that are open first, then the newest."""
 
     proposals: list[ProposalObject]
+    cursor: Cursor
 
 
 class ProposalAsked(Asked):
@@ -135,7 +141,7 @@ def api_rows(desk: Desk) -> list[Row]:
 
     return [
         Row("GET", path, Act.SEE_PROPOSALS, reading(rooms.listing),
-            About("listProposals", "Proposals of changes to campaigns", ProposalPage)),
+            About("listProposals", "Proposals of changes to campaigns", ProposalPage, PAGED)),
         Row("GET", f"{path}/{{id}}", Act.SEE_PROPOSALS, reading(rooms.show),
             About("getProposal", "One proposal, and what approving it would do", ProposalDetail, (), None, one)),
         Row("POST", path, Act.PROPOSE, writing(desk, ProposalAsked, rooms.make),
@@ -156,11 +162,17 @@ class ProposalsApi:
         self._desk = desk
 
     async def listing(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /api/v1/desk/proposals`."""
-        del request
+        """`GET /api/v1/desk/proposals?limit=&cursor=`."""
+        limit = limit_of(request)
+        try:
+            behind = place_of(request.query.get("cursor"))
+        except BodyRefused:
+            raise bad_parameter("cursor") from None
         async with self._desk.borrow() as connection:
-            found = await select_proposals(connection, visit.organisations)
-        return json_answer({"proposals": [_plain(each) for each in found]})
+            found = await select_proposals(connection, visit.organisations, rows_max=limit + 1, behind=behind)
+        shown = found[:limit]
+        cursor = cursor_of(shown) if len(found) > limit else None
+        return json_answer({"proposals": [_plain(each) for each in shown], "cursor": cursor})
 
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /api/v1/desk/proposals/{id}`."""

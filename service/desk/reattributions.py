@@ -9,7 +9,8 @@ from aiohttp import web
 from campaigns.book.recording import IntakeBusy
 from campaigns.gifts import reattribution
 from campaigns.gifts.move_plan import GIFTS_MAX, MovePlan, MoveRefused, plan_of
-from campaigns.gifts.reattribution import GROUNDS, Reattribution
+from campaigns.gifts.reattribution import GROUNDS, LISTED_MAX, Reattribution
+from service.desk.bodies import BodyRefused
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -41,11 +42,16 @@ class Reattributions:
         self._desk = desk
 
     async def listing(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/reattributions`."""
-        del request
+        """`GET /desk/reattributions?before=`: the newest first, a page at a time."""
+        before = request.query.get("before")
+        if before and not re.fullmatch(r"[0-9]{1,9}", before, re.ASCII):
+            raise BodyRefused
         async with self._desk.borrow() as connection:
-            found = await reattribution.select_reattributions(connection, visit.organisations)
-        return await self._desk.page("desk_reattributions.html", visit, moves=found)
+            found = await reattribution.select_reattributions(
+                connection, visit.organisations, before=int(before) if before else None, rows_max=LISTED_MAX + 1
+            )
+        older = found[LISTED_MAX - 1].id if len(found) > LISTED_MAX else None
+        return await self._desk.page("desk_reattributions.html", visit, moves=found[:LISTED_MAX], older=older)
 
     async def new(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`GET /desk/reattributions/new`, with `?account=` and `?id=` filled in."""
@@ -178,8 +184,9 @@ def ids_in(typed: str) -> list[str]:
     return [line.strip()[: ID_LETTERS_MAX + 1] for line in typed.splitlines() if line.strip()]
 
 
-def _told(refused: MoveRefused | None) -> tuple[str, Sequence[str]] | None:
-    """Why something was refused: the key of its sentence, and the gifts that are the reason."""
+def _told(refused: MoveRefused | None) -> tuple[str, Sequence[str], int] | None:
+    """Why something was refused: the key of its sentence, the gifts that are the reason, and how many more."""
     if refused is None:
         return None
-    return f"move_{refused.why}", [without_numbers(each) for each in refused.about[:TOLD_MAX]]
+    told = [without_numbers(each) for each in refused.about[:TOLD_MAX]]
+    return f"move_{refused.why}", told, len(refused.about) - len(told)

@@ -137,12 +137,16 @@ def _write_head(sheet: "ReportSheet", campaign: Campaign, book: Book, words: Wor
     sheet.text(_name(campaign, words), 16, bold=True)
     organiser = book.organisations.get(campaign.organiser)
     sheet.text(words("organiser", name=_name(organiser, words) if organiser else campaign.organiser))
+    if len(campaign.decisions) > DECISIONS_MAX:
+        sheet.text(words("report_decisions_more", count=words.number(len(campaign.decisions) - DECISIONS_MAX)))
     for decision in campaign.decisions[-DECISIONS_MAX:]:
         window = words("window", opens=words.moment(decision.opens_at), closes=words.closing(decision.closes_at))
         sheet.text(f"{words('decisions')} {decision.number or words('decision_unnumbered')}. {window}")
     for route in campaign.routes[:ROUTES_MAX]:
         keywords = ", ".join(route.keywords)
         sheet.text(words("report_route", keywords=keywords, code=route.short_code, unit=words.money(route.unit_vnd)))
+    if len(campaign.routes) > ROUTES_MAX:
+        sheet.text(words("report_routes_more", count=words.number(len(campaign.routes) - ROUTES_MAX)))
 
 
 def _write_sum(sheet: "ReportSheet", totals: CampaignTotals, words: Words) -> None:

@@ -15,6 +15,7 @@ from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
+from service.desk import approvals
 from service.desk.proposal_forms import form_of, tables_in
 from service.desk.roles import Act, Role
 from service.desk.spoken import spoken_again
@@ -233,6 +234,35 @@ async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_
         taking = {**form, "organiser": "redcross", "slug": "lay", "short_code": code, "keywords": keyword}
         assert (await visitor.post("/proposals/new", **taking, look="1")).status == 200, keyword
     assert (await theirs.post(f"{address}/withdraw")).location == f"/desk{address}"
+
+
+async def test_proposals_are_told_a_page_at_a_time_and_none_is_left_out(
+    desk_portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = desk_portal
+    user = await person(portal, "nhieu.trang", Role.OPERATOR)
+    operator, token = await logged_in(portal, user), (await token_of(portal, user, Act.SEE_PROPOSALS))[0]
+    made = [
+        await kept(operator, **{**FORM, "slug": f"trang-{number}", "keywords": f"TR{number}"}) for number in "123"
+    ]
+    assert (await operator.post(f"{made[2]}/withdraw")).status == 303
+    (all_of_them,) = await portal.fetch("SELECT array_agg(id) AS ids FROM proposal")
+    ids, cursor = list[int](), ""
+    while not ids or cursor:
+        status, page = await sent(portal, "GET", f"/proposals?limit=2{cursor}", token)
+        assert status == 200, page
+        ids += [each["id"] for each in page["proposals"]]
+        cursor = f"&cursor={page['cursor']}" if page["cursor"] else ""
+    assert sorted(ids) == sorted(all_of_them["ids"])
+    assert (await sent(portal, "GET", "/proposals?cursor=1", token))[0] == 400
+    monkeypatch.setattr(approvals, "LISTED_MAX", 1)
+    address, seen = "/proposals", list[str]()
+    while address:
+        text = (await operator.get(address)).text
+        seen += re.findall(r'<p><a href="/desk(/proposals/[0-9]+)"', text)
+        following = re.search(r'href="/desk(/proposals\?behind=[^"]+)"', text)
+        address = following[1] if following else ""
+    assert seen == [f"/proposals/{each}" for each in ids]
 
 
 async def test_what_takes_texts_from_a_campaign_opened_meanwhile_is_not_approved_by_its_own_organisation(

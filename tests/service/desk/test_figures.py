@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.desk import figures
+from service.desk import charts, figures
 from service.desk.forms import COUNT_MIN, FormCounts, FormKey, shape_of
 from service.desk.pulse import CampaignPace, CarrierPace, Pulse
 from service.desk.roles import Act, Role
@@ -185,9 +185,29 @@ async def test_a_program_is_told_what_the_first_page_shows_of_what_it_may_see(de
     by_slug = {each["campaign"]: each for each in (await told(press))["campaigns"]}
     assert by_slug["vnn"]["state"] == "open"
     assert by_slug["vnn"]["totals"].keys() == (await portal.totals("vnn")).keys()
+    first = (await sent(portal, "GET", "/figures?limit=1", press))[1]
+    last = (await sent(portal, "GET", f"/figures?limit=1&cursor={first['cursor']}", press))[1]
+    assert [each["campaigns"][0]["campaign"] for each in (first, last)] == list(by_slug), "no campaign is left out"
+    assert last["cursor"] is None
+    assert (await sent(portal, "GET", "/figures?cursor=nirgends", press))[0] == 400
     theirs = await told(manager)
     assert {each["campaign"] for each in theirs["campaigns"]} == {"bao-lu"}
     assert "VNN" not in str(theirs["forms"])
+
+
+async def test_what_a_page_of_figures_has_no_room_for_is_named_on_it(
+    desk_portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press = await logged_in(desk_portal, await person(desk_portal, "het.cho", Role.PRESS))
+    monkeypatch.setattr(figures, "CARDS_MAX", 1)
+    monkeypatch.setattr(charts, "OFFERED_OPENLY_MAX", 1)
+    page, drawn = (await press.get("")).text, (await press.get("/charts")).text
+    assert page.count('class="sheet figures"') == 1
+    assert "1 chương trình khác, không có số liệu trực tiếp" in page
+    assert "2 chương trình khác</summary>" in drawn, "one has closed long ago"
+    for slug in ("vnn", "bao-lu"):
+        assert f"campaign={slug}" in page or f"/c/{slug}" in page, slug
+        assert f'name="campaign" value="{slug}"' in drawn, slug
 
 
 async def test_while_nobody_watches_nothing_is_asked(desk_portal: Portal) -> None:

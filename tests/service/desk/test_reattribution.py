@@ -262,5 +262,9 @@ async def test_a_command_proposes_and_leaves_the_approval_to_somebody_of_the_des
         await ran(*about, "k-1")
     assert (await ran("withdraw", str(made)))["withdrawn"] == made
     assert (await ran("list"))["rows"][0]["state"] == "withdrawn"
+    await proposed(portal, "k-1")
+    newest = await ran("list", "--limit", "1")
+    older = await ran("list", "--limit", "1", "--before", str(newest["before"]))
+    assert older["rows"][0]["id"] == made, "the next page goes on where the first ended"
     with pytest.raises(CommandRefused, match="no such proposal"):
         await ran("withdraw", str(made))
