@@ -203,10 +203,11 @@ async def _read(connection: asyncpg.Connection, choice: Choice, now: datetime) -
     is_clock = choice.axis == "clock"
     origins, since, until = [], [], []
     for each in choice.campaigns:
-        origin = MIDNIGHT if is_clock else each.opens_at
-        origins.append(origin)
-        since.append(_floor(end - span, bucket, MIDNIGHT) if is_clock else each.opens_at)
-        until.append(end if is_clock else min(end, each.opens_at + span))
+        # Gifts are summed by whole minutes: the one in which a campaign opens is its first.
+        opened = each.opens_at.replace(second=0, microsecond=0)
+        origins.append(MIDNIGHT if is_clock else opened)
+        since.append(_floor(end - span, bucket, MIDNIGHT) if is_clock else opened)
+        until.append(end if is_clock else min(end, opened + span))
     if is_clock:
         # A range begins no earlier than anything of it.
         first = min(each.opens_at for each in choice.campaigns)

@@ -126,6 +126,24 @@ async def test_charts_show_what_one_may_see_and_ask_in_the_one_line(desk_portal:
     assert "Tổng tiền chỉ vẽ được từ lúc mở" in wide.text
 
 
+async def test_the_minute_within_which_a_campaign_opens_is_the_first_on_the_axis_since_opening(
+    desk_portal: Portal,
+) -> None:
+    portal = desk_portal
+    await portal.post(message("opened", "BL", short_code="1407"))
+    campaign = portal.service.desk.desk.book().by_slug["bao-lu"]
+    async with portal.service.desk.desk.borrow() as connection:
+        last = await connection.fetchval(
+            "SELECT max(minute) FROM campaign_minute WHERE campaign_id = $1", campaign.id
+        )
+        decision = replace(campaign.decisions[0], opens_at=last + timedelta(seconds=1))
+        opened = replace(campaign, decisions=(decision,))
+        asked = Choice((opened,), "minute", "1h", "opening", "messages", ())
+        lines = await charts._read(connection, asked, last + timedelta(seconds=59))
+    assert charts.drawn(lines, asked, VI).x == [0]
+    assert lines.lines[0].points[0][0] >= 1
+
+
 def test_a_young_appeal_begins_with_minutes_and_a_fifth_campaign_is_not_dropped_in_silence() -> None:
     offered = [replace(POOR, slug=f"c{number}") for number in range(CAMPAIGNS_MAX + 1)]
     for minutes, span, bucket in ((59, "1h", "minute"), (61, "6h", "minute"), (999, "24h", "hour")):
