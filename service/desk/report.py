@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,8 +91,9 @@ async def select_closed(connection: asyncpg.Connection, campaign: Campaign, now:
         (totals,) = [each for each in await select_totals(connection) if each.campaign_id == campaign.id]
         corrections = [each for each in await select_corrections(connection) if each.campaign_id == campaign.id]
         days: list[Point] = []
-        # What was given back or moved lies in its own minute, long after the closing perhaps.
-        since, until = _whole(campaign.opens_at), _whole(now)
+        # What was given back or moved lies in its own minute: long after the closing, in the running one, or ahead of
+        # our clock by a carrier's. The days add up to the totals of the same snapshot.
+        since, until = _whole(campaign.opens_at), _whole(now) + timedelta(days=1)
         async for piece in series_in_pieces(connection, campaign.id, "day", since, until, POINTS_MAX):
             days += piece.points
     return Closed(campaign, totals, days, corrections)

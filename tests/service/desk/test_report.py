@@ -15,7 +15,7 @@ from campaigns.book.book import VIETNAM, Decision
 from campaigns.gifts.corrections import Correction
 from campaigns.totals.rollups import Point
 from campaigns.totals.totals import CampaignTotals, CarrierTotals
-from service.desk.report import WAITING_MAX, Closed, report_of
+from service.desk.report import WAITING_MAX, Closed, report_of, select_closed
 from service.desk.roles import Role
 from service.web.words import Language, load_words
 from tests.support.desk import Visitor, logged_in, person
@@ -102,6 +102,14 @@ async def test_a_closed_campaigns_report_has_the_figures_of_the_api(desk_portal:
     assert (await report(manager, "old"))[0] == 404
     entries = await portal.fetch("SELECT subject FROM audit_entry WHERE act = 'report' AND who = 'bao.cao'")
     assert [entry["subject"] for entry in entries] == ["old"]
+
+
+async def test_the_days_of_a_report_hold_the_running_minute_and_add_up_to_its_totals(desk_portal: Portal) -> None:
+    await desk_portal.post(message("report-now"))
+    desk = desk_portal.service.desk.desk
+    async with desk.borrow() as connection:
+        made = await select_closed(connection, desk.book().by_slug["vnn"], desk.clock())
+    assert sum(each.messages for each in made.days) == made.totals.messages > 0
 
 
 async def test_reports_made_at_the_same_moment_are_the_same_to_the_byte(desk_portal: Portal) -> None:
