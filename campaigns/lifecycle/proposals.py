@@ -21,6 +21,7 @@ from campaigns.book.plan import Plan
 from campaigns.book.recording import AppliedBy, apply_changes, plan_changes
 from campaigns.book.store import load_book
 from campaigns.lifecycle.toml_text import toml_of
+from campaigns.schema.locks import DRAFT_LOCK
 
 OPEN_STATES = frozenset({"draft", "proposed", "emergency"})
 LISTED_MAX = 50
@@ -117,6 +118,7 @@ INSERT_STEP = """
 INSERT INTO proposal_step (proposal_id, number, step, who, others, reason, book_version)
 SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM proposal_step WHERE proposal_id = $1
 """
+LOCK_DRAFTS = "SELECT pg_advisory_xact_lock($1)"
 LOCK_PROPOSAL = "SELECT id FROM proposal WHERE id = $1 FOR UPDATE"
 SELECT_BOOK_VERSION = "SELECT coalesce(max(version), 0) FROM book_version"
 
@@ -188,6 +190,8 @@ async def make(
     content = toml_of(file.tables)
     sha256 = hashlib.sha256(content.encode()).digest()
     if emergency is None:
+        # Who keeps the same at this moment waits here, and then finds it.
+        await connection.execute(LOCK_DRAFTS, DRAFT_LOCK)
         same = await connection.fetchval(SELECT_SAME_OPEN, sha256)
         if same is not None:
             return int(same)

@@ -23,6 +23,8 @@ FORGET_LOCK = 1400_0006
 """Who forgets the persons of a day whose time is over, and destroys its key."""
 SWEEP_LOCK = 1400_0010
 """Who sweeps up what was not joined."""
+DRAFT_LOCK = 1400_0011
+"""Who keeps a draft: what is kept twice at one moment is one."""
 APPLY_LOCK = 0x1400_0001
 """Who changes the book."""
 ACCOUNT_LOCK_SPACE = 1400

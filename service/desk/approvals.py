@@ -1,5 +1,6 @@
 """Campaigns opened, extended, closed and priced at the desk: proposed by one person, approved by another."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -112,7 +113,9 @@ class Approvals:
         return await self.form(visit, {**form, "changes": form["slug"]} if is_stored else form)
 
     async def make(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`POST /desk/proposals/new`: look at it first (`look`), or keep it as a draft; nothing counts by it yet."""
+        """`POST /desk/proposals/new`: look at it first (`look`), or keep what was looked at (`keep`, its digest) as a
+        draft; nothing counts by it yet. What was typed since is looked at first, and not lost.
+        """
         del request
         form = visit.form
         slug, is_form = form.get("slug", "").strip(), not form.get("text", "").strip()
@@ -132,8 +135,10 @@ class Approvals:
                 plan = await plan_changes(connection, file, [], now=self._desk.clock())
                 if not plan.changes.lines:
                     return await self.form(visit, form, 422, "proposal_nothing")
-                if form.get("look"):
-                    return await self.form(visit, form, plan=plan, content=content, file=file)
+                is_looking = bool(form.get("look"))
+                if is_looking or form.get("keep") != seen_of(content):
+                    status, problem = (200, None) if is_looking else (409, "propose_changed")
+                    return await self.form(visit, form, status, problem, plan=plan, content=content, file=file)
                 async with connection.transaction():
                     made = await make(connection, visit.who, file, self._desk.book(), now=self._desk.clock())
         except ApplyRefused as refused:
@@ -268,6 +273,7 @@ class Approvals:
         book = self._desk.book()
         return await self._desk.page(
             "desk_propose.html", visit, status, form=form, problem=problem, lines=lines or [], content=content,
+            seen=seen_of(content),
             emergencies=EMERGENCIES, categories=get_args(Category), grammars=get_args(GrammarName),
             organisations=[each for code, each in book.organisations.items() if visit.sees(code)],
             campaigns=[each for each in book.campaigns if visit.sees(each.organiser)],
@@ -277,6 +283,11 @@ class Approvals:
     def is_allowed(self, file: ApplyFile, visit: Visit) -> bool:
         """Whether all that a file is about is this person's to change."""
         return is_allowed(file, self._desk.book(), self._desk.clock(), visit)
+
+
+def seen_of(content: str) -> str:
+    """Tells what was looked at from what was typed since."""
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Tried(NamedTuple):

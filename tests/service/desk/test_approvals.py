@@ -37,7 +37,7 @@ async def kept(visitor: Visitor, **form: str) -> str:
     """Look at a proposal and keep it; its address."""
     looked = await visitor.post("/proposals/new", **form, look="1")
     assert looked.status == 200, looked.text
-    made = await visitor.post("/proposals/new", text=html.unescape(looked.field("text")))
+    made = await visitor.post("/proposals/new", **form, keep=looked.field("keep"))
     assert made.location is not None, made.text
     return made.location.removeprefix("/desk")
 
@@ -195,6 +195,21 @@ async def test_a_form_that_cannot_be_used_says_where_and_keeps_what_was_typed(
         .replace("&#x27;", "&#39;")
         in page.text
     )
+
+
+async def test_a_draft_kept_twice_is_one_and_what_was_typed_since_is_looked_at_first(desk_portal: Portal) -> None:
+    operator = await logged_in(desk_portal, await person(desk_portal, "hai.lan", Role.OPERATOR))
+    form = {**FORM, "slug": "hai-lan", "keywords": "HAILAN"}
+    seen = (await operator.post("/proposals/new", **form, look="1")).field("keep")
+    changed = await operator.post("/proposals/new", **{**form, "keywords": "HAILUOT"}, keep=seen)
+    assert (changed.status, 'value="HAILUOT"' in changed.text, "Bạn đã sửa sau khi xem" in changed.text) == (
+        409, True, True,
+    )  # fmt: skip
+    assert not await desk_portal.fetch("SELECT FROM proposal WHERE content LIKE '%hai-lan%'"), "nothing is kept of it"
+    form["keywords"], keep = "HAILUOT", changed.field("keep")
+    made = await asyncio.gather(*(operator.post("/proposals/new", **form, keep=keep) for _ in range(3)))
+    assert len({each.location for each in made if each.status == 303}) == 1, made
+    assert len(await desk_portal.fetch("SELECT FROM proposal WHERE content LIKE '%hai-lan%'")) == 1
 
 
 async def test_a_manager_proposes_and_sees_nothing_of_another_organisation(desk_portal: Portal) -> None:

@@ -44,7 +44,7 @@ async def test_two_people_open_an_appeal_from_a_prepared_form_in_three_minutes(
     form["slug"] += f"-{len(template)}"
     looked = await operator.post("/proposals/new", **form, look="1")
     assert looked.status == 200, looked.text
-    made = await operator.post("/proposals/new", text=html.unescape(looked.field("text")))
+    made = await operator.post("/proposals/new", **form, keep=looked.field("keep"))
     address = (made.location or "").removeprefix("/desk")
     await operator.post(f"{address}/propose")
     plan = (await second.get(address)).field("plan")
