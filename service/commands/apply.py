@@ -27,7 +27,7 @@ from service.commands.opening import CommandRefused, Opened, opened, require_liv
 from service.commands.person import add_language, language_of, name, os_user, reason
 from service.commands.running import wanting
 from service.desk.people import has_people
-from service.postgres.database import DATABASE_ERRORS
+from service.postgres.database import DATABASE_ERRORS, is_away
 from service.runtime.environment import process_environment
 from service.runtime.settings import read_settings
 
@@ -82,12 +82,7 @@ async def run(arguments: argparse.Namespace) -> int:
         load(arguments.file)
         async with opened(settings) as ready:
             require_live(ready)
-            try:
-                plan, proposal = await _plan_or_apply(ready, arguments, language)
-            except DATABASE_ERRORS as error:
-                raise CommandRefused(
-                    [f"nothing was applied: the database answered with {type(error).__name__}; see its log"]
-                ) from None
+            plan, proposal = await _plan_or_apply(ready, arguments, language)
             async with ready.database.borrow() as connection:
                 version = (await load_book(connection)).version
                 rows = await load_account_rows(connection)
@@ -170,10 +165,18 @@ def _who() -> Who:
 
 @asynccontextmanager
 async def _one_transaction(ready: Opened) -> AsyncIterator[asyncpg.Connection]:
-    """A transaction of the book. Raises CommandRefused where the intake did not pause for it."""
+    """A transaction of the book. Raises CommandRefused where the intake did not pause, or the database failed."""
     try:
         async with ready.database.borrow() as connection, connection.transaction():
             yield connection
+    except DATABASE_ERRORS as error:
+        # Around the transaction alone: behind it a fault, of whoever reads our output too, takes nothing back.
+        raise CommandRefused(
+            f"the connection to the database ended with {type(error).__name__}: whether the file was applied, "
+            "`portal1400 history` tells; to apply it again is safe"
+            if is_away(error)
+            else f"nothing was applied: the database answered with {type(error).__name__}; see its log"
+        ) from None
     except IntakeBusy:
         raise CommandRefused(
             "nothing was applied: something is taken back, and messages that were being stored did not end in time; "

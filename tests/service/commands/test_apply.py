@@ -1,6 +1,8 @@
 """portal1400 apply: shown before, asked, kept with who applied it; and portal1400 history."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,16 @@ def test_a_refusal_is_in_the_language_of_the_environment(
     assert 'có phải ý bạn là "mttq"?' in capsys.readouterr().err
     assert main(["apply", "--lang", "en", file]) == 1
     assert 'did you mean "mttq"?' in capsys.readouterr().err
+
+
+def test_who_reads_no_further_is_not_told_that_nothing_was_applied(
+    environ: pytest.MonkeyPatch, file: str, capsys: Capture
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as nobody, environ.context() as output:
+        output.setattr(sys, "stdout", nobody)
+        assert main(["apply", "--yes", file]) == 1
+    assert capsys.readouterr().err == ""
+    assert main(["history"]) == 0
+    assert capsys.readouterr().out.startswith("version 1,")
