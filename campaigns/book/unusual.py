@@ -1,7 +1,7 @@
 """What a file may mean and seldom does: each is told, and applied only when a person says so."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -142,20 +142,44 @@ def _promises(file: ApplyFile, stored: Stored, changes: Changes) -> Iterator[App
     charging = sorted(code for code, each in after.items() if each.is_live and _charges_uncounted(each))
     if not charging:
         return
-    is_new = any(code not in stored.gateways or not _is_as_before(stored.gateways[code]) for code in charging)
+    new = [code for code in charging if code not in stored.gateways or not _is_as_before(stored.gateways[code])]
     for entry in file.campaigns:
         campaign = stored.book.by_slug.get(entry.slug)
         for kind in UNCOUNTED_REPLIES:
             template = template_of(entry.replies, kind)
             is_known = campaign is not None and template_of(campaign.replies, kind) == template
-            promise = None if template is None or (is_known and not is_new) else NOT_CHARGED.search(fold(template))
-            if promise is not None:
+            words = None if is_known and not new else _promise_in(template)
+            if words is not None:
                 reason = say(
                     'tells donors "{words}", but over gateway {code} the message itself is charged, in whatever form '
                     "it is and whenever it comes, unless its hub gives that back",
-                    words=promise[0], code=charging[0],
+                    words=words, code=charging[0],
                 )  # fmt: skip
                 yield _at(entry, key_of(kind), reason)
+    yield from _promises_of_others(file, stored, new)
+
+
+def _promises_of_others(file: ApplyFile, stored: Stored, new: Collection[str]) -> Iterator[ApplyWarning]:
+    """The same of campaigns that the file does not name: one for each at the first gateway that makes it untrue."""
+    named = {entry.slug for entry in file.campaigns} | {entry.slug for entry in file.withdrawn}
+    gateway = next((each for each in file.gateways if each.raw.get("code") in new), None)
+    if gateway is None:
+        return
+    for campaign in stored.book.campaigns:
+        promises = (_promise_in(template_of(campaign.replies, kind)) for kind in UNCOUNTED_REPLIES)
+        words = next(filter(None, promises), None)
+        if words is not None and campaign.slug not in named:
+            reason = say(
+                "charges donors by the message itself, in whatever form it is and whenever it comes, but campaign "
+                '{slug} tells them "{words}"; unless the hub gives that back, correct the campaign first',
+                slug=campaign.slug, words=words,
+            )  # fmt: skip
+            yield ApplyWarning(f"{gateway.place.toml_path}.charging", gateway.place.of("charging"), reason)
+
+
+def _promise_in(template: str | None) -> str | None:
+    found = None if template is None else NOT_CHARGED.search(fold(template))
+    return None if found is None else found[0]
 
 
 def _charges_uncounted(gateway: PreparedGateway) -> bool:

@@ -472,6 +472,13 @@ VIETNAMESE: dict[str, str] = {
         'báo cho người ủng hộ "{words}", nhưng qua cổng {code} chính tin nhắn đã bị tính tiền, dù sai cú pháp hay '
         "hết hạn, trừ khi đầu mối hoàn lại"
     ),
+    (
+        "charges donors by the message itself, in whatever form it is and whenever it comes, but campaign "
+        '{slug} tells them "{words}"; unless the hub gives that back, correct the campaign first'
+    ): (
+        "tính tiền người ủng hộ ngay khi nhắn tin, dù sai cú pháp hay hết hạn, nhưng chương trình {slug} báo cho họ "
+        '"{words}"; trừ khi đầu mối hoàn lại, hãy sửa chương trình trước'
+    ),
     "has no secret whose time it is: everything over this gateway would be turned away": (
         "không có khóa bí mật nào đang trong thời hạn: mọi tin qua cổng này sẽ bị từ chối"
     ),

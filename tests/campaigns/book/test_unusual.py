@@ -194,6 +194,10 @@ def test_a_promise_that_nothing_was_charged_is_told_where_the_message_is_the_cha
     assert plan_of(file, [gateway], known, EARLY).warnings == ()
     off = replace(known, gateways={"hub": replace(gateway, enabled=False)})
     assert bool(plan_of(file, [gateway], off, EARLY).warnings) == is_told
+    # So does a file of the gateway alone, beside campaigns that were applied before.
+    alone = plan_of(load(HUB.encode()), [gateway], replace(known, gateways={}), EARLY).warnings
+    assert [each.toml_path for each in alone] == ["gateway[0].charging"] * is_told
+    assert all(in_vietnamese(each.reason) != each.reason for each in alone)
 
 
 SECRETS: dict[str, tuple[dict[str, Any], bool]] = {
