@@ -30,10 +30,15 @@ from gateways.adapters.generic.signature import require_signature
 from gateways.adapters.generic.words import REPLY, body_of
 from gateways.callback import Callback
 from gateways.events import Charge, ChargeStatus, Event, Message
-from gateways.gateway import Gateway, MalformedCallback, SignatureRejected, is_any_of
+from gateways.gateway import CredentialsAbsent, Gateway, MalformedCallback, SignatureRejected, is_any_of
 from gateways.outcome import Answer, Outcome, Result
 from gateways.wire import encodings, fields
 from gateways.wire.digest import id_without_one, keyed_digest
+
+
+def _unreadable(dialect: Dialect, unread: MalformedCallback) -> SignatureRejected:
+    """Whoever looks for a wrong secret is told that the body is of another form."""
+    return SignatureRejected(f"no {dialect.format} that can be read: {unread.reason}")
 
 
 def _require_epoch_ms(path: str, text: str) -> datetime:
@@ -164,20 +169,26 @@ class Generic(Gateway[GenericSettings]):
     def verify(self, callback: Callback) -> None:
         """The signature by the dialect's recipe, and that what names us does so."""
         dialect = self.settings.dialect
+        unread = None
         try:
             reading = read(callback, dialect.format)
-        except MalformedCallback:
+        except MalformedCallback as malformed:
             # Who cannot be read cannot be known: unauthenticated, and kept if it came from a listed network.
-            reading = JsonTree(None)
+            reading, unread = JsonTree(None), malformed
         are_ours = True
         for name, value in dialect.ours.items():
             are_ours &= is_any_of(reading.raw(name), (value,))
         if dialect.signature is not None:
             question = dialect.question if self._is_question(reading) else None
             parts = (question or dialect.signature).split_parts
-            require_signature(dialect.signature, parts, self.settings.secrets, callback, reading)
+            try:
+                require_signature(dialect.signature, parts, self.settings.secrets, callback, reading)
+            except SignatureRejected as rejected:
+                if unread is None or isinstance(rejected, CredentialsAbsent):
+                    raise
+                raise _unreadable(dialect, unread) from None
         if not are_ours:
-            raise SignatureRejected("another's name")
+            raise SignatureRejected("another's name") if unread is None else _unreadable(dialect, unread)
 
     def parse(self, callback: Callback, digest_key: bytes) -> tuple[Event, ...]:
         """The one message of a callback, and its charge where the dialect has one; none of a trial or question."""

@@ -7,8 +7,11 @@ import hmac
 from gateways.adapters.generic.dialect import Part, Signature
 from gateways.adapters.generic.reading import Reading
 from gateways.callback import Callback
-from gateways.gateway import CredentialsAbsent
+from gateways.gateway import CredentialsAbsent, SignatureRejected
 from gateways.wire.checksums import require_checksum
+
+ABSENT_NAMED_MAX = 3
+"""Parts that one rejection names at most."""
 
 
 def require_signature(
@@ -18,7 +21,10 @@ def require_signature(
     callback: Callback,
     reading: Reading,
 ) -> None:
-    """That `callback` is signed over its parts as `written`, by any `valid` secret. Raises SignatureRejected."""
+    """That `callback` is signed over its parts as `written`, by any `valid` secret.
+
+    Raises SignatureRejected, which names the parts that the callback does not have: those were signed as nothing.
+    """
     place, name = signature.place, signature.place.removeprefix("header:")
     given = callback.headers.get(name.lower(), "") if place != name else reading.raw(place).decode("utf-8", "replace")
     if not given.startswith(signature.prefix):
@@ -41,7 +47,19 @@ def require_signature(
             digest = hashlib.new(signature.hash, signed).digest()
         return digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
 
-    require_checksum(said, valid, made)
+    try:
+        require_checksum(said, valid, made)
+    except SignatureRejected as rejected:
+        absent = [f"{each.kind}:{each.name}" for each in written if not _is_there(each, callback, reading)]
+        if not said or not absent:
+            raise
+        raise SignatureRejected(f"{rejected.reason} without {' and '.join(absent[:ABSENT_NAMED_MAX])}") from None
+
+
+def _is_there(part: Part, callback: Callback, reading: Reading) -> bool:
+    if part.kind == "header":
+        return part.name.lower() in callback.headers
+    return part.kind != "field" or reading.has(part.name)
 
 
 def _part(part: Part, callback: Callback, reading: Reading, place: str) -> bytes | None:

@@ -162,6 +162,8 @@ def read(ours: Gateway[Any], callback: Callback) -> Message:
         ("fields.text", "sms.parts.1.body", r"example is refused: body\.sms\.parts\.1\.body: is missing"),
         ("fields.msisdn", "sms.to", r"example is refused: body\.sms\.to: is not a Vietnamese mobile number"),
         ("signature.parts", ["body"], r"example is refused: checksum wrong"),
+        ("signature.parts", ["header:X-Sen", "field:sms.re", "body"], "wrong without header:X-Sen and field:sms.re"),
+        ("format", "xml", r"example is refused: no xml that can be read: body: is not well-formed XML"),
         ("signature.hash", "sha1", r"example is refused: checksum wrong"),
         ("signature.encoding", "base64", r"example is refused: checksum wrong"),
         ("signature.place", "header:X-Other", r"example is refused: checksum missing"),
