@@ -38,6 +38,11 @@ REPLAY_STATEMENT_SECONDS = 0.5
 """A statement for what comes from the spool may take no longer: it may hold locks that live callbacks wait for, and
 they wait for a second at most. What cannot be stored in this time is tried in halves."""
 EXPIRE_SECONDS = 0.05
+BESIDE_EVENTS = 250
+"""As many have to wait before a second writer begins beside one that commits: two small commits cost the server, and
+whoever shares a machine with it, nearly twice what one of both does."""
+BESIDE_SECONDS = 0.02
+"""Or so long one has to wait: what holds one commit up holds up nobody else for longer."""
 GIVEN_UP_IN = "SyncRepWaitForLSN"
 """PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
 UNIQUE_VIOLATION = "23505"
@@ -124,6 +129,8 @@ class Writer:
         # lane all wait equally long.
         self._waiting: tuple[deque[tuple[float, Entry]], ...] = (deque(), deque())
         self._wake = asyncio.Event()
+        self.committing = 0
+        """Batches of live callbacks on their way."""
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -185,14 +192,20 @@ class Writer:
         ):
             raise QueueFull
         self._queue.push(entry)
-        self._wake.set()
+        if not self.committing or self._queue.events >= BESIDE_EVENTS:
+            self._wake.set()
         self._waiting[entry.is_replayed].append((entry.queued_at + timeout_seconds, entry))
         return await entry.done
 
     async def _expire(self) -> None:
-        """Tell entries whose time is over. In a lane they are in order of deadline, as all wait equally long."""
+        """Tell entries whose time is over, and writers of those that wait for long.
+
+        In a lane they are in order of deadline, as all wait equally long.
+        """
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
+            if self._queue and self._may_begin():
+                self._wake.set()
             now = time.monotonic()
             for waiting in self._waiting:
                 while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
@@ -255,20 +268,37 @@ class Writer:
         except Exception as error:  # noqa: BLE001 -- the next attempt asks again
             log.warning("database_not_brought_back", **describe_failure(error))
 
+    def _may_begin(self) -> bool:
+        """Whether a batch may begin beside the live ones that are on their way."""
+        queue = self._queue
+        return (
+            not self.committing
+            or self._stopping
+            or queue.events >= BESIDE_EVENTS
+            or queue.oldest_seconds > BESIDE_SECONDS
+        )
+
     async def _serve(self, connection: asyncpg.Connection, slot: int) -> None:
         while True:
             await self._wake.wait()
             if connection.is_closed():
                 raise DatabaseDown("the server closed the connection")
-            batch = self._queue.take(self._batch_events_max, BATCH_BYTES_MAX)
+            batch = self._queue.take(self._batch_events_max, BATCH_BYTES_MAX) if self._may_begin() else []
             if not batch:
                 if self._stopping:
                     return
                 self._wake.clear()
                 continue
-            # A cancelled query would break the connection: the commit is never cancelled, only awaited.
-            with suppress(TooSlow):
-                await asyncio.shield(self._commit(connection, slot, batch))
+            # Whoever replays holds up nobody: a live batch begins beside it at once.
+            live = not batch[0].is_replayed
+            self.committing += live
+            try:
+                # A cancelled query would break the connection: the commit is never cancelled, only awaited.
+                with suppress(TooSlow):
+                    await asyncio.shield(self._commit(connection, slot, batch))
+            finally:
+                self.committing -= live
+                self._wake.set()
 
     async def _commit(self, connection: asyncpg.Connection, slot: int, batch: list[Entry]) -> None:
         """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so, TooSlow too."""

@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from campaigns.gifts.messages import lock_accounts
 from campaigns.schema.partitions import make_partitions
+from service.intake import writer as writing
 from service.intake.entry import Row
 from service.intake.writer import DatabaseDown, QueueFull, Unstorable
 from service.postgres.embedded.handle import EmbeddedServerFailed
@@ -17,6 +19,7 @@ from tests.support.portal import eventually
 from tests.support.rows import NOW, Driven, charge_row, digest, driven, entry, message_row, reversal_row
 
 Start = Callable[..., Driven]
+WAITING_FOR_A_LOCK = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
 
 
 @pytest.fixture
@@ -324,6 +327,46 @@ async def test_two_writers_with_each_other_s_repeats_do_not_deadlock(
         == before
     )
     assert await counts(connection) == (3000, 3000, 3000)
+
+
+async def test_while_one_commit_is_held_up_what_comes_is_committed_beside_it(
+    start: Start, connection: asyncpg.Connection
+) -> None:
+    writer = start(writers=2)
+    writer.writer.start()
+    async with connection.transaction():
+        await lock_accounts(connection, (), (1,))
+        held = asyncio.create_task(writer.store([entry(message_row("m-1"))]))
+
+        async def is_waiting() -> bool:
+            return bool(await connection.fetchval(WAITING_FOR_A_LOCK))
+
+        await eventually(is_waiting)
+        assert await writer.store([entry(message_row("m-2", account_id=2))]) == [["new"]]
+        assert not held.done()
+    assert await held == [["new"]]
+
+
+async def test_a_few_that_wait_for_a_commit_are_the_next_one_together(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "BESIDE_SECONDS", 60)
+    writer = start(writers=2)
+    writer.writer.start()
+    async with connection.transaction():
+        await lock_accounts(connection, (), (1,))
+        tasks = [asyncio.create_task(writer.store([entry(message_row("m-0"))]))]
+
+        async def is_waiting() -> bool:
+            return bool(await connection.fetchval(WAITING_FOR_A_LOCK))
+
+        await eventually(is_waiting)
+        for number in range(1, 5):
+            tasks.append(asyncio.create_task(writer.store([entry(message_row(f"m-{number}", account_id=2))])))
+            # A writer of its own would have taken it by now.
+            await connection.fetchval("SELECT pg_sleep(0.01)")
+    assert await asyncio.gather(*tasks) == [[["new"]]] * 5
+    assert [len(commit.messages) for commit in writer.commits] == [1, 4]
 
 
 async def test_a_message_its_charge_and_its_reversal_meet_in_whatever_order_they_commit(
