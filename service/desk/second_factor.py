@@ -5,7 +5,6 @@ from datetime import datetime
 
 import asyncpg
 import pyotp
-import segno
 
 from service.desk.people import Person
 from service.runtime.keyring import Keyring
@@ -45,6 +44,9 @@ def address_of(secret: str, login: str) -> str:
 
 def picture_of(secret: str, login: str) -> str:
     """A QR code as a data address of an image; it is the secret itself."""
+    # Loaded for the first that is drawn.
+    import segno
+
     return segno.make(address_of(secret, login), error="m").svg_data_uri(scale=QR_SCALE, border=4, light="#ffffff")
 
 

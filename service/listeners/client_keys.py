@@ -7,9 +7,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.runtime.addresses import Network, address
 
@@ -42,6 +40,10 @@ class ClientKeys:
 @lru_cache(maxsize=256)
 def key_of(written: str) -> str:
     """The key of a certificate: `:BASE64:`, as RFC 9440 writes it, or percent-encoded PEM; empty for all else."""
+    # Loaded with the first certificate: most installations are shown none.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         if written.startswith(ESCAPED_PEM):
             certificate = x509.load_pem_x509_certificate(unquote_to_bytes(written))

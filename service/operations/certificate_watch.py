@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import structlog
-from cryptography import x509
 
 from metrics.families.operations import OperationsFamilies
 from service.runtime.logs import describe_failure
@@ -65,6 +64,9 @@ class CertificateWatch:
             )
             encoded = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             writer.close()
+        # Loaded with the first certificate that is met.
+        from cryptography import x509
+
         self._families.certificate_expires_at = x509.load_der_x509_certificate(
             encoded
         ).not_valid_after_utc.timestamp()

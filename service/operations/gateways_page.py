@@ -1,17 +1,22 @@
 """/admin/gateways on the internal listener: how each carrier's link does, as a page and as JSON. For operators."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
-from jinja2 import Environment, StrictUndefined
 
 from campaigns.book.book import VIETNAM
 from metrics.carrier_verdicts import LinkHealth
 from service.operations.carrier_watch import OWN_PATH, CarrierWatch
 from service.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 NO_STORE = {"Cache-Control": "no-store"}
 PATH = "/admin/gateways"
@@ -27,8 +32,7 @@ MEANING = {
     "off": "stopped by `enabled = false`",
 }
 
-PAGE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-    """<!doctype html>
+PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="15">
 <meta name="viewport" content="width=device-width"><title>Gateways - portal1400</title>
 <style>
@@ -63,7 +67,6 @@ again every 15 seconds; <a href="/admin/gateways?format=json">as JSON</a>.</p>
 {% if not links %}<p>No account was applied yet.</p>{% endif %}
 </body></html>
 """
-)
 
 
 def routes(watch: CarrierWatch, clock: Clock) -> list[web.RouteDef]:
@@ -74,7 +77,9 @@ def routes(watch: CarrierWatch, clock: Clock) -> list[web.RouteDef]:
         wants = request.query.get("format", "")
         is_page = wants == "html" or (not wants and "text/html" in request.headers.get("Accept", ""))
         if is_page:
-            return web.Response(text=_page(links, now), content_type="text/html", headers=NO_STORE)
+            return web.Response(
+                text=await asyncio.to_thread(_page, links, now), content_type="text/html", headers=NO_STORE
+            )
         return _json({"at": _local(now.timestamp()), "gateways": [_document(each) for each in links]})
 
     async def own(_request: web.Request) -> web.Response:
@@ -92,6 +97,15 @@ def _document(link: LinkHealth) -> dict[str, object]:
     return asdict(link) | {"last_callback_at": None if last is None else _local(last)}
 
 
+@cache
+def _template() -> "Template":
+    # Loaded and compiled for whoever asks first: no start of a worker waits for it.
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(PAGE)
+
+
 def _page(links: Sequence[LinkHealth], now: datetime) -> str:
     rows = [
         asdict(each)
@@ -106,7 +120,7 @@ def _page(links: Sequence[LinkHealth], now: datetime) -> str:
         }
         for each in links
     ]
-    return PAGE.render(links=rows, meaning=MEANING, at=_local(now.timestamp()))
+    return _template().render(links=rows, meaning=MEANING, at=_local(now.timestamp()))
 
 
 def _local(seconds: float) -> str:

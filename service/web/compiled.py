@@ -2,21 +2,25 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 class Templates(NamedTuple):
     """All of them by their file names."""
 
-    by_name: dict[str, Template]
+    by_name: "dict[str, Template]"
     parts: Any
 
 
 @cache
 def load_templates() -> Templates:
-    """Read and compile all of them, kept for as long as the process: some tenths of a second of work."""
+    """Read and compile all of them, for a thread: some tenths of a second of work. Kept for as long as the process."""
+    # Loaded with the first page: no start of a worker waits for it.
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
     folder = files("service.web") / "templates"
     sources = {
         each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name.endswith(".html")
