@@ -48,8 +48,9 @@ class AccountSettings(BaseModel):
     the documentation shows. Unknown keys are refused.
     """
 
-    # Neither an error's text nor a repr may show what stands in a secret's place.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Neither an error's text nor a repr may show what stands in a secret's place. Built at its first use: no start
+    # waits for a protocol that nobody speaks.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     path_secret: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_~.-]+$")], ...], OneOrSeveral

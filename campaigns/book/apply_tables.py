@@ -95,8 +95,9 @@ GrammarName = Literal["fixed", "units", "thousands"]
 
 
 class _Table(BaseModel):
-    # Strict: TOML has types, and 20_000.0 or "20000" where an integer is meant is a mistake to be told.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    # Strict: TOML has types, and 20_000.0 or "20000" where an integer is meant is a mistake to be told. Built at its
+    # first use: no start of a worker waits for it.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class OrganisationTable(_Table):

@@ -27,7 +27,8 @@ SupportedCharging = Literal["on_message", "on_reply", "on_report"]
 class CommonKeys(BaseModel):
     """The keys that every `[[gateway]]` has, whatever its adapter; the other keys are the adapter's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    # Built at its first use: no start waits for what it may not need.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     adapter: str

@@ -27,13 +27,14 @@ ERRORS_MAX = 20
 class Asked(BaseModel):
     """A request's body: nothing in it that is not known."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Built at its first use: no start waits for what it may not need.
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True)
 
 
 class Answered(BaseModel):
     """An answer's body."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
 
 Cursor = Annotated[str | None, Field(description="give it as `cursor` for the next page; null at the end")]

@@ -13,7 +13,8 @@ COUNT = Annotated[int, Field(ge=0)]
 
 
 class _Object(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # Built at its first use: no start waits for what it may not need.
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
 
 class CarrierShare(_Object):

@@ -35,7 +35,8 @@ def _split(parts: tuple[str, ...]) -> tuple[Part, ...]:
 class Table(BaseModel):
     """A table of a dialect."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built at its first use: no start waits for what it may not need.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class MessageFields(Table):
