@@ -2,35 +2,23 @@
 
 import asyncio
 import contextlib
-import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
-from service.cli import main
 from service.runtime.keyring import Keyring
+from tests.support import processes
 from tests.support.portal import SECRET_KEY, Portal, message
-from tests.support.processes import SERVICE
+from tests.support.processes import SERVICE, Ended
 
 ROOT = Path(__file__).parents[2]
 KEYRING = Keyring(SECRET_KEY)
 COUNT_TABLES = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int | None
-    out: str
-    err: str
 
 
 def environ(dsn: str | None, folder: Path, **settings: str) -> dict[str, str]:
@@ -58,17 +46,9 @@ async def as_a_process(dsn: str | None, folder: Path, *arguments: str | Path, **
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def command(dsn: str, folder: Path, *arguments: str | Path, **settings: str) -> Ended:
-    """The same command in a thread of this process: a start of its own costs more than most of what is tried here."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patched:
-        for name in [name for name in os.environ if name.startswith("PORTAL1400_")]:
-            patched.delenv(name)
-        for name, value in environ(dsn, folder, **settings).items():
-            patched.setenv(name, value)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = await asyncio.wait_for(asyncio.to_thread(main, [str(each) for each in arguments]), 180)
-    return Ended(code, out.getvalue(), err.getvalue())
+async def command(dsn: str | None, folder: Path, *arguments: str | Path, **settings: str) -> Ended:
+    """The same command in a thread of this process."""
+    return await processes.command(environ(dsn, folder, **settings), *arguments)
 
 
 async def ask(dsn: str, sql: str) -> Any:

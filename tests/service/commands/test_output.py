@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from service.cli import main
 from tests.support.processes import ROOT, SERVICE
 
 BOOK = Path(__file__).parents[2] / "campaigns" / "book" / "book.toml"
+Capture = pytest.CaptureFixture[str]
 READ = [*SERVICE, "read", "--book", str(BOOK)]
 
 
@@ -40,23 +43,23 @@ def test_an_output_without_room_is_a_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_line_nested_beyond_all_measure_is_a_sentence() -> None:
-    done = subprocess.run(
-        [*READ, "--stdin"], cwd=ROOT, input="[" * 100_000, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("portal1400: standard input, line 1: not JSON, or too deeply nested")
-    assert done.stderr.count("\n") == 1
+def test_a_line_nested_beyond_all_measure_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("[" * 100_000))
+    assert main(["read", "--book", str(BOOK), "--stdin"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("portal1400: standard input, line 1: not JSON, or too deeply nested")
+    assert said.count("\n") == 1
 
 
-def test_a_data_folder_that_is_none_is_a_sentence() -> None:
-    environ = {**os.environb, b"PORTAL1400_DATA_DIR": b"da\xffta", b"PORTAL1400_SECRET_KEY": b"x" * 32}
-    environ.pop(b"PORTAL1400_DATABASE_URL", None)
-    done = subprocess.run(
-        [*SERVICE, "check"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("portal1400: PORTAL1400_DATA_DIR: is not text in UTF-8")
+def test_a_data_folder_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.delenv("PORTAL1400_DATABASE_URL", raising=False)
+    # As Python reads a variable that is not UTF-8.
+    monkeypatch.setenv("PORTAL1400_DATA_DIR", os.fsdecode(b"da\xffta"))
+    monkeypatch.setenv("PORTAL1400_SECRET_KEY", "x" * 32)
+    assert main(["check"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("portal1400: PORTAL1400_DATA_DIR: is not text in UTF-8")
 
 
 def test_a_refusal_that_goes_to_the_journal_is_an_error_there(tmp_path: Path) -> None:

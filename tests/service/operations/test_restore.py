@@ -178,15 +178,15 @@ async def test_the_embedded_server_is_backed_up_and_restored_in_another_folder(m
         try:
             restored = await as_a_process(None, first, "restore", made)
             assert restored.code == 0, restored.err
-            again = await as_a_process(None, first, "backup", folder / "again.dump")
+            again = await command(None, first, "backup", folder / "again.dump")
             assert again.code == 0, again.err
             moved = await as_a_process(None, second, "restore", folder / "again.dump")
             assert moved.code == 0, moved.err
             before, after = (read_manifest(file, KEYRING).figures for file in (made, folder / "again.dump"))
             assert before == after
-            verified = await as_a_process(None, second, "verify", "--deep")
+            verified = await command(None, second, "verify", "--deep")
             assert verified.code == 0, verified.out
-            assert "not empty" in (await as_a_process(None, second, "restore", made)).err
+            assert "not empty" in (await command(None, second, "restore", made)).err
         finally:
             await asyncio.to_thread(wait_until_stopped, first, second)
 

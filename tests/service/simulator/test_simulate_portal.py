@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateways.registry import ADAPTERS, SENDERS
+from service.cli import main
 from service.simulator.message import Fault
 from service.simulator.options import Options
 from service.simulator.playing import Progress
@@ -17,9 +17,10 @@ from service.simulator.report import Report
 from service.simulator.runner import simulate
 from service.simulator.series import check_series
 from service.simulator.tally import Figures
+from tests.support.databases import cloned_database
 from tests.support.portal import BOOK, PATH_SECRET, SIGNING_SECRET, Portal, book_file, message, running
 from tests.support.postgres import TestServer
-from tests.support.processes import SERVICE
+from tests.support.processes import SERVICE, command
 from tests.support.protocols import account_table
 
 EVERY_FAULT = dict.fromkeys(Fault, 0.05)
@@ -74,10 +75,17 @@ EVERY_PROTOCOL = "\n".join(
 ACCOUNTS = BOOK[BOOK.index("[[gateway]]") :]
 
 
-@pytest.fixture
-async def portal(database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
-    """One that waits for its commits on a busy machine too: a conflict that is spooled is answered as taken."""
-    async with running(database_dsn, tmp_path, EVERY_PROTOCOL, queue_wait_seconds="20") as made:
+@pytest.fixture(scope="module")
+async def portal(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
+    """One for all of them, as what grew is compared.
+
+    It waits for its commits on a busy machine too: a conflict that is spooled is answered as taken.
+    """
+    folder = tmp_path_factory.mktemp("every-protocol")
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, folder, EVERY_PROTOCOL, queue_wait_seconds="20") as made,
+    ):
         yield made
 
 
@@ -163,11 +171,15 @@ async def test_a_book_the_target_does_not_have_is_refused(portal: Portal, tmp_pa
         await simulate(portal.base, path, SHORT, environment={})
 
 
-@pytest.fixture
-async def historical(server: TestServer, database_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+@pytest.fixture(scope="module")
+async def historical(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
     """A running service with the book of past drives and the accounts of the other tests."""
+    folder = tmp_path_factory.mktemp("historical")
     # What a busy machine sends into the spool may be overtaken by its own conflict, as designed.
-    async with running(database_dsn, tmp_path, HISTORY + ACCOUNTS, queue_wait_seconds="10") as started:
+    async with (
+        cloned_database(server) as dsn,
+        running(dsn, folder, HISTORY + ACCOUNTS, queue_wait_seconds="20") as started,
+    ):
         yield started
 
 
@@ -199,38 +211,31 @@ async def test_the_first_minute_of_2019_is_in_one_minute_of_the_series(historica
     assert moment.shown == Figures(1_500, 3_500, 70_000_000)
 
 
-async def command(*arguments: str) -> tuple[int | None, str, str]:
-    """Run `portal1400 simulate` as a process of its own: exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *SERVICE, "simulate", *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
-
-
 async def test_the_command_prints_one_json_object_and_ends_with_0(portal: Portal, tmp_path: Path) -> None:
-    path = str(book_file(tmp_path))
-    code, out, err = await command(
-        "--target", portal.base, "--book", path, "--seconds", "1", "--rate", "50", "--json"
+    words = ("--target", portal.base, "--book", str(book_file(tmp_path)), "--seconds", "1", "--rate", "50", "--json")
+    process = await asyncio.create_subprocess_exec(
+        *SERVICE, "simulate", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    assert (code, err) == (0, "")
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err) == (0, b"")
     assert json.loads(out)["equal"] is True
 
 
-async def test_the_command_ends_with_1_and_a_sentence_where_nothing_listens(portal: Portal, tmp_path: Path) -> None:
-    code, out, err = await command("--target", "http://127.0.0.1:9", "--book", str(book_file(tmp_path)))
-    assert (code, out) == (1, "")
-    assert "cannot be reached" in err
+def test_the_command_ends_with_1_and_a_sentence_where_nothing_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--target", "http://127.0.0.1:9", "--book", str(book_file(tmp_path))]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "cannot be reached" in said.err
 
 
-async def test_the_command_ends_with_2_without_a_book() -> None:
-    code, _, err = await command("--target", "http://127.0.0.1:9")
-    assert code == 2
-    assert "--book" in err
+def test_the_command_ends_with_2_without_a_book(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--target", "http://127.0.0.1:9"]) == 2
+    assert "--book" in capsys.readouterr().err
 
 
 async def test_the_command_ends_with_1_where_the_series_is_not_the_published_one(portal: Portal) -> None:
-    code, _, err = await command("--target", portal.base, "--profile", "covid-2020", "--check-series")
-    assert code == 1
-    assert "404" in err
+    ended = await command({}, "simulate", "--target", portal.base, "--profile", "covid-2020", "--check-series")
+    assert ended.code == 1
+    assert "404" in ended.err
