@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -76,8 +77,8 @@ async def make_database(server: TestServer) -> None:
     await connection.close()
 
 
-@pytest.fixture
-def pair(made: Path) -> Iterator[Pair]:
+@contextmanager
+def paired(made: Path) -> Iterator[Pair]:
     """A primary that waits for its standby at every commit."""
     with (
         tempfile.TemporaryDirectory(prefix="p1400-") as first,
@@ -98,16 +99,54 @@ def pair(made: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture
+def pair(made: Path) -> Iterator[Pair]:
+    """Two servers of which one is lost."""
+    with paired(made) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def whole_pair(made: Path) -> Iterator[Pair]:
+    """Two servers for all tests that leave them as they were, each with a database of its own."""
+    with paired(made) as both:
+        yield both
+
+
+@pytest.fixture
 def dsn(pair: Pair) -> str:
     """A migrated database on both servers."""
     return pair.dsn("portal")
 
 
 @pytest.fixture
-async def portal(pair: Pair, dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+async def whole_dsn(whole_pair: Pair) -> AsyncIterator[str]:
+    """The same, new on the servers that stay."""
+    name = whole_pair.primary.next_name()
+    admin = await asyncpg.connect(whole_pair.primary.dsn("postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE portal")
+    yield whole_pair.dsn(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+def serving(dsn: str, folder: Path) -> AbstractAsyncContextManager[Portal]:
     """A service that knows both addresses, with short limits."""
-    async with running(dsn, tmp_path, statement_seconds="1", queue_wait_seconds="1", shutdown_seconds="3") as started:
+    return running(dsn, folder, statement_seconds="1", queue_wait_seconds="1", shutdown_seconds="3")
+
+
+@pytest.fixture
+async def portal(dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """The service of a pair of which one server is lost."""
+    async with serving(dsn, tmp_path) as started:
         started.dsn = dsn + "&target_session_attrs=read-write"
+        yield started
+
+
+@pytest.fixture
+async def whole(whole_dsn: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """The service of the pair that stays."""
+    async with serving(whole_dsn, tmp_path) as started:
+        started.dsn = whole_dsn + "&target_session_attrs=read-write"
         yield started
 
 
@@ -195,8 +234,9 @@ async def test_the_service_follows_the_primary_there_and_back(portal: Portal, pa
         await require_counted_once(portal, sent, sent)
 
 
-async def test_a_hanging_server_holds_nobody_up(pair: Pair, dsn: str, tmp_path: Path) -> None:
-    backwards = Pair(pair.folders[::-1], pair.primary, pair.standby).dsn("portal")
+async def test_a_hanging_server_holds_nobody_up(whole_pair: Pair) -> None:
+    pair = whole_pair
+    backwards = Pair(pair.folders[::-1], pair.primary, pair.standby).dsn("postgres")
     settings = read_settings({"PORTAL1400_DATABASE_URL": backwards, "PORTAL1400_SECRET_KEY": SECRET_KEY})
     async with await Database.open(settings) as database:
         await database.open_pool()
@@ -256,52 +296,54 @@ async def test_no_server_that_takes_writes_is_a_sentence(pair: Pair, dsn: str, t
 
 
 async def test_a_server_set_to_read_only_is_away_and_its_callbacks_are_no_bad_data(
-    portal: Portal, pair: Pair
+    whole: Portal, whole_pair: Pair
 ) -> None:
-    admin = await asyncpg.connect(pair.primary.dsn("postgres"))
-    assert await is_taken(portal, "m-1")
+    admin = await asyncpg.connect(whole_pair.primary.dsn("postgres"))
+    assert await is_taken(whole, "m-1")
     await admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     await admin.execute("SELECT pg_reload_conf()")
 
     async def is_noticed() -> bool:
-        return await is_taken(portal, "m-2") and portal.service.intake.writer.connected == 0
+        return await is_taken(whole, "m-2") and whole.service.intake.writer.connected == 0
 
     await eventually(is_noticed)
-    assert not await is_replayed(portal)
+    assert not await is_replayed(whole)
     await admin.execute("SET default_transaction_read_only = off")
     await admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
     await admin.execute("SELECT pg_reload_conf()")
     await admin.close()
-    await eventually(lambda: is_taken(portal, "m-2"), 10)
-    await require_counted_once(portal, {"m-1", "m-2"}, {"m-1", "m-2"})
-    assert await portal.fetch("SELECT id FROM quarantine") == []
+    await eventually(lambda: is_taken(whole, "m-2"), 10)
+    await require_counted_once(whole, {"m-1", "m-2"}, {"m-1", "m-2"})
+    assert await whole.fetch("SELECT id FROM quarantine") == []
 
 
-async def test_a_repeat_is_acknowledged_no_sooner_than_its_standby_has_the_gift(portal: Portal, pair: Pair) -> None:
+async def test_a_repeat_is_acknowledged_no_sooner_than_its_standby_has_the_gift(
+    whole: Portal, whole_pair: Pair
+) -> None:
     """A commit whose wait for the standby was given up is visible, but a failover would lose it."""
-    signalled(pair.standby, signal.SIGSTOP)
-    assert await is_taken(portal, "m-1"), "from the spool"
+    signalled(whole_pair.standby, signal.SIGSTOP)
+    assert await is_taken(whole, "m-1"), "from the spool"
 
     async def is_visible() -> bool:
-        return len(await portal.fetch("SELECT native_id FROM message")) == 1
+        return len(await whole.fetch("SELECT native_id FROM message")) == 1
 
     await eventually(is_visible)
     # The replay has found the row, and waits all the same.
-    await eventually(lambda: is_waiting_for_the_standby(pair), 10)
-    assert not await is_replayed(portal)
-    signalled(pair.standby, signal.SIGCONT)
-    await eventually(lambda: is_replayed(portal), 20)
-    assert await is_taken(portal, "m-1")
-    await require_counted_once(portal, {"m-1"}, {"m-1"})
+    await eventually(lambda: is_waiting_for_the_standby(whole_pair), 10)
+    assert not await is_replayed(whole)
+    signalled(whole_pair.standby, signal.SIGCONT)
+    await eventually(lambda: is_replayed(whole), 20)
+    assert await is_taken(whole, "m-1")
+    await require_counted_once(whole, {"m-1"}, {"m-1"})
 
 
 async def test_a_commit_that_an_operator_cancels_while_it_waits_is_not_acknowledged(
-    portal: Portal, pair: Pair
+    whole: Portal, whole_pair: Pair
 ) -> None:
     """PostgreSQL then reports success, with a warning: stored here, perhaps nowhere else."""
-    admin = await asyncpg.connect(pair.primary.dsn("portal"))
-    signalled(pair.standby, signal.SIGSTOP)
-    waiting: asyncio.Task[Reply] = asyncio.create_task(portal.post(message("m-1")))
+    admin = await asyncpg.connect(whole_pair.primary.dsn("postgres"))
+    signalled(whole_pair.standby, signal.SIGSTOP)
+    waiting: asyncio.Task[Reply] = asyncio.create_task(whole.post(message("m-1")))
 
     async def is_cancelled() -> bool:
         return bool(
@@ -313,25 +355,25 @@ async def test_a_commit_that_an_operator_cancels_while_it_waits_is_not_acknowled
 
     await eventually(is_cancelled)
     assert (await waiting).status == 200
-    assert not await is_replayed(portal), "acknowledged from the spool"
-    signalled(pair.standby, signal.SIGCONT)
+    assert not await is_replayed(whole), "acknowledged from the spool"
+    signalled(whole_pair.standby, signal.SIGCONT)
     await admin.close()
-    await eventually(lambda: is_taken(portal, "m-1"), 10)
-    await require_counted_once(portal, {"m-1"}, {"m-1"})
+    await eventually(lambda: is_taken(whole, "m-1"), 10)
+    await require_counted_once(whole, {"m-1"}, {"m-1"})
 
 
 async def test_check_warns_when_a_failover_could_lose_what_was_acknowledged(
-    pair: Pair, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: Portal, whole_pair: Pair, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PORTAL1400_DATABASE_URL", dsn)
+    database = await whole.fetch("SELECT current_database()")
+    monkeypatch.setenv("PORTAL1400_DATABASE_URL", whole_pair.dsn(database[0][0]))
     monkeypatch.setenv("PORTAL1400_SECRET_KEY", SECRET_KEY)
-    async with running(dsn, tmp_path):
-        pass
     capsys.readouterr()
     for synchronous, begins in ((True, "good: "), (False, "warning: database: DATABASE_URL names several")):
-        await wait_for_standby(pair.primary, synchronous=synchronous)
+        await wait_for_standby(whole_pair.primary, synchronous=synchronous)
         assert await check_command.run(argparse.Namespace(workers=1, json=False)) == 0
         assert capsys.readouterr().out.startswith(begins)
-    monkeypatch.setenv("PORTAL1400_DATABASE_URL", pair.primary.dsn("portal"))
+    monkeypatch.setenv("PORTAL1400_DATABASE_URL", whole_pair.primary.dsn(database[0][0]))
     assert await check_command.run(argparse.Namespace(workers=1, json=False)) == 0
     assert capsys.readouterr().out.startswith("good: "), "a server of one's own has nobody to fail over to"
+    await wait_for_standby(whole_pair.primary, synchronous=True)
