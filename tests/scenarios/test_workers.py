@@ -141,23 +141,6 @@ async def test_a_successor_that_refuses_leaves_its_predecessor_serving(two: Flee
     assert carriers.acknowledged <= set(await two.stored())
 
 
-async def test_told_to_stop_all_workers_answer_what_they_have_and_end(two: Fleet) -> None:
-    carriers = Carriers(two.port, "stopped")
-    workers = two.worker_pids()
-    async with carriers.playing():
-        await carriers.more(50)
-        os.kill(two.pid, signal.SIGTERM)
-        assert await two.ended() == 0
-    assert not any(map(is_alive, workers))
-    assert carriers.broken == [], "a connection that was used before got no answer"
-    assert set(carriers.answers) == {200}
-    assert {each for each in await two.stored() if each.startswith("stopped")} >= carriers.acknowledged
-    assert len(two.said("stopped")) >= 2
-    assert len(two.said("all_workers_stopped")) == 1
-    two.start()
-    await two.ready()
-
-
 async def test_workers_end_when_their_supervisor_is_killed_and_the_next_one_takes_the_port(two: Fleet) -> None:
     carriers = Carriers(two.port, "orphaned", may_repeat=True)
     async with carriers.playing():
@@ -191,10 +174,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 async def test_what_no_worker_can_start_with_is_said_once(
-    database_dsn: str, tmp_path: Path, changes: dict[str, str], sentence: str
+    two: Fleet, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
-    site = Fleet(database_dsn, tmp_path, 3)
-    await site.apply()
+    site = Fleet(two.dsn, tmp_path, 3)
     site.changes = changes
     site.start()
     assert await site.ended() == 1
@@ -205,25 +187,38 @@ async def test_what_no_worker_can_start_with_is_said_once(
     assert "hunter2" not in said
 
 
-async def test_an_address_that_stays_taken_is_refused(database_dsn: str, tmp_path: Path) -> None:
-    async with fleet(database_dsn, tmp_path, 1) as first:
-        second = Fleet(database_dsn, tmp_path / "second")
-        second.folder.mkdir()
-        second.changes = {"PORTAL1400_LISTEN": f"127.0.0.1:{first.port}"}
-        second.start()
-        assert await second.ended() == 1
-        assert second.log_file.read_text() == (
-            f"portal1400: PORTAL1400_LISTEN=127.0.0.1:{first.port} cannot be used (Address already in use): "
-            "stop what listens there or set another address\n"
-        )
+async def test_an_address_that_stays_taken_is_refused(two: Fleet, tmp_path: Path) -> None:
+    second = Fleet(two.dsn, tmp_path)
+    second.changes = {"PORTAL1400_LISTEN": f"127.0.0.1:{two.port}"}
+    second.start()
+    assert await second.ended() == 1
+    assert second.log_file.read_text() == (
+        f"portal1400: PORTAL1400_LISTEN=127.0.0.1:{two.port} cannot be used (Address already in use): "
+        "stop what listens there or set another address\n"
+    )
 
 
-async def test_a_public_port_among_the_internal_ones_is_refused(database_dsn: str, tmp_path: Path) -> None:
-    site = Fleet(database_dsn, tmp_path, 3)
+async def test_a_public_port_among_the_internal_ones_is_refused(two: Fleet, tmp_path: Path) -> None:
+    site = Fleet(two.dsn, tmp_path, 3)
     site.changes = {"PORTAL1400_LISTEN": f"127.0.0.1:{site.internal_port + 2}"}
     site.start()
     assert await site.ended() == 1
     assert f"PORTAL1400_INTERNAL_LISTEN=127.0.0.1:{site.internal_port + 2} cannot be" in site.log_file.read_text()
+
+
+async def test_told_to_stop_all_workers_answer_what_they_have_and_end(two: Fleet) -> None:
+    carriers = Carriers(two.port, "stopped")
+    workers = two.worker_pids()
+    async with carriers.playing():
+        await carriers.more(50)
+        os.kill(two.pid, signal.SIGTERM)
+        assert await two.ended() == 0
+    assert not any(map(is_alive, workers))
+    assert carriers.broken == [], "a connection that was used before got no answer"
+    assert set(carriers.answers) == {200}
+    assert {each for each in await two.stored() if each.startswith("stopped")} >= carriers.acknowledged
+    assert len(two.said("stopped")) >= 2
+    assert len(two.said("all_workers_stopped")) == 1
 
 
 async def test_one_worker_under_a_supervisor_is_replaced_without_a_gap(database_dsn: str, tmp_path: Path) -> None:
