@@ -1,7 +1,9 @@
 """Releases before this one, from the repository's history."""
 
+import shutil
 import subprocess
 import tarfile
+from importlib.util import cache_from_source
 from io import BytesIO
 from pathlib import Path
 
@@ -29,4 +31,16 @@ def release_before(migration: Migration, folder: Path) -> Path:
     tree = git("archive", "--format=tar", f"{added}~1" if added else "HEAD", "service", *PACKAGES)
     with tarfile.open(fileobj=BytesIO(tree)) as archive:
         archive.extractall(folder, filter="data")
+    _take_over_byte_code(folder)
     return folder
+
+
+def _take_over_byte_code(folder: Path) -> None:
+    """What this tree has as well was compiled here: two processes of that release need not do it again."""
+    for source in folder.rglob("*.py"):
+        ours = ROOT / source.relative_to(folder)
+        compiled = Path(cache_from_source(str(ours)))
+        if ours.is_file() and compiled.is_file() and ours.read_bytes() == source.read_bytes():
+            shutil.copystat(ours, source)
+            (source.parent / compiled.parent.name).mkdir(exist_ok=True)
+            shutil.copy2(compiled, source.parent / compiled.parent.name)
