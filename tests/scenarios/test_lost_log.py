@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fleet import Carriers, Fleet
 
-COUNT = 400
+COUNT = 150
 """Callbacks: their lines are more than a pipe of one page holds."""
 
 
