@@ -1,29 +1,44 @@
 """A fresh migrated database for each test, cloned from a template."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 
 import asyncpg
 
 from campaigns.schema.migrate import migrate
+from campaigns.schema.partitions import make_partitions
 from tests.support.postgres import TestServer
 
+MIGRATED = "migrated_template"
 TEMPLATE = "portal_template"
+"""The same with the days that a start would make first of all, on which no test waits."""
 
 
 async def make_template(server: TestServer) -> None:
-    """The migrated database that every test's own is cloned from."""
+    """The migrated databases that every test's own is cloned from."""
+    await _make(server, MIGRATED, "", migrate)
+    await _make(server, TEMPLATE, f"TEMPLATE {MIGRATED}", _make_days)
+
+
+async def _make_days(connection: asyncpg.Connection) -> None:
+    await make_partitions(connection, datetime.now(UTC).date())
+
+
+async def _make(
+    server: TestServer, name: str, made_by: str, fill: Callable[[asyncpg.Connection], Awaitable[object]]
+) -> None:
     admin = await asyncpg.connect(server.dsn("postgres"))
-    await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    await admin.execute(f"CREATE DATABASE {name} {made_by}")
     await admin.close()
-    connection = await asyncpg.connect(server.dsn(TEMPLATE))
-    await migrate(connection)
+    connection = await asyncpg.connect(server.dsn(name))
+    await fill(connection)
     await connection.close()
 
 
-def cloned_database(server: TestServer) -> AbstractAsyncContextManager[str]:
-    """A fresh migrated database; yields its DSN and drops it afterwards."""
-    return empty_database(server, f"TEMPLATE {TEMPLATE} STRATEGY file_copy")
+def cloned_database(server: TestServer, template: str = TEMPLATE) -> AbstractAsyncContextManager[str]:
+    """A fresh migrated database; yields its DSN and drops it afterwards. MIGRATED: nobody ever started on it."""
+    return empty_database(server, f"TEMPLATE {template} STRATEGY file_copy")
 
 
 @asynccontextmanager

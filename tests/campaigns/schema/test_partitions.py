@@ -1,6 +1,7 @@
 """Day partitions: made ahead and once, whoever makes them; dropped in time, but never while in use."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -8,9 +9,18 @@ import pytest
 
 from campaigns.schema.ids import least_id
 from campaigns.schema.partitions import DAYS_AHEAD, DROPPED_MAX, drop_partitions, list_partitions, make_partitions
+from tests.support.databases import MIGRATED, cloned_database
+from tests.support.postgres import TestServer
 
 TODAY = date(2026, 2, 25)
 INSERT = "INSERT INTO raw_callback (id, received_on, account_id, sealed) VALUES (gen_random_uuid(), $1, 1, '')"
+
+
+@pytest.fixture
+async def database_dsn(server: TestServer) -> AsyncIterator[str]:
+    """A database on which nobody has made a day yet."""
+    async with cloned_database(server, MIGRATED) as dsn:
+        yield dsn
 
 
 async def test_today_and_two_weeks_ahead_are_made_once(connection: asyncpg.Connection) -> None:

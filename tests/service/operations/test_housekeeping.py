@@ -1,6 +1,7 @@
 """Thirty midnights: the clock is an argument, partitions are there, keys are of the day, intake never stops."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +12,18 @@ import pytest
 from campaigns.gifts.privacy import select_acts
 from campaigns.schema.partitions import list_partitions
 from tests.support.away import require_invariants
+from tests.support.databases import MIGRATED, cloned_database
 from tests.support.portal import Portal, eventually, message, running, signed
+from tests.support.postgres import TestServer
 
 START = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
+
+
+@pytest.fixture
+async def database_dsn(server: TestServer) -> AsyncIterator[str]:
+    """A database on which nobody has made a day yet."""
+    async with cloned_database(server, MIGRATED) as dsn:
+        yield dsn
 
 
 class Clock:
