@@ -160,12 +160,17 @@ async def test_a_missing_day_is_made_and_one_that_may_not_be_made_is_no_fault_of
         if SPEAKS_GERMAN:
             with pytest.raises(asyncpg.DivisionByZeroError, match="Division durch Null"):
                 await odd_fetch(portal, "SELECT 1 / 0")
-        (today,) = await odd_fetch(portal, "SELECT 'raw_callback_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')")
-        await odd_fetch(portal, f"DROP TABLE {today[0]}")
+        # The day may end meanwhile.
+        days = await odd_fetch(
+            portal, "SELECT 'raw_callback_' || to_char((now() AT TIME ZONE 'UTC') + n * interval '1 day', 'YYYYMMDD')"
+            " FROM generate_series(0, 1) AS n",
+        )  # fmt: skip
+        drop = f"DROP TABLE IF EXISTS {', '.join(each[0] for each in days)}"
+        await odd_fetch(portal, drop)
         assert (await post_standard(portal, "m-1")).outcome == "accepted"
         # From here on the table belongs to whoever migrates, and not to the service.
         admin = await asyncpg.connect(odd_dsn.replace(f"{ROLE}@", "app@"))
-        await admin.execute(f"DROP TABLE {today[0]}; ALTER TABLE raw_callback OWNER TO app")
+        await admin.execute(f"{drop}; ALTER TABLE raw_callback OWNER TO app")
         await admin.execute(f"GRANT ALL ON raw_callback TO {ROLE}")
         for number in range(2, 5):
             assert (await post_standard(portal, f"m-{number}")).status == 200
