@@ -77,6 +77,10 @@ class AccountSettings(BaseModel):
         """What can make money of the messages of such an account, as far as these settings decide it."""
         return CHARGINGS if self.charges_by_reply else CHARGINGS - {"on_reply"}
 
+    def mistakes(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Place and fault of what no new file may say. An account stored before goes on with it, for it serves."""
+        return ()
+
     @field_validator("path_secret")
     @classmethod
     def _are_path_segments_of_their_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -312,6 +312,12 @@ VIETNAMESE: dict[str, str] = {
     "accepted must have a status of success, 200 to 299": (
         "accepted phải có mã trạng thái thành công, từ 200 đến 299"
     ),
+    "has a place for something else than id and reply: it would be sent as it stands": (
+        "có chỗ điền khác id và reply: nó sẽ được gửi đi nguyên văn"
+    ),
+    "has a place for what could not be read: it would be sent as it stands": (
+        "có chỗ điền cho điều không đọc được: nó sẽ được gửi đi nguyên văn"
+    ),
     "not_counted is what accepted is: leave it out": ("not_counted giống hệt accepted: hãy bỏ đi"),
     "transport = form needs secrets, signed and separator: ask VAS Cloud for its recipe": (
         "transport = form cần secrets, signed và separator: hãy hỏi VAS Cloud cách ký"
@@ -476,8 +482,8 @@ VIETNAMESE: dict[str, str] = {
         "charges donors by the message itself, in whatever form it is and whenever it comes, but campaign "
         '{slug} tells them "{words}"; unless the hub gives that back, correct the campaign first'
     ): (
-        "tính tiền người ủng hộ ngay khi nhắn tin, dù sai cú pháp hay hết hạn, nhưng chương trình {slug} báo cho họ "
-        '"{words}"; trừ khi đầu mối hoàn lại, hãy sửa chương trình trước'
+        "tính tiền người ủng hộ ngay khi nhắn tin, dù sai cú pháp hay hết hạn, nhưng chiến dịch {slug} báo cho họ "
+        '"{words}"; trừ khi đầu mối hoàn lại, hãy sửa chiến dịch trước'
     ),
     "has no secret whose time it is: everything over this gateway would be turned away": (
         "không có khóa bí mật nào đang trong thời hạn: mọi tin qua cổng này sẽ bị từ chối"

@@ -173,13 +173,16 @@ class _Table:
         if len(self.problems) > known:
             return None
         try:
-            return settings_of(adapter, without_references(adapter, own))
+            settings = settings_of(adapter, without_references(adapter, own))
         except ValidationError as error:
             for place, reason in faults(error):
                 # A secret written alone counts as a list of one, and its place in the file has no number.
                 is_alone = bool(place) and isinstance(own.get(str(place[0])), str)
                 self._refuse(place[:1] if is_alone else place, reason)
             return None
+        for place, fault in settings.mistakes():
+            self._refuse(place, say(fault))
+        return settings
 
     def _require_storable(self, place: Place, value: Any) -> None:
         if isinstance(value, Mapping):

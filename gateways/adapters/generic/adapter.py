@@ -13,6 +13,7 @@ those that all protocols keep come back from the spool.
 """
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,7 +24,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from gateways.account import SECRETS_MAX, Account, AccountSettings, Charging
-from gateways.adapters.generic.dialect import ChargeFields, Dialect
+from gateways.adapters.generic.dialect import ChargeFields, Dialect, Words
 from gateways.adapters.generic.example import callback_of, fault_of_example, fault_of_question
 from gateways.adapters.generic.reading import JsonTree, Reading, read
 from gateways.adapters.generic.signature import require_signature
@@ -70,6 +71,12 @@ _STATUSES: dict[Outcome, int] = {
     Outcome.UNAVAILABLE: 503,
 }
 
+PLACE = re.compile(r"\{[A-Za-z_]{1,40}\}")
+"""What looks in an answer's words like a place for something. A brace of JSON has a quote behind it."""
+FILLS = frozenset({"{id}", REPLY}), "has a place for something else than id and reply: it would be sent as it stands"
+NOTHING_FILLS = frozenset[str](), "has a place for what could not be read: it would be sent as it stands"
+READ_NOTHING = frozenset({"malformed", "malformed_with_id"})
+
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that may carry a secret whatever a dialect says of them: never kept."""
 
@@ -98,6 +105,17 @@ class GenericSettings(AccountSettings):
     def charges_by_reply(self) -> bool:
         """Where what does not count is answered otherwise, so that it is not charged."""
         return self.dialect.answers.not_counted is not None
+
+    def mistakes(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Places for something in an answer's words that nothing fills, which would be sent as they stand."""
+        answers = self.dialect.answers
+        found = []
+        for name in type(answers).model_fields:
+            words: Words | None = getattr(answers, name)
+            fills, fault = NOTHING_FILLS if name in READ_NOTHING else FILLS
+            if words is not None and not fills.issuperset(PLACE.findall(words.body)):
+                found.append((("dialect", "answers", name, "body"), fault))
+        return tuple(found)
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:

@@ -169,6 +169,28 @@ def test_a_refusal_names_path_line_and_reason(old: str, new: str, path: str, rea
     assert reason in sentence
 
 
+@pytest.mark.parametrize(
+    ("answer", "body", "fault"),
+    [
+        ("accepted", '{"ok":{"ref":"{id}"}} {reply}', None),
+        ("accepted", "OK {ref}", "something else than id and reply"),
+        ("malformed", "no {id}", "what could not be read"),
+    ],
+)
+def test_a_place_that_nothing_fills_is_refused(answer: str, body: str, fault: str | None) -> None:
+    line = 'dialect.answers.accepted.body = "OK"\n'
+    others = line * (answer != "accepted")
+    table = account_table("generic", ["a-key"])
+    assert line in table
+    table = table.replace(line, f"{others}dialect.answers.{answer}.body = {json.dumps(body)}\n")
+    if fault is None:
+        assert prepare(table)
+    else:
+        ((path, _, reason),) = refusals(table)
+        assert path == f"gateway[0].dialect.answers.{answer}.body"
+        assert fault in reason
+
+
 def test_labels_are_unique() -> None:
     assert len({row[0] for row in ROWS}) == len(ROWS)
 
