@@ -17,7 +17,7 @@ class Templates(NamedTuple):
 
 @cache
 def load_templates() -> Templates:
-    """Read and compile all of them, for a thread: some tenths of a second of work. Kept for as long as the process."""
+    """Read and compile all of them, for a thread: some tenths of a second of work. Kept with the process."""
     # Loaded with the first page: no start of a worker waits for it.
     from jinja2 import DictLoader, Environment, StrictUndefined
 
