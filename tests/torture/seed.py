@@ -30,7 +30,8 @@ STREAMS, POLLERS = 4, 3
 SETTLE_SECONDS = 120.0
 ADOPT_SECONDS = 6.0
 """So long a spool file without a worker may wait here; then the service is restarted, which adopts at once."""
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""Each look has every worker write all of its metrics, which costs it as much as some dozen callbacks."""
 SPOOLED = "portal1400_spool_records"
 
 
