@@ -32,6 +32,8 @@ pytestmark = [
 
 SEED = 1400
 CLIENTS = 12
+METRICS_PAUSE_SECONDS = 0.25
+"""They cost the service as much as some dozen callbacks."""
 PAUSE_SECONDS = 0.1
 """Of a client that was not answered: what is down comes up no sooner for being asked."""
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
@@ -88,7 +90,7 @@ class Installation:
                     if "\nportal1400_spool_records 0.0\n" in await answer.text():
                         return
             assert time.monotonic() < deadline, "the spool does not empty"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(METRICS_PAUSE_SECONDS)
 
     def pids(self) -> dict[str, int]:
         """The processes a round may kill."""

@@ -105,4 +105,4 @@ async def until_connected(site: Fleet) -> None:
     async with asyncio.timeout(20):
         while "database" in await readiness(site) or "\nportal1400_spool_records 0.0\n" not in await site.metrics(0):
             with suppress(TimeoutError):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.25)
