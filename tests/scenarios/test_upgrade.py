@@ -59,7 +59,7 @@ async def test_an_upgrade_and_its_way_back_lose_and_refuse_nothing(database_dsn:
     try:
         await site.ready()
         carriers = Carriers(site.port, "upgraded")
-        async with carriers.playing():
+        async with carriers.playing(6):
             for turns, name in enumerate(("second", "first"), start=1):
                 await carriers.more(50)
                 turn(tmp_path, name)

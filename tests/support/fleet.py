@@ -212,7 +212,7 @@ class Carriers:
     """Of a client between its callbacks: what is tried is whether each is answered, not how many there can be."""
 
     @asynccontextmanager
-    async def playing(self, clients: int = 12) -> AsyncIterator["Carriers"]:
+    async def playing(self, clients: int = 8) -> AsyncIterator["Carriers"]:
         """Send all the time; at the end every client finishes the callback it is at."""
         tasks = [asyncio.create_task(self._client(number)) for number in range(clients)]
         try:
