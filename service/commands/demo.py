@@ -22,7 +22,7 @@ from service.commands.demo_desk import Accounts, prepare_accounts, send_earlier_
 from service.commands.opening import CommandRefused, opened
 from service.commands.serve import bound
 from service.commands.starting import service_of, unless_stopped
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from service.runtime import garbage as collector
 from service.runtime import logs
 from service.runtime.settings import HostPort, Settings

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import structlog
 
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from service.runtime import logs
 from service.runtime.refusals import Refused
 from service.runtime.service_manager import ServiceManager

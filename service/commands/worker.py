@@ -11,7 +11,7 @@ import orjson
 
 from service.commands.serve import ACCEPT_OLDER, stop_at_signals
 from service.commands.serving import serve_on
-from service.listeners.listener import ListeningSocket
+from service.listeners.listening_socket import ListeningSocket
 from service.runtime.refusals import Refused
 from service.runtime.settings import read_settings
 from service.runtime.tasks import cancel_and_wait, repeat

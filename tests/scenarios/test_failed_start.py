@@ -10,7 +10,7 @@ import pytest
 from service.app import Service
 from service.commands.opening import opened
 from service.intake.spool_claim import claim_own
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from service.runtime.settings import read_settings
 from tests.support.portal import SECRET_KEY, eventually
 

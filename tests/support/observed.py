@@ -14,7 +14,7 @@ import aiohttp
 import yaml
 from aiohttp import test_utils, web
 
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from tests.support.dashboard import ROOT
 from tests.support.portal import (
     Portal,

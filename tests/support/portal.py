@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 from service.app import Service
 from service.commands.apply import apply_file
 from service.commands.opening import Opened, opened
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from service.runtime.clock import utc_now
 from service.runtime.settings import Settings, read_settings
 from tests.support.databases import cloned_database

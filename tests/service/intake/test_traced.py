@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from service.intake.intake import Intake
 from service.intake.writer import Writer
-from service.listeners.listener import bind
+from service.listeners.listening_socket import bind
 from service.operations.tracing import NONE, make_tracing
 from service.runtime import traces
 from service.runtime.refusals import Refused

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from metrics.carrier_health import CarrierHealth
 from metrics.instruments import Instruments
-from service.listeners.listener import Listener, bind
+from service.listeners.listener import Listener
+from service.listeners.listening_socket import bind
 from service.operations import gateways_page, health
 from service.operations.carrier_watch import OWN_PATH, CarrierWatch
 from service.operations.siblings import Siblings
