@@ -94,10 +94,19 @@ async def run(arguments: argparse.Namespace) -> int:
 
 
 def settings_of(folder: Path, key: str, port: int) -> Settings:
-    """What the demo serves by. It turns nobody away: on a machine busy with other things that would end the demo."""
-    listen = HostPort(host="127.0.0.1", port=port)
+    """What the demo serves by. It turns nobody away: on a machine busy with other things that would end the demo.
+
+    There a commit may also be late, and from the spool a callback may be overtaken by its own conflict: the carriers
+    wait instead, so that what grew is what they sent.
+    """
     return Settings.model_validate(
-        {"data_dir": folder, "secret_key": key, "listen": listen, "shed_under_load": False}
+        {
+            "data_dir": folder,
+            "secret_key": key,
+            "listen": HostPort(host="127.0.0.1", port=port),
+            "shed_under_load": False,
+            "queue_wait_seconds": 20,
+        }
     )
 
 
