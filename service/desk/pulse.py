@@ -48,14 +48,15 @@ HERE_FOR = timedelta(minutes=2)
 HERE_MAX = 100
 FORM_READINGS = ("wrong_syntax", "unknown_keyword")
 
+# Of five minutes and of sixty the running one is the last, as in the public chart of the hour.
 SELECT_PACE = """
 SELECT m.campaign_id, m.carrier, max(m.minute) AS last_minute,
        coalesce(sum(m.messages) FILTER (WHERE m.minute >= t.minute - interval '1 minute' AND m.minute < t.minute), 0)
            ::bigint AS minute,
-       coalesce(sum(m.messages) FILTER (WHERE m.minute >= t.minute - interval '5 minutes'), 0)::bigint AS five,
+       coalesce(sum(m.messages) FILTER (WHERE m.minute > t.minute - interval '5 minutes'), 0)::bigint AS five,
        sum(m.messages)::bigint AS hour, sum(m.pledged_vnd)::bigint AS hour_vnd
 FROM campaign_minute AS m, (SELECT date_trunc('minute', now()) AS minute) AS t
-WHERE m.campaign_id = ANY($1::integer[]) AND m.minute >= t.minute - interval '60 minutes' AND m.messages > 0
+WHERE m.campaign_id = ANY($1::integer[]) AND m.minute > t.minute - interval '60 minutes' AND m.messages > 0
 GROUP BY m.campaign_id, m.carrier
 """
 SELECT_FORMS = """

@@ -147,6 +147,25 @@ async def test_the_page_follows_what_happens_and_asks_once_a_second_for_everybod
     assert re.search(r"<noscript><meta http-equiv=.refresh", page.text)
 
 
+async def test_of_five_minutes_and_of_sixty_the_running_one_is_the_last(desk_portal: Portal) -> None:
+    portal, pulse = desk_portal, desk_portal.service.desk.pulse
+    campaign = portal.service.desk.desk.book().by_slug["bao-lu"].id
+
+    async def pace() -> CampaignPace:
+        async with portal.service.desk.desk.borrow() as connection:
+            await pulse._read_pace(connection)
+        return pulse.pace.get(campaign, CampaignPace())
+
+    before = await pace()
+    minute = portal.service.desk.desk.clock().replace(second=0, microsecond=0)
+    for ago in (5, 60):
+        at = (minute - timedelta(minutes=ago)).isoformat()
+        await portal.post(message(f"ago-{ago}", "BL", short_code="1407", operator_time=at))
+    after = await pace()
+    assert after.five <= before.five, "six minutes are not five"
+    assert after.hour <= before.hour + 1, "61 minutes are not sixty"
+
+
 async def test_a_page_counts_wrong_forms_while_nobody_follows_the_stream(desk_portal: Portal) -> None:
     portal, pulse = desk_portal, desk_portal.service.desk.pulse
     operator = await logged_in(portal, await person(portal, "khong.js", Role.OPERATOR))
