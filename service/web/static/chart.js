@@ -28,14 +28,14 @@ function address(slug, now) {
 }
 
 /**
- * Reads and redraws. A failure leaves the bars as they are; where there were none, the sentence stays.
+ * Reads and redraws. A failure throws and leaves the bars as they are; where there were none, the sentence stays.
  * @param {string} slug
  * @param {number} now milliseconds, by the server's clock
  */
 export async function refreshChart(slug, now) {
   const { url, first } = address(slug, now);
   const response = await fetch(url, { signal: AbortSignal.timeout(8000) });
-  if (!response.ok) return;
+  if (!response.ok) throw new Error(String(response.status));
   const { points } = /** @type {{points: Point[]}} */ (await response.json());
   // Whole minutes: a fraction of a second in the server's writing is cut, not parsed.
   const byMinute = new Map(points.map((point) => [Date.parse(`${point.at.slice(0, 19)}+07:00`), point]));
