@@ -187,8 +187,10 @@ async def test_the_audit_log_is_searched_by_program_as_at_the_desk(desk_portal: 
     assert await found(act="user.add", subject="tim.hai") == [("user.add", "tim.hai")]
     ours = [each for each in await found(who=TESTER.login, act="user.add") if (each[1] or "").startswith("tim.")]
     assert ours == [("user.add", f"tim.{each}") for each in ("so", "ba", "hai", "mot")], "the newest first, by pages"
-    (entry,) = await portal.fetch("SELECT at FROM audit_entry WHERE act = 'user.add' AND subject = 'tim.mot'")
-    day = entry["at"].astimezone(VIETNAM).date()
+    (entry,) = await portal.fetch(
+        "SELECT recorded_at FROM audit_entry WHERE act = 'user.add' AND subject = 'tim.mot'"
+    )
+    day = entry["recorded_at"].astimezone(VIETNAM).date()
     assert ("user.add", "tim.mot") in await found(since=str(day), until=str(day), act="user.add")
     assert ("user.add", "tim.mot") not in await found(until=str(day - timedelta(days=1)), act="user.add")
     for name, value in (("since", "17/10/2026"), ("until", "2026-13-01"), ("who", "x" * 201),
