@@ -1,17 +1,27 @@
 """Sentences for whoever writes an apply file: each is English, and carries the same in Vietnamese."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from campaigns.book.vietnamese import VIETNAMESE
+
+NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
 class Sentence(str):
     """An English text with its Vietnamese form. It is a `str`: where no language is asked for, it reads English."""
 
     vietnamese: str
+    template: str | None
+    """The row that it was said by, to be said in other words elsewhere; None where there is none."""
+    values: Mapping[str, object]
 
-    def __new__(cls, english: str, vietnamese: str) -> "Sentence":
+    def __new__(
+        cls, english: str, vietnamese: str, template: str | None = None, values: Mapping[str, object] = NO_VALUES
+    ) -> "Sentence":
         """Both forms, ready to be shown."""
         made = super().__new__(cls, english)
-        made.vietnamese = vietnamese
+        made.vietnamese, made.template, made.values = vietnamese, template, values
         return made
 
 
@@ -21,7 +31,7 @@ def say(template: str, **values: object) -> Sentence:
     A value that is a Sentence itself is filled in by the form of each language.
     """
     translated = {name: in_vietnamese(value) if isinstance(value, str) else value for name, value in values.items()}
-    return Sentence(template.format(**values), VIETNAMESE[template].format(**translated))
+    return Sentence(template.format(**values), VIETNAMESE[template].format(**translated), template, values)
 
 
 def join(separator: str, sentences: "list[Sentence] | list[str]") -> Sentence:

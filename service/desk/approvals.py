@@ -39,7 +39,7 @@ from service.desk.proposal_forms import FIELDS, form_of, tables_in
 from service.desk.proposing import OPEN_STATES, cursor_of, found_in, is_allowed, place_of
 from service.desk.reply_texts import reply_texts
 from service.desk.roles import Act
-from service.desk.spoken import spoken, spoken_again
+from service.desk.spoken import label, spoken, spoken_again
 from service.desk.templates import EMERGENCIES, emergency_form, form_like
 from service.web.words import Language
 
@@ -248,7 +248,7 @@ class Approvals:
                 try:
                     plan = await plan_of_proposal(connection, proposal, self._desk.clock())
                 except ApplyRefused as refused:
-                    lines = refused.lines(language_of(visit))
+                    lines = lines_of_proposal(refused, visit)
         return await self._desk.page(
             "desk_proposal.html", visit, status, proposal=proposal, title=_title(proposal), steps=steps,
             written=written, problem=problem, lines=lines, files=files,
@@ -367,12 +367,21 @@ def _lines_of_form(refused: ApplyRefused, visit: Visit) -> list[str]:
     return [f"{_label(each.toml_path, visit)}: {spoken(each.reason, visit.words)}" for each in refused.problems]
 
 
+def lines_of_proposal(refused: ApplyRefused, visit: Visit) -> list[str]:
+    """The same of what may be about several campaigns: each is numbered as the proposal has it."""
+    tables = [each.toml_path.partition(".")[0] for each in refused.problems]
+    lines = _lines_of_form(refused, visit)
+    if len(set(tables)) <= 1:
+        return lines
+    return [f"{place_in_words(each, language_of(visit))}, {line}" for each, line in zip(tables, lines, strict=True)]
+
+
 def _label(toml_path: str, visit: Visit) -> str:
     """`campaign[0].route[0].keywords[1]` as the form calls it."""
     key = re.sub(r"\[[0-9]+\]$", "", toml_path).rsplit(".", 1)[-1]
     if key not in FIELDS:
         return place_in_words(toml_path, language_of(visit))
-    return visit.words(f"field_{key}").partition(" (")[0]
+    return label(key, visit.words)
 
 
 def _title(proposal: Proposal) -> str:

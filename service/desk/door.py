@@ -18,7 +18,7 @@ from service.desk.bodies import BodyRefused, read_form, require_storable
 from service.desk.desk import Desk, see_other
 from service.desk.limits import Crowded, Room
 from service.desk.people import Person, PersonChanged
-from service.desk.returning import to_login, to_remembered, typed_in
+from service.desk.returning import LABELS, to_login, to_remembered, typed_in
 from service.desk.roles import Act, Role, may
 from service.desk.uploads import UPLOAD_SECONDS, UPLOADS_AT_ONCE, read_upload
 from service.listeners.peers import peer_of
@@ -224,7 +224,9 @@ class Guarded:
         typed = typed_in(self.row.act, form)
         if not typed:
             return await self._desk.page("desk_refused.html", visit, 403, why=why)
-        return await self._desk.page("desk_again.html", visit, 403, why=why, typed=typed, action=request.path)
+        return await self._desk.page(
+            "desk_again.html", visit, 403, why=why, typed=typed, labels=LABELS, action=request.path
+        )
 
     async def _later(self, visit: Visit, why: str, seconds: int) -> web.Response:
         response = await self._desk.page("desk_refused.html", visit, 503, why=why)

@@ -6,7 +6,7 @@ from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import load
 from campaigns.book.recording import IntakeBusy, plan_changes
 from campaigns.lifecycle.proposals import FILE_NAME, StepRefused, act_at_once, digest_of, put_into_force
-from service.desk.approvals import Approvals, GatewaysNamed, language_of, require_campaigns_alone
+from service.desk.approvals import Approvals, GatewaysNamed, lines_of_proposal, require_campaigns_alone
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -60,7 +60,7 @@ class Emergencies:
         except IntakeBusy:
             return await page(visit, form, 503, "step_busy")
         except ApplyRefused as refused:
-            return await page(visit, form, 422, "proposal_refused", lines=refused.lines(language_of(visit)))
+            return await page(visit, form, 422, "proposal_refused", lines=lines_of_proposal(refused, visit))
         except GatewaysNamed:
             return await page(visit, form, 422, "proposal_gateways")
         return see_other(f"/desk/proposals/{made}")

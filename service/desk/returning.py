@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from aiohttp import web
 
 from service.desk.desk import Desk, see_other
+from service.desk.proposal_forms import FIELDS
 from service.desk.roles import Act
 
 PLACE_COOKIE = "portal1400-place"
@@ -18,6 +20,15 @@ PLACES = re.compile(
 """Pages alone, and none of another site: a file would come down beside the page of the login."""
 UNSAID = frozenset({Act.ENTER, Act.PROVE, Act.OWN_ACCOUNT})
 """What is typed for these is a password or a code: it goes into no page."""
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        **{each: f"field_{each}" for each in FIELDS},
+        "reason": "audit_reason", "text": "propose_text", "texts": "try_texts", "code": "field_short_code",
+        "account": "list_account", "ids": "move_ids", "taker": "move_taker", "ground": "move_ground_public",
+        "note": "row_note",
+    }
+)  # fmt: skip
+"""What the fields are called in which somebody types; what else a form carries was not typed."""
 
 
 def to_login(desk: Desk, request: web.BaseRequest) -> web.Response:

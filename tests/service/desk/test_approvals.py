@@ -13,12 +13,15 @@ import pytest
 
 from campaigns.book.apply_file import book_from_file, load
 from campaigns.book.apply_tables import CampaignTable, RouteTable
+from campaigns.book.sentences import say
+from campaigns.book.vietnamese import VIETNAMESE
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.commands import apply
 from service.desk import approvals
+from service.desk.plain_sentences import PLAIN
 from service.desk.proposal_forms import form_of, tables_in
 from service.desk.roles import Act, Role
-from service.desk.spoken import spoken_again
+from service.desk.spoken import spoken, spoken_again
 from service.web.words import Language, load_words
 from tests.service.desk.test_api import sent
 from tests.service.desk.test_templates import filled
@@ -70,6 +73,32 @@ def test_what_a_change_says_has_times_as_everywhere_at_the_desk() -> None:
         "chiến dịch vnn: thêm mới, 00:00 ngày 17/10/2026 đến 24:00 ngày 31/12/2026 (quyết định 1/QĐ)",
         "campaign vnn: added, 00:00 on 17 October 2026 to 24:00 on 31 December 2026 (decision 1/QĐ)",
     ]
+
+
+FILE_WORDS = re.compile(
+    r"\b(?:opens_at|closes_at|goal_vnd|unit_vnd|max_units|name_vi|name_en)\b|\bhotline,|00:00:00\+07|in the file"
+    r"|\b(?:in the|its|another) grammar|\[\[(?:campaign|organisation)|\b1_000|in quotes|quotes, point|are a list"
+)
+"""What whoever fills in a form has never seen."""
+OF_FILES_ALONE = ("holds text without quotes", "has single brackets", "holds the time 24:00", "{written}")
+
+
+def test_sentences_for_people_call_fields_as_the_form_does() -> None:
+    named = [each for each in VIETNAMESE if FILE_WORDS.search(re.sub(r"{\w+}", "", each))]
+    assert [each for each in named if each not in PLAIN and not each.startswith(OF_FILES_ALONE)] == []
+    for language in Language:
+        words = load_words()[language]
+        for template in PLAIN:
+            made = say(template, **dict.fromkeys(re.findall(r"{(\w+)}", template), "x"))
+            assert not FILE_WORDS.search(spoken(made, words)), (template, spoken(made, words))
+    changed = "campaign vnn: goal_vnd 1_000_000_000 -> 2_000_000_000"
+    told = [spoken_again(changed, load_words()[each]).replace("\u00a0", " ") for each in Language]
+    assert told == [
+        "chiến dịch vnn: “Mục tiêu, đồng”: 1.000.000.000 ₫ → 2.000.000.000 ₫",
+        "campaign vnn: “Goal, VND”: ₫1,000,000,000 → ₫2,000,000,000",
+    ]
+    route = "campaign vnn: route 1408 VNN added (units of 20,000 VND, 1 to 100)"
+    assert "từ khóa và số suất, mỗi suất" in spoken_again(route, load_words()[Language.VI])
 
 
 def test_a_form_is_offered_for_what_it_says_whole() -> None:
@@ -173,7 +202,7 @@ async def test_a_campaign_is_opened_by_two_people_and_then_counts(desk_portal: P
         ({"decision": " "}, 422, "Số quyết định còn thiếu"),
         ({"goal_vnd": "5.000.000.00"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
         ({"goal_vnd": "1.000,000"}, 422, "Mục tiêu, đồng: phải là số nguyên"),
-        ({"closes_at": "2019-01-01T00:00"}, 422, '<p class="problem">Đóng lúc: phải muộn hơn opens_at'),
+        ({"closes_at": "2019-01-01T00:00"}, 422, '<p class="problem">Đóng lúc: phải muộn hơn “Mở lúc”'),
         ({"closes_at": "2098-12-31T23:59"}, 200, "<li>sai, Đóng lúc: là thời điểm đầu tiên không còn được tính"),
         ({"goal_vnd": "5 000 000"}, 200, "<li>sai, Mục tiêu, đồng: sẽ là 5.000.000"),
         ({"keywords": "VNN", "short_code": "1408"}, 422, "VNN"),
