@@ -2,12 +2,23 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import asyncpg
 import orjson
 
 CURSOR_ROWS = 500
+AuditAct = Literal[
+    "login", "login.passkey", "login.provider", "login.refused", "logout", "logout.everywhere", "account.refused",
+    "user.add", "user.disable", "user.reset", "user.link", "user.password", "user.second_factor",
+    "user.recovery_codes", "passkey.add", "passkey.remove", "token.add", "token.revoke",
+    "proposal.make", "proposal.file", "proposal.proposed", "proposal.approved", "proposal.refused",
+    "proposal.withdrawn", "proposal.confirmed", "emergency.make", "book.apply",
+    "reattribution.propose", "reattribution.approved", "reattribution.refused", "reattribution.withdrawn",
+    "quarantine.replay", "list.note", "personal.read", "export", "report", "audit.export",
+]  # fmt: skip
+"""All that is ever entered. The log is for ever: an act that is entered no more stays here."""
+ACTS: tuple[AuditAct, ...] = get_args(AuditAct)
 
 
 class Who(NamedTuple):
@@ -64,7 +75,7 @@ ORDER BY id DESC LIMIT $7
 async def record(
     connection: asyncpg.Connection,
     who: Who,
-    act: str,
+    act: AuditAct,
     subject: str | None = None,
     *,
     before: Mapping[str, Any] | None = None,

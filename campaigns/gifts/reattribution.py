@@ -5,13 +5,14 @@ its campaign and one that brings it to the other, in the minute of the approval.
 what its carrier gives back later is given back by the campaign that holds it then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 import asyncpg
 
-from campaigns.audit.entries import Who, record
+from campaigns.audit.entries import AuditAct, Who, record
 from campaigns.book.recording import IntakeBusy
 from campaigns.book.store import load_book
 from campaigns.gifts.messages import lock_accounts
@@ -27,6 +28,10 @@ Ground = Literal["keyword", "carrier", "donor", "portal"]
 GROUNDS: tuple[str, ...] = get_args(Ground)
 """What the public is told: a keyword was announced wrongly, or a carrier, a donor or the portal was mistaken."""
 EndedOtherwise = Literal["refused", "withdrawn"]
+ENTERED_AS: Mapping[EndedOtherwise, AuditAct] = MappingProxyType(
+    {"refused": "reattribution.refused", "withdrawn": "reattribution.withdrawn"}
+)
+"""What each is called in the audit log."""
 
 
 class Reattribution(NamedTuple):
@@ -187,7 +192,7 @@ async def end(
         if step == "refused" and who.login == proposal.made_by:
             raise MoveRefused("same_person")
         await _end(connection, who, proposal, step, reason, Figures(0, 0, 0))
-        await record(connection, who, f"reattribution.{step}", str(number), reason=reason)
+        await record(connection, who, ENTERED_AS[step], str(number), reason=reason)
 
 
 async def _locked(connection: asyncpg.Connection, number: int) -> Reattribution:

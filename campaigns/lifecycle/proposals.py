@@ -5,13 +5,14 @@ the transaction of the approval.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 import asyncpg
 
-from campaigns.audit.entries import Who, record
+from campaigns.audit.entries import AuditAct, Who, record
 from campaigns.book.apply_entries import ApplyFile
 from campaigns.book.apply_file import load
 from campaigns.book.book import Book, Campaign
@@ -196,9 +197,10 @@ async def make(
         if same is not None:
             return int(same)
     kind = "proposal" if emergency is None else "emergency"
+    act: AuditAct = "proposal.make" if emergency is None else "emergency.make"
     organisations = organisations_of(file, book, now)
     made = await connection.fetchval(INSERT_PROPOSAL, kind, content, sha256, organisations, who.login, emergency)
-    await record(connection, who, f"{kind}.make", str(made), after={"sha256": sha256.hex()}, reason=emergency)
+    await record(connection, who, act, str(made), after={"sha256": sha256.hex()}, reason=emergency)
     return int(made)
 
 
@@ -321,6 +323,16 @@ STEPS_FROM = {
     "confirmed": frozenset({"emergency"}),
 }
 """From which states each step may be taken."""
+ENTERED_AS: Mapping[str, AuditAct] = MappingProxyType(
+    {
+        "proposed": "proposal.proposed",
+        "approved": "proposal.approved",
+        "refused": "proposal.refused",
+        "withdrawn": "proposal.withdrawn",
+        "confirmed": "proposal.confirmed",
+    }
+)
+"""What each is called in the audit log."""
 
 
 async def _locked(connection: asyncpg.Connection, proposal_id: int, states: Iterable[str]) -> Proposal:
@@ -349,4 +361,4 @@ async def _insert(
     except asyncpg.UniqueViolationError:
         raise StepRefused("ended") from None
     after = None if version is None else {"book_version": version}
-    await record(connection, who, f"proposal.{step}", str(proposal.id), after=after, reason=reason)
+    await record(connection, who, ENTERED_AS[step], str(proposal.id), after=after, reason=reason)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import asyncpg
 from aiohttp import web
 
-from campaigns.audit.entries import AuditChoice, AuditEntry, each_entry, record, select_entries
+from campaigns.audit.entries import ACTS, AuditChoice, AuditEntry, each_entry, record, select_entries
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.exported import Kind
 from service.desk.bodies import BodyRefused
@@ -19,6 +19,7 @@ from service.desk.limits import Room
 from service.desk.people import PersonRefused, disable_person, select_people
 from service.desk.roles import Act
 from service.desk.spreadsheets import Csv
+from service.web.words import Words
 
 ROWS_MAX = 50
 FILTER_LETTERS_MAX = 200
@@ -67,7 +68,7 @@ class Records:
         )
         return await self._desk.page(
             "desk_audit.html", visit, 400 if problem else 200, problem=problem, entries=found[:ROWS_MAX],
-            older=older, query=query,
+            older=older, query=query, acts=acts_in(visit.words),
             export=request.rel_url.with_path("/desk/audit.csv").with_query(query),
         )  # fmt: skip
 
@@ -111,6 +112,11 @@ class Records:
         async with self._desk.borrow() as connection:
             found = await select_people(connection)
         return await self._desk.page("desk_people.html", visit, status, people=found, problem=problem)
+
+
+def acts_in(words: Words) -> dict[str, str]:
+    """Every act of the log by what people call it, in the order in which the log names them."""
+    return {act: words(f"audited_{act.replace('.', '_')}") for act in ACTS}
 
 
 def choice_of(query: Mapping[str, str]) -> AuditChoice:

@@ -11,6 +11,7 @@ import pyotp
 import pytest
 from aiohttp import web
 
+from campaigns.audit.entries import ACTS
 from campaigns.lifecycle.toml_text import tables_of, toml_of
 from service.desk import passwords, second_factor, sessions
 from service.desk.assembly import API_PREFIX
@@ -18,10 +19,12 @@ from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
 from service.desk.passwords import PasswordUnfit, require_fit
 from service.desk.people import LOGIN_LETTERS_MAX, reset_person, select_people
+from service.desk.records import acts_in
 from service.desk.roles import RIGHTS, SCOPES, Act, Role
 from service.desk.sessions import Cookies, Tokens
 from service.desk.tokens import PREFIX
 from service.runtime.keyring import Keyring
+from service.web.words import Language, load_words
 from tests.service.desk.test_api import sent
 from tests.support.desk import PASSWORD, TESTER, Visitor, logged_in, person, phc_of, token_of
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
@@ -247,6 +250,19 @@ async def test_a_filter_of_the_audit_log_that_is_none_shows_nothing_else_instead
     assert (await auditor.get("/audit?since=2026-10-17&until=2026-10-17&before=9")).status == 200
     wrong = await auditor.get("/audit?who=an&since=2026-10-18&until=2026-10-17")
     assert ('value="an"' in wrong.text, "Không dùng được bộ lọc này" in wrong.text) == (True, True)
+
+
+async def test_every_act_of_the_audit_log_has_a_name_in_both_languages(desk_portal: Portal) -> None:
+    named = {language: acts_in(load_words()[language]) for language in Language}
+    for told in named.values():
+        assert list(told) == list(ACTS)
+        assert len(set(told.values())) == len(ACTS), "no two are called the same"
+    auditor = await logged_in(desk_portal, await person(desk_portal, "viec.nhat.ky", Role.AUDITOR))
+    page = (await auditor.get("/audit?act=login&lang=vi")).text
+    assert f'<option value="login" selected>{named[Language.VI]["login"]}</option>' in page
+    assert f"<p><b>{named[Language.VI]['login']}</b></p>" in page
+    written = {row["act"] for row in await desk_portal.fetch("SELECT DISTINCT act FROM audit_entry")}
+    assert written <= set(ACTS)
 
 
 async def test_who_takes_the_audit_log_along_slowly_holds_one_connection_of_the_database(desk_portal: Portal) -> None:
