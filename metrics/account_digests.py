@@ -5,7 +5,7 @@ The digest is SHA-256 over the carrier's own ids, each followed by a line feed, 
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -25,6 +25,12 @@ SELECT a.code, m.native_id, m.units, m.amount_vnd
 FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
 WHERE m.id >= $1 AND m.id < $2 AND m.message_at >= $3 AND m.message_at < $4 AND ($5::text IS NULL OR a.code = $5)
 ORDER BY a.code COLLATE "C", m.native_id COLLATE "C"
+"""
+
+SELECT_DAYS = """
+SELECT m.native_id, m.message_at
+FROM message AS m JOIN gateway_account AS a ON a.id = m.account_id
+WHERE a.code = $1 AND m.native_id = ANY($2::text[])
 """
 
 
@@ -69,6 +75,15 @@ async def digest_accounts(
         see(native_id)
     for of in found:
         of.sha256 = digests[of.account].hexdigest()
+    return found
+
+
+async def days_of(connection: asyncpg.Connection, account: str, ids: Sequence[str]) -> dict[str, date]:
+    """Of those ids that an account handed over at any time, the day in Vietnam that each message bears."""
+    found: dict[str, date] = {}
+    for at in range(0, len(ids), FETCHED_AT_ONCE):
+        rows = await connection.fetch(SELECT_DAYS, account, ids[at : at + FETCHED_AT_ONCE])
+        found |= {row["native_id"]: row["message_at"].astimezone(VIETNAM).date() for row in rows}
     return found
 
 

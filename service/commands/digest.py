@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from metrics.account_digests import AccountDay, digest_accounts, final_at
+from metrics.account_digests import AccountDay, days_of, digest_accounts, final_at
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
 from service.runtime.keyring import Keyring
@@ -43,6 +43,7 @@ async def run(arguments: argparse.Namespace) -> int:
         raise CommandRefused("--ids: whose they are is said by --account")
     theirs = await asyncio.to_thread(_ids, arguments.ids) if arguments.ids is not None else None
     ours: set[str] = set()
+    elsewhere: dict[str, date] = {}
     async with opened(settings, may_migrate=False) as ready:
         connection = await ready.database.connect("portal1400 digest", may_take_long=True)
         try:
@@ -52,23 +53,30 @@ async def run(arguments: argparse.Namespace) -> int:
                 await connection.execute(NO_TIME_LIMIT)
                 see = (lambda _: None) if theirs is None else ours.add
                 found = await digest_accounts(connection, arguments.day, arguments.account, see)
+                if theirs is not None:
+                    elsewhere = await days_of(connection, arguments.account, sorted(theirs - ours))
         finally:
             await connection.close()
         signer = _signer(ready.keyring)
     document = statement(arguments.day, found, datetime.now(UTC))
     signature = base64.b64encode(signer.sign(document.encode())).decode()
-    missing = None if theirs is None else {"ours": sorted(theirs - ours), "theirs": sorted(ours - theirs)}
+    missing = (
+        None
+        if theirs is None
+        else {"ours": sorted(theirs - ours - elsewhere.keys()), "theirs": sorted(ours - theirs)}
+    )
     if arguments.json:
         shown = {"day": arguments.day, "final": datetime.now(UTC) >= final_at(arguments.day)}
         accounts = [asdict(each) for each in found]
-        more = {} if missing is None else {"missing": missing}
+        more = {} if missing is None else {"missing": missing, "other_days": elsewhere}
         print(as_json({**shown, "accounts": accounts, "signed": document, "signature": signature, **more}))
     else:
         print(document, end="")
         print(f"signature {signature}")
         if missing is not None:
-            _tell(missing["ours"], missing["theirs"])
-    return 1 if missing and any(missing.values()) else 0
+            told = [f"{each} {_why(of, arguments.day)}" for each, of in sorted(elsewhere.items())]
+            _tell(missing["ours"], told, missing["theirs"])
+    return 1 if missing and (elsewhere or any(missing.values())) else 0
 
 
 def statement(day: date, found: Iterable[AccountDay], now: datetime) -> str:
@@ -82,8 +90,16 @@ def statement(day: date, found: Iterable[AccountDay], now: datetime) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _tell(ours: Sequence[str], theirs: Sequence[str]) -> None:
-    for ids, sentence in ((ours, "did not come to us"), (theirs, "are ours and not in the file")):
+def _why(of: date, day: date) -> str:
+    return "came too late for it" if of == day else f"bears a time of {of.isoformat()}"
+
+
+def _tell(ours: Sequence[str], elsewhere: Sequence[str], theirs: Sequence[str]) -> None:
+    for ids, sentence in (
+        (ours, "did not come to us"),
+        (elsewhere, "came, and are not of this digest"),
+        (theirs, "are ours and not in the file"),
+    ):
         print(f"{len(ids)} id(s) {sentence}")
         for each in ids[:IDS_SHOWN_MAX]:
             print(visible(f"  {each}"))
@@ -95,7 +111,7 @@ def _ids(path: Path) -> set[str]:
     try:
         if path.stat().st_size > IDS_BYTES_MAX:
             raise CommandRefused(f"{path} is larger than {IDS_BYTES_MAX // 1024**2} MiB")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a mark first
     except OSError as error:
         raise CommandRefused(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -135,10 +135,16 @@ async def test_the_digest_of_a_day_is_what_its_carrier_computes_and_is_signed(
         key.verify(signature, "".join(lines).replace("vnd 60000", "vnd 60001").encode())
 
     theirs = tmp_path / "ids.txt"
-    theirs.write_text("m-2\nm-10\nZ\nlost\n")
+    theirs.write_text("m-2\nm-10\nZ\nlost\nnext-day\n", encoding="utf-8-sig")
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs), "--json")
     found = json.loads(told.splitlines()[-1])
     assert (code, found["missing"]) == (1, {"ours": ["lost"], "theirs": ["a"]})
+    assert found["other_days"] == {"next-day": "2026-10-18"}
+    theirs.write_text("".join(f"{each}\n" for each in [*ids, "next-day"]))
+    code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs))
+    assert code == 1
+    assert "0 id(s) did not come to us\n1 id(s) came, and are not of this digest\n" in told
+    assert "  next-day bears a time of 2026-10-18\n" in told
     theirs.write_text("".join(f"{each}\n" for each in ids))
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs))
     assert code == 0
