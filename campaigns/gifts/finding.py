@@ -14,9 +14,11 @@ SELECT_MESSAGES_FOUND = """
 SELECT m.id, a.code AS account, m.native_id, m.raw_id AS request, m.received_at, m.message_at, m.carrier,
        m.short_code, m.reading, c.slug AS campaign, m.keyword, m.units, m.amount_vnd, m.claimed_vnd, m.flags,
        m.book_version, g.reversed_vnd,
-       coalesce(g.state, CASE WHEN m.reading = 'counted' THEN 'counted' ELSE 'uncounted' END) AS state
+       coalesce(g.state, CASE WHEN m.reading = 'counted' THEN 'counted' ELSE 'uncounted' END) AS state,
+       r.state AS reply, r.attempts AS reply_calls, r.reason AS reply_reason
 FROM message AS m LEFT JOIN gateway_account AS a ON a.id = m.account_id
 LEFT JOIN campaign AS c ON c.id = m.campaign_id LEFT JOIN gift AS g ON g.message_id = m.id
+LEFT JOIN reply AS r ON r.message_id = m.id
 WHERE m.id IN (
     SELECT id FROM message WHERE account_id = $1 AND native_id = $2
     UNION SELECT id FROM message WHERE id >= $3 AND id < $4 AND raw_id = $5

@@ -57,10 +57,14 @@ FROM test_event AS t LEFT JOIN gateway_account AS a ON a.id = t.account_id
 WHERE ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR t.received_at >= $2)
 GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
 """
+# Whether the hub had a charged reply in doubt, the report of its charge has told meanwhile.
 SELECT_REPLIES_LISTED = """
 SELECT a.code AS account, r.state, m.native_id, m.raw_id AS request, m.received_at, r.is_charged, r.attempts, r.reason
 FROM reply AS r JOIN message AS m ON m.id = r.message_id LEFT JOIN gateway_account AS a ON a.id = r.account_id
-WHERE r.state IN ('refused', 'given_up', 'in_doubt')
+LEFT JOIN gift AS g ON g.message_id = r.message_id
+WHERE r.state IN ('refused', 'given_up', 'in_doubt') AND NOT (
+        r.state = 'in_doubt' AND r.is_charged AND coalesce(g.state IN ('counted', 'failed', 'reversed'), false)
+    )
     AND ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR m.received_at >= $2)
 ORDER BY r.message_id LIMIT $3
 """
@@ -68,7 +72,10 @@ COUNT_REPLIES = """
 SELECT a.code AS account, r.state AS reason, (m.received_at AT TIME ZONE 'Asia/Ho_Chi_Minh')::date AS day,
        count(*) AS count
 FROM reply AS r JOIN message AS m ON m.id = r.message_id LEFT JOIN gateway_account AS a ON a.id = r.account_id
-WHERE r.state IN ('refused', 'given_up', 'in_doubt')
+LEFT JOIN gift AS g ON g.message_id = r.message_id
+WHERE r.state IN ('refused', 'given_up', 'in_doubt') AND NOT (
+        r.state = 'in_doubt' AND r.is_charged AND coalesce(g.state IN ('counted', 'failed', 'reversed'), false)
+    )
     AND ($1::text IS NULL OR a.code = $1) AND ($2::timestamptz IS NULL OR m.received_at >= $2)
 GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
 """

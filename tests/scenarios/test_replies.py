@@ -10,6 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from campaigns.gifts.finding import find
+from campaigns.gifts.worklists import list_open
 from gateways.registry import ADAPTERS, SENDERS
 from gateways.sender import Sms
 from service.delivery import lane
@@ -169,6 +171,23 @@ async def test_a_reply_whose_answer_is_lost_is_repeated_only_where_the_hub_drops
     assert hub.calls[code] - called >= calls
     # In doubt is no money: the donor's report, or the carrier's bill, says what it is.
     assert (await money(portal, code))[0] - had[0] == (1 if state == "sent" else 0)
+    connection = await asyncpg.connect(portal.dsn)
+    try:
+        newest = "SELECT account_id, native_id FROM message ORDER BY id DESC LIMIT 1"
+        account_id, native_id = (await connection.fetch(newest))[0]
+        (message,) = (await find(connection, account_id, native_id)).messages
+        assert (message["reply"], message["reply_calls"]) == (state, calls)
+        assert (await list_open(connection, "replies", code, None, 9)).total == (state == "in_doubt")
+        if state == "in_doubt":
+            assert message["reply_reason"] == "no whole answer came"
+            # Its report says what nobody knew, and nothing is left for a person.
+            report = next(each for each in hub.reports.values() if f"msg={native_id}&" in each)
+            path = report.removeprefix("https://p.example").replace("%d", "1").replace("%T", "1795249800")
+            assert (await fetch(portal, "GET", path)).status == 200
+            assert (await money(portal, code))[0] - had[0] == 1
+            assert await list_open(connection, "replies", code, None, 9) == ([], [])
+    finally:
+        await connection.close()
 
 
 async def test_a_hub_that_refuses_or_is_away_keeps_no_gift_out_and_is_told(portal: Portal, hub: Hub) -> None:
