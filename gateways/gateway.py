@@ -201,7 +201,9 @@ class Gateway(ABC, Generic[Settings]):
     def checked(self, callback: Callback) -> tuple[FactorCheck, ...]:
         """Each factor by itself, for a person who looks for what is wrong; it lets nobody in."""
         listed = self._is_from_listed_network(callback) if self.account.networks else None
-        secret = self._is_path_secret_right(callback) if self.settings.path_secret else None
+        has_secret = bool(self.settings.path_secret)
+        # One that the account does not have fails it, too: the address is another.
+        secret = self._is_path_secret_right(callback) if has_secret or callback.path_secret else None
         shown = self.is_client_known(callback) if self.settings.client_certificates else None
         own: bool | None = True if self.settings.factors() - COMMON_FACTORS else None
         says = "right" if own else "the account has none"
@@ -211,7 +213,7 @@ class Gateway(ABC, Generic[Settings]):
             own, says = False, rejected.reason
         return (
             FactorCheck("source address", listed, _NETWORK_SAYS[listed]),
-            FactorCheck("path secret", secret, _said_of_path(callback, secret)),
+            FactorCheck("path secret", secret, _said_of_path(callback, secret, has_secret)),
             FactorCheck("client certificate", shown, _said_of_client(callback, shown)),
             FactorCheck("proof in the request", own, says),
         )
@@ -307,9 +309,9 @@ _NETWORK_SAYS = {
 }
 
 
-def _said_of_path(callback: Callback, passed: bool | None) -> str:
-    if passed is None:
-        return "the account has none" + ("" if callback.path_secret is None else ", but the address does")
+def _said_of_path(callback: Callback, passed: bool | None, has_secret: bool) -> str:
+    if not has_secret:
+        return "the account has none" + ("" if passed is None else ", but the address does: it ends with the account")
     return "right" if passed else "wrong" if callback.path_secret else "missing"
 
 

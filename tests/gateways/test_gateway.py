@@ -110,6 +110,19 @@ def test_an_account_without_pins_asks_for_no_certificate() -> None:
     assert (seen.passed, seen.says) == (None, f"the account pins none; its key is {'c' * 64}")
 
 
+@pytest.mark.parametrize(("given", "passed", "says"), [
+    ("right", False, "the account has none, but the address does"), ("", None, "none"), (None, None, "none"),
+])  # fmt: skip
+def test_a_path_secret_that_the_account_does_not_have_is_seen_to_fail(
+    given: str | None, passed: bool | None, says: str
+) -> None:
+    telltale = Telltale()
+    telltale.settings = AccountSettings()
+    seen = next(each for each in telltale.checked(request(path_secret=given)) if each.factor == "path secret")
+    assert seen.passed is passed
+    assert says in seen.says
+
+
 def test_a_late_attempt_is_only_told_to_whom_we_know() -> None:
     late = Telltale(StaleAttempt("late"))
     with pytest.raises(StaleAttempt):
