@@ -1,9 +1,11 @@
 """Repliers: each call to the letter, free and charged; and what each hub's answer means."""
 
 import json
+import re
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 from xml.etree.ElementTree import Element
@@ -55,6 +57,15 @@ def said(name: str, reply: OutgoingReply) -> dict[str, str]:
     elements: list[Element] = list(fromstring(body).iter())
     assert elements[2].tag == "{http://hub.example/mt}SendMT"
     return {each.tag.rpartition("}")[2]: each.text or "" for each in elements[3:]}
+
+
+@pytest.mark.parametrize("name", REPLIERS)
+def test_the_page_names_every_field_of_a_call(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "replies.md").read_text(encoding="utf-8")
+    section = page.partition("| what we post |")[2].partition("| what your hub answers |")[0]
+    row = next(line for line in section.splitlines() if line.startswith(f"| `{name}` |"))
+    own = {"text", "Content-Type", *(kannel.HEADERS[key] for key in kannel.HEADERS), "tags", "priority"}
+    assert said(name, REPLY).keys() - own <= set(re.findall(r"`([^`]+)`", row))
 
 
 CALLS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
