@@ -123,7 +123,6 @@ async def test_a_refused_body_is_free_when_it_is_answered(beset: Portal, label: 
     half_closed = label == "not to its end"
     await exchange(beset, sent, is_half_closed=half_closed)
     await beset.service.intake.quarantine.stop()
-    gc.collect()
     gc.disable()
     tracemalloc.start()
     try:
