@@ -11,7 +11,7 @@ import pytest
 from campaigns.schema.migrate import Migration, MigrationRefused, migrate, migrations_in, shipped_migrations
 from campaigns.schema.migrate import __name__ as migrate_module
 from tests.support.fleet import Carriers, Fleet
-from tests.support.portal import Portal, book_file, message
+from tests.support.portal import Portal, book_file, eventually, message
 from tests.support.postgres import TestServer
 from tests.support.processes import SERVICE
 from tests.support.promptness import is_prompt
@@ -55,9 +55,19 @@ async def test_the_next_release_s_migration_fails_no_callback_of_this_one(
     stopping = asyncio.Event()
     clients = [asyncio.create_task(post_until(portal, stopping, f"m{number}")) for number in range(4)]
     connection = await asyncpg.connect(portal.dsn)
-    await asyncio.sleep(0.3)
+
+    async def come(more: int) -> None:
+        """Wait until so many more are stored."""
+        stored = await connection.fetchval("SELECT count(*) FROM message")
+
+        async def have_come() -> bool:
+            return bool(await connection.fetchval("SELECT count(*) FROM message") >= stored + more)
+
+        await eventually(have_come)
+
+    await come(10)
     assert await migrate(connection, next_release) == (next_release[-1].name,)
-    await asyncio.sleep(0.3)
+    await come(10)
     stopping.set()
     answers = [answer for client in await asyncio.gather(*clients) for answer in client]
     assert {status for status, _ in answers} == {200}
