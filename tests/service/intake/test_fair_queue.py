@@ -13,7 +13,7 @@ from service.intake.bodies import Sender
 from service.intake.fair_queue import QUANTUM_BYTES, QUANTUM_EVENTS, FairQueue
 from service.intake.limits import InFlight
 from service.intake.turns import FairTurns
-from tests.support.portal import BOOK, Portal, Reply, message, running, signed, signed_account
+from tests.support.portal import BOOK, Portal, Reply, eventually, message, running, signed, signed_account
 from tests.support.rows import entry, message_row
 
 BYTES = 1_000_000
@@ -229,13 +229,13 @@ def batch(name: str, events: int = 100) -> bytes:
 
 
 async def trickle(portal: Portal, name: str, count: int) -> tuple[list[Reply], list[float]]:
-    """One small carrier, twenty a second; its answers and its latencies, sorted."""
+    """One small carrier, a rest after each answer; its answers and its latencies, sorted."""
     answers, seconds = [], []
     for number in range(count):
         started = time.perf_counter()
         answers.append(await portal.post(message(f"{name}-{number}", "VNN 1")))
         seconds.append(time.perf_counter() - started)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
     return answers, sorted(seconds)
 
 
@@ -267,7 +267,11 @@ async def test_a_flood_of_batches_does_not_starve_a_small_carrier(database_dsn: 
                 turn += 1
 
         flooding = [asyncio.create_task(flood(sender)) for sender in range(60)]
-        await asyncio.sleep(1)
+
+        async def is_flooded() -> bool:
+            return len(flood_seconds) > 0
+
+        await eventually(is_flooded)
         answers, seconds = await trickle(portal, "s", 20)
         stopping.set()
         await asyncio.gather(*flooding)
