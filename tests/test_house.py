@@ -1,10 +1,12 @@
 """Rules of the house that no other tool checks."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -37,6 +39,19 @@ def modules() -> list[ModuleType]:
         for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
         if not info.name.endswith("__main__")
     ]
+
+
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """What the module at `path` is made of, itself first; each module is parsed once for all rules."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees() -> Iterator[None]:
+    """A million nodes, which nobody needs afterwards."""
+    yield
+    nodes.cache_clear()
 
 
 SQLITE = "service.intake.spool_file"
@@ -122,7 +137,7 @@ def test_no_event_of_the_log_has_a_key_whose_value_would_be_lost() -> None:
     found, calls = [], 0
     for package in (*PACKAGES, "gateways"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in nodes(path):
                 if not isinstance(node, ast.Call):
                     continue
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -139,9 +154,8 @@ def test_no_protocol_is_named_outside_gateways() -> None:
     named = re.compile(rf"(?<!\w)(?:{'|'.join(ADAPTERS)})(?!\w)")
     found = set()
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
+        said = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+        for node in nodes(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
                 # `standard` is also a word of English: within a sentence it is no protocol's name.
                 is_sentence = " " in node.value.strip()
@@ -201,7 +215,9 @@ def test_no_start_loads_what_only_pages_and_files_for_people_need() -> None:
         if path.name == "report_sheet.py":
             continue
         # Of the module itself: not in a function, and not for the types alone.
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        module = nodes(path)[0]
+        assert isinstance(module, ast.Module)
+        for node in module.body:
             named = []
             if isinstance(node, ast.ImportFrom):
                 named = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -268,7 +284,7 @@ def test_the_map_names_what_there_is_and_nothing_else() -> None:
 def imports_of(path: Path, package: str) -> set[str]:
     """The rooms of `package` that a module imports."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         found |= {name.split(".")[1] for name in named if name.startswith(f"{package}.")}
@@ -299,7 +315,7 @@ def longer_than_may_be(path: Path) -> set[str]:
     name = str(path.relative_to(ROOT))
     text = path.read_text(encoding="utf-8")
     found = {name} if text.count("\n") > LINES_MAX["file"] else set()
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(path):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if (node.end_lineno or 0) - node.lineno >= LINES_MAX["function"]:
