@@ -1,10 +1,11 @@
 """The live page in a real Chromium: it follows the stream, and nothing on it moves, flickers or leaves the house."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 from aiohttp import web
@@ -120,6 +121,13 @@ async def visiting(
         page.remove_listener("pageerror", failed)
         page.remove_listener("request", asked)
         await page.goto("about:blank")
+
+
+async def promptly(seconds: float, comes_true: Awaitable[None]) -> None:
+    """Wait for what is promised within `seconds`; on a machine busy with other things, whenever it comes."""
+    began = monotonic()
+    await comes_true
+    assert is_prompt(took := monotonic() - began, seconds), f"it came after {took:.1f} s"
 
 
 async def pass_time(page: Page, *, seconds: int) -> None:
@@ -362,7 +370,7 @@ async def test_an_open_page_turns_with_the_book_and_keeps_the_focus(page: Page, 
         renamed = replace(POOR, name_vi="Vì người nghèo", decisions=(*POOR.decisions, closed))
         site.book = Book(8, (renamed, ORANGE, VACCINE), site.book.organisations.values())
         site.post(totals(version=1240))
-        await expect(page.locator(".state")).to_have_text("Đã kết thúc", timeout=2_000)
+        await promptly(2, expect(page.locator(".state")).to_have_text("Đã kết thúc"))
         await expect(page.locator("h1")).to_have_text("Vì người nghèo")
         await expect(page.locator("#quote-line")).to_contain_text("– Vì người nghèo.")
         await expect(page.locator(".decisions")).to_contain_text("9/QĐ")
@@ -376,26 +384,22 @@ async def test_an_open_page_of_a_withdrawn_campaign_says_so_and_comes_back_with_
     async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}?lang=en"):
         await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
         site.book = Book(8, (ORANGE, VACCINE), whole.organisations.values(), (POOR.slug,))
-        await expect(page.locator("h1")).to_have_text("This campaign has been withdrawn", timeout=2_000)
+        await promptly(2, expect(page.locator("h1")).to_have_text("This campaign has been withdrawn"))
         await expect(page.locator("h2")).to_have_text("Chiến dịch này đã được rút lại")
         await expect(page.locator("main")).to_be_focused()
         await expect(page).to_have_title("This campaign has been withdrawn – Humanitarian Portal 1400")
         await expect(page.locator("article, [data-money], .sms")).to_have_count(0)
         site.book = Book(9, whole.campaigns, whole.organisations.values())
-        await expect(page.locator("h1")).to_have_text("Hands together for the poor 2026", timeout=4_000)
+        await promptly(4, expect(page.locator("h1")).to_have_text("Hands together for the poor 2026"))
 
 
 async def test_live_is_never_said_over_a_board_that_reads_no_more(page: Page, site: Site) -> None:
     async with serving(site) as address, visiting(page, address, f"/c/{POOR.slug}"):
-        stale, now = page.locator("#stale"), asyncio.get_running_loop().time
+        stale = page.locator("#stale")
         async with site.being_read():
             await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
             await expect(stale).to_be_empty()
-        ended = now()
-        await expect(stale).to_contain_text("có thể đã cũ")
-        assert is_prompt(now() - ended, 3)
+        await promptly(3, expect(stale).to_contain_text("có thể đã cũ"))
         await expect(page.locator("#connection")).to_be_hidden()
-        began = now()
         async with site.being_read():
-            await expect(stale).to_be_empty()
-        assert is_prompt(now() - began, 1.5)
+            await promptly(1.5, expect(stale).to_be_empty())
