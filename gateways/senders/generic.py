@@ -211,18 +211,27 @@ class _Xml(_Writer):
         super().__init__(example)
         self._root: Element = fromstring(example.body)
 
-    def _find(self, place: str) -> Element:
+    def _find(self, place: str) -> tuple[Element, str]:
+        """The element, and the name of its attribute, as it stands there, where the place is one."""
         inner = self._root
         for step in place.split("."):
+            if step.startswith("@"):
+                names = (each for each in inner.attrib if each.rpartition("}")[2] == step[1:])
+                return inner, next(names, step[1:])
             found = [child for child in inner if child.tag.rpartition("}")[2] == step]
             inner = found[0] if found else SubElement(inner, step)
-        return inner
+        return inner, ""
 
     def put(self, place: str, value: str) -> None:
-        self._find(place).text = value
+        element, attribute = self._find(place)
+        if attribute:
+            element.set(attribute, value)
+        else:
+            element.text = value
 
     def get(self, place: str) -> str:
-        return self._find(place).text or ""
+        element, attribute = self._find(place)
+        return (element.get(attribute) if attribute else element.text) or ""
 
     def body(self) -> bytes:
         return bytes(tostring(self._root, encoding="utf-8"))

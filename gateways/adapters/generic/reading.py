@@ -11,6 +11,7 @@ from gateways.wire.strict_json import Unreadable, fault_of, require_json
 from gateways.wire.xml import local_name, require_xml
 
 _BLANKS = " \t\r\n"
+ATTRIBUTE = "@"
 
 
 class Reading(ABC):
@@ -154,7 +155,10 @@ class JsonTree(Tree):
 
 
 class XmlTree(Tree):
-    """An XML document: paths begin below its root, and namespaces are not read."""
+    """An XML document: paths begin below its root, and namespaces are not read.
+
+    A path may end with an attribute of the element that it leads to, `@name`; one of the root is `@name` alone.
+    """
 
     def __init__(self, root: Element, is_repaired: bool) -> None:
         self._root = root
@@ -163,11 +167,17 @@ class XmlTree(Tree):
     def find(self, name: str) -> object:
         element = self._root
         for step in name.split("."):
+            if step.startswith(ATTRIBUTE):
+                return self._attribute(element, step.removeprefix(ATTRIBUTE))
             found = [child for child in element if local_name(child) == step]
             if len(found) != 1:
                 return Unreadable(TWICE) if found else None
             element = found[0]
         return Unreadable("holds elements instead of text") if len(element) else element.text or ""
+
+    def _attribute(self, element: Element, name: str) -> object:
+        found = [value for each, value in element.attrib.items() if each.rpartition("}")[2] == name]
+        return None if not found else found[0] if len(found) == 1 else Unreadable(TWICE)
 
     def required(self, name: str) -> str:
         # Blanks around an id or a number come from templates that are written over several lines.

@@ -291,6 +291,28 @@ def test_elements_given_twice_or_holding_others_are_nobody_s() -> None:
     assert repaired.flags == ("repaired",)
 
 
+def test_attributes_are_fields_as_elements_are() -> None:
+    body = (
+        '<m:mo xmlns:m="urn:sao-mai" ref="900000001" m:net="VTL">'
+        '<m:sms from="84950000001" to="1408"/><body>Vk5OIDU=</body></m:mo>'
+    )
+    names = {"id": "@ref", "carrier": "@net", "msisdn": "sms.@from", "short_code": "sms.@to", "text": "body"}
+    keys = settings(altered(altered(dialects.XML, "fields", names), "example.body", body))
+    ours = gateway("generic", keys)
+    sender = SENDERS["generic"]("acc", ours.settings)
+    sms = replace(sent_sms(text="VNN 2"), native_id="another & one", said="VTL")
+    asked = sender.request([sms], SENT_AT)
+    callback = replace(TestXml().callback(), body=asked.body)
+    told = read(ours, callback)
+    assert (told.native_id, told.msisdn, told.short_code, told.text, told.carrier) == (
+        "another & one", "84950000001", "1408", "VNN 2", "viettel",
+    )  # fmt: skip
+    for old in (b' to="1408"', b' ref="another &amp; one"'):
+        assert old in callback.body
+        with pytest.raises(MalformedCallback, match="is missing"):
+            read(ours, replace(callback, body=callback.body.replace(old, b"")))
+
+
 def test_a_list_that_is_longer_than_the_example_s_is_malformed() -> None:
     root = json.dumps([json.loads(dialects.JSON_BODY)["sms"]])
     names = {"id": "0.ref", "msisdn": "0.from", "short_code": "0.to", "text": "0.parts.0.body"}
