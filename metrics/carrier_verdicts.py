@@ -101,7 +101,8 @@ def added(told: Iterable[Mapping[str, Any]]) -> dict[str, LinkMinutes]:
                 if at < MINUTES - WINDOW_MINUTES:
                     continue
                 into.outcomes.update(outcomes)
-                if delays:
+                # A worker of another release, while they are replaced, may have other classes.
+                if len(delays) == len(into.delays):
                     into.delays = [ours + theirs for ours, theirs in zip(into.delays, delays, strict=True)]
     return links
 

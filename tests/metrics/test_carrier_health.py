@@ -1,5 +1,6 @@
 """The health of carriers' links: what is kept, what several workers come to together, and what is judged."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -157,8 +158,10 @@ def test_ids_that_are_counted_up_for_us_alone_show_what_is_missing(ids: list[str
     ("delays", "p50", "p99", "state"),
     [
         ([1.5] * 90 + [20.0] * 10, 1.6, 28.0, "good"),
-        ([-601.0] * 10, -600.0, -600.0, "clock"),
-        ([3600.0 * 7] * 10, 45_000.0, 85_572.0, "clock"),
+        ([-601.0] * 10, -2_100.0, -630.0, "clock"),
+        ([-3600.0 * 7] * 10, -25_200.0, -21_672.0, "clock"),
+        ([3600.0 * 7] * 10, 25_200.0, 28_728.0, "clock"),
+        ([-1e9], -28_800.0, -28_800.0, "clock"),
         ([1e9], 86_400.0, 86_400.0, "clock"),
     ],
 )
@@ -199,3 +202,15 @@ def test_an_account_for_tests_is_neither_missed_nor_a_measure_of_others() -> Non
     for _ in range(9):
         worker.minute(mobi=30)
     assert links(worker)["viettel"].expected_callbacks == 0
+
+
+def test_a_worker_of_another_release_with_other_classes_is_added_up_without_its_delays() -> None:
+    worker = Worker()
+    worker.health.see_message("mobi", "x", 1.5)
+    worker.minute(mobi=10)
+    told = worker.health.told(worker.health.counts())
+    older = json.loads(json.dumps(told))
+    for minute in older["accounts"]["mobi"]["minutes"]:
+        minute[1] = minute[1][:17]
+    (link,) = (each for each in judged(added([told, older]), worker.now.timestamp()) if each.account == "mobi")
+    assert (link.callbacks, link.delay_p50_seconds) == (20, 1.5)
