@@ -176,7 +176,6 @@ def test_whatever_was_refused_is_free_at_once(
 ) -> None:
     telltale = Telltale(None if refusal is None else type(refusal)(refusal.reason))
     callback = replace(RIGHT, peer=peer, path_secret=path_secret, body=bytes(1000))
-    gc.collect()
     gc.disable()
     try:
         before = sys.getrefcount(callback), sys.getrefcount(callback.body)
