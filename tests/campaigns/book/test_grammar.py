@@ -197,8 +197,11 @@ def fold_by_rule(text: str) -> str:
     kept = [each for each in kept if unicodedata.category(each) not in ("Cc", "Cf")]
     # Đ is a letter of its own and has no decomposition.
     folded = re.sub(" +", " ", "".join(kept).upper().replace("Đ", "D"))
-    outer = [not is_outer(each) for each in folded]
-    return folded[outer.index(True) : len(folded) - outer[::-1].index(True)] if any(outer) else ""
+    while folded and is_outer(folded[0]):
+        folded = folded[1:]
+    while folded and is_outer(folded[-1]):
+        folded = folded[:-1]
+    return folded
 
 
 def is_outer(character: str) -> bool:
