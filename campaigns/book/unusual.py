@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from campaigns.book.apply_entries import ApplyFile, ApplyWarning, CampaignEntry, PreparedGateway, RouteEntry
-from campaigns.book.book import VIETNAM, Grammar, Route
+from campaigns.book.book import VIETNAM, Book, Grammar, Route
 from campaigns.book.changes import Changes, Stored
 from campaigns.book.grammar import fold
 from campaigns.book.replies import ReplyKind, key_of, template_of
@@ -23,14 +23,22 @@ GOAL_VND = range(100_000_000, 1_000_000_000_001)
 WINDOW_MAX = timedelta(days=366)
 WINDOW_MIN = timedelta(days=1)
 AHEAD_MAX = timedelta(days=366)
+END_AHEAD_MAX = timedelta(days=5 * 366)
+PAST_MAX = timedelta(days=31)
+"""Of an opening that is new: an appeal that began before its decision did so lately."""
+GOAL_TIMES = 1_000
+"""Of another campaign's goal; so many times as much is a zero too many more often than it is meant."""
+OWN_GOAL_TIMES = 10
+"""Of the campaign's goal so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The window that a campaign gets, and the end that it had, if it had one."""
+    """The window that a campaign gets, and that which it had, if it had one."""
 
     opens_at: datetime
     closes_at: datetime
+    opened_at: datetime | None
     closed_at: datetime | None
     now: datetime
 
@@ -41,9 +49,23 @@ def _is_utc_midnight(at: datetime) -> bool:
 
 WINDOW_RULES: tuple[tuple[str, Callable[[_Window], bool], str], ...] = (
     ("closes_at", lambda w: w.closes_at <= w.now, "has passed: nothing texted from now on would count"),
-    ("closes_at", lambda w: w.closes_at - w.opens_at > WINDOW_MAX, "lies more than a year after the opening"),
+    (
+        "closes_at",
+        lambda w: w.closes_at - w.now > END_AHEAD_MAX,
+        "lies more than five years ahead: is the year right?",
+    ),
+    (
+        "closes_at",
+        lambda w: w.closes_at - w.opens_at > WINDOW_MAX and w.closes_at - w.now <= END_AHEAD_MAX,
+        "lies more than a year after the opening",
+    ),
     ("closes_at", lambda w: w.closes_at - w.opens_at < WINDOW_MIN, "lies less than a day after the opening"),
     ("opens_at", lambda w: w.opens_at - w.now > AHEAD_MAX, "lies more than a year ahead"),
+    (
+        "opens_at",
+        lambda w: w.opens_at != w.opened_at and w.now - w.opens_at > PAST_MAX and w.closes_at > w.now,
+        "lies more than a month back: is the year right?",
+    ),
     (
         "closes_at",
         lambda w: w.closes_at.astimezone(VIETNAM).strftime("%H:%M") == "23:59",
@@ -107,12 +129,11 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
         entry = entries[slug]
         if slug in moved:
             before = stored.book.by_slug.get(slug)
-            closed_at = before.closes_at if before else None
-            window = _Window(entry.decision.opens_at, entry.decision.closes_at, closed_at, now)
+            opened_at, closed_at = (before.opens_at, before.closes_at) if before else (None, None)
+            window = _Window(entry.decision.opens_at, entry.decision.closes_at, opened_at, closed_at, now)
             found += [_at(entry, key, say(text)) for key, is_so, text in WINDOW_RULES if is_so(window)]
-        goal = entry.goal_vnd
-        if slug in changes.goals and goal is not None and goal not in GOAL_VND:
-            found.append(_at(entry, "goal_vnd", say("would be {goal}; count its zeros", goal=vnd(goal))))
+        if slug in changes.goals and entry.goal_vnd is not None:
+            found += [_at(entry, "goal_vnd", each) for each in _goal_reasons(slug, entry.goal_vnd, stored.book)]
     others = list(_keywords(stored, changes))
     for slug, route, table in changes.routes:
         if table is not None:
@@ -134,6 +155,21 @@ def warnings_of(file: ApplyFile, stored: Stored, changes: Changes, now: datetime
             found.append(ApplyWarning(f"{gateway.place.toml_path}.test", gateway.place.of("test"), reason))
     # Of two keywords of one route each is told of the other, in the same words.
     return sorted(dict.fromkeys(found), key=lambda each: each.line or 0)
+
+
+def _goal_reasons(slug: str, goal: int, book: Book) -> Iterator[Sentence]:
+    """Why a goal may be mistyped: by itself, beside the campaign's own so far, beside the usual one of the others."""
+    goals = {each.slug: each.goal_vnd for each in book.campaigns if each.goal_vnd}
+    own = goals.pop(slug, None)
+    if goal not in GOAL_VND:
+        yield say("would be {goal}; count its zeros", goal=vnd(goal))
+    elif own is not None and goal >= OWN_GOAL_TIMES * own:
+        yield say("would be {times} times what it was; count its zeros", times=goal // own)
+    elif goals:
+        usual = sorted(goals, key=lambda each: goals[each])[(len(goals) - 1) // 2]
+        if goal >= GOAL_TIMES * goals[usual]:
+            times = goal // goals[usual]
+            yield say("would be {times} times that of campaign {other}; count its zeros", times=times, other=usual)
 
 
 def _promises(file: ApplyFile, stored: Stored, changes: Changes) -> Iterator[ApplyWarning]:

@@ -433,6 +433,12 @@ VIETNAMESE: dict[str, str] = {
     "lies more than a year after the opening": "cách lúc mở hơn một năm",
     "lies less than a day after the opening": "cách lúc mở chưa đầy một ngày",
     "lies more than a year ahead": "còn hơn một năm nữa mới tới",
+    "lies more than five years ahead: is the year right?": "còn hơn năm năm nữa: năm có đúng không?",
+    "lies more than a month back: is the year right?": "đã qua hơn một tháng: năm có đúng không?",
+    "would be {times} times what it was; count its zeros": "sẽ gấp {times} lần mục tiêu cũ; hãy đếm lại các số 0",
+    "would be {times} times that of campaign {other}; count its zeros": (
+        "sẽ gấp {times} lần mục tiêu của chiến dịch {other}; hãy đếm lại các số 0"
+    ),
     "is the first instant that no longer counts, so the last minute or second of the day would be lost; write 00:00 "
     "of the next day": (
         "là thời điểm đầu tiên không còn được tính, nên phút hoặc giây cuối của ngày sẽ bị mất; hãy viết 00:00 của "

@@ -42,7 +42,9 @@ UNUSUAL = [
     ("price too low", "20_000", "2_000", "unit_vnd", "2,000 VND"),
     ("goal without its zeros", "5_000_000_000", "5_000_000", "goal_vnd", "5,000,000 VND"),
     ("goal with too many zeros", "5_000_000_000", "5_000_000_000_000", "goal_vnd", "5,000,000,000,000 VND"),
-    ("window of years", "2027-01-01", "2062-01-01", "closes_at", "more than a year after"),
+    ("window of more than a year", "2027-01-01", "2028-01-01", "closes_at", "more than a year after"),
+    ("window of many years", "2027-01-01", "2062-01-01", "closes_at", "more than five years ahead"),
+    ("the year before", "2026-10-17T00", "2026-02-17T00", "opens_at", "more than a month back"),
     ("window of hours", "2027-01-01T00", "2026-10-17T05", "closes_at", "less than a day"),
     ("last second of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:59", "closes_at", "00:00 of the next day"),
     ("last minute of the day", "2027-01-01T00:00:00", "2026-12-31T23:59:00", "closes_at", "00:00 of the next day"),
@@ -100,11 +102,23 @@ def test_a_window_that_has_passed_or_lies_years_ahead_is_told() -> None:
         assert told.toml_path == f"campaign[0].{key}"
 
 
+def test_a_goal_with_a_zero_too_many_is_told_beside_other_goals() -> None:
+    other = FILE.replace('"vnn"', '"two"').replace('"Đa Cam"', '"KHAC"').replace("5_000_000_000", "600_000_000_000")
+    for known, times in (("500_000_000", 1_200), ("700_000_000", None)):
+        told = plan(other, stored(FILE.replace("5_000_000_000", known))).warnings
+        assert [each.reason for each in told] == (
+            [f"would be {times} times that of campaign vnn; count its zeros"] if times else []
+        )
+    (own,) = plan(FILE.replace("5_000_000_000", "50_000_000_000"), stored(FILE)).warnings
+    assert own.reason == "would be 10 times what it was; count its zeros"
+
+
 def test_an_early_close_is_told_and_an_extension_is_not() -> None:
     other = FILE.replace("1/QD", "2/QD")
     (told,) = plan(other.replace("2027-01-01", "2026-12-01"), stored(FILE), RUNNING).warnings
     assert "earlier than was decided" in told.reason
-    assert plan(other.replace("2027-01-01", "2027-02-01"), stored(FILE), RUNNING).warnings == ()
+    later = other.replace("2027-01-01", "2027-02-01")
+    assert plan(later, stored(FILE), datetime(2026, 12, 1, tzinfo=UTC)).warnings == ()
 
 
 def test_a_keyword_that_is_another_with_a_number_is_told_whoever_came_first() -> None:
