@@ -51,8 +51,17 @@ class HubClient:
             async with self._session.post(
                 call.url, data=call.body, headers=call.headers, allow_redirects=False
             ) as answer:
-                return answer.status, await answer.content.read(ANSWER_BYTES_MAX)
+                return answer.status, await _whole(answer.content)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
             return NOT_REACHED
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError, ValueError):
             return NO_ANSWER
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """The body, as far as it is judged: what has come so far may be its first packet. Raises TimeoutError."""
+    body = b""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while len(body) < ANSWER_BYTES_MAX and (piece := await content.read(ANSWER_BYTES_MAX - len(body))):
+            body += piece
+    return body
