@@ -48,7 +48,7 @@ def pytest_runtest_makereport(
 LONGEST_FIRST = (
     "test_seeds", "test_backup", "test_workers", "test_pages_browser", "test_simulate_portal", "test_failover",
     "test_embedded", "test_invariant_rounds", "test_killing", "test_spool", "test_rotation", "test_migrations",
-    "test_starting", "test_story_browser", "test_every_page_browser", "test_upgrade", "test_pages",
+    "test_starting", "test_story_browser", "test_every_page_browser", "test_upgrade",
     "test_high_water", "test_bodies", "test_broadcast", "test_prometheus", "test_fair_queue", "test_intake",
     "test_demo", "test_hanging", "test_overload",
 )  # fmt: skip
