@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -64,6 +65,15 @@ async def somebody(browser: Browser, portal: Portal, login: str, role: Role, *or
     context = await browser.new_context()
     await context.add_cookies([{"name": n, "value": v, "url": portal.base} for n, v in visitor.cookies.items()])
     return await context.new_page()
+
+
+@pytest.fixture(scope="module")
+async def two_people(browser: Browser, desk_portal: Portal) -> AsyncIterator[tuple[Page, Page]]:
+    """Who proposes and who approves, each with a page of their own: a page more is a process more."""
+    one = await somebody(browser, desk_portal, "hai.mot", Role.OPERATOR)
+    two = await somebody(browser, desk_portal, "hai.hai", Role.FINANCE)
+    yield one, two
+    await close(one.context, two.context)
 
 
 async def shows_password(page: Page, portal: Portal, login: str) -> None:
@@ -233,13 +243,12 @@ async def test_a_network_that_falls_silent_is_lost_and_a_busy_server_ends_no_ses
 
 
 async def test_gifts_are_moved_by_two_people_taken_along_in_a_file_and_are_nothing_to_a_third(
-    desk_portal: Portal, browser: Browser
+    desk_portal: Portal, browser: Browser, two_people: tuple[Page, Page]
 ) -> None:
     portal = desk_portal
     names = {slug: portal.service.catalog.book.by_slug[slug].name_vi for slug in ("vnn", "bao-lu", "old")}
     await counted(portal, "story-m1", "story-m2", "story-m3")
-    one = await somebody(browser, portal, "chuyen.mot", Role.OPERATOR)
-    two = await somebody(browser, portal, "chuyen.hai", Role.FINANCE)
+    one, two = two_people
     await one.goto(f"{portal.base}/desk/reattributions/new")
     await one.fill("#account", "hub")
     await one.fill("#ids", "story-m1\nstory-m2")
@@ -302,15 +311,14 @@ async def test_gifts_are_moved_by_two_people_taken_along_in_a_file_and_are_nothi
         told = await third.locator("body").text_content() or ""
         assert [each for each in (names["vnn"], names["old"], FORM["name_vi"], "story-m") if each in told] == []
         assert (answer.status == 404) is address.endswith(absent), address
-    await close(one.context, two.context, third.context)
+    await close(third.context)
 
 
 async def test_in_an_emergency_two_people_open_an_appeal_from_a_prepared_form(
-    desk_portal: Portal, browser: Browser
+    desk_portal: Portal, two_people: tuple[Page, Page]
 ) -> None:
     portal = desk_portal
-    one = await somebody(browser, portal, "khan.mot", Role.OPERATOR)
-    two = await somebody(browser, portal, "khan.hai", Role.FINANCE)
+    one, two = two_people
     began = time.monotonic()
     await two.goto(f"{portal.base}/desk")
     await expect(two.locator("#connection")).to_have_text(LIVE)
@@ -344,4 +352,3 @@ async def test_in_an_emergency_two_people_open_an_appeal_from_a_prepared_form(
     assert await one.locator("#plot canvas").evaluate(PAINTED) > 0
     await one.goto(f"{portal.base}/desk/charts?campaign={slug}")
     assert [await one.input_value(name) for name in ("#span", "#bucket")] == ["1h", "minute"]
-    await close(one.context, two.context)
