@@ -254,8 +254,8 @@ class ProtocolContract(ABC):
 
     @examples(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
-    def test_junk_is_only_ever_rejected(self, content: bytes) -> None:
-        self._open_anything(gateway(self.adapter, self.settings), content)
+    def test_junk_is_only_ever_rejected(self, gateway: Gateway[Any], content: bytes) -> None:
+        self._open_anything(gateway, content)
 
     def test_a_damaged_callback_gives_sound_events_or_a_rejection(self, gateway: Gateway[Any]) -> None:
         rng = random.Random(1400)
