@@ -162,7 +162,7 @@ class Replay:
         if again:
             self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
             for progress in self._progress.values():
-                progress.passed = 0
+                progress.start_over()
         for each in self._spools:
             await each.probe()
             try:
@@ -199,7 +199,7 @@ class Replay:
             batch = await spool.oldest(1 if self._circuit.is_open else progress.records, progress.passed)
             if not batch:
                 if progress.is_due:
-                    progress.passed = 0
+                    progress.start_over()
                 return
             done, late = await self._store_groups(spool, progress, batch)
             if len(late) == 1 and await self._suspect(spool, late[0], commits):
@@ -213,7 +213,9 @@ class Replay:
                 progress.records = max(1, len(late) // 2)
                 return
             progress.records = min(BATCH_RECORDS, 2 * progress.records)
-            if len(done) < len(batch):
+            if progress.is_released:
+                progress.start_over()
+            elif len(done) < len(batch):
                 progress.passed = batch[-1].number
             worked = time.monotonic() - started
             is_live = time.monotonic() - self._live_at < LIVE_SECONDS
@@ -232,16 +234,19 @@ class Replay:
             group = groups.popleft()
             done, failure = await self._store(spool, group)
             all_done += done
-            accounts = dict.fromkeys(each.account for each in group)
             if failure is NotInTime:
                 return all_done, group
             if failure is None:
-                for account in accounts:
-                    progress.held.pop(account, None)
-            elif len(accounts) > 1:
-                groups.extend([each for each in group if each.account == account] for account in accounts)
+                progress.release({each.account for each in group})
+                continue
+            # Of one group some may be committed and some not: who is done is not tried, and not let go, once more.
+            ended = {each.number for each in done}
+            left = [each for each in group if each.stored.number not in ended]
+            accounts = dict.fromkeys(each.account for each in left)
+            if len(accounts) > 1:
+                groups.extend([each for each in left if each.account == account] for account in accounts)
             else:
-                self._hold(progress, group[0].account)
+                self._hold(progress, left[0].account)
         return all_done, []
 
     def _hold(self, progress: Progress, account: str) -> None:

@@ -53,10 +53,24 @@ class Progress:
     records: int = BATCH_RECORDS
     suspects: dict[bytes, Suspect] = field(default_factory=dict)
     held: dict[str, Hold] = field(default_factory=dict)
+    is_released: bool = False
+    """Whether an account was let go on whose records may have been passed over before."""
+
+    def start_over(self) -> None:
+        """Look at all of them again, from the first."""
+        self.passed, self.is_released = 0, False
+
+    def release(self, accounts: Iterable[str]) -> None:
+        """These accounts wait for no lock any more, if they did."""
+        for account in accounts:
+            if self.held.pop(account, None) is not None:
+                self.is_released = True
 
     @property
     def is_due(self) -> bool:
         """Whether something that failed is to be tried again."""
+        if self.is_released:
+            return True
         due_at = [each.again_at for each in self.suspects.values()] + [each.again_at for each in self.held.values()]
         return any(at <= time.monotonic() for at in due_at)
 

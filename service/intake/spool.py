@@ -237,14 +237,15 @@ class Spool:
 
     async def remove(self, stored: Sequence[Stored]) -> None:
         """Forget records that are stored elsewhere now. Raises SpoolRefused."""
-        oldest_us = await self._in_thread(self._file.remove, [each.number for each in stored])
-        self._inherited -= sum(each.number <= self._inherited_last for each in stored)
+        gone = {each.number: each for each in stored}
+        count, oldest_us = await self._in_thread(self._file.remove, gone)
+        self._inherited -= sum(number <= self._inherited_last for number in gone)
         held = self._size
         # Appends run in the same thread, one after the other: what came since made `_size` larger already.
         self._size = Size(
-            held.records - len(stored),
-            held.bytes - sum(len(each.sealed) for each in stored),
-            oldest_us if held.records > len(stored) else None,
+            held.records - count,
+            held.bytes - sum(len(each.sealed) for each in gone.values()),
+            oldest_us if held.records > count else None,
         )
 
     async def probe(self) -> None:

@@ -7,7 +7,7 @@ holds what the mark beside it says. Only the last write may be missing, and that
 
 import os
 import sqlite3
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -267,8 +267,8 @@ class SpoolFile:
             raise SpoolRefused(f"the spool cannot be read ({describe(error)})") from None
         return found
 
-    def remove(self, numbers: Sequence[int]) -> int | None:
-        """Forget records that are in the database now; returns when the oldest that is left arrived.
+    def remove(self, numbers: Iterable[int]) -> tuple[int, int | None]:
+        """Forget records that are in the database now; returns how many, and when the oldest that is left arrived.
 
         Raises SpoolRefused; then they are replayed once more, and found to be there.
         """
@@ -280,8 +280,8 @@ class SpoolFile:
         if first is None:
             self._answers.clear()
             self._shrink()
-            return None
-        return int(first[0])
+            return gone, None
+        return gone, int(first[0])
 
     def _count(self, taken: int, let_go: int) -> None:
         """Raise the mark, after the commit: it never asks for what may not be there."""
@@ -319,10 +319,11 @@ class SpoolFile:
             raise SpoolRefused(f"the spool cannot write ({describe(error)})") from None
 
     def close(self, *, and_delete: bool = False) -> None:
-        """Give the file back; `and_delete` an empty one."""
+        """Give the file back; `and_delete` one that is no longer needed, if it is empty indeed."""
+        is_empty = and_delete and self._is_empty()
         with suppress(sqlite3.Error):
             self._database.close()
-        if and_delete:
+        if is_empty:
             # The mark first: a file that is gone with a mark is one that was lost.
             with suppress(OSError):
                 self._lock.clear()
@@ -330,6 +331,13 @@ class SpoolFile:
                 for suffix in ("-wal", "-shm", ""):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._lock.free()
+
+    def _is_empty(self) -> bool:
+        try:
+            (records,) = self._database.execute(COUNT_RECORDS).fetchone()
+        except sqlite3.Error:
+            return False
+        return not records
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

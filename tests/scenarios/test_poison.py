@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from campaigns.gifts.messages import lock_accounts
+from service.intake.replay import LOOK_AGAIN_SECONDS
 from service.runtime.tasks import cancel_and_wait
 from tests.support.away import database_away, replayed, require_invariants
 from tests.support.portal import Portal, eventually, message, running
@@ -15,7 +16,7 @@ from tests.support.protocols import SENDERS
 
 LIVE_SECONDS = 0.01
 SPOOLED = 5
-PAIRS, TRIES = 20, 2
+TRIES = 2
 SELECT_WRITERS = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'portal1400 writer' ORDER BY pid
@@ -97,12 +98,25 @@ async def test_without_proof_that_the_fault_is_its_own_a_record_stays_and_is_sto
     assert row["count"] == 5
 
 
-async def test_an_account_that_somebody_locks_waits_alone_and_is_never_called_at_fault(portal: Portal) -> None:
+@pytest.fixture(params=[(1000, 20), (1, 3)], ids=["in one commit", "in a commit each"])
+async def paired(
+    database_dsn: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[Portal, int]]:
+    """A service that stores so many events in a commit, and of how many records of two accounts it is to be asked."""
+    events_max, pairs = request.param
+    async with running(database_dsn, tmp_path, batch_events_max=str(events_max)) as portal:
+        yield portal, pairs
+
+
+async def test_an_account_that_somebody_locks_waits_alone_and_is_never_called_at_fault(
+    paired: tuple[Portal, int],
+) -> None:
+    portal, pairs = paired
     replay = portal.service.intake.replay
     replay.suspect_seconds, replay.lock_pauses = 0.0, (0.05,)
     async with database_away(portal):
         await cancel_and_wait(replay._task)
-        for number in range(PAIRS):
+        for number in range(pairs):
             assert (await portal.post(message(f"m-{number}"))).status == 200
             assert (await SENDERS["kannel"].send(portal, f"m-{number}")).status == 200
     holder = await asyncpg.connect(portal.dsn)
@@ -114,15 +128,16 @@ async def test_an_account_that_somebody_locks_waits_alone_and_is_never_called_at
 
     async def others_are_in() -> bool:
         hold = replay._progress[replay.own.name].held.get("hub")
-        return replay.records == PAIRS and hold is not None and hold.failures > TRIES
+        return replay.records == pairs and hold is not None and hold.failures > TRIES
 
     await eventually(others_are_in, 20)
     writers = await portal.fetch(SELECT_WRITERS)
     assert await portal.fetch("SELECT FROM message WHERE account_id = $1", hub) == []
     await transaction.rollback()
-    await replayed(portal)
+    # Those that were passed over are tried again at once, and not when all are looked at again.
+    await replayed(portal, LOOK_AGAIN_SECONDS / 2)
     assert await portal.fetch(SELECT_WRITERS) == writers, "a lock cost a writer its connection"
     assert await portal.fetch("SELECT FROM quarantine") == []
-    assert len(await portal.fetch("SELECT FROM message")) == 2 * PAIRS
+    assert len(await portal.fetch("SELECT FROM message")) == 2 * pairs
     await holder.close()
     await require_invariants(portal.dsn)

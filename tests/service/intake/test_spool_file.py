@@ -59,7 +59,7 @@ def test_records_come_back_in_their_order(tmp_path: Path) -> None:
     found = file.oldest(2)
     assert [int.from_bytes(each.id) for each in found] == [3, 1]
     assert [int.from_bytes(each.id) for each in file.oldest(9, after=found[-1].number)] == [2]
-    assert file.remove([each.number for each in found]) == 2
+    assert file.remove([each.number for each in found] * 2) == (2, 2)
     assert file.size() == (1, 100, 2)
     file.close()
     again = claimed(tmp_path)
@@ -85,9 +85,9 @@ def test_an_emptied_file_gives_its_disk_back(tmp_path: Path) -> None:
         file.append([row(number, 100_000) for number in range(start, start + 10)])
     everything = file.oldest(1000, bytes_max=2**30)
     last = everything[-1].number
-    assert file.remove([each.number for each in everything[:-1]]) is not None
+    assert file.remove([each.number for each in everything[:-1]])[1] is not None
     assert file.path.stat().st_size > 15_000_000
-    assert file.remove([last]) is None
+    assert file.remove([last]) == (1, None)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1_000_000
     file.append([row(900)])
     assert file.oldest(1)[0].number > last
@@ -407,6 +407,15 @@ def test_a_deleted_file_leaves_no_mark(left: Path) -> None:
     file.close(and_delete=True)
     assert contents(left) == {"00.lock": b""}
     assert claim_left(left, key_check=KEY, bytes_max=2**30) == ([], {})
+
+
+def test_a_file_that_holds_a_record_is_not_deleted_whoever_thinks_it_empty(left: Path) -> None:
+    file = claimed(left)
+    kept = file.size()
+    file.close(and_delete=True)
+    again = claimed(left)
+    assert (again.size(), kept.records > 0) == (kept, True)
+    again.close()
 
 
 def test_a_file_of_another_key_is_refused_unless_it_is_empty_or_both_are_known(tmp_path: Path) -> None:
