@@ -163,10 +163,10 @@ TAMPERED_REPORTS: dict[str, tuple[str, set[str]]] = {
         "UPDATE gift SET reversed_vnd = 0 WHERE reversed_vnd = 10000",
         {"no_gift_is_overdrawn", FOLDED},
     ),
-    "a line that is moved with its minute": (
+    "lines that are moved with their minutes": (
         """
-        UPDATE money_line SET at = at + interval '1 hour' WHERE vnd = 40000;
-        UPDATE campaign_minute SET minute = minute + interval '1 hour' WHERE units = 2
+        UPDATE money_line SET at = at + interval '1 day';
+        UPDATE campaign_minute SET minute = minute + interval '1 day'
         """,
         {"lines_follow_their_causes"},
     ),
