@@ -37,7 +37,7 @@ DESK = "desk"
 
 
 class StepRefused(Exception):
-    """A step that cannot be taken; `why` is one of: same_person, ended, not_proposed, plan_changed."""
+    """A step that cannot be taken; `why` is one of: same_person, ended, not_proposed, plan_changed, nothing."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -289,6 +289,9 @@ async def act_at_once(
     """
 
     def accept(plan: Plan) -> None:
+        if not plan.changes.lines:
+            # It would wait for a second person for ever, and there is nothing to confirm.
+            raise StepRefused("nothing")
         if digest_of(plan) != looked_at:
             raise StepRefused("plan_changed")
 

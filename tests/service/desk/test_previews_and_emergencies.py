@@ -1,8 +1,9 @@
 """What a proposal will look like is seen before it is proposed; what cannot wait is put into force by one person."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -224,6 +225,8 @@ async def test_a_kept_draft_becomes_an_emergency_from_its_own_page(desk_portal: 
     opens_at = datetime(2020, 1, 1, tzinfo=VIETNAM)
     content = toml_of({"campaign": [upcoming({"keywords": ["NHAP"]}, slug="nhap", opens_at=opens_at)]})
     address = await kept(manager, text=content)
+    front = portal.service.catalog.book.organisations["mttq"]
+    spare = await kept(operator, text=toml_of({"organisation": [asdict(front)]}) + content)
     act = f"{address}/emergency"
     assert act not in (await manager.get(address)).text, "for operators alone"
     page = await operator.get(address)
@@ -240,6 +243,10 @@ async def test_a_kept_draft_becomes_an_emergency_from_its_own_page(desk_portal: 
     draft = (await operator.get(address)).text
     assert f"vỡ đê → {made.rpartition('/')[2]}" in draft
     assert "Đã rút lại" in draft
+    # What the other draft would change is so by now: it is offered no more, and would wait for ever if it were taken.
+    assert f"{spare}/emergency" not in (await operator.get(spare)).text
+    idle = await operator.post(f"{spare}/emergency", plan=hashlib.sha256(b"").hexdigest(), reason="vỡ đê")
+    assert (idle.status, "không có gì để áp dụng khẩn cấp" in idle.text) == (409, True), idle.text
     # Whoever wrote the draft is another than who put it into force, and confirms it.
     assert (await operator.post(f"{made}/confirm")).status == 409
     assert (await manager.post(f"{made}/confirm")).status == 303
