@@ -11,6 +11,10 @@ from service.desk.door import Row, Visit
 from service.desk.people import change_password, end_everywhere
 from service.desk.roles import Act
 
+CHANGED_COOKIE = "portal1400-changed"
+"""In a browser in which the password was changed, until its page has said what that means."""
+CHANGED_SECONDS = 60
+
 
 def rows(desk: Desk) -> list[Row]:
     """The addresses of one's own account."""
@@ -30,9 +34,12 @@ class Account:
         self._desk = desk
 
     async def show(self, request: web.Request, visit: Visit) -> web.StreamResponse:
-        """`GET /desk/account`."""
-        del request
-        return await self.page(visit)
+        """`GET /desk/account`; after a change of password it says once what that has ended, and what not."""
+        is_changed = bool(self._desk.cookies.get(request, CHANGED_COOKIE))
+        response = await self.page(visit, is_changed=is_changed)
+        if is_changed:
+            self._desk.cookies.delete(response, CHANGED_COOKIE)
+        return response
 
     async def change_password(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/account/password`: every session ends, and this browser begins a new one."""
@@ -60,6 +67,8 @@ class Account:
             token = await sessions.begin(connection, desk.tokens, person.id, visit.address, is_complete=True)
         response = see_other("/desk/account")
         desk.cookies.set(response, sessions.SESSION_COOKIE, token)
+        # Passkeys stay: the page says which, once.
+        desk.cookies.set(response, CHANGED_COOKIE, "1", CHANGED_SECONDS)
         return response
 
     async def renew_recovery(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -97,7 +106,9 @@ class Account:
         self._desk.cookies.delete(response, sessions.SESSION_COOKIE)
         return response
 
-    async def page(self, visit: Visit, status: int = 200, problem: str | None = None) -> web.StreamResponse:
+    async def page(
+        self, visit: Visit, status: int = 200, problem: str | None = None, *, is_changed: bool = False
+    ) -> web.StreamResponse:
         """The page of one's own account, with a sentence about what went wrong."""
         assert visit.session is not None  # noqa: S101 -- the door's
         async with self._desk.borrow() as connection:
@@ -106,5 +117,6 @@ class Account:
             keys = await passkeys.select_passkeys(connection, visit.person.id)
         return await self._desk.page(
             "desk_account.html", visit, status, sessions=found, codes=codes, passkeys=keys, problem=problem,
+            is_changed=is_changed,
             hours=sessions.HOURS_MAX, minutes=sessions.IDLE_MINUTES,
         )  # fmt: skip

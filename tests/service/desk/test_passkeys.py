@@ -133,6 +133,19 @@ async def test_a_passkey_is_added_lets_in_without_password_and_code_and_is_remov
     ]  # fmt: skip
 
 
+async def test_a_new_password_and_a_log_out_everywhere_leave_passkeys_and_the_page_says_so(keyed: Portal) -> None:
+    who, new = await somebody(keyed), "một câu hoàn toàn khác"
+    home = await logged_in(keyed, who.user_id)
+    changed = await home.post("/account/password", old=PASSWORD, new=new, again=new)
+    assert changed.location == "/desk/account"
+    told = (await home.get("/account")).text
+    assert "Các khóa truy cập (passkey) sau vẫn mở được" in told
+    assert len(re.findall(r"/account/passkeys/\d+/remove", told)) == 1, "one, with its button"
+    assert "vẫn mở được" not in (await home.get("/account")).text, "it is said once"
+    await home.post("/account/everywhere")
+    assert (await enters(Visitor(keyed), who.key)).location == "/desk"
+
+
 async def test_a_reset_removes_passkeys_and_a_disabled_person_enters_by_none(keyed: Portal) -> None:
     who = await somebody(keyed)
     await keyed.fetch("UPDATE desk_user SET disabled_at = now() WHERE id = $1", who.user_id)
