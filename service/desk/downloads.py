@@ -10,8 +10,9 @@ from service.desk.desk import HEADERS
 from service.postgres.database import DATABASE_ERRORS
 from service.runtime.logs import describe_failure
 
-WRITE_SECONDS = 60.0
-"""As long as whoever takes a file may take nothing of it: meanwhile the database keeps a snapshot for them."""
+WRITE_SECONDS = 20.0
+"""As long as whoever takes a file may take nothing of it: meanwhile the database keeps a snapshot for them, and
+others wait for their turn."""
 FILE_SECONDS = 1800.0
 
 log = structlog.get_logger("desk")

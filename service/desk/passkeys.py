@@ -18,6 +18,8 @@ NAME_LETTERS_MAX = 60
 CHALLENGE_MINUTES = 5
 """As long as somebody may look for their key."""
 CHALLENGE_LIFE = timedelta(minutes=CHALLENGE_MINUTES)
+CHALLENGES_MAX = 5_000
+"""Of all visitors together; then the oldest goes. Whoever holds a key answers within seconds."""
 _DOMAIN = re.compile(r"([a-z0-9-]+\.)*[a-z][a-z0-9-]*")
 """Its last part begins with a letter: an address of numbers is no relying party."""
 _USUAL_PORTS = {"https": 443, "http": 80}
@@ -48,6 +50,10 @@ WHERE id = $1 AND (sign_count < $2 OR (sign_count = 0 AND $2 = 0)) RETURNING id
 DELETE_PASSKEY = "DELETE FROM desk_passkey WHERE id = $1 AND user_id = $2 RETURNING name"
 DELETE_OTHER_SESSIONS = "DELETE FROM desk_session WHERE user_id = $1 AND token_sha256 <> $2"
 DELETE_OLD_CHALLENGES = "DELETE FROM desk_challenge WHERE made_at <= now() - $1::interval"
+DELETE_CHALLENGES_BEYOND = """
+DELETE FROM desk_challenge
+WHERE made_at < (SELECT c.made_at FROM desk_challenge AS c ORDER BY c.made_at DESC OFFSET $1 LIMIT 1)
+"""
 PUT_CHALLENGE = """
 INSERT INTO desk_challenge (bound_to, challenge) VALUES ($1, $2)
 ON CONFLICT ON CONSTRAINT desk_challenge_once DO UPDATE SET challenge = excluded.challenge, made_at = now()
@@ -109,8 +115,12 @@ def relying_party_of(public_url: str | None) -> RelyingParty | None:
 
 
 async def put_challenge(connection: asyncpg.Connection, bound_to: bytes, challenge: bytes) -> None:
-    """Keep a challenge for whoever has the token of this SHA-256, in the place of an earlier one. The old ones go."""
+    """Keep a challenge for whoever has the token of this SHA-256, in the place of an earlier one.
+
+    The old ones go, and those beyond CHALLENGES_MAX.
+    """
     await connection.execute(DELETE_OLD_CHALLENGES, CHALLENGE_LIFE)
+    await connection.execute(DELETE_CHALLENGES_BEYOND, CHALLENGES_MAX - 2)
     await connection.execute(PUT_CHALLENGE, bound_to, challenge)
 
 

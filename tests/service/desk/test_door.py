@@ -6,6 +6,7 @@ import re
 import time
 from datetime import UTC, datetime
 
+import aiohttp
 import asyncpg
 import pyotp
 import pytest
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from campaigns.audit.entries import ACTS
 from campaigns.lifecycle.toml_text import tables_of, toml_of
-from service.desk import passwords, second_factor, sessions
+from service.desk import downloads, passwords, second_factor, sessions
 from service.desk.assembly import API_PREFIX
 from service.desk.door import RowMissing, require_rows
 from service.desk.limits import Pace
@@ -265,7 +266,9 @@ async def test_every_act_of_the_audit_log_has_a_name_in_both_languages(desk_port
     assert written <= set(ACTS)
 
 
-async def test_who_takes_the_audit_log_along_slowly_holds_one_connection_of_the_database(desk_portal: Portal) -> None:
+async def test_who_takes_the_audit_log_along_slowly_holds_one_connection_of_the_database(
+    desk_portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     portal = desk_portal
     auditor = await logged_in(portal, await person(portal, next(logins), Role.AUDITOR))
     await portal.fetch(
@@ -281,6 +284,13 @@ async def test_who_takes_the_audit_log_along_slowly_holds_one_connection_of_the_
         return (await auditor.get("/audit.csv?who=nobody")).status == 200
 
     await eventually(is_free)
+    monkeypatch.setattr(downloads, "WRITE_SECONDS", 0.5)
+    async with portal.http.get(f"{portal.base}/desk/audit.csv", headers=cookies) as stopped:
+        assert stopped.status == 200
+        # Whoever takes nothing more is cut off: the turn is free while they still hold the line.
+        await eventually(is_free)
+        with pytest.raises(aiohttp.ClientError):
+            await stopped.read()
 
 
 async def test_whoever_guesses_locks_nobody_out(desk_portal: Portal) -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.desk import second_factor, sessions
+from service.desk import passkeys, second_factor, sessions
 from service.desk.limits import Pace
 from service.desk.passkey_entrance import CHALLENGE, CHALLENGE_COOKIE
 from service.desk.passkeys import CHALLENGE_MINUTES, PASSKEYS_MAX, RelyingParty, relying_party_of
@@ -144,6 +144,16 @@ async def test_a_new_password_and_a_log_out_everywhere_leave_passkeys_and_the_pa
     assert "vẫn mở được" not in (await home.get("/account")).text, "it is said once"
     await home.post("/account/everywhere")
     assert (await enters(Visitor(keyed), who.key)).location == "/desk"
+
+
+async def test_challenges_are_bounded_over_all_visitors(keyed: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passkeys, "CHALLENGES_MAX", 2)
+    tokens = [bytes([each]) * 32 for each in range(4)]
+    async with keyed.service.desk.desk.borrow() as connection:
+        for each in tokens:
+            await passkeys.put_challenge(connection, each, each)
+        kept = [await passkeys.take_challenge(connection, each) for each in tokens]
+    assert kept == [None, None, *tokens[2:]]
 
 
 async def test_a_reset_removes_passkeys_and_a_disabled_person_enters_by_none(keyed: Portal) -> None:
