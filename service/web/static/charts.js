@@ -16,6 +16,8 @@ const AGAIN_MS = { minute: 5_000, hour: 15_000, day: 30_000 };
 const LOST_AGAIN_MS = 3_000;
 const ANSWER_MS = 8_000;
 const NARROW = 480;
+/** Of a label of the time axis, in pixels: the last one stands below the end of the lines and goes on behind it. */
+const HALF_LABEL = 38;
 /** Steps of the axis of time, in seconds: what people count in. */
 const STEPS = [60, 300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 5 * DAY, 10 * DAY, 30 * DAY, 90 * DAY];
 /** Steps of the axis of figures: nothing that is counted here comes in halves. */
@@ -93,6 +95,7 @@ function start(place) {
       {
         width: place.clientWidth,
         height: HEIGHT,
+        padding: [null, HALF_LABEL, null, null],
         legend: { show: false },
         scales: { x: { time: false, range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => low < high ? [low, high] : [low - HOUR / 2, low + HOUR / 2] }, y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low), Math.max(1, high * 1.05)] } },
         cursor: { drag: { x: true, y: false }, points: { size: 7 } },
