@@ -259,9 +259,9 @@ async def test_every_act_of_the_audit_log_has_a_name_in_both_languages(desk_port
         assert list(told) == list(ACTS)
         assert len(set(told.values())) == len(ACTS), "no two are called the same"
     auditor = await logged_in(desk_portal, await person(desk_portal, "viec.nhat.ky", Role.AUDITOR))
-    page = (await auditor.get("/audit?act=login&lang=vi")).text
-    assert f'<option value="login" selected>{named[Language.VI]["login"]}</option>' in page
-    assert f"<p><b>{named[Language.VI]['login']}</b></p>" in page
+    page = (await auditor.get("/audit?act=user.add&lang=vi")).text
+    assert f'<option value="user.add" selected>{named[Language.VI]["user.add"]}</option>' in page
+    assert f"<p><b>{named[Language.VI]['user.add']}</b> · viec.nhat.ky</p>" in page
     written = {row["act"] for row in await desk_portal.fetch("SELECT DISTINCT act FROM audit_entry")}
     assert written <= set(ACTS)
 
