@@ -17,6 +17,15 @@ KEPT_SECONDS = 2.0
 ANSWER_BYTES_MAX = 64 * 1024
 
 NOT_REACHED = Judgement(Fate.LATER, reason="the hub cannot be reached")
+UNREACHED: tuple[tuple[type[Exception], Judgement], ...] = (
+    (aiohttp.ClientConnectorCertificateError, Judgement(Fate.LATER, reason="the hub's certificate is not believed")),
+    (
+        aiohttp.ClientSSLError,
+        Judgement(Fate.LATER, reason="no TLS with the hub: another port, or version"),
+    ),
+    (aiohttp.ClientConnectorDNSError, Judgement(Fate.LATER, reason="the name of the hub leads nowhere")),
+)
+"""What is said where it is known why; the first that fits. Nothing of the call has left us in any of them."""
 NO_ANSWER = Judgement(Fate.UNKNOWN, reason="no whole answer came")
 
 
@@ -52,8 +61,8 @@ class HubClient:
                 call.url, data=call.body, headers=call.headers, allow_redirects=False
             ) as answer:
                 return answer.status, await _whole(answer.content)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
-            return NOT_REACHED
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            return next((judged for kind, judged in UNREACHED if isinstance(error, kind)), NOT_REACHED)
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError, ValueError):
             return NO_ANSWER
 
