@@ -165,7 +165,7 @@ def own_key(written: str) -> tuple[str, Any]:
     """`KEY=VALUE` of a command line: text, or what TOML would read in it. Raises ValueError."""
     key, equals, value = written.partition("=")
     if not equals or not re.fullmatch(r"[a-z_]+", key):
-        raise ValueError("want KEY=VALUE")
+        raise ValueError("want KEY=VALUE, the KEY of small letters and _; a table is one KEY={...}, as in TOML")
     if not _TOML_VALUE.fullmatch(value):
         return key, value
     try:

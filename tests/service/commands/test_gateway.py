@@ -87,6 +87,7 @@ REFUSED = {
     "a code": (("standard", "No Code", *NET), "code"),
     "no network": (("standard", "k", "--network", "10.0.0.1/8"), "networks"),
     "no key": (("standard", "k", *NET, "--set", "dialect"), "KEY=VALUE"),
+    "key of a table": (("generic", "k", *NET, "--set", "dialect.format=xml"), "a table is one KEY={...}"),
     "no list": (
         ("onepay", "h", *NET, *CARRIER, "--set", "product=smsplus", "--set", "success_codes=00"),
         "success_codes: must be a list; put it in square brackets",
