@@ -134,6 +134,8 @@ function connect() {
     heardAt = Date.now();
     const totals = /** @type {Totals} */ (JSON.parse(event.data));
     const root = show(totals);
+    // A question that failed beside a stream that goes on is no lost connection.
+    connection(true);
     // A campaign this list does not have yet, or a goal that came or went: only the server can lay that out.
     outdated ||= root ? root.hasAttribute("data-goal") !== Boolean(totals.goal_vnd) : isList;
     if (outdated) void refreshPage();
@@ -192,6 +194,7 @@ async function pulse() {
     const silent = missed && Date.now() - heardAt > PULSE_MS;
     // A refused stream stays closed by itself; a silent one lost its way without anybody being told.
     if (!stream || stream.readyState === EventSource.CLOSED || silent) connect();
+    else if (stream.readyState === EventSource.OPEN) connection(true);
   } catch {
     connection(false);
   }
@@ -314,6 +317,9 @@ setInterval(() => {
   if (!document.hidden && (outdated || hasTurned())) void refreshPage();
 }, LOOK_MS);
 document.addEventListener("visibilitychange", () => void pulse());
+// A stream of the network before falls silent in another without a word.
+addEventListener("offline", () => connection(false));
+addEventListener("online", connect);
 addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (event) => {
   if (event.persisted) connect();

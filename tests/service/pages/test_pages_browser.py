@@ -265,6 +265,13 @@ async def test_a_lost_connection_is_shown_and_found_again(clocked: Page, site: S
         await pass_time(page, seconds=16)
         await expect(page.locator("#connection")).to_have_text("Đang cập nhật trực tiếp")
         await expect(page.locator("#lost")).to_be_empty()
+        # A question that failed, or a network that was away, beside a stream that is open still.
+        await page.route("**/totals", lambda route: route.fulfill(status=503))
+        await pass_time(page, seconds=18)
+        await expect(page.locator("#lost")).to_contain_text("Mất kết nối.")
+        await page.unroute("**/totals")
+        await pass_time(page, seconds=16)
+        await expect(page.locator("#lost")).to_be_empty()
         assert await page.evaluate("window.shifts") == []
 
 
