@@ -32,6 +32,8 @@ QUERY_SECONDS = 1.0
 """From one query to the next, whoever asks."""
 FRESH_SECONDS = 3.0
 """A page is made with what is no older than this."""
+RARE_SECONDS = 15.0
+"""The same of what changes slowly: who is at the desk, and how units spread."""
 SESSIONS_EVERY = 15
 """Of so many turns one asks whether those who watch may still do so."""
 FORMS_MAX = 3_000
@@ -68,11 +70,12 @@ CROSS JOIN LATERAL (
     ORDER BY m.id DESC LIMIT $3
 ) AS f JOIN message_person AS p ON p.message_id = f.id
 """
+# What came late is of the hour in which it was sent, as in the pace.
 SELECT_SPREAD = """
 SELECT f.campaign_id, f.units, count(*) AS messages FROM (
-    SELECT m.campaign_id, m.units FROM message AS m
+    SELECT m.campaign_id, m.units, m.message_at FROM message AS m
     WHERE m.id > $1 AND m.units IS NOT NULL ORDER BY m.id DESC LIMIT $2
-) AS f GROUP BY 1, 2 ORDER BY 1, 2
+) AS f WHERE f.message_at >= date_trunc('minute', now()) - interval '59 minutes' GROUP BY 1, 2 ORDER BY 1, 2
 """
 SELECT_HERE = """
 SELECT u.name, u.role FROM desk_user AS u WHERE u.disabled_at IS NULL AND EXISTS (
@@ -144,6 +147,7 @@ class Pulse:
         self.is_ending = False
         self._asked_at = -QUERY_SECONDS
         self._pace_at = self._forms_at = -FRESH_SECONDS * 10
+        self._spread_at = self._here_at = -RARE_SECONDS * 10
         self._turn = 0
         self._waiting_of: int | None = None
         """The version of the book when `waiting` was read: an emergency makes another."""
@@ -160,10 +164,13 @@ class Pulse:
             return
         async with self._asking:
             if not self._is_fresh():
-                await self._ask(self._read_both)
+                await self._ask(self._read_page)
 
     def _is_fresh(self) -> bool:
         return self._monotonic() - min(self._pace_at, self._forms_at) < FRESH_SECONDS
+
+    def _is_rare_fresh(self) -> bool:
+        return self._monotonic() - min(self._spread_at, self._here_at) < RARE_SECONDS
 
     @property
     def has_forms(self) -> bool:
@@ -190,6 +197,8 @@ class Pulse:
         if self._task is None and not self.is_ending:
             # Nobody knows what came since somebody watched last.
             self.waiting, self._waiting_of = None, None
+            if not self._is_rare_fresh():
+                self.spread, self.here = {}, ()
             self._task = asyncio.create_task(self._run(), name="desk pulse")
 
     def unwatch(self, key: object) -> None:
@@ -248,9 +257,12 @@ class Pulse:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    async def _read_both(self, connection: asyncpg.Connection) -> None:
+    async def _read_page(self, connection: asyncpg.Connection) -> None:
         await self._read_pace(connection)
         await self._read_forms(connection)
+        if not self._is_rare_fresh():
+            await self._read_spread(connection)
+            await self._read_here(connection)
 
     async def _read_pace(self, connection: asyncpg.Connection) -> None:
         campaigns = [each.id for each in self._desk.book().campaigns]
@@ -287,12 +299,14 @@ class Pulse:
         for row in await connection.fetch(SELECT_SPREAD, since, SPREAD_MAX):
             by_campaign.setdefault(row["campaign_id"], []).append((row["units"], row["messages"]))
         self.spread = {campaign_id: spread_of(counts) for campaign_id, counts in by_campaign.items()}
+        self._spread_at = self._monotonic()
         self.generation += 1
 
     async def _read_here(self, connection: asyncpg.Connection) -> None:
         here = tuple(Here(*row) for row in await connection.fetch(SELECT_HERE, HERE_FOR, HERE_MAX))
         self.generation += here != self.here
         self.here = here
+        self._here_at = self._monotonic()
 
     async def read_waiting(self, connection: asyncpg.Connection) -> None:
         """What waits for a second person, for all who watch. Raises what the database raises."""

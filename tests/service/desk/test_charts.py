@@ -165,7 +165,21 @@ async def test_who_is_at_the_desk_and_how_units_spread_is_read_in_the_same_line(
         pulse._turn, now[0] = turn, now[0] + 2.0
         await pulse.ask(pulse._next())
     assert ("O.day", "finance") in pulse.here
-    assert sum(each.messages for each in pulse.spread.values()) >= 1
+    known = sum(each.messages for each in pulse.spread.values())
+    assert known >= 1
+    # A page that nobody follows reads them too; what was sent two hours ago is not of the last one.
+    ago = (portal.service.desk.desk.clock() - timedelta(hours=2)).isoformat()
+    await portal.post(message("spread-late", "BL", short_code="1407", operator_time=ago))
+    await portal.post(message("spread-now", "BL", short_code="1407"))
+    now[0] += 20.0
+    await pulse.fresh()
+    assert sum(each.messages for each in pulse.spread.values()) == known + 1
+    # Who begins to follow a while later is not shown those of before.
+    now[0] += 20.0
+    pulse.watch(pulse, b"")
+    assert (pulse.spread, pulse.here) == ({}, ())
+    pulse.unwatch(pulse)
+    await pulse.stop()
     pulse._waiting = WAITING_MAX
     with pytest.raises(PulseBusy):
         await pulse.ask(pulse._next())
