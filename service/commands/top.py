@@ -49,6 +49,8 @@ async def run(arguments: argparse.Namespace) -> int:
 async def look(settings: Settings) -> Look:
     """Ask every worker of this machine, at once."""
     running = await running_workers(settings)
+    # Those that answer do so now; one that hangs is waited for, and that time is none of the others' rates.
+    at = time.time()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)) as http:
         texts = await asyncio.gather(
             *(_get(http, f"http://{address_of(settings, each.index)}/metrics") for each in running)
@@ -64,7 +66,7 @@ async def look(settings: Settings) -> Look:
         WorkerSaid(each.index, each.is_ready, each.degraded, None if text is None else samples_of(text))
         for each, text in zip(running, texts, strict=True)
     )
-    return Look(time.time(), workers, links)
+    return Look(at, workers, links)
 
 
 async def _get(http: aiohttp.ClientSession, address: str) -> str | None:

@@ -3,13 +3,15 @@
 import argparse
 import io
 import json
+import socket
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from service.cli import main
-from service.commands import top
+from service.commands import running, top
 from service.commands.top_screen import screen
 from service.operations.night import night_of
 from service.runtime.settings import read_settings
@@ -89,6 +91,22 @@ async def test_a_running_service_is_read(lasting_portal: Portal) -> None:
     assert shown["acknowledgement"]["per_second"] > 0
     assert next(row for row in shown["accounts"] if row["account"] == "hub")["callbacks_per_minute"] > 0
     assert json.loads(json.dumps(shown)) == shown
+
+
+async def test_a_worker_that_hangs_makes_no_rate_of_the_others_higher(
+    lasting_portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = 0.3
+    for module in (top, running):
+        monkeypatch.setattr(module, "ASK_SECONDS", waited)
+    host, _, port = lasting_portal.internal.removeprefix("http://").rpartition(":")
+    settings = read_settings({"PORTAL1400_INTERNAL_LISTEN": f"{host}:{port}"})
+    with socket.create_server((host, int(port) + 1)):  # the next worker: it listens and answers nothing
+        looked = await top.look(settings)
+    assert [each.samples is None for each in looked.workers] == [False, True]
+    assert time.time() - looked.at >= waited, (
+        "a look is of when the others answered, not of when the last was given up"
+    )
 
 
 async def test_one_object_is_printed_or_where_nobody_sees_a_screen_the_screen_once(
