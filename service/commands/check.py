@@ -29,9 +29,10 @@ class Report:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     database: str | None = None
-    book_version: int = 0
-    campaigns: int = 0
-    accounts: int = 0
+    book_version: int | None = None
+    """None, as the two below, where the book was not looked at."""
+    campaigns: int | None = None
+    accounts: int | None = None
     workers: int = 0
     pending_migrations: list[str] = field(default_factory=list)
 
@@ -67,10 +68,12 @@ async def run(arguments: argparse.Namespace) -> int:
     if report.problems:
         return 1
     ran = f", {report.workers} running worker(s)" if report.workers else ""
-    print(
-        f"good: {report.database}; book version {report.book_version} with {report.campaigns} campaign(s), "
-        f"{report.accounts} account(s){ran}"
+    book = (
+        "book and accounts not looked at"
+        if report.book_version is None
+        else f"book version {report.book_version} with {report.campaigns} campaign(s), {report.accounts} account(s)"
     )
+    print(f"good: {report.database}; {book}{ran}")
     return 0
 
 
@@ -143,7 +146,7 @@ def hear(running: list[Running], report: Report) -> None:
             continue
         if not worker.is_ready:
             report.problems.append(f"{who}: it does not take callbacks")
-        if 0 < worker.book_version < report.book_version:
+        if report.book_version is not None and 0 < worker.book_version < report.book_version:
             report.problems.append(
                 f"{who}: it reads by book version {worker.book_version}, and the database has {report.book_version}"
             )
