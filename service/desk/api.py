@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.book.recording import IntakeBusy
-from service.desk.bodies import BodyRefused, read_body
+from service.desk.bodies import BodyRefused, read_body, unusable
 from service.desk.desk import Desk
 from service.desk.door import Handler, Visit
 from service.listeners.problems import problem
@@ -172,7 +172,7 @@ def json_answer(content: Mapping[str, Any]) -> web.Response:
 
 def bad_parameter(name: str) -> ActRefused:
     """A query parameter that cannot be used."""
-    return ActRefused(400, "bad-parameter", f"{name} cannot be used", parameter=name)
+    return ActRefused(400, "bad-parameter", unusable(name), parameter=name)
 
 
 def page_of(request: web.Request) -> tuple[int, int | None]:

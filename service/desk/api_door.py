@@ -16,6 +16,8 @@ from service.postgres.database import DATABASE_ERRORS, is_away
 from service.web.words import Language
 
 RETRY_SECONDS = 5
+NONE_GIVEN = "give a token: Authorization: Bearer p1400_..."
+NONE_GOOD = "this is no token, or it has expired or was revoked: its owner makes another at /desk/tokens"
 NAME_LETTERS_MAX = 40
 """Of a parameter that nobody knows, so much is told again."""
 
@@ -56,9 +58,7 @@ class TokenGuarded(Guarded):
             async with desk.borrow() as connection:
                 owner = await owner_of(connection, digest)
         if owner is None:
-            refusal = problem(
-                401, "unauthenticated", "Unauthenticated", "give a token: Authorization: Bearer p1400_..."
-            )
+            refusal = problem(401, "unauthenticated", "Unauthenticated", NONE_GIVEN if digest is None else NONE_GOOD)
             refusal.headers["WWW-Authenticate"] = "Bearer"
             return refusal
         person, scopes = owner

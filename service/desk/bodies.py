@@ -9,6 +9,28 @@ from aiohttp import web
 FORM_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 200
 
+WANTED = {
+    "limit": "a number from 1 to 500",
+    "cursor": "the `cursor` of the page before, of the same list",
+    "since": "a day of Vietnam, as 2026-10-17; where times are taken one by RFC 3339; of the years 2000 to 2100",
+    "until": "what `since` takes, and not before it",
+    "campaign": "the slug of a campaign that you may see",
+    "reason": "one of the reasons for which a row is in this list",
+    "act": "one of the acts that the audit log knows, as proposal.approved",
+    "format": "csv or xlsx",
+    "headings": "vi, en or keys",
+    "lang": "vi or en",
+    "ids": "ids of callbacks, with commas between, each once, 100 at most",
+    "decision": "the number of the decision, of 1 to 100 letters",
+    "decided_on": "the day of the decision, as 2026-10-17, and not one that has not come",
+}
+"""What a query parameter takes, for whoever gave something else."""
+
+
+def unusable(name: str) -> str:
+    """A sentence about a parameter that cannot be used; nothing of its value."""
+    return f"{name} cannot be used: give {WANTED.get(name, 'at most 100 letters, none of them a control character')}"
+
 
 class BodyRefused(Exception):
     """A form that is too large, too slow or no form, or what was asked for holds what no database stores."""

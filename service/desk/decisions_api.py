@@ -62,6 +62,13 @@ class FileList(Answered):
     files: list[FileObject]
 
 
+BY_API = {
+    "hash": "The SHA-256 of the address is not that of the file that came. Send it again.",
+    "twice": "This file is kept with the proposal already, for a decision of another number or day.",
+}
+"""What is refused here alone, or for more than by a page."""
+
+
 def api_rows(desk: Desk) -> list[Row]:
     """The addresses."""
     rooms = DecisionsApi(desk)
@@ -124,7 +131,7 @@ class DecisionsApi:
         except BodyRefused:
             raise ActRefused(413, "too-large", "the file is larger than 5 MiB, or came too slowly") from None
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise _refusal("hash")
+            raise _refusal("hash", visit)
         async with desk.borrow() as connection, connection.transaction():
             proposal = await _found(connection, request, visit)
             try:
@@ -133,12 +140,12 @@ class DecisionsApi:
                 )
             except FileRefused as refused:
                 if refused.why not in ("twice", "many"):
-                    raise _refusal(refused.why) from None
+                    raise _refusal(refused.why, visit) from None
             kept = [each for each in await select_files(connection, proposal.id) if each.sha256.hex() == sha256]
         if not kept:
-            raise _refusal("many")
+            raise _refusal("many", visit)
         if (kept[0].decision, kept[0].decided_on) != (decision, decided_on):
-            raise _refusal("twice")
+            raise _refusal("twice", visit)
         return _plain(kept[0])
 
 
@@ -156,8 +163,8 @@ def _sha256(request: web.Request) -> str:
     return given
 
 
-def _refusal(why: str) -> ActRefused:
-    return ActRefused(409, "cannot-be-kept", f"the file was refused and nothing was kept: {why}", why=why)
+def _refusal(why: str, visit: Visit) -> ActRefused:
+    return ActRefused(409, "cannot-be-kept", BY_API.get(why) or visit.words(f"file_{why}"), why=why)
 
 
 def _plain(file: DecisionFile) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from campaigns.book.book import VIETNAM, Book
 from campaigns.gifts.exported import EXPORTS, FACTS, Choice, rows_in_pieces
 from campaigns.totals.totals import UNALLOCATED_REASONS, UNCOUNTED_REASONS
 from service.desk.api import About, query
+from service.desk.bodies import unusable
 from service.desk.desk import HEADERS, Desk
 from service.desk.door import Handler, Row, Visit
 from service.desk.downloads import headers_of, send
@@ -115,9 +116,7 @@ class Exports:
             try:
                 asked = asked_of(name, request.query, visit, "keys", self._desk.book())
             except AskedWrongly as wrong:
-                return problem(
-                    400, "bad-parameter", "Bad parameter", f"{wrong.name} cannot be used", parameter=wrong.name
-                )
+                return problem(400, "bad-parameter", "Bad parameter", unusable(wrong.name), parameter=wrong.name)
             if self._turn.locked():
                 busy = problem(503, "busy", "Busy", "another export is being made; try again in a minute")
                 busy.headers["Retry-After"] = str(BUSY_SECONDS)

@@ -11,9 +11,10 @@ import asyncpg
 from aiohttp import web
 from pydantic import AwareDatetime
 
-from campaigns.book.book import VIETNAM
+from campaigns.book.book import VIETNAM, Book
 from campaigns.gifts.listed import ROWS_MAX, WORKLISTS, CursorRefused, Filter, ListedRow, select_page
 from service.desk.api import PAGED, About, Answered, Cursor, query
+from service.desk.bodies import unusable
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.roles import Act, Role
@@ -120,11 +121,9 @@ class Lists:
             return problem(404, "unknown-list", "Unknown list", f"there are: {', '.join(names_for(visit))}")
         try:
             limit = _limit(request.query.get("limit"))
-            found, cursor = await self._found(name, filter_of(request.query, visit), limit, _cursor(request))
+            found, cursor = await self._found(name, self._chosen(name, request, visit), limit, _cursor(request))
         except AskedWrongly as asked:
-            return problem(
-                400, "bad-parameter", "Bad parameter", f"{asked.name} cannot be used", parameter=asked.name
-            )
+            return problem(400, "bad-parameter", "Bad parameter", unusable(asked.name), parameter=asked.name)
         return web.json_response({"rows": [_plain(row) for row in found], "cursor": cursor})
 
     async def _show(self, request: web.Request, visit: Visit, name: str) -> web.StreamResponse:
@@ -132,7 +131,7 @@ class Lists:
             return await self._desk.page("desk_refused.html", visit, 404, why="nowhere")
         wrong: str | None = None
         try:
-            found, cursor = await self._found(name, filter_of(request.query, visit), PAGE_ROWS, _cursor(request))
+            found, cursor = await self._found(name, self._chosen(name, request, visit), PAGE_ROWS, _cursor(request))
         except AskedWrongly as asked:
             found, cursor, wrong = [], None, asked.name
         query = {key: request.query[key] for key in FILTERS if request.query.get(key)}
@@ -143,6 +142,9 @@ class Lists:
             older=older, query=query, wrong=wrong, campaigns=campaigns if WORKLISTS[name].is_of_campaigns else (),
             readings=WORKLISTS[name].readings, said=SAID,
         )  # fmt: skip
+
+    def _chosen(self, name: str, request: web.Request, visit: Visit) -> Filter:
+        return filter_of(name, request.query, visit, self._desk.book())
 
     async def _found(
         self, name: str, chosen: Filter, limit: int, cursor: str | None
@@ -161,12 +163,21 @@ def names_for(visit: Visit) -> list[str]:
     return [name for name, each in WORKLISTS.items() if each.is_of_campaigns or not is_manager]
 
 
-def filter_of(query: Mapping[str, str], visit: Visit) -> Filter:
-    """The filter that a query names, within what the person may see. Raises AskedWrongly."""
+def filter_of(name_of_list: str, query: Mapping[str, str], visit: Visit, book: Book) -> Filter:
+    """The filter that a query names, within what the person may see.
+
+    Raises AskedWrongly, also for a campaign and a reason that no row can have: no rows would say that nobody waits.
+    """
     given = {name: query.get(name, "").strip() or None for name in FILTERS}
     for name, value in given.items():
         if value is not None and (len(value) > FILTER_LETTERS_MAX or not value.isprintable()):
             raise AskedWrongly(name)
+    campaign = book.by_slug.get(given["campaign"] or "")
+    if given["campaign"] and (campaign is None or not visit.sees(campaign.organiser)):
+        raise AskedWrongly("campaign")
+    readings = WORKLISTS[name_of_list].readings
+    if given["reason"] and readings and given["reason"] not in readings:
+        raise AskedWrongly("reason")
     since, until = span_of(given)
     organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
     return Filter(given["account"], given["reason"], given["campaign"], since, until, organisations)

@@ -209,7 +209,7 @@ class ProposalsApi:
             self._require_allowed(proposal.file, now, visit)
             await approve(connection, visit.who, proposal.id, now=now, looked_at=asked.plan)
         except StepRefused as refused:
-            raise _refusal(refused) from None
+            raise _refusal(refused, visit) from None
         except ApplyRefused as refused:
             raise unfit(refused) from None
         return await self._detail(connection, await _found(connection, request, visit))
@@ -224,7 +224,7 @@ class ProposalsApi:
             try:
                 await take_step(connection, visit.who, proposal.id, step, getattr(asked, "reason", None))
             except StepRefused as refused:
-                raise _refusal(refused) from None
+                raise _refusal(refused, visit) from None
             return await self._detail(connection, await _found(connection, request, visit))
 
         return take
@@ -263,8 +263,8 @@ async def _found(connection: asyncpg.Connection, request: web.Request, visit: Vi
     return found
 
 
-def _refusal(refused: StepRefused) -> ActRefused:
-    return ActRefused(409, "step-refused", f"it was refused and nothing changed: {refused.why}", why=refused.why)
+def _refusal(refused: StepRefused, visit: Visit) -> ActRefused:
+    return ActRefused(409, "step-refused", visit.words(f"step_{refused.why}"), why=refused.why)
 
 
 def _plain(proposal: Proposal) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Gifts that are moved to the campaign they belong to, by API: the acts of `reattributions.py` as JSON."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -182,7 +183,7 @@ class ReattributionActs:
             )  # fmt: skip
             made = await reattribution.propose(connection, visit.who, plan, asked.ground, asked.reason)
         except MoveRefused as refused:
-            raise _refusal(refused) from None
+            raise _refusal(refused, visit) from None
         (found,) = await reattribution.select_reattributions(connection, None, made)
         return _plain(found)
 
@@ -194,7 +195,7 @@ class ReattributionActs:
         try:
             await reattribution.approve(connection, visit.who, number, now=self._desk.clock(), looked_at=asked.plan)
         except MoveRefused as refused:
-            raise _refusal(refused) from None
+            raise _refusal(refused, visit) from None
         return await _detail(connection, self._desk, request, visit)
 
     def ending(self, step: EndedOtherwise) -> Any:
@@ -207,7 +208,7 @@ class ReattributionActs:
             try:
                 await reattribution.end(connection, visit.who, number, step, asked.reason)
             except MoveRefused as refused:
-                raise _refusal(refused) from None
+                raise _refusal(refused, visit) from None
             return await _detail(connection, self._desk, request, visit)
 
         return end
@@ -220,10 +221,11 @@ async def _number(connection: asyncpg.Connection, request: web.Request, visit: V
     return found.id
 
 
-def _refusal(refused: MoveRefused) -> ActRefused:
+def _refusal(refused: MoveRefused, visit: Visit) -> ActRefused:
     about = [without_numbers(each) for each in refused.about]
-    return ActRefused(409, "cannot-be-moved", f"it was refused and nothing changed: {refused.why}", why=refused.why,
-                      native_ids=about)  # fmt: skip
+    # Some sentences of the page go on with the ids.
+    detail = re.sub(":$", ": see `native_ids`", visit.words(f"move_{refused.why}"))
+    return ActRefused(409, "cannot-be-moved", detail, why=refused.why, native_ids=about)
 
 
 async def _detail(connection: asyncpg.Connection, desk: Desk, request: web.Request, visit: Visit) -> dict[str, Any]:

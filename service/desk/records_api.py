@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 from pydantic import AwareDatetime
 
-from campaigns.audit.entries import select_entries
+from campaigns.audit.entries import ACTS, select_entries
 from metrics.board import local
 from service.desk.api import (
     PAGED,
@@ -104,6 +104,8 @@ class RecordsApi:
                 choice_of({name: value})
             except BodyRefused:
                 raise bad_parameter(name) from None
+        if asked.get("act", "").strip() and asked["act"].strip() not in ACTS:
+            raise bad_parameter("act")
         try:
             choice = choice_of(asked)._replace(before_id=before)
         except BodyRefused:

@@ -107,14 +107,31 @@ PARAMETERS = {
         "acount: unknown; known: account, reason, campaign, since, until, limit, cursor",
     ),
     "/lists/wrong-syntax?limit=1&limit=2": ("limit", "limit: is given twice; give it once"),
-    "/lists/wrong-syntax?account=hub&limit=1": None,
+    "/lists/wrong-syntax?account=hub&campaign=vnn&reason=before_open&limit=1": None,
+    "/lists/unallocated?reason=unknown_keyword": None,
+    # No rows would say that nothing is there.
+    "/lists/wrong-syntax?campaign=none": (
+        "campaign",
+        "campaign cannot be used: give the slug of a campaign that you may see",
+    ),
+    "/lists/wrong-syntax?reason=after_close": (
+        "reason",
+        "reason cannot be used: give one of the reasons for which a row is in this list",
+    ),
+    "/lists/wrong-syntax?limit=0": ("limit", "limit cannot be used: give a number from 1 to 500"),
+    "/audit?act=proposal.aproved": (
+        "act",
+        "act cannot be used: give one of the acts that the audit log knows, as proposal.approved",
+    ),
+    "/audit?act=proposal.approved": None,
 }
 
 
 async def test_a_parameter_that_is_unknown_or_given_twice_is_named(desk_portal: Portal) -> None:
     token = (await token_of(desk_portal, await person(desk_portal, "tham.so", Role.OPERATOR), *SCOPES))[0]
+    audit = (await token_of(desk_portal, await person(desk_portal, "tham.so.2", Role.AUDITOR), *SCOPES))[0]
     for path, named in PARAMETERS.items():
-        status, told = await sent(desk_portal, "GET", path, token)
+        status, told = await sent(desk_portal, "GET", path, audit if path.startswith("/audit") else token)
         if named is None:
             assert status == 200, path
             continue
@@ -145,6 +162,7 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     approval = {"plan": shown["plan"]["plan"]}
     own = await sent(portal, "POST", f"{path}/{number}/approve", one, approval, "k-2")
     assert (own[0], own[1]["why"]) == (409, "same_person")
+    assert own[1]["detail"] == "Whoever proposed it cannot approve it. Nothing was changed."
     before = await portal.fetch("SELECT count(*) AS lines FROM money_line")
     done = [
         *await asyncio.gather(*(sent(portal, "POST", f"{path}/{number}/approve", two, approval, "k-3") for _ in "ab"))
@@ -216,7 +234,8 @@ async def test_a_campaign_is_changed_by_two_programs_of_two_people(desk_portal: 
     assert (await sent(portal, "POST", f"{path}/propose", one, {}, "p-3"))[1]["state"] == "proposed"
     assert (await sent(portal, "POST", f"{path}/approve", one, plan, "p-4"))[1]["why"] == "same_person"
     other = {"plan": "0" * 64}
-    assert (await sent(portal, "POST", f"{path}/approve", two, other, "p-5"))[1]["why"] == "plan_changed"
+    stale = (await sent(portal, "POST", f"{path}/approve", two, other, "p-5"))[1]
+    assert (stale["why"], "Look at what changes again" in stale["detail"]) == ("plan_changed", True)
     status, done = await sent(portal, "POST", f"{path}/approve", two, plan, "p-6")
     assert (status, done["state"], done["steps"][-1]["who"]) == (200, "approved", "api.hai")
     listed = (await sent(portal, "GET", "/proposals", one))[1]["proposals"]

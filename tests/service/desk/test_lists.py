@@ -115,7 +115,9 @@ async def test_a_manager_sees_nothing_of_another_organisation(desk_portal: Porta
         assert (await asked(portal, token, name))["status"] == 404
     rows = (await asked(portal, token, "wrong-syntax"))["rows"]
     assert {row["campaign"] for row in rows} == {"bao-lu"}
-    assert (await asked(portal, token, "wrong-syntax", campaign="vnn"))["rows"] == []
+    refused = await asked(portal, token, "wrong-syntax", campaign="vnn")
+    assert refused["status"] == 400
+    assert refused == await asked(portal, token, "wrong-syntax", campaign="none"), "as one that is none"
 
 
 async def test_the_command_shows_the_same_pages(
