@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.notes import NOTE_LETTERS_MAX, RowFound, add_note, select_notes, select_row
-from service.desk.api import SEEN_LINE, About, Answered, Asked, json_answer, not_found, reading, writing
+from service.desk.api import SEEN_LINE, About, ActRefused, Answered, Asked, json_answer, not_found, reading, writing
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
@@ -43,6 +43,13 @@ class NoteAsked(Asked):
     """What to note."""
 
     note: Annotated[str, Field(min_length=1, max_length=NOTE_LETTERS_MAX, pattern=SEEN_LINE)]
+
+
+def _problem_of(note: str) -> str | None:
+    """Why a note, without blanks around it, is not kept; None: it is. What is kept for ever holds no number."""
+    if not note or len(note) > NOTE_LETTERS_MAX or not note.isprintable():
+        return "note_unfit"
+    return "note_number" if without_numbers(note) != note else None
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -79,8 +86,8 @@ class ListRows:
     async def note(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """`POST /desk/rows/{request}`: `note`."""
         note = visit.form.get("note", "").strip()
-        if not note or len(note) > NOTE_LETTERS_MAX or not note.isprintable():
-            return await self._page(request, visit, 422, "note_unfit")
+        if problem := _problem_of(note):
+            return await self._page(request, visit, 422, problem)
         async with self._desk.borrow() as connection, connection.transaction():
             place, found = await _seen(connection, request, visit)
             if found is not None:
@@ -101,7 +108,11 @@ class ListRows:
         place, found = await _seen(connection, request, visit)
         if found is None:
             raise not_found()
-        await add_note(connection, visit.who, place, asked.note)
+        note = asked.note.strip()
+        if problem := _problem_of(note):
+            errors = [{"path": "note", "reason": problem}]
+            raise ActRefused(400, "bad-body", visit.words(problem), errors=errors)
+        await add_note(connection, visit.who, place, note)
         return await self._plain(connection, request, visit)
 
     async def _plain(self, connection: asyncpg.Connection, request: web.Request, visit: Visit) -> dict[str, Any]:

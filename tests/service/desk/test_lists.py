@@ -156,7 +156,11 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
     (row,) = (await asked(portal, token, "wrong-syntax", limit="1"))["rows"]
     address = f"/rows/{row['request']}"
     assert NUMBER not in (await visitor.get(address)).text
-    assert (await visitor.post(address, note=" ")).status == 422
+    # What stays for ever says something, and holds no number.
+    for unfit in (" ", f"gọi lại {NUMBER}"):
+        assert (await visitor.post(address, note=unfit)).status == 422
+        refused = await sent(portal, "POST", f"{address}/notes", token, {"note": unfit}, "note-0")
+        assert (refused[0], refused[1]["errors"][0]["path"]) == (400, "note"), refused
     assert (await visitor.post(address, note="đã gọi nhà mạng")).location == f"/desk{address}"
     assert "đã gọi nhà mạng" in (await visitor.get(address)).text
     status, noted = await sent(portal, "POST", f"{address}/notes", token, {"note": "chờ trả lời"}, "note-1")
