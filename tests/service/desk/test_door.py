@@ -82,6 +82,7 @@ async def test_a_token_is_made_shown_once_and_revoked(desk_portal: Portal) -> No
         assert answer.status == 200
     shown = await visitor.get("/tokens")
     assert token[0] not in shown.text
+    assert "<code>see_lists</code>" in shown.text, "what a refusal by API calls it"
     revoke = re.search(r'action="/desk(/tokens/\d+/revoke)"', shown.text)
     assert revoke is not None
     other = await logged_in(desk_portal, await person(desk_portal, next(logins), Role.FINANCE))
