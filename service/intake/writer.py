@@ -23,6 +23,7 @@ from campaigns.totals.slots import take_slot
 from service.intake.batch import store_batch
 from service.intake.entry import Entry, EventResult
 from service.intake.fair_queue import FairQueue
+from service.postgres.connect_errors import reason_of
 from service.runtime.logs import describe_failure
 from service.runtime.refusals import Refused
 from service.runtime.tasks import backoff, cancel_and_wait
@@ -140,6 +141,9 @@ class Writer:
         """Batches committed so far: whether the database takes anything is seen by it."""
         self._has_connected = asyncio.Event()
         self._lost = lost
+        self._unreachable: str | None = None
+        self._uncommitted: str | None = None
+        """Why the last connection, and the last commit of live callbacks, failed; None: it did not, or who knows."""
 
     @property
     def queued_events(self) -> int:
@@ -175,9 +179,11 @@ class Writer:
         self._queue.clear()
 
     def troubles(self) -> Iterable[str]:
-        """Whether nobody could commit."""
+        """Whether nobody could commit, and why: what is mended by a start, a password or room on a disk differs."""
         if self.connected == 0:
-            yield "no writer is connected to the database"
+            yield "no writer is connected to the database" + (f": {self._unreachable}" if self._unreachable else "")
+        if self._uncommitted is not None:
+            yield f"the database did not take the last commit: {self._uncommitted}"
 
     async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
         """Wait until `entry` is committed.
@@ -219,6 +225,7 @@ class Writer:
             try:
                 connection = await self._connect()
             except Exception as error:  # noqa: BLE001 -- whatever it was: a writer that ended would be missed for ever
+                self._unreachable = reason_of(error)
                 log.warning("writer_cannot_connect", reason=_name(error), attempt=attempt)
                 if self._stopping:
                     return
@@ -245,6 +252,7 @@ class Writer:
         connection.add_log_listener(self._hear_warning)
         slot = await take_slot(connection, index)
         self.connected += 1
+        self._unreachable = None
         self._has_connected.set()
         try:
             await self._serve(connection, slot)
@@ -333,9 +341,12 @@ class Writer:
                 # meets them looks for its server anew.
                 kind = ENDED.get(getattr(error, "sqlstate", None) or "") if batch[0].is_replayed else None
                 down = (kind or DatabaseDown)(_name(error))
+                if not batch[0].is_replayed:
+                    self._uncommitted = reason_of(error)
                 self._fail(batch, down)
                 raise down from None
             self.commits += 1
+            self._uncommitted = None
             for entry, result in zip(batch, results, strict=True):
                 if not entry.done.done():
                     entry.done.set_result(result)

@@ -30,6 +30,21 @@ OF_ITS_MACHINE: Mapping[type[BaseException], str] = {
     asyncpg.PostgresIOError: "the database cannot read or write a file of its own: look at its disk (dmesg) and log",
 }
 """What a server lacks that runs and answers: neither its address nor its data is to be changed for that."""
+OF_THE_MOMENT: Mapping[type[BaseException], str] = {
+    **OF_ITS_MACHINE,
+    asyncpg.InvalidPasswordError: "it refuses the password: does PORTAL1400_DATABASE_URL have the right one?",
+    asyncpg.InvalidAuthorizationSpecificationError: "it refuses the role: see PORTAL1400_DATABASE_URL, pg_hba.conf",
+    asyncpg.TargetServerAttributeNotMatched: "each server that answers is a standby or set to read only",
+    asyncpg.ReadOnlySQLTransactionError: "it is a standby or set to read only",
+    asyncpg.TooManyConnectionsError: "all its connections are taken",
+    asyncpg.CannotConnectNowError: "it is starting or stopping",
+    asyncpg.InsufficientPrivilegeError: "its role may no longer do what it needs: see what was revoked",
+    asyncpg.QueryCanceledError: "it took too long over a statement: somebody holds a lock, or its disk is slow",
+    asyncpg.LockNotAvailableError: "somebody holds a lock",
+    ConnectionRefusedError: "nothing listens at its address",
+    TimeoutError: "it does not answer in time",
+}
+"""Why nothing is stored right now, for whoever has to choose what to mend: not every such server is away."""
 SETTING = re.compile(r'configuration parameter "([A-Za-z0-9_.]{1,63})"')
 OF_THE_URL = re.compile(r"root certificate file|`ssl|direct TLS|target_session_attrs")
 """Sentences of asyncpg about parameters and files; the others may quote what is given."""
@@ -75,3 +90,8 @@ def known_cause(error: BaseException) -> str | None:
     if isinstance(error, SHARED_STATEMENTS):
         return POOLER
     return NO_SCHEMA if isinstance(error, asyncpg.InvalidSchemaNameError) else OF_ITS_MACHINE.get(type(error))
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Why the database takes nothing just now, in a clause that quotes nothing of what it said; None: not known."""
+    return OF_THE_MOMENT.get(type(error))

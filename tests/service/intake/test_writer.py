@@ -66,6 +66,11 @@ async def store_as_one_batch(writer: Driven, entries: list[Any]) -> list[Any]:
     return await task
 
 
+def uncommitted(writer: Driven) -> list[str]:
+    """What it says of commits; whether it has connected again by now is another matter."""
+    return [each for each in writer.writer.troubles() if "commit" in each]
+
+
 UNSTORABLE: dict[str, dict[str, Any]] = {
     "NUL in a text field": {"keyword": "V\x00N"},
     "half a surrogate pair": {"carrier": "\ud800"},
@@ -129,16 +134,21 @@ async def test_a_row_whose_own_id_is_taken_stands_alone(start: Start, connection
     assert await counts(connection) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("state", ["25006", "57P01", "53100", "XX000"])
-async def test_trouble_of_the_server_is_never_taken_for_the_data(
-    start: Start, connection: asyncpg.Connection, state: str
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("25006", "set to read only"), ("57P01", None), ("53100", "disk of the database"), ("XX000", None)],
+)
+async def test_trouble_of_the_server_is_never_taken_for_the_data_and_is_told(
+    start: Start, connection: asyncpg.Connection, state: str, told: str | None
 ) -> None:
     await connection.execute(FAIL_TWICE.format(state=state))
     writer = start()
     (ended,) = await store_as_one_batch(writer, [entry(message_row("m-1"))])
     assert isinstance(ended, DatabaseDown)
+    assert [told is not None and told in each for each in uncommitted(writer)] == ([True] if told else [])
     assert await writer.store([entry(message_row("m-1"))]) != [["new"]]
     assert await writer.store([entry(message_row("m-1"))]) == [["new"]]
+    assert uncommitted(writer) == [], "what was mended is told no longer"
     assert await counts(connection) == (1, 1, 1)
 
 
@@ -166,6 +176,7 @@ CANNOT_CONNECT = [
     asyncpg.InternalClientError("died within an exchange"),
     asyncpg.CannotConnectNowError("starting up"),
     TimeoutError(),
+    asyncpg.InvalidPasswordError('password authentication failed for user "portal"'),
 ]
 
 
@@ -174,8 +185,10 @@ async def test_a_writer_survives_whatever_connecting_raises(
     start: Start, database_dsn: str, error: Exception
 ) -> None:
     failures = [error, error]
+    told: list[str] = []
 
     async def connect() -> asyncpg.Connection:
+        told.extend(writer.writer.troubles())
         if failures:
             raise failures.pop()
         return await asyncpg.connect(database_dsn)
@@ -183,6 +196,12 @@ async def test_a_writer_survives_whatever_connecting_raises(
     writer = start(connect)
     writer.writer.start()
     assert await writer.store([entry(message_row("m-1"))]) == [["new"]]
+    nobody, *again = told
+    reason = {TimeoutError: ": it does not answer", asyncpg.InvalidPasswordError: ": it refuses the password"}
+    assert nobody == "no writer is connected to the database", "nobody has tried"
+    assert all(each.startswith(nobody + reason.get(type(error), "")) for each in again)
+    assert not any("authentication" in each for each in told), "never the server's own words"
+    assert not list(writer.writer.troubles())
 
 
 async def test_a_writer_survives_a_server_that_cannot_be_started_again(start: Start, database_dsn: str) -> None:
