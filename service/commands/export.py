@@ -14,7 +14,7 @@ from campaigns.gifts.exported import EXPORTS, Choice
 from service.commands.opening import CommandRefused, opened
 from service.commands.person import os_user
 from service.commands.printing import as_json, moment
-from service.desk.exports import FORMATS, HEADINGS, SLUG, Asked, written
+from service.desk.exports import FORMATS, HEADINGS, SLUG, WHOLE, Asked, written
 from service.runtime.settings import read_settings
 from service.web.words import Language, load_words
 
@@ -78,6 +78,10 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         raise CommandRefused(["--campaign is no slug: 1 to 80 of a-z 0-9 -"])
     if arguments.since and arguments.until and arguments.since >= arguments.until:
         raise CommandRefused(["--until is not later than --since: nothing lies between them"])
+    if arguments.name in WHOLE and (arguments.since or arguments.until):
+        raise CommandRefused(
+            [f"{arguments.name} has the totals of now, none of a span: leave out --since and --until"]
+        )
     choice = Choice(arguments.campaign, arguments.since, arguments.until)
     return Asked(arguments.name, chosen or "csv", arguments.headings, choice)
 

@@ -39,6 +39,9 @@ QUERY = (
     query("since", "a time (RFC 3339) or a day of Vietnam, inclusive", type="string", maxLength=80),
     query("until", "exclusive; of a day its end", type="string", maxLength=80),
 )
+WHOLE = frozenset({"carriers"})
+"""Totals of now: of a span there are none, and whoever asks for one would take all there is for it."""
+OF_ALL = tuple(each for each in QUERY if each["name"] not in ("since", "until"))
 REST_SHARE = 0.5
 """After each piece the making rests for so long a part of what the piece took: callbacks come first."""
 BUSY_SECONDS = 60
@@ -85,7 +88,12 @@ class Exports:
         """The same for programs."""
         return [
             row._replace(
-                about=About(f"export{name.title().replace('-', '')}", f"The table {name}, as a file", FILES, QUERY)
+                about=About(
+                    f"export{name.title().replace('-', '')}",
+                    f"The table {name}, as a file",
+                    FILES,
+                    OF_ALL if name in WHOLE else QUERY,
+                )
             )
             for name, row in zip(EXPORTS, self._files(self._by_api), strict=True)
         ]
@@ -101,8 +109,9 @@ class Exports:
         async def answer(request: web.Request, visit: Visit) -> web.StreamResponse:
             try:
                 asked = asked_of(name, request.query, visit, str(visit.words.language), self._desk.book())
-            except AskedWrongly:
-                return await self._page(request, visit, 400, "exports_wrong")
+            except AskedWrongly as wrong:
+                is_of_days = name in WHOLE and wrong.name in ("since", "until")
+                return await self._page(request, visit, 400, "exports_no_days" if is_of_days else "exports_wrong")
             if self._turn.locked():
                 busy = await self._page(request, visit, 503, "exports_busy")
                 busy.headers["Retry-After"] = str(BUSY_SECONDS)
@@ -170,6 +179,8 @@ def asked_of(name: str, query: Mapping[str, str], visit: Visit, headings: str, b
         # An empty file would say that nothing was given.
         raise AskedWrongly("campaign")
     since, until = span_of({each: given[each] or None for each in ("since", "until")})
+    if name in WHOLE and (since or until):
+        raise AskedWrongly("since" if since else "until")
     organisations = visit.person.organisations if visit.person.role is Role.MANAGER else None
     return Asked(name, chosen, above, Choice(given["campaign"] or None, since, until, organisations))
 

@@ -170,6 +170,11 @@ async def test_exports_say_what_the_api_says_and_who_took_them_is_recorded(desk_
                   {"campaign": "vnm"}, backwards):  # fmt: skip
         assert (await taken(portal, token, "days", **query))[0] == 400
     assert (await visitor.get("/exports/days?since=gestern")).status == 400
+    # Totals of now would be taken for those of the days that were asked for.
+    for day in ("since", "until"):
+        refused = await visitor.get(f"/exports/carriers?{day}=2026-10-17")
+        assert (refused.status, "tổng đến lúc này, không tính riêng" in refused.text) == (400, True)
+        assert (await taken(portal, token, "carriers", **{day: "2026-10-17"}))[0] == 400
     entries = await portal.fetch(
         "SELECT subject, after->>'format' AS format, after->>'campaign' AS campaign FROM audit_entry "
         "WHERE act = 'export' AND who = $1 ORDER BY id",
@@ -218,7 +223,12 @@ async def test_the_command_writes_the_same_file(
     assert alone(file) == (await taken(desk_portal, token, "money-lines", campaign="vnn"))[1]
     assert await export.run(parser.parse_args(["days", str(tmp_path / "ngay.xlsx")])) == 0
     assert CalamineWorkbook.from_path(str(tmp_path / "ngay.xlsx")).sheet_names == ["Theo ngày", "Giải thích"]
-    for wrong in (["days", str(tmp_path / "a.pdf")], ["days", "--campaign", "none"]):
+    span = ["--since", "2026-10-17T00:00:00+07:00"]
+    for wrong in (
+        ["days", str(tmp_path / "a.pdf")],
+        ["days", "--campaign", "none"],
+        ["carriers", *span],
+    ):
         with pytest.raises(Refused):
             await export.run(parser.parse_args(wrong))
     (entry,) = await desk_portal.fetch("SELECT who FROM audit_entry WHERE act = 'export' AND subject = 'money-lines' "
