@@ -92,7 +92,10 @@ ON CONFLICT ON CONSTRAINT desk_write_once DO NOTHING RETURNING user_id
 SELECT_WRITE = """
 SELECT request_sha256, answer::text AS answer FROM desk_write WHERE user_id = $1 AND idempotency_key = $2
 """
-KEEP_ANSWER = "UPDATE desk_write SET answer = $3::text::jsonb WHERE user_id = $1 AND idempotency_key = $2"
+# As it is kept, so it is told: the first answer has the bytes of those that repeat it.
+KEEP_ANSWER = """
+UPDATE desk_write SET answer = $3::text::jsonb WHERE user_id = $1 AND idempotency_key = $2 RETURNING answer::text
+"""
 # Beside the write itself: what is older than the promise goes.
 FORGET_WRITES = "DELETE FROM desk_write WHERE made_at < now() - interval '30 days'"
 
@@ -151,9 +154,9 @@ async def _once(
             ).answer()
         return json_answer(orjson.loads(known["answer"]))
     done = await act(connection, request, visit, asked)
-    await connection.execute(KEEP_ANSWER, *place, orjson.dumps(done).decode())
+    kept = await connection.fetchval(KEEP_ANSWER, *place, orjson.dumps(done).decode())
     await connection.execute(FORGET_WRITES)
-    return json_answer(done)
+    return json_answer(orjson.loads(kept))
 
 
 def _unfit(error: ValidationError) -> web.Response:

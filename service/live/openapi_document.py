@@ -127,8 +127,9 @@ Live totals of text donations. All money is integer VND. `pledged_vnd` is what d
 confirmed by the carriers. Figures carry a version: equal version, equal bytes; a client ignores a lower version and
 never adds. The header `x-portal1400-age-seconds` says how long ago this server last read its database.
 
-Every address answers `HEAD` (but the stream) and `OPTIONS` too, JSON whatever `Accept` asks for, gzip to whoever
-takes it, and 304 to whoever sends the `ETag` of what it has. Other methods are 405 with `Allow`. A refusal is
+Every public address answers `HEAD` (but the stream) and `OPTIONS` too, JSON whatever `Accept` asks for, gzip to
+whoever takes it, and 304 to whoever sends the `ETag` of what it has. Those of the campaign desk take the methods
+described and `OPTIONS`, and no answer of them is to be kept. Other methods are 405 with `Allow`. A refusal is
 `application/problem+json` (RFC 9457) with a stable `type`, and is not to be kept.\
 """
 

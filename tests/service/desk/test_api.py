@@ -151,6 +151,7 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     answers = [*await asyncio.gather(*(sent(portal, "POST", path, one, asked, "k-1") for _ in range(3)))]
     answers.append(await sent(portal, "POST", path, one, asked, "k-1"))
     assert {status for status, _ in answers} == {200}
+    assert len({str(answer) for _, answer in answers}) == 1, "also the order of what it says"
     (number,) = {answer["id"] for _, answer in answers}
     assert (await sent(portal, "POST", path, one, {**asked, "native_ids": ["once-2"]}, "k-1"))[0] == 422
     assert (await sent(portal, "POST", path, one, asked))[0] == 400
