@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from campaigns.book.apply_entries import ApplyRefused
@@ -10,6 +11,7 @@ from campaigns.book.book import Book
 from service.simulator.compare import Standing, rows, settled, standing_of
 from service.simulator.hubs import Hubs
 from service.simulator.links import TIMED_PROTOCOLS, Link, Peer, links_of, timed
+from service.simulator.moved import moved_since
 from service.simulator.options import Options, require_sane, require_target
 from service.simulator.planning import planned_deliveries, require_profile
 from service.simulator.playing import IN_FLIGHT_MAX, Player, Progress
@@ -54,6 +56,7 @@ async def simulate(
         await fetch()
         before = await settled(fetch, lambda _: True, BASELINE_SECONDS)
         _require_campaigns(target, before, book, options)
+        began = datetime.now(UTC)
         deliveries, note = planned_deliveries(book, links, options)
         player = Player(poster, senders, ledger, stop or asyncio.Event(), progress, hubs.owe)
         await player.play(deliveries)
@@ -63,15 +66,18 @@ async def simulate(
             options.settle_seconds,
         )
         replied = await hubs.until_answered(options.settle_seconds)
+        found = tuple(rows(before.sums, after.sums, ledger.sums))
+        wrong = dict.fromkeys(row.campaign for row in found if row.campaign and not row.is_right)
+        moved = await moved_since(poster, wrong, began)
         return Report(
             target=target,
             seed=options.seed,
             profile=options.profile,
-            notes=(*notes, note) if note else notes,
+            notes=(*notes, *([note] if note else ()), *moved),
             progress=player.progress,
             attempts=poster.attempts,
             retries=dict(poster.retries),
-            rows=tuple(rows(before.sums, after.sums, ledger.sums)),
+            rows=found,
             replied=replied,
         )
 

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,6 +16,8 @@ from metrics.proofs import prove
 from service.commands import reattribute
 from service.commands.opening import CommandRefused
 from service.desk.roles import Role
+from service.simulator.moved import moved_since
+from service.simulator.posting import Poster
 from tests.support.desk import logged_in, object_in, person
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
 from tests.support.reports import taken_back
@@ -214,7 +216,7 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     assert (await proposer_too.post(f"{address}/refuse")).status == 422
     for act in ("approve", "refuse"):
         assert (await proposer.post(f"{address}/{act}", plan=plan, reason="x")).status == 409, act
-    before = await figures(portal, "bao-lu")
+    before, began = await figures(portal, "bao-lu"), datetime.now(UTC)
     assert (await second.post(f"{address}/approve", plan=plan)).location == f"/desk{address}"
     assert (await figures(portal, "bao-lu")).vnd == before.vnd + 200_000
     assert (await second.post(f"{address}/refuse", reason="muộn")).status == 409
@@ -231,6 +233,14 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
         assert told in text
         assert "từ khóa được công bố chưa đúng" in text
         assert "in sai tờ rơi" not in text
+    # A simulation, or the demo, whose totals grew by what nobody sent says where it came from.
+    async with Poster(portal.base, 1, 1.0) as poster:
+        moves = await moved_since(poster, ("vnn", "none", "bao-lu"), began)
+        assert await moved_since(poster, ("vnn", "bao-lu"), datetime.now(UTC) + timedelta(minutes=1)) == ()
+    assert [each.rpartition(" units, ")[2] for each in moves if "200,000" in each] == [
+        "-200,000 VND to bao-lu meanwhile",
+        "+200,000 VND from vnn meanwhile",
+    ]
     assert "Đã chuyển" in (await proposer.get(address)).text
     assert address in (await proposer.get("/reattributions")).text
 
