@@ -46,6 +46,9 @@ __all__ = ["Binaries", "EmbeddedHandle", "EmbeddedServerFailed", "choose_binarie
 
 DATABASE = "portal1400"
 WAIT_SECONDS_MAX = 600.0  # longer than a keeper may take for all its steps; then the caller hears of it
+SILENT_SECONDS_MAX = 30.0
+"""A server that takes connections and says nothing: one that starts, stops or recovers says so at once."""
+ANSWER_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.02
 KEEPER_STARTS_MAX = 3
 
@@ -92,12 +95,14 @@ class EmbeddedHandle:
     async def ensure(self, progress: Progress | None = None, timeout_seconds: float = WAIT_SECONDS_MAX) -> None:
         """Return when the server accepts connections; start it again if its keeper was killed.
 
-        Cheap when all is well: one connection. For whoever lost the database. Raises EmbeddedServerFailed.
+        Cheap when all is well: one connection. For whoever lost the database. Raises EmbeddedServerFailed, also for a
+        server that has said nothing to anybody for SILENT_SECONDS_MAX.
         """
         if self._users_lock < 0:
             raise RuntimeError("this handle is closed")
         tell = _told_once(progress)
         deadline, starts, watched = time.monotonic() + timeout_seconds, 0, False
+        silent_from: float | None = None
         while True:
             state = read_state(self._places)
             if watched and state is not None and state.stage == "failed":
@@ -108,9 +113,20 @@ class EmbeddedHandle:
                 await asyncio.to_thread(self._start_keeper, lock)
             else:
                 os.close(lock)
-                if state is not None and state.stage == "ready" and await self._accepts(state):
-                    self._state = state
-                    return
+                asked_at = time.monotonic()
+                try:
+                    if state is not None and state.stage == "ready" and await self._accepts(state):
+                        self._state = state
+                        return
+                    silent_from = None
+                except TimeoutError:
+                    silent_from = silent_from or asked_at
+                    if time.monotonic() - silent_from >= SILENT_SECONDS_MAX:
+                        raise EmbeddedServerFailed(
+                            f"PostgreSQL in {self._places.root} takes connections and has said nothing for "
+                            f"{SILENT_SECONDS_MAX:g} s: it or its disk stands still; look at its processes (state "
+                            f"T or D in `ps`), at dmesg, and at {self._places.log}"
+                        ) from None
                 if state is not None and state.note:
                     tell(state.note)
             watched = True
@@ -177,7 +193,10 @@ class EmbeddedHandle:
             raise EmbeddedServerFailed(f"PostgreSQL's keeper cannot be started: {' '.join(words)}")
 
     async def _accepts(self, state: State) -> bool:
-        """Whether the application's database accepts us now; makes the database when there is none."""
+        """Whether the application's database accepts us now; makes the database when there is none.
+
+        Raises TimeoutError where the server says neither yes nor no.
+        """
         try:
             if state.is_new and self._state is None:  # spares the log a FATAL line
                 await self._create_database(state)
@@ -192,6 +211,8 @@ class EmbeddedHandle:
                 "the connection to PostgreSQL is configured by the environment in a way that cannot be "
                 f"({type(error).__name__}): remove the variables that begin with PG"
             ) from error
+        except TimeoutError:
+            raise
         except NOT_NOW:
             return False
         except asyncpg.InvalidPasswordError as error:
@@ -213,7 +234,10 @@ class EmbeddedHandle:
 
     async def _visit(self, database: str, state: State, statement: str) -> None:
         connection = await asyncpg.connect(
-            self._dsn(database, state), timeout=10, target_session_attrs=SessionAttribute.any, **OWN_OPTIONS
+            self._dsn(database, state),
+            timeout=ANSWER_SECONDS_MAX,
+            target_session_attrs=SessionAttribute.any,
+            **OWN_OPTIONS,
         )
         try:
             await connection.execute(statement, timeout=30)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from service.operations.backup.tools import choose_tools, dump
 from service.postgres.database import Database
+from service.postgres.embedded import handle as handling
 from service.postgres.embedded.data_folder import DataFolder
 from service.postgres.embedded.handle import EmbeddedHandle, EmbeddedServerFailed, choose_binaries, connect_embedded
 from service.runtime.settings import read_settings
@@ -92,6 +94,21 @@ async def test_a_server_whose_disk_is_full_asks_for_room_and_never_for_a_copy(ha
     await connection.close()
     with pytest.raises(EmbeddedServerFailed, match=r"disk .* is full: make room .*; see .*postgres\.log"):
         await handle.ensure()
+
+
+async def test_a_server_that_stands_still_is_a_sentence_and_no_long_wait(
+    handle: EmbeddedHandle, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "ANSWER_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(handling, "SILENT_SECONDS_MAX", 0.5)
+    server = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with pytest.raises(EmbeddedServerFailed, match=r"takes connections and has said nothing for 0\.5 s: .*dmesg"):
+            await handle.ensure(timeout_seconds=20)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await handle.ensure(timeout_seconds=60)
 
 
 # What speaks of other servers, and what changes how tools read and write.
