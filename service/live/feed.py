@@ -15,6 +15,7 @@ from campaigns.totals.rollups import FigureUnreadable, select_totals, select_una
 from campaigns.totals.totals import CampaignTotals, UnallocatedTotals
 from metrics.board import Board
 from metrics.instruments import Instruments
+from service.postgres.connect_errors import reason_of
 from service.postgres.database import is_away
 from service.runtime.clock import Clock
 from service.runtime.logs import describe_failure
@@ -92,7 +93,8 @@ class Feed:
                     with suppress(Exception):
                         await connection.close(timeout=1)
             except Exception as error:  # noqa: BLE001 -- the board must come back whatever happened
-                if is_away(error):
+                # What is the server's or its keeper's to mend, a refused password too, is no bug of ours.
+                if is_away(error) or reason_of(error) is not None:
                     log.warning("feed_lost_the_database", reason=type(error).__name__, attempt=attempt)
                 else:
                     log.error("feed_failed", **describe_failure(error))

@@ -1,10 +1,17 @@
 """The feed: a figure that cannot be read stops neither the others nor the start."""
 
+import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
+from metrics.board import Board
+from metrics.instruments import Instruments
+from service.live.feed import Feed
 from tests.support.portal import Portal, eventually, message, running
 from tests.support.reports import charge
 
@@ -102,3 +109,34 @@ async def test_a_read_under_way_is_not_called_unread(database_dsn: str, tmp_path
             async with portal.http.get(portal.internal + "/readyz") as answer:
                 assert "totals are not being read" not in await answer.text()
         await connection.close()
+
+
+async def test_a_refused_password_is_told_as_a_lost_database_and_not_as_a_bug() -> None:
+    is_tried = asyncio.Event()
+
+    async def refused() -> asyncpg.Connection:
+        is_tried.set()
+        raise asyncpg.InvalidPasswordError('password authentication failed for user "portal"')
+
+    async def nothing() -> None: ...
+
+    async def no_book(_connection: asyncpg.Connection) -> int:
+        return 0
+
+    feed = Feed(
+        connect=refused,
+        ensure=nothing,
+        board=Board(),
+        instruments=Instruments(CollectorRegistry(), version="0", adapters=(), outcomes=[]),
+        reload=no_book,
+        inspect=lambda totals, _: list(totals),
+        clock=lambda: datetime.now(UTC),
+    )
+    with capture_logs() as lines:
+        feed.start()
+        await is_tried.wait()
+        await asyncio.sleep(0)  # what was raised is told in the same turn
+        await feed.stop()
+    assert [(line["event"], line["reason"]) for line in lines[:1]] == [
+        ("feed_lost_the_database", "InvalidPasswordError")
+    ]
