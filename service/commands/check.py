@@ -11,6 +11,7 @@ from campaigns.schema.migrate import pending, shipped_migrations
 from service.catalog.accounts import load_account_rows, load_accounts
 from service.commands.opening import opened
 from service.commands.running import Running, running_workers
+from service.live.high_water import why_refused
 from service.operations.file_systems import mounted, unfit
 from service.postgres.database import Database
 from service.postgres.failover import unconfirmed
@@ -110,6 +111,8 @@ async def _look_inside(database: Database, keyring: Keyring, report: Report, set
                 f"them{then}; book and accounts were not looked at"
             )
             return
+        if await keyring.find_kind(connection) is not None:
+            report.problems.extend(await why_refused(settings.data_dir, connection))
         await _look_at_book(connection, keyring, report, settings)
 
 

@@ -142,6 +142,18 @@ class HighWaterMark:
             log.error("data_dir_shared_with_another_database", file=self._file.path.name)
 
 
+async def why_refused(data_dir: Path, connection: asyncpg.Connection) -> list[str]:
+    """The sentences by which a start on this claimed database is refused, none where it is not. Writes nothing."""
+    try:
+        mark = await asyncio.to_thread(HighWaterFile(data_dir).read)
+    except HighWaterFileUnusable as unusable:
+        return [str(unusable)]
+    if mark is None or not mark.says_something:
+        return []
+    sentences = compare(mark, await select_identity(connection), *await _select_figures(connection))
+    return [*sentences, TOLD] if sentences else []
+
+
 def higher(present: Versions | None, mine: Versions) -> Versions | None:
     """What to remember; None when the present mark belongs to another installation."""
     if present is None:

@@ -12,6 +12,8 @@ import pytest
 from service.commands.apply import apply_file
 from service.commands.check import Report, add_arguments, hear, run
 from service.commands.running import Running
+from service.live.high_water import select_identity
+from service.live.high_water_file import HighWaterFile, Versions
 from service.runtime.refusals import Refused
 from tests.support.pooler import needs_pgbouncer, pooled
 from tests.support.portal import BOOK, SECRET_KEY, Portal, book_file
@@ -131,6 +133,20 @@ async def test_what_a_running_worker_lacks_is_told(portal: Portal, check: Check)
     ended = await check(portal.dsn, "--json", INTERNAL_LISTEN=address)
     assert json.loads(ended.out)["workers"] == 1
     assert ended.code == 0
+
+
+async def test_a_database_older_than_what_this_machine_has_shown_is_a_problem(
+    portal: Portal, connection: asyncpg.Connection, tmp_path: Path, check: Check
+) -> None:
+    folder = tmp_path / "another"
+    identity = await select_identity(connection)
+    HighWaterFile(folder).change(lambda _: Versions(identity, {"vnn": 0}, 0))
+    assert (await check(portal.dsn, DATA_DIR=str(folder))).code == 0
+    HighWaterFile(folder).change(lambda _: Versions(identity, {"vnn": 4711}, 0))
+    ended = await check(portal.dsn, DATA_DIR=str(folder))
+    assert ended.code == 1
+    assert "campaign vnn: version 4711 was published, the database has" in ended.out
+    assert "--accept-older-database" in ended.out
 
 
 async def test_pinned_certificates_that_no_proxy_hands_on_are_a_problem(
