@@ -74,7 +74,10 @@ async def run(arguments: argparse.Namespace) -> int:
         if report.book_version is None
         else f"book version {report.book_version} with {report.campaigns} campaign(s), {report.accounts} account(s)"
     )
-    print(f"good: {report.database}; {book}{ran}")
+    warned = len(report.warnings)
+    # A database whose disk is full warns through its workers: that is not to be read as a good night.
+    verdict = f"no reason against a start, but {warned} warning(s) above" if warned else "good"
+    print(f"{verdict}: {report.database}; {book}{ran}")
     return 0
 
 

@@ -122,6 +122,8 @@ async def test_an_empty_database_is_told_and_left_empty(
     assert ended.code == 0
     assert "`serve`, `apply` or `migrate`, whichever comes first, applies them" in ended.out
     assert ended.out.rstrip().endswith("; book and accounts not looked at"), "no figure where none was read"
+    assert "but 1 warning(s) above: PostgreSQL" in ended.out
+    assert "good" not in ended.out
     assert not await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     refused = await check(database_dsn, "--json", MIGRATE_ON_START="false")
     assert refused.code == 1
