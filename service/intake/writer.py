@@ -183,7 +183,7 @@ class Writer:
         if self.connected == 0:
             yield "no writer is connected to the database" + (f": {self._unreachable}" if self._unreachable else "")
         if self._uncommitted is not None:
-            yield f"the database did not take the last commit: {self._uncommitted}"
+            yield f"the last commit was not taken: {self._uncommitted}"
 
     async def store(self, entry: Entry, timeout_seconds: float) -> list[EventResult]:
         """Wait until `entry` is committed.
