@@ -8,13 +8,14 @@ from typing import Annotated, Any, NamedTuple
 import asyncpg
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.book.recording import IntakeBusy
 from service.desk.bodies import BodyRefused, read_body, unusable
 from service.desk.desk import Desk
 from service.desk.door import Handler, Visit
 from service.listeners.problems import problem
+from service.runtime.logs import without_numbers
 
 KEY_HEADER = "Idempotency-Key"
 KEY = re.compile(r"[!-~]{1,100}")
@@ -44,7 +45,14 @@ _UNSEEN = r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206
 SEEN_LINE = rf"^[^{_UNSEEN}]*$"
 """What people read beside other things: without marks that turn, hide or break what is around them."""
 Reason = Annotated[
-    str, Field(min_length=1, max_length=500, pattern=rf"^[^{_UNSEEN}]*[^ {_UNSEEN}]$", description="why")
+    str,
+    Field(
+        min_length=1,
+        max_length=500,
+        pattern=rf"^[^{_UNSEEN}]*[^ {_UNSEEN}]$",
+        description="why; it stays for ever, so what is shaped like a phone number is left out of it",
+    ),
+    AfterValidator(without_numbers),
 ]
 
 

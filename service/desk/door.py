@@ -23,6 +23,7 @@ from service.desk.roles import Act, Role, may
 from service.desk.uploads import UPLOAD_SECONDS, UPLOADS_AT_ONCE, read_upload
 from service.listeners.peers import peer_of
 from service.postgres.database import DATABASE_ERRORS, is_away
+from service.runtime.logs import without_numbers
 from service.web.words import Language, Words
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ class Visit:
 
     @property
     def reason(self) -> str:
-        """Why, as the form says it: one line, without marks that turn or hide what is read beside it in the log."""
+        """Why, as the form says it: one line, without marks that turn or hide what is read beside it in the log.
+
+        Nor does it hold a number of a person: it stays for ever.
+        """
         given = self.form.get("reason", "")[:REASON_LETTERS_MAX]
-        return " ".join("".join(letter if letter.isprintable() else " " for letter in given).split())
+        return without_numbers(" ".join("".join(letter if letter.isprintable() else " " for letter in given).split()))
 
     def query_in(self, language: str) -> str:
         """What leads to this page in another language: what it was asked for stays."""

@@ -21,6 +21,7 @@ from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
 from service.runtime.keyring import SealBroken
+from service.runtime.logs import without_numbers
 from service.simulator.conformance.masking import HIDDEN, secrets_of
 
 REASON_LETTERS = range(5, 501)
@@ -63,6 +64,8 @@ class Personal:
             message, callback = await _found(connection, asked)
             if message is None and callback is None:
                 return await self._page(request, visit)
+            # The entry stays for ever, also when the person whose number this is has been forgotten.
+            reason = without_numbers(reason)
             async with connection.transaction():
                 after = {"what": what, "table": callback.table if what == "callback" and callback else None}
                 await record(connection, visit.who, "personal.read", str(asked), after=after, reason=reason)

@@ -145,7 +145,13 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     await portal.post(message("once-2"))
     one = (await token_of(portal, await person(portal, "mot.lan", Role.OPERATOR), *SCOPES))[0]
     two = (await token_of(portal, await person(portal, "hai.lan", Role.OPERATOR), *SCOPES))[0]
-    asked = {"account": "hub", "native_ids": ["once-1"], "taker": "bao-lu", "ground": "portal", "reason": "thử"}
+    asked = {
+        "account": "hub",
+        "native_ids": ["once-1"],
+        "taker": "bao-lu",
+        "ground": "portal",
+        "reason": "thử, theo 0912345678",
+    }
     path = "/reattributions"
     # At the same moment, and again: one proposal, and the same answer.
     answers = [*await asyncio.gather(*(sent(portal, "POST", path, one, asked, "k-1") for _ in range(3)))]
@@ -160,6 +166,7 @@ async def test_a_write_that_comes_again_does_nothing_again(desk_portal: Portal) 
     assert (status, refused["why"], refused["native_ids"]) == (409, "claimed", ["once-1"])
     assert (await sent(portal, "POST", path, two, {**asked, "native_ids": ["once-2"]}, "k-1"))[0] == 200
     _, shown = await sent(portal, "GET", f"{path}/{number}", two)
+    assert shown["reason"] == "thử, theo [redacted]", "what stays for ever holds nobody's number"
     approval = {"plan": shown["plan"]["plan"]}
     own = await sent(portal, "POST", f"{path}/{number}/approve", one, approval, "k-2")
     assert (own[0], own[1]["why"]) == (409, "same_person")

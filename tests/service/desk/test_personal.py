@@ -48,7 +48,7 @@ async def test_a_number_is_opened_for_a_reason_and_the_reason_stays(desk_portal:
     assert NUMBER in shown(number)
     assert TEXT in shown(number)
     assert number.headers["Cache-Control"] == "no-store"
-    callback = await visitor.post(address, what="callback", reason="công văn 13/CV")
+    callback = await visitor.post(address, what="callback", reason=f"công văn 13/CV, {NUMBER}")
     assert f"&#34;msisdn&#34;:&#34;{NUMBER}&#34;" in shown(callback).replace(" ", "")
     entries = await portal.fetch(
         "SELECT subject, after->>'what' AS what, reason, address FROM audit_entry "
@@ -56,8 +56,9 @@ async def test_a_number_is_opened_for_a_reason_and_the_reason_stays(desk_portal:
         login,
     )
     assert [tuple(each) for each in entries] == [
-        (row["id"], "number", "công văn 12/CV", "127.0.0.1"), (row["id"], "callback", "công văn 13/CV", "127.0.0.1"),
-    ]  # fmt: skip
+        (row["id"], "number", "công văn 12/CV", "127.0.0.1"),
+        (row["id"], "callback", "công văn 13/CV, [redacted]", "127.0.0.1"),
+    ]
     found = await visitor.get("/audit?act=personal.read")
     assert "công văn 12/CV" in found.text
     assert NUMBER not in found.text
@@ -67,7 +68,7 @@ async def test_a_number_is_opened_for_a_reason_and_the_reason_stays(desk_portal:
     async with portal.service.desk.desk.borrow() as connection:
         accesses = await select_acts(connection, 2)
     assert [(each["what"], each["acted_by"], each["reason"]) for each in accesses] == [
-        ("personal.read", login, "công văn 13/CV"), ("personal.read", login, "công văn 12/CV"),
+        ("personal.read", login, "công văn 13/CV, [redacted]"), ("personal.read", login, "công văn 12/CV"),
     ]  # fmt: skip
     # What was forgotten is told as that, also to whoever has the right.
     await portal.fetch("DELETE FROM message_person WHERE message_id = $1::uuid", row["id"])

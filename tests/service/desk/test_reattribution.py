@@ -191,7 +191,7 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
         "ids": "p-1\np-2\n",
         "taker": "bao-lu",
         "ground": "keyword",
-        "reason": "in sai\u202e\ntờ rơi",
+        "reason": "in sai\u202e\ntờ rơi, theo 0912345678",
     }
     assert (await proposer.post("/reattributions/new", **{**form, "ids": "p-1\n" + "p" * 300})).status == 422
     # Whose campaigns these are not hears no more of them than of an id that nobody sent.
@@ -202,7 +202,9 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     made = await proposer.post("/reattributions/new", **form)
     assert made.location is not None
     address = made.location.removeprefix("/desk")
-    assert "in sai tờ rơi" in (await proposer.get(address)).text, "a reason is one line, whatever it was sent as"
+    shown = (await proposer.get(address)).text
+    assert "in sai tờ rơi" in shown, "a reason is one line, whatever it was sent as"
+    assert "0912345678" not in shown, "and holds nobody's number: it stays for ever"
     assert (await stranger.get(address)).status == 404
     for act in ("approve", "refuse", "withdraw"):
         assert (await stranger.post(f"{address}/{act}", reason="x", plan="")).status == 404, act
