@@ -21,8 +21,8 @@ from metrics.families.register import Family, Register
 MINUTES = 60
 """How much is remembered, in minutes: what is told of a link is at most an hour old."""
 DELAYS = (
-    -28800.0, -21600.0, -3600.0, -600.0, -60.0, -10.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0,
-    21600.0, 28800.0, 86400.0,
+    -28800.0, -21600.0, -3600.0, -600.0, -60.0, -10.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0,
+    3600.0, 21600.0, 28800.0, 86400.0,
 )  # fmt: skip
 """Upper ends of the classes of delay, in seconds; below zero the carrier's clock is ahead of ours. The two of six to
 eight hours show a clock without Vietnam's time zone as the seven hours that it is off."""
