@@ -7,8 +7,8 @@ batches. Nobody is answered before the commit.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,8 +42,8 @@ EXPIRE_SECONDS = 0.05
 BESIDE_EVENTS = 250
 """As many have to wait before a second writer begins beside one that commits: two small commits cost the server, and
 whoever shares a machine with it, nearly twice what one of both does."""
-BESIDE_SECONDS = 0.02
-"""Or so long one has to wait: what holds one commit up holds up nobody else for longer."""
+BESIDE_SECONDS = 0.01
+"""Or so long that one takes: what holds a commit up holds up nobody else."""
 GIVEN_UP_IN = "SyncRepWaitForLSN"
 """PostgreSQL's function that warns, in any language, that a commit did not wait for its standby to the end."""
 UNIQUE_VIOLATION = "23505"
@@ -132,6 +132,8 @@ class Writer:
         self._wake = asyncio.Event()
         self.committing = 0
         """Batches of live callbacks on their way."""
+        self._late = 0
+        """How many of them take longer than BESIDE_SECONDS."""
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -198,20 +200,15 @@ class Writer:
         ):
             raise QueueFull
         self._queue.push(entry)
-        if not self.committing or self._queue.events >= BESIDE_EVENTS:
+        if self._may_begin():
             self._wake.set()
         self._waiting[entry.is_replayed].append((entry.queued_at + timeout_seconds, entry))
         return await entry.done
 
     async def _expire(self) -> None:
-        """Tell entries whose time is over, and writers of those that wait for long.
-
-        In a lane they are in order of deadline, as all wait equally long.
-        """
+        """Tell entries whose time is over. In a lane they are in order of deadline, as all wait equally long."""
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
-            if self._queue and self._may_begin():
-                self._wake.set()
             now = time.monotonic()
             for waiting in self._waiting:
                 while waiting and (waiting[0][1].done.done() or waiting[0][0] <= now):
@@ -278,13 +275,7 @@ class Writer:
 
     def _may_begin(self) -> bool:
         """Whether a batch may begin beside the live ones that are on their way."""
-        queue = self._queue
-        return (
-            not self.committing
-            or self._stopping
-            or queue.events >= BESIDE_EVENTS
-            or queue.oldest_seconds > BESIDE_SECONDS
-        )
+        return self.committing <= self._late or self._queue.events >= BESIDE_EVENTS or self._stopping
 
     async def _serve(self, connection: asyncpg.Connection, slot: int) -> None:
         while True:
@@ -297,16 +288,30 @@ class Writer:
                     return
                 self._wake.clear()
                 continue
-            # Whoever replays holds up nobody: a live batch begins beside it at once.
-            live = not batch[0].is_replayed
-            self.committing += live
-            try:
-                # A cancelled query would break the connection: the commit is never cancelled, only awaited.
-                with suppress(TooSlow):
-                    await asyncio.shield(self._commit(connection, slot, batch))
-            finally:
-                self.committing -= live
-                self._wake.set()
+            # A cancelled query would break the connection: the commit is never cancelled, only awaited.
+            with suppress(TooSlow), nullcontext() if batch[0].is_replayed else self._under_way():
+                await asyncio.shield(self._commit(connection, slot, batch))
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """A live commit, beside which another may begin once it takes long; beside a replay one may at once."""
+        is_late = False
+
+        def see_late() -> None:
+            nonlocal is_late
+            is_late = True
+            self._late += 1
+            self._wake.set()
+
+        self.committing += 1
+        alarm = asyncio.get_running_loop().call_later(BESIDE_SECONDS, see_late)
+        try:
+            yield
+        finally:
+            alarm.cancel()
+            self.committing -= 1
+            self._late -= is_late
+            self._wake.set()
 
     async def _commit(self, connection: asyncpg.Connection, slot: int, batch: list[Entry]) -> None:
         """Store `batch`, tell everybody in it. Raises DatabaseDown after having told them so, TooSlow too."""
