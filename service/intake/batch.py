@@ -47,6 +47,8 @@ _key = attrgetter("account_id", "native_id")
 
 LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)"
 LIMIT_NO_MORE = "SET LOCAL statement_timeout TO DEFAULT; SET LOCAL lock_timeout TO DEFAULT"
+LOOKS_MAX = 5
+"""How often what came before is looked up, where another transaction ends the look."""
 LOCK_SHARE = 0.5
 """Of a statement's time, what it may wait for one lock: so a lock is told from what is slow by itself."""
 
@@ -106,8 +108,9 @@ async def store_batch(
 ) -> tuple[list[list[EventResult]], BatchChanges]:
     """Store `batch` in one transaction; returns the results of each callback, and what is new.
 
-    `statement_seconds`: how long a statement of it may take, where that is less than the session's own limit. Raises
-    what the database raises, with nothing stored. Of a key that comes twice the first arrival is stored.
+    `statement_seconds`: how long a statement of it may take, where that is less than the session's own limit. Of a
+    key that comes twice the first arrival is stored. Raises what the database raises: with nothing stored, but for
+    what follows.
 
     Nearly every batch is messages alone and takes one round trip. What of it was held already is then looked up in a
     second transaction: whoever is cut off between the two hears nothing, sends again, and is a repeat as a whole.
@@ -136,9 +139,17 @@ async def _tell_apart_after(
     missing: Missing = {MessageRow: keys}
     if work.is_each_first and not keys:
         return _all_new(work, messages, [])
-    async with connection.transaction():
-        await lock_accounts(connection, {row.account_id for row in work.messages}, ())
-        return await _tell_apart(connection, work, missing, messages, [])
+    attempt = 1
+    while True:
+        try:
+            async with connection.transaction():
+                await lock_accounts(connection, {row.account_id for row in work.messages}, ())
+                return await _tell_apart(connection, work, missing, messages, [])
+        except asyncpg.TransactionRollbackError:
+            # Lost to another. Tried again as a whole, the batch would take what it has stored itself for repeats.
+            if attempt == LOOKS_MAX:
+                raise
+            attempt += 1
 
 
 async def _store(

@@ -84,6 +84,22 @@ async def test_a_commit_that_fails_at_its_very_end_stores_nothing_and_says_so(st
     assert await stored.fetchval("SELECT count(*) FROM keyword_read WHERE keyword = 'LATE'") == 0
 
 
+async def test_a_look_that_another_transaction_ends_is_taken_again_and_what_is_new_stays_new(
+    stored: asyncpg.Connection,
+) -> None:
+    await stored.execute("""
+        CREATE SEQUENCE looks;
+        CREATE FUNCTION lose_once() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF nextval(''looks'') = 1 THEN RAISE deadlock_detected; END IF; RETURN NEW; END';
+        CREATE TRIGGER loses BEFORE INSERT ON conflict FOR EACH ROW EXECUTE FUNCTION lose_once()
+    """)
+    await store_batch(stored, 1, [entry(message_row("cut-1"))])
+    results, changes = await store_batch(stored, 1, contradicting())
+    assert await stored.fetchval("SELECT last_value FROM looks") == 2
+    assert [each.fate for of in results for each in of] == [Fate.CONFLICT, Fate.NEW]
+    assert ([row.native_id for row in changes.messages], changes.conflicts) == (["cut-2"], [1])
+
+
 async def test_cut_off_before_the_second_look_nothing_is_lost_and_the_repeat_tells_all(database_dsn: str) -> None:
     first, second = [await asyncpg.connect(database_dsn) for _ in range(2)]
     await make_partitions(second, NOW.date(), days=1)
