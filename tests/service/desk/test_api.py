@@ -1,22 +1,9 @@
 """The desk's API: described as it is, refuses what does not fit, and does nothing twice."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
-
-import hypothesis
-import hypothesis.strategies
-import schemathesis
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from campaigns.book.book import VIETNAM
 from campaigns.lifecycle.toml_text import tables_of, toml_of
@@ -25,14 +12,6 @@ from service.desk.roles import RIGHTS, SCOPES, Role
 from service.live.openapi_document import document
 from tests.support.desk import TESTER, person, token_of
 from tests.support.portal import Portal, message
-
-CHECKS = (
-    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
-    negative_data_rejection,
-)  # fmt: skip
-BUSY = 503
-EXAMPLES = 1
-"""Of each address what fits and what does not: some sixty requests in all, always the same ones."""
 
 
 async def sent(
@@ -63,42 +42,12 @@ async def test_whatever_is_sent_is_answered_as_the_description_says(desk_portal:
         ]
         for row in portal.service.desk.api_rows
     }
+    # Loaded where it is used: every process of the tests collects this file, and it takes half a second.
+    from tests.support.described_api import fuzzed
+
     made = document(portal.base, portal.service.desk.described())
     made["paths"] = {path: operation for path, operation in made["paths"].items() if path.startswith(API_PREFIX)}
     await asyncio.to_thread(fuzzed, made, portal.base, rights)
-
-
-def fuzzed(made: Mapping[str, Any], base: str, tokens: Mapping[tuple[str, str], str]) -> None:
-    """Send what fits and what does not to every address, and hold each answer against the description."""
-    schema = schemathesis.openapi.from_dict(dict(made))
-    schema.config.update(base_url=base)
-    met = set()
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
-        key = operation.path, operation.method.upper()
-        met.add(key)
-        headers = {"Authorization": f"Bearer {tokens[key]}"}
-        for mode in schemathesis.GenerationMode:
-            held_against(operation.as_strategy(generation_mode=mode), headers)
-    assert met == tokens.keys()
-
-
-def held_against(cases: hypothesis.strategies.SearchStrategy[Any], headers: dict[str, str]) -> None:
-    """Send some of `cases`."""
-
-    @hypothesis.settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
-        phases=(hypothesis.Phase.generate,), suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
-    @hypothesis.given(case=cases)
-    def check(case: Any) -> None:
-        response = case.call(headers=headers)
-        # Busy is an answer that a busy machine may give, and that is described.
-        if response.status_code != BUSY:
-            case.validate_response(response, checks=list(CHECKS))
-
-    check()
 
 
 PARAMETERS = {
