@@ -14,6 +14,7 @@ WANTED = {
     "cursor": "the `cursor` of the page before, of the same list",
     "since": "a day of Vietnam, as 2026-10-17; where times are taken one by RFC 3339; of the years 2000 to 2100",
     "until": "what `since` takes, and not before it",
+    "account": "the code of an account that there is",
     "campaign": "the slug of a campaign that you may see",
     "reason": "one of the reasons for which a row is in this list",
     "act": "one of the acts that the audit log knows, as proposal.approved",

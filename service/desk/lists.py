@@ -13,6 +13,7 @@ from pydantic import AwareDatetime
 
 from campaigns.book.book import VIETNAM, Book
 from campaigns.gifts.listed import ROWS_MAX, WORKLISTS, CursorRefused, Filter, ListedRow, select_page
+from service.catalog.accounts import load_account_rows
 from service.desk.api import PAGED, About, Answered, Cursor, query
 from service.desk.bodies import unusable
 from service.desk.desk import Desk
@@ -154,6 +155,11 @@ class Lists:
                 page = await select_page(connection, name, chosen, limit, cursor)
             except CursorRefused:
                 raise AskedWrongly("cursor") from None
+            # A mistyped account is not to look like one of which nothing waits.
+            if not page.rows and chosen.account is not None:
+                known = [each.code for each in await load_account_rows(connection)]
+                if chosen.account not in known:
+                    raise AskedWrongly("account")
             return await shown(connection, self._desk.keyring, page.rows), page.cursor
 
 

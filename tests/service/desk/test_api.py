@@ -63,6 +63,10 @@ PARAMETERS = {
         "campaign",
         "campaign cannot be used: give the slug of a campaign that you may see",
     ),
+    "/lists/wrong-syntax?account=nobody": (
+        "account",
+        "account cannot be used: give the code of an account that there is",
+    ),
     "/lists/wrong-syntax?reason=after_close": (
         "reason",
         "reason cannot be used: give one of the reasons for which a row is in this list",
