@@ -12,6 +12,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from service.runtime import journal
+from service.runtime.garbage import importing
 from service.runtime.processes import forbid_core_dumps
 from service.runtime.refusals import Refused
 
@@ -54,6 +55,9 @@ HIDDEN = {"worker": "one worker of `serve --workers N`, which alone starts it"}
 def entry() -> None:
     """The console script. It holds keys, as every command may: nothing of its memory is left on a disk."""
     forbid_core_dumps()
+    with importing():
+        if (name := "".join(sys.argv[1:2])) in COMMANDS | HIDDEN:
+            _module(name)
     sys.exit(main())
 
 

@@ -130,15 +130,19 @@ def _folded_character(character: str) -> str:
 class _FoldedCharacters(dict[int, str]):
     """What each character becomes, ends aside: only marks look at their neighbours, and they go.
 
-    Filled for what Vietnamese is written with; the rest is worked out when met and not kept, so that no
-    sender can make the table grow.
+    Worked out when met. What Vietnamese is written with is kept, the rest is not, so that no sender can make the
+    table grow.
     """
 
     def __missing__(self, point: int) -> str:
-        return _folded_character(chr(point))
+        folded = _folded_character(chr(point))
+        if point < KEPT_POINTS:
+            self[point] = folded
+        return folded
 
 
-FOLDED = _FoldedCharacters((point, _folded_character(chr(point))) for point in range(0x2000))
+KEPT_POINTS = 0x2000
+FOLDED = _FoldedCharacters()
 ASCII_TRIMMED = "".join(chr(point) for point in range(128) if _is_trimmed(chr(point)))
 
 

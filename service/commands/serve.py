@@ -15,6 +15,7 @@ import structlog
 
 from service.listeners.listening_socket import bind
 from service.runtime import logs
+from service.runtime.garbage import importing
 from service.runtime.refusals import Refused
 from service.runtime.service_manager import ServiceManager
 from service.runtime.settings import HostPort, Settings, read_settings
@@ -55,7 +56,8 @@ async def run(arguments: argparse.Namespace) -> int:
         options = [ACCEPT_OLDER] if arguments.accept_older_database else []
         return await supervise(settings, arguments.workers, options, manager)
     # A supervisor serves nothing itself: it starts sooner, and stays smaller, without the modules of a worker.
-    from service.commands.serving import serve_on
+    with importing():
+        from service.commands.serving import serve_on
 
     stopping = asyncio.Event()
     stop_at_signals(stopping, signal.SIGINT, signal.SIGTERM, also=manager.stopping)
