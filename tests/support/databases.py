@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -39,6 +40,11 @@ async def _make(
 def cloned_database(server: TestServer, template: str = TEMPLATE) -> AbstractAsyncContextManager[str]:
     """A fresh migrated database; yields its DSN and drops it afterwards. MIGRATED: nobody ever started on it."""
     return empty_database(server, f"TEMPLATE {template} STRATEGY file_copy")
+
+
+def copied_database(server: TestServer, like: str) -> AbstractAsyncContextManager[str]:
+    """A database with all that the one of the DSN `like` holds, to which nobody may be connected meanwhile."""
+    return cloned_database(server, urlsplit(like).path.removeprefix("/"))
 
 
 @asynccontextmanager

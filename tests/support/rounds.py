@@ -56,14 +56,19 @@ class Rounds:
         return {sample.labels["subject"]: sample.value for sample in family.samples}
 
 
+async def keep(connection: asyncpg.Connection) -> None:
+    """Remember every table that may be tampered with, for as long as `connection` is open."""
+    await connection.execute(
+        ";".join(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}" for table in TAMPERED_TABLES)
+    )
+
+
 @asynccontextmanager
 async def put_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Leave every table that may be tampered with as it was; not by a transaction, for the rounds have their own."""
-    for table in TAMPERED_TABLES:
-        await connection.execute(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
+    """Leave every table as `keep` found it; not by a transaction, for the rounds have their own."""
     try:
         yield
     finally:
-        for table in TAMPERED_TABLES:
-            await connection.execute(f"DELETE FROM {table}; INSERT INTO {table} TABLE kept_{table}")
-            await connection.execute(f"DROP TABLE kept_{table}")
+        await connection.execute(
+            ";".join(f"DELETE FROM {table}; INSERT INTO {table} TABLE kept_{table}" for table in TAMPERED_TABLES)
+        )
