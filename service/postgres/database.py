@@ -126,8 +126,24 @@ class Database:
         """Make `borrow` usable. Raises DatabaseRefused when the server does not meet what is demanded."""
         if self._pool is not None:
             return
+        pool = await asyncpg.create_pool(
+            min_size=0,
+            max_size=POOL_CONNECTIONS_MAX,
+            connect=self._pool_connect,
+            reset=_leave_as_it_is,
+        )
         try:
-            connection = await self.connect()
+            await self._require_usable(pool)
+        except BaseException:
+            pool.terminate()
+            raise
+        self._pool = pool
+
+    async def _require_usable(self, pool: asyncpg.Pool) -> None:
+        """Look at the server with the pool's first connection. Raises DatabaseRefused."""
+        try:
+            async with pool.acquire() as connection:
+                await require_usable(cast("asyncpg.Connection", connection))
         except asyncpg.TargetServerAttributeNotMatched:
             # One of them may be about to be promoted.
             raise DatabaseAway(
@@ -142,17 +158,6 @@ class Database:
             raise refused(
                 f"cannot connect to {self.description} ({type(error).__name__}): {why_not(error, self.dsn)}"
             ) from None
-        try:
-            await require_usable(connection)
-        finally:
-            await connection.close()
-        self._pool = asyncpg.create_pool(
-            min_size=0,
-            max_size=POOL_CONNECTIONS_MAX,
-            connect=self._pool_connect,
-            reset=_leave_as_it_is,
-        )
-        await self._pool
 
     async def _pool_connect(self, *_arguments: object, **_keywords: object) -> asyncpg.Connection:
         return await self.connect("portal1400 reader")
