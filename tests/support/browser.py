@@ -7,6 +7,17 @@ import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 CHROMIUM = Path("/usr/bin/chromium")
+UNUSED = (
+    # A window's address bar is two pages in a process of their own, which cost more than most of our pages;
+    # and for the page after next there is always a process that waits.
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "PreloadTopChromeWebUI", "SpareRendererForSitePerProcess",
+    # The last such switch counts: what Playwright turns off for Chromium stays off.
+    "AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay", "MediaRouter",
+    "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)  # fmt: skip
+"""Features of Chromium that no page of ours meets."""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -16,6 +27,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(UNUSED)}",
 )
 # A busy machine makes a page slow, not wrong.
 expect.set_options(timeout=30_000)
