@@ -160,6 +160,10 @@ class Site:
             reading.cancel()
             await asyncio.wait({reading})
 
+    def series_version(self, _campaign_id: int) -> int:
+        """What is published: a series of another version is read anew, whoever asked before."""
+        return self.series.version if isinstance(self.series, Series) else 0
+
     async def read_series(self, _question: object) -> AsyncGenerator[Series, None]:
         """The series in one piece, or the failure that stands in its place."""
         self.series_reads += 1
@@ -180,7 +184,7 @@ class Site:
         streams = stream.Streams(self.board, book, instruments, clock=clock, viewers_max=50, write_seconds=5)
         people = pages.Pages(self.board, book, LastHour(self.read_series).get, nothing_moved, clock, self.public_url)
         app = web.Application(middlewares=[errors_as_problems, people.lead])
-        series = SeriesCache(self.read_series, lambda _campaign: 0)
+        series = SeriesCache(self.read_series, self.series_version)
         app.add_routes(api.routes(self.board, book, series, nothing_moved, clock, instruments.listeners.count_shed))
         app.add_routes([web.get("/api/v1/stream", self.stream)] if self.stream else stream.routes(streams))
         app.add_routes(openapi.routes(self.public_url))

@@ -285,7 +285,7 @@ async def test_the_pulse_tells_an_old_board_and_redraws_the_hour(clocked: Page, 
         await expect(page.locator(".hero .reached")).to_have_text("đạt dưới 0,1%")
         await expect(page.locator("#chart-peak")).to_have_text("")
         start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
-        site.series = Series(1, (Point(start, 1_500, 3_500, 70_000_000, ()),))
+        site.series = Series(2, (Point(start, 1_500, 3_500, 70_000_000, ()),))
         # A series that is refused once is asked for again, though nothing else is new.
         await page.route("**/series?*", lambda route: route.fulfill(status=503))
         site.post(totals(version=1240))
