@@ -34,8 +34,8 @@ SEED = 1400
 CLIENTS = 12
 METRICS_PAUSE_SECONDS = 0.25
 """They cost the service as much as some dozen callbacks."""
-PAUSE_SECONDS = 0.1
-"""Of a client that was not answered: what is down comes up no sooner for being asked."""
+PAUSE_SECONDS = 0.2
+"""Of a client between its callbacks: what is down comes up no sooner for being asked."""
 GONE = (aiohttp.ClientError, OSError, TimeoutError)
 
 

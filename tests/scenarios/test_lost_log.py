@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fleet import Carriers, Fleet
 
-COUNT = 150
+COUNT = 60
 """Callbacks: their lines are more than a pipe of one page holds."""
 
 

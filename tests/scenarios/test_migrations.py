@@ -39,6 +39,10 @@ def next_release(tmp_path: Path) -> tuple[Migration, ...]:
     return migrations_in(folder)
 
 
+PAUSE_SECONDS = 0.05
+"""Of a client between its callbacks: what is asked is whether one waits or fails."""
+
+
 async def post_until(portal: Portal, stopping: asyncio.Event, label: str) -> list[tuple[int, float]]:
     """Post callbacks one after the other; each one's status and seconds."""
     answers: list[tuple[int, float]] = []
@@ -46,6 +50,7 @@ async def post_until(portal: Portal, stopping: asyncio.Event, label: str) -> lis
         started = time.monotonic()
         answer = await portal.post(message(f"{label}-{len(answers)}"))
         answers.append((answer.status, time.monotonic() - started))
+        await asyncio.sleep(PAUSE_SECONDS)
     return answers
 
 
@@ -137,10 +142,10 @@ async def test_a_shipped_migration_fails_no_callback_of_the_release_before_it(
         await site.ready()
         carriers = Carriers(site.port, "before")
         async with carriers.playing(8):
-            await carriers.more(100)
+            await carriers.more(40)
             upto = tuple(each for each in shipped_migrations() if each.number <= migration.number)
             assert await migrate(connection, upto) == tuple(each.name for each in upto if each.name not in known)
-            await carriers.more(200)
+            await carriers.more(80)
         assert (carriers.broken, carriers.not_taken, set(carriers.answers)) == ([], [], {200})
         assert set(await site.stored()) == carriers.sent
     finally:

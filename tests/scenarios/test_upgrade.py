@@ -58,16 +58,16 @@ async def test_an_upgrade_and_its_way_back_lose_and_refuse_nothing(database_dsn:
     site.start()
     try:
         await site.ready()
-        carriers = Carriers(site.port, "upgraded")
+        carriers = Carriers(site.port, "upgraded", pause_seconds=0.2)
         async with carriers.playing(6):
             for turns, name in enumerate(("second", "first"), start=1):
-                await carriers.more(50)
+                await carriers.more(25)
                 turn(tmp_path, name)
                 os.kill(site.pid, signal.SIGHUP)
                 await site.until_said("rolling_restart_done", turns)
                 assert releases_of(site) == {name}
                 assert len(await site.fetch("SELECT FROM pg_class WHERE relname = 'later_table'")) == 1
-            await carriers.more(50)
+            await carriers.more(25)
         assert (carriers.broken, carriers.not_taken, set(carriers.answers)) == ([], [], {200})
         assert set(await site.stored()) == carriers.sent == carriers.acknowledged
     finally:

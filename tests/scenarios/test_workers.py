@@ -122,7 +122,7 @@ async def test_a_successor_that_refuses_leaves_its_predecessor_serving(two: Flee
     given_up = len(two.said("rolling_restart_given_up"))
     ended = len(two.said("worker_ended"))
     async with two.made_by_a_later_release():
-        carriers = Carriers(two.port, "refused")
+        carriers = Carriers(two.port, "refused", pause_seconds=0.25)
         async with carriers.playing(4):
             os.kill(two.pid, signal.SIGHUP)
             await two.until_said("rolling_restart_given_up", given_up + 1)
@@ -176,7 +176,7 @@ REFUSED = {
 async def test_what_no_worker_can_start_with_is_said_once(
     two: Fleet, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
-    site = Fleet(two.dsn, tmp_path, 3)
+    site = Fleet(two.dsn, tmp_path, 2)
     site.changes = changes
     site.start()
     assert await site.ended() == 1

@@ -208,7 +208,7 @@ class Carriers:
     """Connections that never answered anything."""
     answers: list[int] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    pause_seconds: float = 0.05
+    pause_seconds: float = 0.1
     """Of a client between its callbacks: what is tried is whether each is answered, not how many there can be."""
 
     @asynccontextmanager

@@ -19,7 +19,7 @@ pytestmark = [
 SEEDS = (1203, 1249)
 """One kills PostgreSQL, resets connections in the middle of commits and kills the supervisor; in the other the
 network is silent, then everything is killed, then the power is lost in an outage, and a worker is killed."""
-CHOICE = Choice(seconds=8, rate=80)
+CHOICE = Choice(seconds=8, rate=50)
 WORST = frozenset({
     Name.SILENT_DOWN, Name.OUTAGE, Name.LATENCY, Name.RESET, Name.KILL_POSTGRES, Name.POWER_CUT, Name.KILL_WORKER,
     Name.KILL_SUPERVISOR, Name.KILL_EVERYTHING,
