@@ -32,7 +32,7 @@ STOP_SECONDS = 2.0
 BUSY_SECONDS = 30.0
 """More than a stop takes on the busiest machine; without it, a start would go on for minutes."""
 
-ALONE, OF_SEVERAL = ("serve",), ("serve", "--workers", "2")
+ALONE, SUPERVISED = ("serve",), ("serve", "--workers", "1")
 ASKS_FOR_THE_LOCK = """
 SELECT EXISTS (SELECT FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%pg_try_advisory_lock%')
@@ -110,7 +110,7 @@ async def stopped_within(site: Fleet, number: signal.Signals) -> None:
     assert "worker_killed" not in said
 
 
-@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ALONE), (signal.SIGINT, OF_SEVERAL)])
+@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ALONE), (signal.SIGINT, SUPERVISED)])
 async def test_a_start_whose_database_does_not_answer_ends_when_told(
     tmp_path: Path, number: signal.Signals, arguments: tuple[str, ...]
 ) -> None:
@@ -122,7 +122,7 @@ async def test_a_start_whose_database_does_not_answer_ends_when_told(
         await stopped_within(site, number)
 
 
-@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGINT, ALONE), (signal.SIGTERM, OF_SEVERAL)])
+@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGINT, ALONE), (signal.SIGTERM, SUPERVISED)])
 async def test_a_start_that_waits_for_migrations_on_a_server_that_freezes_ends_when_told(
     database_dsn: str, tmp_path: Path, number: signal.Signals, arguments: tuple[str, ...]
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_start_that_waits_for_migrations_on_a_server_that_freezes_ends_w
             await admin.close()
 
 
-@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ALONE), (signal.SIGTERM, OF_SEVERAL)])
+@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ALONE), (signal.SIGTERM, SUPERVISED)])
 async def test_a_start_that_waits_for_the_embedded_server_ends_when_told(
     tmp_path: Path, number: signal.Signals, arguments: tuple[str, ...]
 ) -> None:
