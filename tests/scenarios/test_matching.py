@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from campaigns.gifts.finding import find
@@ -48,11 +47,12 @@ closes_at = 2099-01-01T00:00:00+07:00
 async def reporting(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
     """A running service whose account `hub` counts on report, with two campaigns on one short code.
 
-    Each story has ids and donors of its own.
+    Each story has ids and donors of its own; what all leave behind is sound together.
     """
     book = REPORT_BOOK.replace("[[gateway]]", SECOND_CAMPAIGN + "\n[[gateway]]", 1)
     async with cloned_database(server) as dsn, running(dsn, tmp_path_factory.mktemp("matching"), book) as started:
         yield started
+        await require_sound(started)
 
 
 def unnamed(number: int, minutes: int = 0, amount: int = 100_000, **changes: Any) -> dict[str, Any]:
@@ -78,16 +78,13 @@ def own(event: dict[str, Any], story: str) -> dict[str, Any]:
 
 async def require_listed(portal: Portal) -> None:
     """Every charge of the orphan figures stands in the list of them, at once, and `find` says that it waits."""
-    connection = await asyncpg.connect(portal.dsn)
-    try:
+    async with portal.opened.database.borrow() as connection:
         page = await select_page(connection, "orphan-charges", Filter(reason="succeeded"), ROWS_MAX)
         assert (len(page.rows), sum(row.amount_vnd or 0 for row in page.rows)) == await orphans(portal)
         account_id = await connection.fetchval("SELECT id FROM gateway_account WHERE code = 'hub'")
         for row in page.rows:
             found = await find(connection, account_id, str(row.native_id))
             assert [charge["is_waiting"] for charge in found.charges] == [True], row.native_id
-    finally:
-        await connection.close()
 
 
 # Events -> gifts counted, orphans left, numbers still kept.
@@ -144,4 +141,3 @@ async def test_a_charge_without_a_message_id_is_joined_by_number_code_time_and_a
     assert await seen() == (counted, orphaned, kept)
     await given_up(reporting, datetime.now(UTC) + timedelta(hours=25))
     assert await numbers_kept(reporting) == 0
-    await require_sound(reporting)

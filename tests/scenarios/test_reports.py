@@ -104,10 +104,11 @@ STORIES: dict[str, tuple[list[Event], str | None, tuple[int, int, int], str, int
 
 @pytest.fixture(scope="module")
 async def reporting(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Portal]:
-    """A running service whose account `hub` counts on report."""
+    """A running service whose account `hub` counts on report. What all stories leave behind is sound together."""
     folder = tmp_path_factory.mktemp("reporting")
     async with cloned_database(server) as dsn, running(dsn, folder, REPORT_BOOK) as started:
         yield started
+        await require_sound(started)
 
 
 @pytest.mark.parametrize("as_a_batch", [False, True], ids=["one by one", "in one batch"])
@@ -136,4 +137,3 @@ async def test_a_gift_ends_the_same_in_every_order_of_its_events(
     found = ends[labels[0]]
     assert (found[0] or "", found[2], found[3]) == (state or "", listed, waiting)
     assert set(ends.values()) == {found}
-    await require_sound(reporting)

@@ -83,52 +83,54 @@ FROM money_line AS l JOIN message AS m ON m.id = l.gift_id WHERE m.native_id LIK
 
 async def require_sound(portal: Portal) -> None:
     """Every invariant holds."""
-    connection = await asyncpg.connect(portal.dsn)
-    try:
+    async with portal.opened.database.borrow() as connection:
         for invariant in INVARIANTS:
             assert await check(connection, invariant) == [], invariant.name
-    finally:
-        await connection.close()
 
 
 async def swept(portal: Portal) -> None:
     """As the sweeper does every ten seconds."""
-    connection = await asyncpg.connect(portal.dsn)
-    await portal.service.operations.housekeeping.sweep(connection)
-    await connection.close()
+    async with portal.opened.database.borrow() as connection:
+        await portal.service.operations.housekeeping.sweep(connection)
 
 
 async def given_up(portal: Portal, at: datetime) -> None:
     """As housekeeping does now and then."""
-    connection = await asyncpg.connect(portal.dsn)
-    await give_up(connection, at)
-    await connection.close()
+    async with portal.opened.database.borrow() as connection:
+        await give_up(connection, at)
+
+
+async def asked(portal: Portal, sql: str) -> list[asyncpg.Record]:
+    """Ask the database over a connection that the service has already."""
+    async with portal.opened.database.borrow() as connection:
+        return list(await connection.fetch(sql))
 
 
 async def money(portal: Portal) -> tuple[int, int]:
     """Messages and VND in the roll-up."""
-    (row,) = await portal.fetch(
-        "SELECT coalesce(sum(messages), 0)::int, coalesce(sum(pledged_vnd), 0)::bigint FROM campaign_total"
+    (row,) = await asked(
+        portal, "SELECT coalesce(sum(messages), 0)::int, coalesce(sum(pledged_vnd), 0)::bigint FROM campaign_total"
     )
     return row[0], row[1]
 
 
 async def orphans(portal: Portal) -> tuple[int, int]:
     """Orphan charges and their VND."""
-    (row,) = await portal.fetch(
-        "SELECT coalesce(sum(orphan_charges), 0)::int, coalesce(sum(orphan_vnd), 0)::bigint FROM unallocated_total"
+    (row,) = await asked(
+        portal,
+        "SELECT coalesce(sum(orphan_charges), 0)::int, coalesce(sum(orphan_vnd), 0)::bigint FROM unallocated_total",
     )
     return row[0], row[1]
 
 
 async def reasons(portal: Portal) -> list[str]:
     """What is listed for a person."""
-    return [row["reason"] for row in await portal.fetch("SELECT reason FROM review ORDER BY reason")]
+    return [row["reason"] for row in await asked(portal, "SELECT reason FROM review ORDER BY reason")]
 
 
 async def numbers_kept(portal: Portal) -> int:
     """Rows that hold a number for matching."""
-    (row,) = await portal.fetch(
-        "SELECT (SELECT count(*) FROM charge_person) + (SELECT count(*) FROM uncharged_person) AS kept"
+    (row,) = await asked(
+        portal, "SELECT (SELECT count(*) FROM charge_person) + (SELECT count(*) FROM uncharged_person) AS kept"
     )
     return int(row["kept"])
