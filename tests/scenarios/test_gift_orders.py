@@ -184,7 +184,7 @@ def machine_of(portal: Portal) -> type[RuleBasedStateMachine]:
 
 
 def test_any_interleaving_ends_in_the_same_state_and_the_same_money(portal: Portal) -> None:
-    chosen = settings(max_examples=60, stateful_step_count=5, suppress_health_check=list(HealthCheck), database=None)
+    chosen = settings(max_examples=40, stateful_step_count=5, suppress_health_check=list(HealthCheck), database=None)
     run_state_machine_as_test(machine_of(portal), settings=chosen)
 
 
@@ -221,7 +221,7 @@ by_number = st.lists(st.sampled_from(("message", "charge")), min_size=1, max_siz
 meetings = st.lists(st.dictionaries(st.integers(0, CONNECTIONS - 1), by_number, min_size=1), min_size=1, max_size=4)
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=15, suppress_health_check=list(HealthCheck), database=None)
 @given(meetings)
 def test_what_is_matched_by_number_meets_once_over_whichever_connections_it_came(
     portal: Portal, told: list[dict[int, list[str]]]
