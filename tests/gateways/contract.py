@@ -81,7 +81,7 @@ class ProtocolContract(ABC):
     body_bytes_max: ClassVar[int] = 64 * 1024
     methods: ClassVar[frozenset[str]] = frozenset({"POST"})
     fuzzed: ClassVar[str] = "body"
-    mutations: ClassVar[int] = 4_000
+    mutations: ClassVar[int] = 10_000
     beside: ClassVar[tuple[type[Event], ...]] = ()
     """What stands in a callback behind its message."""
     may_say_nothing: ClassVar[bool] = False

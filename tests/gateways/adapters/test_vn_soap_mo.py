@@ -101,7 +101,7 @@ class SoapContract(AdapterContract):
 
 
 class TestReceiverMo(SoapContract):
-    mutations = 4_000
+    mutations = 10_000
     operation = "receiverMO"
     settings: ClassVar[dict[str, Any]] = SETTINGS
     answers = answers(
