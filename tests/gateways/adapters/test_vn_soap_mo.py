@@ -182,6 +182,8 @@ class TestPathSecret(TestReceiverMo):
 class TestPasswordInTheBody(TestReceiverMo):
     """Credentials as elements beside the message; nothing of what is read counts before they are right."""
 
+    mutations = 2_000
+
     def callback(self, sms: Sms = PLAIN) -> Callback:
         return self.with_credentials(USER, PASSWORD, sms)
 
