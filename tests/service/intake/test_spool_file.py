@@ -23,20 +23,31 @@ Damage = Callable[[Path], None]
 KEY = b"k" * 32
 ROOT = Path(__file__).parents[3]
 APPENDER = """
+import os
 import sys
 from pathlib import Path
 from service.intake.spool_claim import claim_own
-file = claim_own(Path(sys.argv[1]), key_check=b"k" * 32, bytes_max=2**30)
-assert file.path.name == "00.sqlite"
-number = int(sys.argv[2])
-while True:
-    rows = [((number + at).to_bytes(16), number + at, b"s" * 700) for at in range(7)]
-    file.append(rows)
-    number += 7
-    print(number, flush=True)
-    if number % 5 == 0:
-        file.remove([each.number for each in file.oldest(20)])
+
+def append(number):
+    print(os.getpid(), flush=True)
+    file = claim_own(Path(sys.argv[1]), key_check=b"k" * 32, bytes_max=2**30)
+    assert file.path.name == "00.sqlite"
+    while True:
+        rows = [((number + at).to_bytes(16), number + at, b"s" * 700) for at in range(7)]
+        file.append(rows)
+        number += 7
+        print(number, flush=True)
+        if number % 5 == 0:
+            file.remove([each.number for each in file.oldest(20)])
+
+for line in sys.stdin:
+    process = os.fork()
+    if not process:
+        append(int(line))
+    os.waitpid(process, 0)
+    print("over", flush=True)
 """
+"""For each number that it reads a process that appends from there on and tells its id and how far it is."""
 
 
 def claimed(folder: Path, *, key: bytes = KEY, bytes_max: int = 2**30) -> SpoolFile:
@@ -120,22 +131,23 @@ def test_a_refused_append_leaves_nothing(tmp_path: Path) -> None:
 def test_a_process_killed_at_any_instant_leaves_what_was_appended(tmp_path: Path) -> None:
     chance = random.Random(1400)
     number = 0
-    for _ in range(8):
-        with subprocess.Popen(
-            [sys.executable, "-c", APPENDER, str(tmp_path), str(number)], stdout=subprocess.PIPE, cwd=ROOT, text=True
-        ) as process:
-            assert process.stdout is not None
-            told = int(process.stdout.readline())
+    command = [sys.executable, "-c", APPENDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as begun:
+        assert begun.stdin is not None
+        assert begun.stdout is not None
+        for _ in range(8):
+            print(number, file=begun.stdin, flush=True)
+            process, told = int(begun.stdout.readline()), int(begun.stdout.readline())
             time.sleep(chance.random() * 0.1)
-            process.send_signal(signal.SIGKILL)
-            told = max(told, *map(int, process.stdout.read().split()), 0)
-        found, problems = claim_left(tmp_path, key_check=KEY, bytes_max=2**30)
-        assert (len(found), problems) == (1, {})
-        # The numbers begin with 1; the ids, with 0.
-        newest = int.from_bytes(found[0].oldest(10**6)[-1].id)
-        assert told - 1 <= newest <= told + 6
-        number = newest + 1
-        found[0].close()
+            os.kill(process, signal.SIGKILL)
+            told = max(told, *map(int, iter(begun.stdout.readline, "over\n")), 0)
+            found, problems = claim_left(tmp_path, key_check=KEY, bytes_max=2**30)
+            assert (len(found), problems) == (1, {})
+            # The numbers begin with 1; the ids, with 0.
+            newest = int.from_bytes(found[0].oldest(10**6)[-1].id)
+            assert told - 1 <= newest <= told + 6
+            number = newest + 1
+            found[0].close()
 
 
 def test_a_torn_end_of_the_log_costs_only_what_was_not_acknowledged(tmp_path: Path) -> None:
