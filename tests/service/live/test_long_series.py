@@ -29,10 +29,18 @@ WORK_SECONDS_MAX = 0.5
 """Encoded for each client in a row it would be seconds of the loop's own work; in slices it is milliseconds."""
 
 
+@pytest.fixture(scope="module")
+async def written(lasting_portal: Portal) -> Portal:
+    """A running service with a long series."""
+    await lasting_portal.fetch(FILL, MINUTES)
+    return lasting_portal
+
+
 @pytest.fixture
-async def filled(portal: Portal) -> Portal:
-    await portal.fetch(FILL, MINUTES)
-    return portal
+def filled(written: Portal) -> Portal:
+    """The same, of which nobody has asked yet."""
+    written.service.live.series._kept.clear()
+    return written
 
 
 async def connected(portal: Portal, method: str = "GET") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -51,7 +59,9 @@ async def taken(portal: Portal) -> bytes:
     return whole
 
 
-async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(filled: Portal) -> None:
+async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(
+    filled: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = filled.service.live.series
     read, readings, pieces = cache._read_pieces, 0, 0
 
@@ -62,7 +72,7 @@ async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(filled: Portal
             pieces += 1
             yield piece
 
-    cache._read_pieces = counted
+    monkeypatch.setattr(cache, "_read_pieces", counted)
     asked = asyncio.gather(*(taken(filled) for _ in range(CLIENTS)))
     longest = 0.0
     while not asked.done():
@@ -80,9 +90,11 @@ async def test_a_crowd_is_given_one_encoding_and_the_loop_goes_on(filled: Portal
     assert longest < WORK_SECONDS_MAX
 
 
-async def test_more_than_are_borne_are_told_when_to_come_again(filled: Portal) -> None:
+async def test_more_than_are_borne_are_told_when_to_come_again(
+    filled: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lane = filled.service.live.series._lanes[False]
-    lane.limits = LONG._replace(answers=1)
+    monkeypatch.setattr(lane, "limits", LONG._replace(answers=1))
     readers = [await connected(filled) for _ in range(3)]
     answers = [await reader.read() for reader, _ in readers]
     for _, writer in readers:
@@ -138,12 +150,9 @@ async def test_compressed_it_is_the_same_for_a_tenth_of_the_bytes_and_known_agai
                 assert len(packed) == size < len(whole) / 10
         async with http.get(filled.base + PATH, headers={"If-None-Match": tag}) as answer:
             assert (answer.status, await answer.read()) == (304, b"")
-
-
-async def test_its_head_has_the_size_and_no_body(filled: Portal) -> None:
-    whole = await taken(filled)
+    # Its head has the size and no body.
     reader, writer = await connected(filled, "HEAD")
     head = await reader.read()
     writer.close()
     assert head.endswith(b"\r\n\r\n")
-    assert b"Content-Length: %d\r\n" % len(whole.partition(b"\r\n\r\n")[2]) in head
+    assert b"Content-Length: %d\r\n" % len(whole) in head
