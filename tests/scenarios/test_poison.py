@@ -14,7 +14,7 @@ from tests.support.away import database_away, replayed, require_invariants
 from tests.support.portal import Portal, eventually, message, running
 from tests.support.protocols import SENDERS
 
-LIVE_SECONDS = 0.01
+LIVE_SECONDS = 0.05
 SPOOLED = 5
 TRIES = 2
 SELECT_WRITERS = """
