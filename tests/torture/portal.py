@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.support.ports import free_ports
-from tests.support.processes import ROOT, SERVICE
+from tests.support.processes import ROOT, SERVICE, Ended, command
 from tests.torture.processes import children, send, with_environment
 
 SECRET_KEY = "a key for the torture, long enough to be one, known to everybody"
@@ -178,13 +178,9 @@ class Portal:
         lines = self._log.read_text(errors="replace").splitlines()
         return [line for line in lines if '"event":"callback"' not in line][-count:]
 
-    async def run(self, *arguments: str, database_url: str) -> subprocess.CompletedProcess[str]:
+    async def run(self, *arguments: str, database_url: str) -> Ended:
         """One command of the portal beside the service, on the database itself."""
-        environ = self.environ | {"PORTAL1400_DATABASE_URL": database_url}
-        words = [*SERVICE, *arguments]
-        return await asyncio.to_thread(
-            subprocess.run, words, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
-        )
+        return await command(self.environ | {"PORTAL1400_DATABASE_URL": database_url}, *arguments)
 
     async def _keep_up(self) -> None:
         while True:

@@ -153,8 +153,8 @@ async def make_template(cluster: Cluster, folder: Path) -> None:
     file.write_text(book_text(), encoding="utf-8")
     portal = Portal(folder, folder / "apply", "", 1)
     applied = await portal.run("apply", "--yes", str(file), database_url=cluster.dsn(TEMPLATE))
-    if applied.returncode:
-        raise PortalFailed(f"the torture's book is refused:\n{applied.stderr}")
+    if applied.code:
+        raise PortalFailed(f"the torture's book is refused:\n{applied.err}")
 
 
 @asynccontextmanager

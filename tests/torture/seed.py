@@ -149,8 +149,8 @@ async def _under_fire(rig: Rig, seed: int, choice: Choice, verdict: Verdict) -> 
     verdict.wrong += viewers.complaints
     verdict.wrong += judge.compared(await _published(rig, slugs), held.shown)
     verified = await rig.portal.run("verify", "--deep", database_url=rig.dsn)
-    if verified.returncode:
-        verdict.wrong.append(f"verify --deep:\n{verified.stdout}{verified.stderr}".rstrip())
+    if verified.code:
+        verdict.wrong.append(f"verify --deep:\n{verified.out}{verified.err}".rstrip())
     code = await rig.portal.stop()
     if code:
         verdict.wrong.append(f"serve ended with exit code {code} after SIGTERM")
