@@ -47,6 +47,7 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
             while not is_over.is_set():
                 await give(portal, f"{name}-{number}")
                 number += 1
+                await asyncio.sleep(0.02)
             return number
 
         giving = [asyncio.create_task(donors(f"donor{number}")) for number in range(4)]
@@ -63,7 +64,7 @@ async def test_a_backup_beside_live_intake_is_one_snapshot_and_comes_back_as_it_
     assert 1 <= seen < given, "gifts went on while it was made"
     assert manifest.figures.rows["message"] == manifest.figures.rows["money_line"] == seen
 
-    restored = await as_a_process(target, tmp_path / "elsewhere", "restore", "--deep", file)
+    restored = await command(target, tmp_path / "elsewhere", "restore", "--deep", file)
     assert restored.code == 0, restored.err
     assert "every figure is what the manifest says" in restored.out
     assert f"{seen} stored texts read as they were" in restored.out
