@@ -36,10 +36,10 @@ async def reporting(server: TestServer, database_dsn: str, tmp_path: Path) -> As
         yield started
 
 
-PAIRS = 400
+PAIRS = 1000
 
 
-async def test_hundreds_of_messages_and_charges_at_once_on_two_workers_all_count(
+async def test_a_thousand_messages_and_charges_at_once_on_two_workers_all_count(
     database_dsn: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
