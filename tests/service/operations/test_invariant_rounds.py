@@ -183,7 +183,7 @@ async def test_nothing_is_found_broken_while_late_messages_charges_and_reversals
         connections = [await asyncpg.connect(database_dsn) for _ in range(3)]
         clocks = (LONG_AGO, datetime.now(UTC), LONG_AFTER)
         checkers = [
-            Rounds(each, at, Pace(piece_rows=8, newest_gifts_max=5))
+            Rounds(each, at, Pace(piece_rows=3, newest_gifts_max=5))
             for each, at in zip(connections, clocks, strict=True)
         ]
         checked = 0
