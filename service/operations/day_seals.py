@@ -35,6 +35,7 @@ DAYS_AT_ONCE = 7
 REST_FACTOR = 19.0
 """After each day so many times its length passes: a twentieth of one core at most, as the rounds rest."""
 REST_SECONDS_MAX = 30.0
+"""Nor do the rests of one round add up to more, a last one aside: the newest hour is to be looked at again soon."""
 LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL max_parallel_workers_per_gather = 0"
 
 Days = dict[date, dict[str, DayDigest]]
@@ -121,13 +122,19 @@ class DaySeals:
             missing = [
                 day for day in (first + timedelta(days=n) for n in range((until - first).days)) if day not in days
             ]
+            rested, sealed = 0.0, list[date]()
             for day in missing[:DAYS_AT_ONCE]:
                 started = time.monotonic()
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     await connection.execute(LIMITS)
                     days[day] = await digest_day(connection, day)
-                await rest(min((time.monotonic() - started) * REST_FACTOR, REST_SECONDS_MAX))
-            if missing:
+                sealed.append(day)
+                seconds = min((time.monotonic() - started) * REST_FACTOR, REST_SECONDS_MAX)
+                await rest(seconds)
+                rested += seconds
+                if rested >= REST_SECONDS_MAX:
+                    break
+            if sealed:
                 await asyncio.to_thread(self.write, installation, days)
         except (SealsUnusable, OSError) as unusable:
             # A lost connection is an OSError too, and is told by whoever holds it.
@@ -135,7 +142,7 @@ class DaySeals:
                 raise
             log.error("days_not_sealed", file=self.path.name, reason=type(unusable).__name__)
             return ()
-        return tuple(missing[:DAYS_AT_ONCE])
+        return tuple(sealed)
 
     async def check_next(
         self, connection: asyncpg.Connection, rest: Callable[[float], Awaitable[None]]

@@ -74,8 +74,8 @@ class InvariantWatch:
             await rounds.check()
             if sealed := await self._seals.add_missing(connection, rest):
                 log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
-            differences = await self._seals.check_next(connection, rest)
-            if differences is not None:
+            # In a round days are sealed or looked at: a day of a million gifts is followed by half a minute's rest.
+            elif (differences := await self._seals.check_next(connection, rest)) is not None:
                 self._instruments.operations.invariant_difference.labels(SEALED_DAYS_HOLD).set(differences)
             await rest(max(0.0, next_at - loop.time()))
 
