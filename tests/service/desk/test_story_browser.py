@@ -307,7 +307,7 @@ async def test_gifts_are_moved_by_two_people_taken_along_in_a_file_and_are_nothi
     ]  # fmt: skip
     absent = (proposal, move.partition("/desk")[2], "/report.pdf")
     for address in (*rooms, *(f"/desk{each}" for each in guessed)):
-        # The bytes say all that the page can show, and cost no page.
+        # What is sent, not what is drawn: a page for each address costs more, and shows nothing that was not sent.
         answer = await third.context.request.get(f"{portal.base}{address}")
         told = unescape(await answer.text())
         assert [each for each in (names["vnn"], names["old"], FORM["name_vi"], "story-m") if each in told] == []
