@@ -10,22 +10,23 @@ SELECT format('%s line of gift %s', CASE WHEN l.is_reversal THEN 'reversal' ELSE
        format('campaign %s, %s, at %s', l.campaign_id, l.carrier, l.at) AS found
 FROM (
     SELECT l.*, l.cause ~ '^([0-9]+:)?reversal:' AS is_reversal,
-           CASE WHEN l.campaign_id = m.campaign_id AND l.cause !~ '^moved_(in|out):' THEN m.campaign_id
-                WHEN l.cause IN ('message', 'charge') THEN m.campaign_id
+           CASE WHEN l.cause IN ('message', 'charge') THEN m.campaign_id
+                WHEN l.campaign_id = m.campaign_id AND l.cause !~ '^moved_(in|out):' THEN m.campaign_id
                 ELSE (SELECT min(CASE WHEN l.cause = v.cause_out THEN v.from_campaign_id ELSE v.to_campaign_id END)
                       FROM moved_gift AS v
                       WHERE v.gift_id = l.gift_id AND CASE
                           WHEN l.cause ~ '^moved_(in|out):' THEN l.cause IN (v.cause_in, v.cause_out)
                           ELSE v.to_campaign_id = l.campaign_id END)
            END AS due_campaign_id, m.carrier AS due_carrier,
-           CASE WHEN l.cause ~ '^moved_(in|out):' THEN (
+           CASE WHEN l.cause = 'message' THEN m.message_at
+           WHEN l.cause ~ '^moved_(in|out):' THEN (
                SELECT v.at FROM moved_gift AS v
                WHERE v.gift_id = l.gift_id AND l.cause IN (v.cause_in, v.cause_out)
            ) WHEN l.cause ~ '^([0-9]+:)?reversal:' THEN (
                SELECT r.occurred_at FROM reversal AS r
                WHERE r.account_id = m.account_id
                    AND r.native_id = regexp_replace(l.cause, '^([0-9]+:)?reversal:', '')
-           ) WHEN l.cause = 'message' OR l.cause ~ '^([0-9]+:)?charge$' THEN m.message_at END AS due_at
+           ) WHEN l.cause ~ '^([0-9]+:)?charge$' THEN m.message_at END AS due_at
     FROM money_line AS l LEFT JOIN message AS m ON m.id = l.gift_id
     WHERE l.stage = 'pledged'
 ) AS l

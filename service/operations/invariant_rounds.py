@@ -1,7 +1,8 @@
 """Rounds of checking the invariants, at a cost that goes with what is new: by the one process of the cluster.
 
 A round looks at the roll-ups as a whole, at the newest hour, at what was found broken, and then goes on with the pass
-over everything, piece by piece. Each piece has a snapshot of its own and is followed by a rest.
+over everything, piece by piece. Each piece has a snapshot of its own and is followed by a rest; the rests are such
+that a round ends in its time, and each place of the newest hour is looked at once in a round.
 """
 
 import time
@@ -45,12 +46,16 @@ class Pace:
     """What is looked at in every round."""
     newest_gifts_max: int = 500_000
     """Of the gifts in it the newest so many; the minutes all the same."""
+    brief_rest_seconds_max: float = 0.3
+    """Before the pass: the fullest hour has fifty pieces of each subject and is done in two thirds of a minute."""
+    pass_share: float = 0.75
+    """Of a round's time, from its beginning: then the pass rests until the next one."""
     pass_pieces_max: int = 100
     """Of each subject, in one round: a pass over ten million gifts takes ten rounds and more."""
     pass_pieces_min: int = 4
-    """Even if the round has lasted its time already: the pass ends one day, however busy the hour is."""
+    """Even if there is no time left for it: the pass ends one day, however busy the hour is."""
     rest_factor: float = 19.0
-    """After each statement so many times its length passes: a twentieth of one core at most."""
+    """After each statement of the pass so many times its length passes: a twentieth of one core at most."""
     rest_seconds_max: float = 30.0
     apart_factor: float = 100.0
     """A check of roll-ups that took long is not repeated for so many times its length."""
@@ -120,13 +125,13 @@ class InvariantRounds:
             if differences:
                 self._publish()
             self._due[place] = started + (time.monotonic() - started) * self._pace.apart_factor
-            await self._rest_after(started)
+            await self._rest_after(started, self._pace.brief_rest_seconds_max)
 
     async def _newest_gifts(self, newest: datetime) -> datetime:
         started = time.monotonic()
         async with self._snapshot(BY_INDEX):
             found = await newest_gifts(self._connection, newest, self._pace.newest_gifts_max)
-        await self._rest_after(started)
+        await self._rest_after(started, self._pace.brief_rest_seconds_max)
         return found
 
     async def _check_again(self, subject: Subject, whole: Stretch) -> None:
@@ -135,14 +140,14 @@ class InvariantRounds:
         again = set()
         left = whole
         while left.begins_at < whole.ends_at:
-            piece = await self._check_piece(subject, left)
+            piece = await self._check_piece(subject, left, self._pace.brief_rest_seconds_max)
             again.add(piece)
             left = Stretch(piece.ends_at, whole.ends_at)
         for each in before - again:
             del self._broken[subject][each]
 
-    async def _check_piece(self, subject: Subject, whole: Stretch) -> Stretch:
-        """Check the first piece of `whole`; returns it."""
+    async def _check_piece(self, subject: Subject, whole: Stretch, rest_seconds_max: float) -> Stretch:
+        """Check the first piece of `whole` and rest from it; returns it."""
         started = time.monotonic()
         async with self._snapshot(BY_INDEX):
             piece = await cut(self._connection, subject, whole, self._pace.piece_rows)
@@ -153,14 +158,14 @@ class InvariantRounds:
         elif piece in broken or len(broken) < self._pace.broken_max:
             broken[piece] = _counted(found)
             self._publish()
-        await self._rest_after(started)
+        await self._rest_after(started, rest_seconds_max)
         return piece
 
     async def _continue_passes(self, until: datetime, started: float) -> None:
         """Go on with the passes up to `until`, where the newest stretch begins, in turns."""
         unfinished = list(SUBJECTS)
         for number in range(self._pace.pass_pieces_max):
-            is_late = time.monotonic() - started > self._round_seconds
+            is_late = time.monotonic() - started > self._round_seconds * self._pace.pass_share
             if not unfinished or (is_late and number >= self._pace.pass_pieces_min):
                 return
             unfinished = [each for each in unfinished if await self._continue_pass(each, until)]
@@ -172,7 +177,7 @@ class InvariantRounds:
             # The clock was set back: what this pass has left out is not known.
             where = where.on(BEGINNING)
         known = len(self._broken[subject])
-        piece = await self._check_piece(subject, Stretch(where.next_at, until))
+        piece = await self._check_piece(subject, Stretch(where.next_at, until), self._pace.rest_seconds_max)
         has_ended = piece.ends_at >= until
         self._passes[subject] = Pass(BEGINNING, self._clock()) if has_ended else where.on(piece.ends_at)
         # Before the pass moves on: whoever takes over must not find it beyond a stretch that nobody looks at again.
@@ -195,9 +200,9 @@ class InvariantRounds:
             await self._connection.execute(";".join((LIMITS, *limits)))
             yield
 
-    async def _rest_after(self, started: float) -> None:
+    async def _rest_after(self, started: float, seconds_max: float) -> None:
         seconds = (time.monotonic() - started) * self._pace.rest_factor
-        await self._rest(min(seconds, self._pace.rest_seconds_max))
+        await self._rest(min(seconds, seconds_max))
 
     def _publish(self) -> None:
         """By how many rows each invariant is broken; before the first round has ended only those that are."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from math import inf
 
 import asyncpg
 import structlog
@@ -62,22 +64,23 @@ class InvariantWatch:
         gone = asyncio.Event()
         connection.add_termination_listener(lambda _connection: gone.set())
 
-        async def rest(seconds: float) -> None:
+        async def rest(seconds: float, until: float = inf) -> None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(min(loop.time() + seconds, until)):
                     await gone.wait()
 
-        rounds = InvariantRounds(connection, self._instruments, self._clock, rest, round_seconds=self._seconds)
         loop = asyncio.get_running_loop()
+        rounds = InvariantRounds(connection, self._instruments, self._clock, rest, round_seconds=self._seconds)
         while not gone.is_set():
             next_at = loop.time() + self._seconds
             await rounds.check()
-            if sealed := await self._seals.add_missing(connection, rest):
+            # A day of a million gifts is followed by half a minute's rest; the newest hour does not wait for it.
+            rest_at_most = partial(rest, until=next_at)
+            if sealed := await self._seals.add_missing(connection, rest_at_most):
                 log.info("days_sealed", count=len(sealed), newest=sealed[-1].isoformat())
-            # In a round days are sealed or looked at: a day of a million gifts is followed by half a minute's rest.
-            elif (differences := await self._seals.check_next(connection, rest)) is not None:
+            elif (differences := await self._seals.check_next(connection, rest_at_most)) is not None:
                 self._instruments.operations.invariant_difference.labels(SEALED_DAYS_HOLD).set(differences)
-            await rest(max(0.0, next_at - loop.time()))
+            await rest(self._seconds, until=next_at)
 
 
 def _not_checked(error: Exception, _failures: int) -> None:

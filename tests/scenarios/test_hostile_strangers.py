@@ -187,7 +187,8 @@ async def test_a_refusal_takes_as_long_whether_or_not_there_is_such_an_account(
             started = time.perf_counter()
             await intake.take(intake.resolve(adapter, code), callback)
             took[code].append(time.perf_counter() - started)
-    medians = {code: statistics.median(times) for code, times in took.items()}
+    # The tenth part that went fastest: what else the machine does only adds to the others, and to each its own.
+    lengths = {code: statistics.quantiles(times, n=10)[0] for code, times in took.items()}
     ratio_max = LARGE_RATIO_MAX if len(body) == LARGE else RATIO_MAX
-    for code, median in medians.items():
-        assert 1 / ratio_max < median / medians["nobody"] < ratio_max, (code, medians)
+    for code, length in lengths.items():
+        assert 1 / ratio_max < length / lengths["nobody"] < ratio_max, (code, lengths)

@@ -1,6 +1,7 @@
 """What befalls the two observed workers, and by how much each panel must move then."""
 
 import asyncio
+import itertools
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,10 +24,7 @@ from tests.support.observed import (
     WRITERS,
     Observed,
 )
-from tests.support.portal import (
-    Portal,
-    eventually,
-)
+from tests.support.portal import Portal, eventually, message
 from tests.support.postgres import TestServer, binaries
 from tests.support.protocols import get_kannel
 from tests.support.tampering import tamper
@@ -105,7 +103,12 @@ async def follow(server: TestServer, stack: AsyncExitStack) -> None:
 
 
 async def wait_long(portal: Portal, native_id: str) -> None:
-    await get_kannel(portal, native_id)
+    """Send one after the other, each of which waits, and far more events at once than the load has in flight."""
+    for number in itertools.count():
+        events = [message(f"{native_id}-{number}-{part}") for part in range(20)]
+        await asyncio.gather(
+            get_kannel(portal, f"{native_id}-{number}"), portal.post({"type": "batch", "data": events})
+        )
 
 
 async def database_stalls(observed: Observed, stack: AsyncExitStack) -> None:

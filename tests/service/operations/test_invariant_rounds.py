@@ -15,9 +15,11 @@ from metrics.invariants import INVARIANTS
 from metrics.roll_up_checks import ROLL_UP_CHECKS
 from metrics.stretches import FOREVER, Stretch, Subject, cut
 from metrics.subjects import GIFTS, MINUTES, SUBJECTS, instant_of, least_id, newest_gifts
+from service.operations import day_seals
 from service.operations.invariant_rounds import BY_INDEX, LIMITS, Pace
 from tests.bench.stored import store
 from tests.support.databases import cloned_database, copied_database
+from tests.support.embedded import eventually
 from tests.support.portal import BOOK, Portal, message, running
 from tests.support.postgres import TestServer
 from tests.support.reports import DAY, REPORT_BOOK, charge, taken_back
@@ -265,13 +267,48 @@ async def test_what_holds_again_is_broken_no_more_however_it_is_cut_then(filled:
 async def test_after_each_statement_comes_its_rest_and_what_took_long_is_not_repeated_at_once(
     filled: asyncpg.Connection,
 ) -> None:
-    rounds = Rounds(filled, LONG_AFTER, Pace(rest_factor=1e9, rest_seconds_max=7, apart_factor=1e9))
+    pace = Pace(rest_factor=1e9, brief_rest_seconds_max=3, rest_seconds_max=7, apart_factor=1e9)
+    rounds = Rounds(filled, LONG_AFTER, pace)
     await rounds.check()
-    # The roll-ups, the newest stretch of each subject and where it begins, and all that is older of each.
-    assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 5)
+    # The newest stretch of each subject and where it begins, and all that is older of each.
+    each_time = [3] * 3 + [7] * 2
+    assert rounds.rests == [3] * len(ROLL_UP_CHECKS) + each_time
     await filled.execute("UPDATE campaign_total SET units = units + 1")
     assert await rounds.check() == set()
-    assert rounds.rests == [7] * (len(ROLL_UP_CHECKS) + 10)
+    assert rounds.rests == [3] * len(ROLL_UP_CHECKS) + each_time * 2
+
+
+async def test_the_fullest_hour_is_looked_at_once_a_minute_however_long_a_piece_takes(
+    filled: asyncpg.Connection,
+) -> None:
+    pace = Pace(rest_factor=1e9, piece_rows=1, pass_pieces_max=0)
+    rounds = Rounds(filled, LONG_AGO, pace)
+    await rounds.check()
+    await rounds.check()
+    pieces = len(rounds.rests) / 2
+    assert pieces > 2 * 3
+    fullest = len(SUBJECTS) * Pace().newest_gifts_max / Pace().piece_rows
+    assert sum(rounds.rests) / 2 / pieces * fullest < 40
+
+
+async def test_days_that_are_sealed_do_not_keep_the_next_look_at_the_newest_waiting(
+    server: TestServer, filled_dsns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_seals, "REST_FACTOR", 1e9)
+    async with (
+        copied_database(server, filled_dsns[0]) as dsn,
+        past_the_locks(dsn) as connection,
+        running(dsn, tmp_path, BOOK, invariant_seconds="1") as portal,
+    ):
+        await store(dsn, 1, 40, 40)  # over days that are past
+        published = portal.service.instruments.operations.invariant_difference
+
+        def figures() -> list[float]:
+            return [sample.value for family in published.collect() for sample in family.samples]
+
+        await eventually(figures)
+        await connection.execute("UPDATE campaign_minute SET units = units + 1")
+        await eventually(lambda: any(figures()), seconds=day_seals.REST_SECONDS_MAX * 0.7)
 
 
 async def test_pieces_are_bounded_meet_each_other_and_leave_nothing_out(portal: Portal) -> None:
