@@ -145,6 +145,7 @@ class Portal:
     internal: str
     dsn: str
     http: aiohttp.ClientSession
+    asking: asyncpg.Pool
 
     async def post(self, body: dict[str, Any] | bytes, *, account: str = "hub", **changes: Any) -> Reply:
         """Post a signed callback of the `standard` protocol."""
@@ -173,12 +174,18 @@ class Portal:
         return found
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        """Ask the database itself."""
-        connection = await asyncpg.connect(self.dsn)
-        try:
-            return list(await connection.fetch(sql, *arguments))
-        finally:
-            await connection.close()
+        """Ask the database itself, over a connection that lasts: a new one costs more than most questions."""
+        return list(await self.asking.fetch(sql, *arguments))
+
+
+@asynccontextmanager
+async def asked(dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to ask over, none before the first question; the end waits for nobody, as `dsn` may be away."""
+    pool = await asyncpg.create_pool(dsn, min_size=0)
+    try:
+        yield pool
+    finally:
+        pool.terminate()
 
 
 def signed(
@@ -259,9 +266,9 @@ async def running(
             public.close()
             inside.close()
             raise
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        async with asked(dsn) as asking, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             try:
-                yield Portal(service, ready, base, internal, dsn, http)
+                yield Portal(service, ready, base, internal, dsn, http, asking)
             finally:
                 await http.close()
                 await service.stop()
