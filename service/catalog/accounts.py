@@ -1,13 +1,11 @@
 """Gateway accounts as they serve: the stored rows, bound to their protocols, secrets resolved."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-import asyncpg
 from pydantic import ValidationError
 
 from campaigns.book.apply_entries import Charging
@@ -17,6 +15,7 @@ from gateways.callback import Callback
 from gateways.gateway import Gateway, Rejected, is_any_of
 from gateways.registry import ADAPTERS, REPLIERS, decoy
 from gateways.replier import Replier
+from service.catalog.account_rows import AccountRow
 from service.catalog.account_secrets import Judge, Seal, resolved, unknowable
 from service.catalog.account_tables import FACTORS_MIN, factors_of, settings_of
 from service.runtime.addresses import network
@@ -24,24 +23,6 @@ from service.runtime.clock import utc_now
 
 REPLY_SECRETS = frozenset({"reply_password"})
 """Secrets without which an account takes every callback as ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """A row of `gateway_account`. `settings` holds no secret in clear.
-
-    `test` is None for a real account. One for tests is never `enabled`, and says by `test` whether it takes any.
-    """
-
-    id: int
-    code: str
-    adapter: str
-    carrier: str
-    charging: Charging
-    networks: tuple[str, ...]
-    enabled: bool
-    settings: Mapping[str, Any]
-    test: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +117,6 @@ class LoadedAccounts:
     def changes_at(self) -> datetime | None:
         """When the next secret of an account begins or ends to be right."""
         return min((each.changes_at for each in self.by_code.values() if each.changes_at is not None), default=None)
-
-
-SELECT_ACCOUNTS = """
-SELECT id, code, adapter, carrier, charging, networks, enabled, settings::text AS settings, test
-FROM gateway_account ORDER BY id
-"""
-
-
-async def load_account_rows(connection: asyncpg.Connection) -> list[AccountRow]:
-    """Every stored account, in the order in which they were first applied."""
-    return [
-        AccountRow(
-            row["id"],
-            row["code"],
-            row["adapter"],
-            row["carrier"],
-            row["charging"],
-            tuple(row["networks"]),
-            row["enabled"],
-            json.loads(row["settings"]),
-            row["test"],
-        )
-        for row in await connection.fetch(SELECT_ACCOUNTS)
-    ]
 
 
 def load_accounts(

@@ -16,7 +16,8 @@ from gateways.gateway import Gateway
 from gateways.registry import ADAPTERS, decoy
 from metrics.families.intake import UNKNOWN_ACCOUNT
 from metrics.instruments import Instruments
-from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
+from service.catalog.account_rows import AccountRow, load_account_rows
+from service.catalog.accounts import LoadedAccount, LoadedAccounts, load_accounts
 from service.catalog.last_good import LastGood, keep_last_good, last_good_of
 from service.runtime.addresses import Address, Network
 from service.runtime.clock import Clock, utc_now

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from campaigns.book.book import Book, Campaign, Organisation
-from service.catalog.accounts import AccountRow
+from service.catalog.account_rows import AccountRow
 from service.runtime.files import write_durably
 from service.runtime.keyring import SealBroken, Seals
 

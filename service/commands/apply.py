@@ -21,8 +21,9 @@ from campaigns.book.recording import AppliedBy, IntakeBusy, apply_changes, plan_
 from campaigns.book.sentences import Sentence, in_vietnamese, say
 from campaigns.book.store import load_book
 from campaigns.lifecycle.proposals import make, needs_two
+from service.catalog.account_rows import load_account_rows
 from service.catalog.account_tables import prepare_gateways
-from service.catalog.accounts import load_account_rows, load_accounts
+from service.catalog.accounts import load_accounts
 from service.commands.opening import CommandRefused, Opened, opened, require_live
 from service.commands.person import add_language, language_of, name, os_user, reason
 from service.commands.running import wanting

@@ -8,7 +8,8 @@ import asyncpg
 
 from campaigns.book.store import load_book
 from campaigns.schema.migrate import pending, shipped_migrations
-from service.catalog.accounts import load_account_rows, load_accounts
+from service.catalog.account_rows import load_account_rows
+from service.catalog.accounts import load_accounts
 from service.commands.opening import opened
 from service.commands.running import Running, running_workers
 from service.live.high_water import why_refused

@@ -16,7 +16,8 @@ from campaigns.book.book import Book, CampaignState, Grammar, Route
 from campaigns.book.store import load_book
 from campaigns.gifts.test_mode import select_arrivals
 from gateways.registry import SENDERS
-from service.catalog.accounts import AccountRow, LoadedAccount, load_accounts
+from service.catalog.account_rows import AccountRow
+from service.catalog.accounts import LoadedAccount, load_accounts
 from service.commands.opening import CommandRefused, Opened, opened, require_account
 from service.commands.printing import visible
 from service.operations.conformance_runs import ConformanceRun, record

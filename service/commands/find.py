@@ -9,7 +9,8 @@ import asyncpg
 from campaigns.gifts.finding import EVENTS_MAX, Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
 from campaigns.gifts.receipts import receipt_code
-from service.catalog.accounts import AccountRow, load_accounts
+from service.catalog.account_rows import AccountRow
+from service.catalog.accounts import load_accounts
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
 from service.commands.running import running_workers

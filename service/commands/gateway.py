@@ -10,9 +10,10 @@ from typing import Any, get_args
 from gateways.account import AccountCarrier
 from gateways.gateway import Gateway
 from gateways.registry import ADAPTERS, SENDERS
+from service.catalog.account_rows import AccountRow, load_account_rows
 from service.catalog.account_secrets import unknowable
 from service.catalog.account_tables import SupportedCharging
-from service.catalog.accounts import AccountRow, LoadedAccount, load_account_rows, load_accounts
+from service.catalog.accounts import LoadedAccount, load_accounts
 from service.catalog.drafts import (
     SUFFIXES,
     DraftRefused,

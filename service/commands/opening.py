@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from campaigns.schema.migrate import MigrationRefused, migrate, pending
-from service.catalog.accounts import AccountRow, load_account_rows
+from service.catalog.account_rows import AccountRow, load_account_rows
 from service.catalog.last_good import LastGood, find_last_good
 from service.postgres.connect_errors import known_cause
 from service.postgres.database import DATABASE_ERRORS, Database, DatabaseAway, is_away

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 
 from campaigns.book.book import VIETNAM, Book
 from campaigns.gifts.listed import ROWS_MAX, WORKLISTS, CursorRefused, Filter, ListedRow, select_page
-from service.catalog.accounts import load_account_rows
+from service.catalog.account_rows import load_account_rows
 from service.desk.api import PAGED, About, Answered, Cursor, query
 from service.desk.bodies import unusable
 from service.desk.desk import Desk

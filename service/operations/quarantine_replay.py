@@ -42,7 +42,8 @@ from gateways.gateway import (
     Rejected,
 )
 from gateways.outcome import Outcome
-from service.catalog.accounts import LoadedAccount, load_account_rows, load_accounts
+from service.catalog.account_rows import load_account_rows
+from service.catalog.accounts import LoadedAccount, load_accounts
 from service.intake.batch import BatchChanges, store_batch
 from service.intake.entry import Entry
 from service.intake.intake import WORST_FIRST

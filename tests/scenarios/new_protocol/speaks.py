@@ -16,8 +16,9 @@ from gateways.gateway import SignatureRejected
 from gateways.outcome import Outcome, Result
 from gateways.registry import decoy
 from gateways.sender import Reply, Request, Verdict
+from service.catalog.account_rows import AccountRow
 from service.catalog.account_tables import prepare_gateways
-from service.catalog.accounts import AccountRow, load_accounts
+from service.catalog.accounts import load_accounts
 from service.intake.packing import pack_callback, unpack_callback
 from service.runtime.keyring import Sealer
 from service.simulator.bundling import bundled

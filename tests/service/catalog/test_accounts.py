@@ -18,8 +18,9 @@ from gateways.gateway import SignatureRejected
 from gateways.outcome import Outcome, Result
 from gateways.registry import ADAPTERS
 from gateways.wire.signatures import sign, signing_key
+from service.catalog.account_rows import AccountRow, load_account_rows
 from service.catalog.account_tables import prepare_gateways
-from service.catalog.accounts import AccountRow, LoadedAccount, LoadedAccounts, load_account_rows, load_accounts
+from service.catalog.accounts import LoadedAccount, LoadedAccounts, load_accounts
 from service.runtime.keyring import Sealer
 from tests.support.protocols import account_table, code_of
 

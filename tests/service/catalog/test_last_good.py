@@ -6,7 +6,7 @@ import pytest
 
 from campaigns.book.book import Book
 from campaigns.book.grammar import read
-from service.catalog.accounts import load_account_rows
+from service.catalog.account_rows import load_account_rows
 from service.catalog.last_good import find_last_good, keep_last_good, last_good_of
 from service.runtime.clock import utc_now
 from service.runtime.keyring import Keyring

@@ -10,8 +10,9 @@ import pytest
 
 from campaigns.book.apply_entries import ApplyRefused
 from campaigns.book.apply_file import load
+from service.catalog.account_rows import AccountRow
 from service.catalog.account_tables import prepare_gateways
-from service.catalog.accounts import AccountRow, load_accounts
+from service.catalog.accounts import load_accounts
 from tests.support.portal import BOOK, SIGNING_SECRET, message, running, signed
 
 OTHER = "whsec_" + "QUJD" * 10

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.catalog.accounts import AccountRow, LoadedAccount, load_accounts
+from service.catalog.account_rows import AccountRow
+from service.catalog.accounts import LoadedAccount, load_accounts
 from service.delivery.replies import NO_REPORT_ADDRESS, report_address, waiting_for
 
 ROW = AccountRow(

@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from campaigns.gifts.quarantined import Quarantined
-from service.catalog.accounts import AccountRow, LoadedAccount, load_accounts
+from service.catalog.account_rows import AccountRow
+from service.catalog.accounts import LoadedAccount, load_accounts
 from service.operations.quarantine_replay import ReplayRefused, _require_sender
 from tests.gateways.calls import request
 
