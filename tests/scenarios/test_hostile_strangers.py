@@ -131,7 +131,7 @@ async def test_every_refusal_is_the_same_bytes_whether_or_not_there_is_such_an_a
     assert 400 <= heard[0].statuses[-1] < 500
 
 
-ROUNDS = 300
+ROUNDS = 200
 RATIO_MAX = 1.7
 LARGE_RATIO_MAX = 1.4
 """Where the signature is nearly all the work there is little noise; a second key nobody makes up for is 1.7."""
