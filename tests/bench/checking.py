@@ -25,7 +25,7 @@ Serving = Callable[[dict[str, str]], AbstractContextManager[int]]
 """The service, with changes to its environment; yields the supervisor's pid."""
 Flat = Callable[[int, str, float], Awaitable[dict[str, Any]]]
 
-TURNS = 6
+TURNS = 12
 END_CHECKER = """
 SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND granted
 """
