@@ -9,9 +9,8 @@ from datetime import datetime
 
 from gateways.wire.fields import MSISDN_PATTERN, msisdn_of
 from service.commands.opening import CommandRefused, opened, require_live
-from service.commands.person import name
+from service.commands.person import actor, name
 from service.commands.printing import as_local
-from service.commands.quarantine import actor
 from service.commands.running import running_workers
 from service.operations.erasure import Erased, Found, erase_person, erased_at, find_person
 from service.runtime.settings import Settings, read_settings

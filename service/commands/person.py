@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import get_args
 
 from campaigns.book.apply_entries import Language
+from campaigns.gifts.quarantined import Actor
+from service.commands.opening import CommandRefused
 
 NAME_LETTERS_MAX = 100
 REASON_LETTERS_MAX = 500
@@ -47,3 +49,11 @@ def os_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def actor(arguments: argparse.Namespace) -> Actor:
+    """Who acts, from --by and --reason-text. Raises CommandRefused."""
+    reason = (arguments.reason_text or "").strip() or None
+    if reason is not None and (len(reason) > REASON_LETTERS_MAX or not reason.isprintable()):
+        raise CommandRefused(f"--reason-text: one line of at most {REASON_LETTERS_MAX} letters")
+    return Actor(os_user(), arguments.by, reason)

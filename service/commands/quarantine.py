@@ -23,13 +23,12 @@ from campaigns.gifts.quarantined import (
 )
 from gateways.callback import Callback
 from service.commands.opening import CommandRefused, opened, require_account, require_live
-from service.commands.person import name, os_user
+from service.commands.person import actor, name
 from service.commands.printing import add_listing, as_json, as_local, moment, request_id, visible
 from service.operations.quarantine_replay import QuarantineReplay, replaying
 from service.runtime.settings import read_settings
 
 REASON = "those with this outcome, or with these words in their reason"
-REASON_LETTERS_MAX = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -225,14 +224,6 @@ async def _chosen(connection: asyncpg.Connection, choice: Choice) -> list[Quaran
             ]
         )
     return rows
-
-
-def actor(arguments: argparse.Namespace) -> Actor:
-    """Who acts, from --by and --reason-text. Raises CommandRefused."""
-    reason = (arguments.reason_text or "").strip() or None
-    if reason is not None and (len(reason) > REASON_LETTERS_MAX or not reason.isprintable()):
-        raise CommandRefused(f"--reason-text: one line of at most {REASON_LETTERS_MAX} letters")
-    return Actor(os_user(), arguments.by, reason)
 
 
 def _in_words(each: Replayed) -> str:

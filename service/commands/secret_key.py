@@ -4,8 +4,7 @@ import argparse
 import json
 
 from service.commands.opening import CommandRefused, opened
-from service.commands.person import name
-from service.commands.quarantine import actor
+from service.commands.person import actor, name
 from service.commands.running import Running, running_workers
 from service.operations.key_rotation import Behind, behind, rotate
 from service.runtime.keyring import Keyring
