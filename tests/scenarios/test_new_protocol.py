@@ -53,6 +53,8 @@ def copy_with_the_protocol(folder: Path) -> None:
 def test_a_new_protocol_is_spoken_once_its_five_places_have_it(tmp_path: Path) -> None:
     copy_with_the_protocol(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    # What hypothesis learns of Unicode and of these sources it keeps by their content: else that is most of its time.
+    environment["HYPOTHESIS_STORAGE_DIRECTORY"] = str(ROOT / ".hypothesis")
     acts = {
         "the service": [sys.executable, str(HERE / "speaks.py")],
         "its tests": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
