@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -145,7 +145,7 @@ class Portal:
     internal: str
     dsn: str
     http: aiohttp.ClientSession
-    asking: asyncpg.Pool
+    asked: dict[str, asyncpg.Pool] = field(default_factory=dict)
 
     async def post(self, body: dict[str, Any] | bytes, *, account: str = "hub", **changes: Any) -> Reply:
         """Post a signed callback of the `standard` protocol."""
@@ -175,17 +175,12 @@ class Portal:
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask the database itself, over a connection that lasts: a new one costs more than most questions."""
-        return list(await self.asking.fetch(sql, *arguments))
-
-
-@asynccontextmanager
-async def asked(dsn: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections to ask over, none before the first question; the end waits for nobody, as `dsn` may be away."""
-    pool = await asyncpg.create_pool(dsn, min_size=0)
-    try:
-        yield pool
-    finally:
-        pool.terminate()
+        pool = self.asked.get(self.dsn)
+        if pool is None:
+            # Of several servers, the one that leads is another from one question to the next: none is kept.
+            questions = 1 if "," in self.dsn else 50_000
+            pool = self.asked[self.dsn] = await asyncpg.create_pool(self.dsn, min_size=0, max_queries=questions)
+        return list(await pool.fetch(sql, *arguments))
 
 
 def signed(
@@ -266,10 +261,14 @@ async def running(
             public.close()
             inside.close()
             raise
-        async with asked(dsn) as asking, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            portal = Portal(service, ready, base, internal, dsn, http)
             try:
-                yield Portal(service, ready, base, internal, dsn, http, asking)
+                yield portal
             finally:
+                # Waits for no answer: the database may be away by now.
+                for pool in portal.asked.values():
+                    pool.terminate()
                 await http.close()
                 await service.stop()
 
