@@ -223,7 +223,7 @@ def test_what_an_account_may_have_in_hand(held: list[Held], more: Held, reason: 
     assert holdings.refusal("hub", *more) is None
 
 
-def batch(name: str, events: int = 100) -> bytes:
+def batch(name: str, events: int = 50) -> bytes:
     inner = [message(f"{name}-{number}", "VNN 1") for number in range(events)]
     return orjson.dumps({"type": "batch", "timestamp": "2026-11-21T08:30:00Z", "data": inner})
 
@@ -247,8 +247,8 @@ async def test_a_flood_of_batches_does_not_starve_a_small_carrier(database_dsn: 
         database_dsn,
         tmp_path,
         book=FLOOD_BOOK,
-        account_events_max="5000",
-        batch_events_max="500",
+        account_events_max="2500",
+        batch_events_max="250",
         queue_wait_seconds="10",
     ) as portal:
         stopping = asyncio.Event()
