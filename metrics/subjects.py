@@ -145,6 +145,30 @@ UNION ALL
  WHERE NOT EXISTS (SELECT FROM book_version AS b WHERE b.version = m.book_version))
 LIMIT $1
 """
+# Nearly every stretch holds messages that count by themselves, each with its one line, and nothing else: one look at
+# both says so, for a fourth of what the five statements cost. Whatever it does not understand it does not call sound.
+PLAIN_GIFTS = """
+SELECT coalesce(bool_and((lines = counted AND sound = counted AND is_known) IS TRUE), true)
+    AND NOT EXISTS (SELECT FROM gift WHERE message_id >= $1 AND message_id < $2)
+FROM (
+    SELECT lines, counted, sound,
+           EXISTS (SELECT FROM gateway_account AS a WHERE a.id = account_id)
+               AND (book_version = 0 OR EXISTS (SELECT FROM book_version AS b WHERE b.version = m.book_version))
+               AS is_known
+    FROM (
+        SELECT m.account_id, m.book_version, count(l.gift_id) AS lines,
+               count(*) FILTER (WHERE m.reading = 'counted') AS counted,
+               count(*) FILTER (
+                   WHERE m.reading = 'counted' AND l.cause = 'message' AND l.messages = 1
+                       AND (l.campaign_id, l.carrier, l.units, l.vnd, l.at)
+                           = (m.campaign_id, m.carrier, m.units, m.amount_vnd, m.message_at)) AS sound
+        FROM (SELECT * FROM message WHERE id >= $1 AND id < $2) AS m FULL JOIN (
+            SELECT * FROM money_line WHERE gift_id >= $1 AND gift_id < $2 AND stage = 'pledged'
+        ) AS l ON l.gift_id = m.id
+        GROUP BY m.account_id, m.book_version
+    ) AS m
+) AS judged
+"""
 
 
 def least_id(at: datetime) -> UUID:
@@ -214,6 +238,7 @@ GIFTS = Subject(
     ),
     least_id,
     instant_of,
+    PLAIN_GIFTS,
 )
 SUBJECTS = (MINUTES, GIFTS)
 
