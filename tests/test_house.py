@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -269,7 +270,7 @@ def test_the_map_names_what_there_is_and_nothing_else() -> None:
     assert [name for name in sorted(beside - {"metrics"}) if f"`{name}/`" not in table] == []
     assert [path.stem for path in (ROOT / "metrics").glob("[a-z]*.py") if f"`{path.stem}`" not in table] == []
     groups = text[text.index("## Inside the larger rooms") : text.index("## The rules")]
-    room, named = ROOT, 0
+    room, named, by_room = ROOT, 0, defaultdict[Path, set[str]](set)
     for line in groups.splitlines():
         cells = line.split("|")
         if len(cells) != 5 or "`" not in cells[3]:
@@ -277,8 +278,11 @@ def test_the_map_names_what_there_is_and_nothing_else() -> None:
         room = ROOT / cells[1].strip(" `") if cells[1].strip() else room
         modules = re.findall(r"`([a-z_0-9]+/?)`", cells[3])
         named += len(modules)
+        by_room[room].update(modules)
         assert [each for each in modules if not (room / (each if "/" in each else f"{each}.py")).exists()] == [], room
     assert named > 150
+    for room, listed in by_room.items():
+        assert {path.stem for path in room.glob("[a-z]*.py")} - listed - {"assembly"} == set(), room
 
 
 def imports_of(path: Path, package: str) -> set[str]:

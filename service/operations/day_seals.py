@@ -1,7 +1,7 @@
 """The digests of days that are over, in a file of this machine: a hand in the database does not reach it.
 
 The file bears a MAC that only the installation's own key can make. Whoever checks the invariants adds the days that
-are missing, a few in each round; `verify` compares every day in it with the database.
+are missing, a few in each round, or compares one with the database; `verify` compares every day in it.
 """
 
 import asyncio

@@ -47,7 +47,7 @@ class Pace:
     newest_gifts_max: int = 500_000
     """Of the gifts in it the newest so many; the minutes all the same."""
     brief_rest_seconds_max: float = 0.35
-    """Before the pass: the fullest hour has fifty pieces of each subject and is done in two thirds of a minute."""
+    """Before the pass: the fullest hour has some fifty pieces of a subject and is done in two thirds of a minute."""
     pass_share: float = 0.75
     """Of a round's time, from its beginning: then the pass rests until the next one."""
     pass_pieces_max: int = 100
