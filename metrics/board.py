@@ -6,6 +6,7 @@ A snapshot is encoded once and shared by the JSON API, the event stream and the 
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +43,8 @@ class Board:
         """Rises with every change of what is shown: equal generation, equal bytes of everything together."""
         self.changed = asyncio.Event()
         """Set when something newer is shown; the one who follows the board clears it."""
+        self._looked = asyncio.Event()
+        """Set by the next look at the database, and another one from then on."""
 
     def post(self, totals: Iterable[CampaignTotals], unallocated: UnallocatedTotals | None, seen_at: float) -> int:
         """Take over what is newer; returns how many campaigns changed. `seen_at` is monotonic seconds of the read.
@@ -59,6 +62,8 @@ class Board:
             self._unallocated = encode_unallocated(unallocated)
             self.generation += 1
         self._seen_at = seen_at
+        self._looked.set()
+        self._looked = asyncio.Event()
         if changed:
             self.generation += 1
             self.changed.set()
@@ -67,6 +72,14 @@ class Board:
     def get(self, slug: str) -> Snapshot | None:
         """The newest snapshot of a campaign."""
         return self._snapshots.get(slug)
+
+    async def first(self, slug: str, seconds: float) -> Snapshot | None:
+        """As `get`, or the first one that comes within `seconds`: the book has a new campaign before the board."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while slug not in self._snapshots:
+                    await self._looked.wait()
+        return self.get(slug)
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

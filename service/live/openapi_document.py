@@ -97,7 +97,8 @@ REFUSALS = {
     400: "A parameter cannot be used; the problem names it.",
     404: "There is no such campaign.",
     500: "A fault of ours, which was logged.",
-    503: "The database is away, or the service is busy with gifts: ask again after `Retry-After`.",
+    503: "The database is away, or the service is busy with gifts, or nothing of the campaign may be shown now: "
+    "ask again after `Retry-After`.",
 }
 OF_EVERY_ADDRESS = (400, 500, 503)
 NOT_MODIFIED = "Nothing has changed since the answer whose `ETag` was sent as `If-None-Match`."

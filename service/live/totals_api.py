@@ -25,6 +25,8 @@ PUBLIC_HEADERS = {
 JSON = "application/json"
 RETRY_BUSY_SECONDS = 10
 """About as long as the long series that wait take to be read."""
+FIRST_SECONDS = 1.5
+"""A campaign of the book is on the board by the next look, which comes within a second."""
 
 
 class ParameterRefused(Exception):
@@ -88,11 +90,14 @@ class TotalsApi:
         return await answer(request, self._objects.one(self._book(), found, self._clock()), PUBLIC_HEADERS)
 
     async def totals(self, request: web.Request) -> web.Response:
-        """`GET /api/v1/campaigns/{slug}/totals`. Raises DatabaseAway where nothing was read yet."""
+        """`GET /api/v1/campaigns/{slug}/totals`. Raises DatabaseAway where nothing was read yet, NotPublished."""
         _require_known(request, ())
-        snapshot = self._board.get(self._campaign_of(request).slug)
-        if snapshot is None:
+        slug = self._campaign_of(request).slug
+        if self._board.age_seconds is None:
             raise DatabaseAway("nothing was read yet")
+        snapshot = self._board.get(slug) or await self._board.first(slug, FIRST_SECONDS)
+        if snapshot is None:
+            raise NotPublished
         version, body = snapshot.totals.version, snapshot.body
 
         def encoded() -> Entity:
@@ -175,6 +180,10 @@ class UnknownCampaign(Exception):
     """No campaign has this slug."""
 
 
+class NotPublished(Exception):
+    """The database was read, and of this campaign nothing may be shown now: it is older than what was shown."""
+
+
 def _answering(handler: Handler, count_refused: Callable[[str], None]) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         try:
@@ -193,6 +202,10 @@ def _answering(handler: Handler, count_refused: Callable[[str], None]) -> Handle
             count_refused("series")
             refusal = problem(503, "busy", "Busy", "enough long series are being read and sent; try again soon")
             refusal.headers["Retry-After"] = str(RETRY_BUSY_SECONDS)
+        except NotPublished:
+            detail = "this campaign's totals are not published now, for example after a backup was brought back"
+            refusal = problem(503, "unavailable", "Unavailable", f"{detail}; try again in a few seconds")
+            refusal.headers["Retry-After"] = "5"
         except DatabaseAway:
             refusal = problem(503, "unavailable", "Unavailable", "the database is away; try again in a few seconds")
             refusal.headers["Retry-After"] = "5"

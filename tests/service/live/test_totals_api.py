@@ -8,7 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+import pytest
+from aiohttp import ClientSession
 
+from tests.support.pages_site import ORANGE, POOR, Site, serving, totals
 from tests.support.portal import Portal, eventually, message, running
 from tests.support.promptness import is_prompt
 from tests.support.protocols import SENDERS, fetch
@@ -68,6 +71,33 @@ async def test_totals_of_a_campaign_without_gifts_are_zeros_of_version_0(lasting
         "by_carrier": [],
         "uncounted": {"wrong_syntax": 0, "before_open": 0, "after_close": 0},
     }  # fmt: skip
+
+
+async def test_totals_of_a_campaign_that_was_just_opened_come_with_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, address = Site(), "/api/v1/campaigns/da-cam-2026/totals"
+    async with serving(site) as base, ClientSession(base) as http:
+
+        async def asked() -> tuple[int, Any]:
+            async with http.get(address) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        assert (await asked())[1]["detail"].startswith("the database is away")
+        site.post(totals(POOR))
+        monkeypatch.setattr("service.live.totals_api.FIRST_SECONDS", 0.1)
+        status, refusal = await asked()
+        assert (status, "published now" in refusal["detail"]) == (503, True), "that is no outage"
+        monkeypatch.undo()
+        asking = [asyncio.create_task(asked()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        site.post(totals(POOR))
+        await asyncio.sleep(0.1)
+        assert not any(each.done() for each in asking)
+        site.post(totals(POOR), totals(ORANGE))
+        assert [(status, found["campaign"]) for status, found in await asyncio.gather(*asking)] == [
+            (200, "da-cam-2026")
+        ] * 2
 
 
 async def test_equal_version_is_equal_bytes_on_every_surface(portal: Portal) -> None:
