@@ -226,6 +226,7 @@ async def running(
     book: str = BOOK,
     clock: Callable[[], datetime] = utc_now,
     accept_older_database: bool = False,
+    internal_port: int = 0,
     **settings: str,
 ) -> AsyncIterator[Portal]:
     """Start a service on `dsn` with `book` applied; stop it afterwards."""
@@ -253,7 +254,7 @@ async def running(
             environ={},
             accept_older_database=accept_older_database,
         )
-        public, inside = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
+        public, inside = bind("127.0.0.1", 0), bind("127.0.0.1", internal_port)
         base, internal = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (public, inside))
         try:
             await service.start(public, inside)

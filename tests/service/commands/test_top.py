@@ -5,17 +5,19 @@ import io
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from service.cli import main
-from service.commands import running, top
+from service.commands import running as asking
+from service.commands import top
 from service.commands.top_screen import screen
 from service.operations.night import night_of
 from service.runtime.settings import read_settings
-from tests.support.portal import Portal, message
+from tests.support.portal import Portal, message, running
 from tests.support.ports import free_ports
 
 COLUMNS, LINES = 80, 24
@@ -94,15 +96,15 @@ async def test_a_running_service_is_read(lasting_portal: Portal) -> None:
 
 
 async def test_a_worker_that_hangs_makes_no_rate_of_the_others_higher(
-    lasting_portal: Portal, monkeypatch: pytest.MonkeyPatch
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited = 0.3
-    for module in (top, running):
+    waited, port = 0.3, free_ports(2)
+    for module in (top, asking):
         monkeypatch.setattr(module, "ASK_SECONDS", waited)
-    host, _, port = lasting_portal.internal.removeprefix("http://").rpartition(":")
-    settings = read_settings({"PORTAL1400_INTERNAL_LISTEN": f"{host}:{port}"})
-    with socket.create_server((host, int(port) + 1)):  # the next worker: it listens and answers nothing
-        looked = await top.look(settings)
+    settings = read_settings({"PORTAL1400_INTERNAL_LISTEN": f"127.0.0.1:{port}"})
+    async with running(database_dsn, tmp_path, internal_port=port):
+        with socket.create_server(("127.0.0.1", port + 1)):  # the next worker: it listens and answers nothing
+            looked = await top.look(settings)
     assert [each.samples is None for each in looked.workers] == [False, True]
     assert time.time() - looked.at >= waited, (
         "a look is of when the others answered, not of when the last was given up"
