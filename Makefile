@@ -42,9 +42,9 @@ image: ## the container image IMAGE (portal1400:COMMIT), built from deploy/conta
 demo: setup ## a portal with simulated carriers; prints the addresses to open
 	@exec $(BIN)/portal1400 demo
 
-# Tests wait more than they compute: two processes a core, each with a PostgreSQL of its own. A file stays together
+# Tests wait as much as they compute: three processes a core, each with a PostgreSQL of its own. A file stays together
 # for what its tests share, and files are begun in the order of tests/conftest.py, not by how many tests they have.
-TEST_PROCESSES ?= $(shell expr 2 '*' $$(nproc))
+TEST_PROCESSES ?= $(shell expr 3 '*' $$(nproc))
 
 test: setup ## the tests, on PostgreSQL servers of their own
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
