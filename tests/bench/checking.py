@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from math import inf
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 import asyncpg
@@ -25,7 +25,8 @@ Serving = Callable[[dict[str, str]], AbstractContextManager[int]]
 """The service, with changes to its environment; yields the supervisor's pid."""
 Flat = Callable[[int, str, float], Awaitable[dict[str, Any]]]
 
-TURNS = 12
+TURNS = 24
+"""Many short ones: a shared machine changes its speed over minutes, and seldom from one turn to its neighbour."""
 END_CHECKER = """
 SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND granted
 """
@@ -82,13 +83,16 @@ async def intake_beside(dsn: str, serving: Serving, flat_out: Flat, seconds: flo
                         shares.append((cpu_seconds(backend) - before) / seconds)
                 rates[which].append(figures["per_second"])
                 print(f"  check {which:3}: {figures['per_second']:.0f}/s, p99 {figures['p99_ms']:.1f} ms", flush=True)
-    lost = 1 - median(rates["on"]) / median(rates["off"])
+    pairs = [1 - on / off for on, off in zip(rates["on"], rates["off"], strict=True)]
+    lost, error = mean(pairs), stdev(pairs) / len(pairs) ** 0.5
+    of_all = 1 - median(rates["on"]) / median(rates["off"])
     print(
-        f"intake beside the check: {100 * lost:.1f} % less than without it (medians of {TURNS}); "
+        f"intake beside the check: {100 * lost:.1f} % less than without it (mean of {TURNS} neighbouring turns, "
+        f"standard error {100 * error:.1f}; by the medians of all {100 * of_all:.1f} %); "
         f"the check took {100 * median(shares):.1f} % of one core",
         flush=True,
     )
-    return {"rates": rates, "lost": lost, "cpu_shares": shares}
+    return {"rates": rates, "lost": lost, "standard_error": error, "cpu_shares": shares}
 
 
 async def whole_pass(dsn: str, tampered: int) -> dict[str, Any]:
