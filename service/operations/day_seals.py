@@ -32,8 +32,8 @@ FORMAT = 1
 FILE_BYTES_MAX = 64 * 1024 * 1024
 DAYS_AT_ONCE = 7
 """Sealed in one round: years of an older release are caught up with in days, and the rounds go on."""
-REST_FACTOR = 19.0
-"""After each day so many times its length passes: a twentieth of one core at most, as the rounds rest."""
+REST_FACTOR = 29.0
+"""After each day so many times its length passes: a thirtieth of one core at most, as the rounds rest."""
 REST_SECONDS_MAX = 30.0
 """Nor do the rests of one round add up to more, a last one aside: the newest hour is to be looked at again soon."""
 LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL max_parallel_workers_per_gather = 0"

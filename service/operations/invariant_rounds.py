@@ -46,7 +46,7 @@ class Pace:
     """What is looked at in every round."""
     newest_gifts_max: int = 500_000
     """Of the gifts in it the newest so many; the minutes all the same."""
-    brief_rest_seconds_max: float = 0.35
+    brief_rest_seconds_max: float = 0.6
     """Before the pass: the fullest hour has some fifty pieces of a subject and is done in two thirds of a minute."""
     pass_share: float = 0.75
     """Of a round's time, from its beginning: then the pass rests until the next one."""
@@ -54,8 +54,8 @@ class Pace:
     """Of each subject, in one round: a pass over ten million gifts takes ten rounds and more."""
     pass_pieces_min: int = 4
     """Even if there is no time left for it: the pass ends one day, however busy the hour is."""
-    rest_factor: float = 19.0
-    """After each statement of the pass so many times its length passes: a twentieth of one core at most."""
+    rest_factor: float = 29.0
+    """After each statement of the pass so many times its length passes: a thirtieth of one core at most."""
     rest_seconds_max: float = 30.0
     apart_factor: float = 100.0
     """A check of roll-ups that took long is not repeated for so many times its length."""
