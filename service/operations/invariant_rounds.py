@@ -46,7 +46,7 @@ class Pace:
     """What is looked at in every round."""
     newest_gifts_max: int = 500_000
     """Of the gifts in it the newest so many; the minutes all the same."""
-    brief_rest_seconds_max: float = 0.6
+    brief_rest_seconds_max: float = 0.35
     """Before the pass: the fullest hour has some fifty pieces of a subject and is done in two thirds of a minute."""
     pass_share: float = 0.75
     """Of a round's time, from its beginning: then the pass rests until the next one."""

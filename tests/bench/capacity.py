@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4], help="services against one database")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--sustained-seconds", type=float, default=60.0, help="0: no long runs")
-    parser.add_argument("--checking-seconds", type=float, default=5.0, help="0: leave the check out")
+    parser.add_argument("--checking-seconds", type=float, default=60.0, help="0: leave the check out")
     parser.add_argument("--rates", type=float, nargs="+", default=[1_000, 2_000, 4_000])
     parser.add_argument("--json", type=Path, default=Path(".bench/capacity.json"))
     chosen = parser.parse_args()

@@ -25,8 +25,8 @@ Serving = Callable[[dict[str, str]], AbstractContextManager[int]]
 """The service, with changes to its environment; yields the supervisor's pid."""
 Flat = Callable[[int, str, float], Awaitable[dict[str, Any]]]
 
-TURNS = 24
-"""Many short ones: a shared machine changes its speed over minutes, and seldom from one turn to its neighbour."""
+TURNS = 5
+"""A turn wants the length of a round: the check works for three quarters of it, and rests for the last."""
 END_CHECKER = """
 SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND granted
 """
@@ -71,8 +71,7 @@ async def intake_beside(dsn: str, serving: Serving, flat_out: Flat, seconds: flo
     """Callbacks per second with the check and without, in turns; which comes first alternates, too."""
     rates: dict[str, list[float]] = {"off": [], "on": []}
     shares = []
-    # Rounds without a pause between them: what it costs while it is at work.
-    with serving({"PORTAL1400_INVARIANT_SECONDS": "1"}) as service:
+    with serving({}) as service:
         await flat_out(service, "warm-checking", 3)
         for turn in range(TURNS):
             for which in ("off", "on") if turn % 2 == 0 else ("on", "off"):
