@@ -45,7 +45,7 @@ class Pace:
     newest: timedelta = timedelta(hours=1)
     """What is looked at in every round."""
     newest_gifts_max: int = 500_000
-    """Of the gifts in it the newest so many; the minutes all the same."""
+    """Of the gifts in it the newest so many, and the minutes in which they came."""
     brief_rest_seconds_max: float = 0.35
     """Before the pass: the fullest hour has some fifty pieces of a subject and is done in two thirds of a minute."""
     pass_share: float = 0.75
@@ -98,8 +98,10 @@ class InvariantRounds:
             await self._read_passes()
         newest = self._clock().replace(second=0, microsecond=0) - self._pace.newest
         await self._check_roll_ups()
+        gifts_begin = await self._newest_gifts(newest)
         for subject in SUBJECTS:
-            begins = await self._newest_gifts(newest) if subject is GIFTS else newest
+            # A minute is looked at as a whole.
+            begins = gifts_begin if subject is GIFTS else gifts_begin.replace(second=0, microsecond=0)
             for stretch in joined([*self._broken[subject], Stretch(begins, FOREVER)]):
                 await self._check_again(subject, stretch)
             await self._remember_broken(subject)

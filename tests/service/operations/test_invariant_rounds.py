@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,14 @@ async def test_after_each_statement_comes_its_rest_and_what_took_long_is_not_rep
     assert rounds.rests == [3] * len(ROLL_UP_CHECKS) + each_time * 2
 
 
+APART = """
+UPDATE money_line SET at = at - make_interval(mins => place)
+FROM (SELECT ctid AS line, 10 * row_number() OVER (ORDER BY at DESC)::int - 10 AS place FROM money_line) AS each_line
+WHERE ctid = line
+"""
+"""The newest line stays where it is, each one before it lies ten minutes earlier than the next."""
+
+
 async def test_the_fullest_hour_is_looked_at_once_a_minute_however_long_a_piece_takes(
     filled: asyncpg.Connection,
 ) -> None:
@@ -287,6 +296,11 @@ async def test_the_fullest_hour_is_looked_at_once_a_minute_however_long_a_piece_
     await rounds.check()
     pieces = len(rounds.rests) / 2
     assert pieces > 2 * 3
+    # Roll-ups, where the newest begin, the newest two gifts and their minute: no more, whatever came before them.
+    await filled.execute(APART)
+    few = Rounds(filled, LONG_AGO, replace(pace, newest_gifts_max=1))
+    await few.check()
+    assert len(few.rests) == len(ROLL_UP_CHECKS) + 1 + 2 + 1
     fullest = len(SUBJECTS) * Pace().newest_gifts_max / Pace().piece_rows
     assert sum(rounds.rests) / 2 / pieces * fullest < 40
 
