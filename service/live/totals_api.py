@@ -27,6 +27,8 @@ RETRY_BUSY_SECONDS = 10
 """About as long as the long series that wait take to be read."""
 FIRST_SECONDS = 1.5
 """A campaign of the book is on the board by the next look, which comes within a second."""
+AWAY_SECONDS = 5.0
+"""So long without a look, the database is away."""
 
 
 class ParameterRefused(Exception):
@@ -90,13 +92,15 @@ class TotalsApi:
         return await answer(request, self._objects.one(self._book(), found, self._clock()), PUBLIC_HEADERS)
 
     async def totals(self, request: web.Request) -> web.Response:
-        """`GET /api/v1/campaigns/{slug}/totals`. Raises DatabaseAway where nothing was read yet, NotPublished."""
+        """`GET /api/v1/campaigns/{slug}/totals`. Raises DatabaseAway before it was read, NotPublished."""
         _require_known(request, ())
         slug = self._campaign_of(request).slug
         if self._board.age_seconds is None:
             raise DatabaseAway("nothing was read yet")
         snapshot = self._board.get(slug) or await self._board.first(slug, FIRST_SECONDS)
         if snapshot is None:
+            if self._board.age_seconds >= AWAY_SECONDS:
+                raise DatabaseAway("nothing of it was read yet")
             raise NotPublished
         version, body = snapshot.totals.version, snapshot.body
 

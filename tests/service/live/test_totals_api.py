@@ -84,8 +84,10 @@ async def test_totals_of_a_campaign_that_was_just_opened_come_with_the_next_look
                 return answer.status, await answer.json(content_type=None)
 
         assert (await asked())[1]["detail"].startswith("the database is away")
-        site.post(totals(POOR))
         monkeypatch.setattr("service.live.totals_api.FIRST_SECONDS", 0.1)
+        site.post(totals(POOR), seconds_ago=30)
+        assert (await asked())[1]["detail"].startswith("the database is away"), "it was there once, and is not now"
+        site.post(totals(POOR))
         status, refusal = await asked()
         assert (status, "published now" in refusal["detail"]) == (503, True), "that is no outage"
         monkeypatch.undo()
