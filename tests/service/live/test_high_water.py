@@ -1,9 +1,9 @@
 """What was published is remembered, and an older database is not served until somebody says that it is meant."""
 
 import asyncio
-import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -239,6 +239,7 @@ async def test_a_damaged_mark_is_refused(database_dsn: str, tmp_path: Path, cont
 
 CHANGE = """
 import sys
+import threading
 from pathlib import Path
 from service.live.high_water import higher
 from service.live.high_water_file import HighWaterFile, Versions
@@ -281,7 +282,7 @@ async def test_a_folder_shared_by_services_of_two_databases_is_told(
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / f"published.json.{os.getpid()}.new").mkdir()
+    (tmp_path / f"published.json.{threading.get_native_id()}.new").mkdir()
     with pytest.raises(HighWaterFileUnusable, match="cannot be written"):
         HighWaterFile(tmp_path).change(lambda _: Versions("one", {}, 0))
 
