@@ -239,7 +239,6 @@ async def test_a_damaged_mark_is_refused(database_dsn: str, tmp_path: Path, cont
 
 CHANGE = """
 import sys
-import threading
 from pathlib import Path
 from service.live.high_water import higher
 from service.live.high_water_file import HighWaterFile, Versions
