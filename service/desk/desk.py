@@ -140,7 +140,7 @@ class Desk:
         """A template's text."""
         async with self._loading:
             if self._templates is None:
-                self._templates = await asyncio.to_thread(load_templates)
+                self._templates = await asyncio.to_thread(load_templates, for_desk=True)
         templates = self._templates
         return templates.by_name[template].render(
             w=visit.words,

@@ -193,7 +193,7 @@ class Pages:
         """
         async with self._loading:
             if self._templates is None:
-                self._templates = await asyncio.to_thread(load_templates)
+                self._templates = await asyncio.to_thread(load_templates, for_desk=False)
         return self._words[Language.EN if request.query.get("lang") == Language.EN else Language.VI]
 
     def _stale(self, words: Words) -> str | None:
