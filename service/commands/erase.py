@@ -9,7 +9,7 @@ from datetime import datetime
 
 from gateways.wire.fields import MSISDN_PATTERN, msisdn_of
 from service.commands.opening import CommandRefused, opened, require_live
-from service.commands.person import actor, name
+from service.commands.person import actor, name, reason
 from service.commands.printing import as_local
 from service.commands.running import running_workers
 from service.operations.erasure import Erased, Found, erase_person, erased_at, find_person
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--yes", action="store_true", help="erase; without it only what would be erased is told")
     parser.add_argument("--by", metavar="NAME", type=name, help="who does it, for the record")
-    parser.add_argument("--reason-text", metavar="WHY", help="why, for the record: a file number, never the number")
+    parser.add_argument(
+        "--reason-text", metavar="WHY", type=reason, help="why, for the record: a file number, never the number"
+    )
     parser.add_argument(
         "--undecided-too", action="store_true", help="also quarantined callbacks that may be gifts not counted yet"
     )

@@ -8,7 +8,7 @@ from typing import get_args
 
 from campaigns.book.apply_entries import Language
 from campaigns.gifts.quarantined import Actor
-from service.commands.opening import CommandRefused
+from service.runtime.logs import without_numbers
 
 NAME_LETTERS_MAX = 100
 REASON_LETTERS_MAX = 500
@@ -37,10 +37,10 @@ def name(given: str) -> str:
 
 
 def reason(given: str) -> str:
-    """Why something is done, on the command line. Raises ArgumentTypeError."""
+    """Why something is done, on the command line: kept for ever, so no phone number is. Raises ArgumentTypeError."""
     if not 1 <= len(given.strip()) <= REASON_LETTERS_MAX or not given.isprintable():
-        raise argparse.ArgumentTypeError(f"a reason of 1 to {REASON_LETTERS_MAX} letters")
-    return given.strip()
+        raise argparse.ArgumentTypeError(f"a reason of 1 to {REASON_LETTERS_MAX} letters, in one line")
+    return without_numbers(given.strip())
 
 
 def os_user() -> str:
@@ -52,8 +52,5 @@ def os_user() -> str:
 
 
 def actor(arguments: argparse.Namespace) -> Actor:
-    """Who acts, from --by and --reason-text. Raises CommandRefused."""
-    reason = (arguments.reason_text or "").strip() or None
-    if reason is not None and (len(reason) > REASON_LETTERS_MAX or not reason.isprintable()):
-        raise CommandRefused(f"--reason-text: one line of at most {REASON_LETTERS_MAX} letters")
-    return Actor(os_user(), arguments.by, reason)
+    """Who acts, from --by and --reason-text, which is of the type `reason`."""
+    return Actor(os_user(), arguments.by, arguments.reason_text)

@@ -23,7 +23,7 @@ from campaigns.gifts.quarantined import (
 )
 from gateways.callback import Callback
 from service.commands.opening import CommandRefused, opened, require_account, require_live
-from service.commands.person import actor, name
+from service.commands.person import actor, name, reason
 from service.commands.printing import add_listing, as_json, as_local, moment, request_id, visible
 from service.operations.quarantine_replay import QuarantineReplay, replaying
 from service.runtime.settings import read_settings
@@ -63,7 +63,7 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
 
 def _add_person(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="NAME", type=name, help="who does it, for the record")
-    parser.add_argument("--reason-text", metavar="WHY", help="why it is done, for the record")
+    parser.add_argument("--reason-text", metavar="WHY", type=reason, help="why it is done, for the record")
 
 
 async def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from service.commands.opening import CommandRefused, opened
-from service.commands.person import actor, name
+from service.commands.person import actor, name, reason
 from service.commands.running import Running, running_workers
 from service.operations.key_rotation import Behind, behind, rotate
 from service.runtime.keyring import Keyring
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     acts.add_parser("new", help="print a secret key that carries on what the present one has begun")
     put = acts.add_parser("rotate", help="bring the database under it; both are set meanwhile")
     put.add_argument("--by", metavar="NAME", type=name, help="who does it, for the record")
-    put.add_argument("--reason-text", metavar="WHY", help="why it is done, for the record")
+    put.add_argument("--reason-text", metavar="WHY", type=reason, help="why it is done, for the record")
     put.add_argument("--json", action="store_true", help="print one JSON object")
     status = acts.add_parser("status", help="whether the former one may be forgotten")
     status.add_argument("--json", action="store_true", help="print one JSON object")

@@ -7,7 +7,7 @@ import asyncpg
 
 from campaigns.audit.entries import Who
 from service.commands.opening import CommandRefused, opened
-from service.commands.person import name, os_user
+from service.commands.person import name, os_user, reason
 from service.commands.printing import as_json, as_local, visible
 from service.desk.passkeys import count_passkeys
 from service.desk.passwords import hash_password, one_time_password
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of.add_argument("--none", action="store_true", help="take the link away")
     for one in (disable, reset, link):
         one.add_argument("login", metavar="LOGIN")
-        one.add_argument("--reason-text", metavar="WHY", help="why it is done, for the record")
+        one.add_argument("--reason-text", metavar="WHY", type=reason, help="why it is done, for the record")
     for one in (add, listing, disable, reset, link):
         one.add_argument("--json", action="store_true", help="print one JSON object")
 

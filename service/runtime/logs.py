@@ -26,7 +26,12 @@ from service.runtime.log_writer import LogWriter
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
 RESERVED_KEYS = frozenset({"event", "level", "timestamp"})
 """What every line says of itself: an event's own value under one of these would be lost."""
-_NUMBER = re.compile(r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)")
+_NUMBER = re.compile(
+    r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)"
+    # As people write it, in groups. With 84 alone no points: an address of IPv4 may look like that.
+    r"|(?<![\w-])\(?(?:(?:(?:\+|00)84|0)\)?(?:[ \u00a0.-]?\(?[235789])(?:\)?[ \u00a0.-]?\d){8}"
+    r"|84\)?[ \u00a0-]?[235789](?:[ \u00a0-]?\d){8})(?!\d)"
+)
 NUMBER_CHARACTERS_MIN = 10
 SMALLEST_NUMBER = 10**8
 PLAIN = (int, float, bool, type(None))

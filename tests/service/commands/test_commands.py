@@ -1,10 +1,13 @@
 """Commands: what they print, their exit codes, and a sentence for everything that stands in their way."""
 
+import argparse
 import asyncio
 import json
 import os
 import re
 import socket
+from collections.abc import Iterator
+from importlib import import_module
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
@@ -13,8 +16,9 @@ import orjson
 import pytest
 
 from campaigns.schema.migrate import shipped_migrations
-from service.cli import main
+from service.cli import COMMANDS, main
 from service.commands.apply import apply_file
+from service.commands.person import reason
 from service.runtime.keyring import Keyring
 from tests.support.portal import BOOK, SECRET_KEY, Portal, message, within
 from tests.support.postgres import TestServer
@@ -48,6 +52,33 @@ USAGE = {
     "a list of no rows": ["list", "conflicts", "--limit", "0"],
     "find without an id": ["find", "hub"],
 }
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options of a command and of the acts below it."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options_of(below)
+
+
+def test_whatever_is_kept_as_a_reason_for_ever_passes_one_gate() -> None:
+    kept = []
+    for name in COMMANDS:
+        parser = argparse.ArgumentParser()
+        import_module(f"service.commands.{name.replace('-', '_')}").add_arguments(parser)
+        for option in options_of(parser):
+            if {"--reason-text", "--emergency"} & set(option.option_strings):
+                kept.append(name)
+                assert option.type is reason, f"{name} {option.option_strings}"
+    assert set(kept) >= {"apply", "erase", "quarantine", "reattribute", "secret-key", "user"}
+
+
+@pytest.mark.parametrize("given", ["", "   ", "x" * 501, "two\nlines", "\x1b[2Jgone"])
+def test_a_reason_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a reason of 1 to 500 letters, in one line"):
+        reason(given)
 
 
 @pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE.keys())

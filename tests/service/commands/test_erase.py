@@ -186,7 +186,7 @@ async def test_what_waits_for_its_charge_is_left_and_told_and_the_charge_still_c
     [
         ("12345", (), "stdin: want one mobile number"),
         (NUMBER, ("--yes",), "say --by NAME and --reason-text"),
-        (NUMBER, ("--yes", "--by", "Lan", "--reason-text", "0912.340.987 asks"), "names the number"),
+        (NUMBER, ("--yes", "--by", "Lan", "--reason-text", "0912/340/987 asks"), "names the number"),
     ],
 )
 async def test_what_is_refused_repeats_no_number(

@@ -61,7 +61,7 @@ async def test_people_are_made_listed_disabled_and_reset(
     assert not await hasher.is_right(made["one_time_password"], None, is_known=False)
     hasher.close()
 
-    assert (await ran(capsys, "disable", "binh", "--reason-text", "left"))["changed"]
+    assert (await ran(capsys, "disable", "binh", "--reason-text", "left, asks 0912 345 678"))["changed"]
     assert not (await ran(capsys, "disable", "binh"))["changed"]
     await connection.execute(
         "INSERT INTO desk_passkey (user_id, name, credential_id, public_key, sign_count) "
@@ -75,7 +75,7 @@ async def test_people_are_made_listed_disabled_and_reset(
     assert [(row["act"], row["subject"], row["reason"]) for row in log] == [
         ("user.add", "an.nguyen", None),
         ("user.add", "binh", None),
-        ("user.disable", "binh", "left"),
+        ("user.disable", "binh", "left, asks [redacted]"),
         ("user.reset", "binh", None),
     ]
     assert all(row["who"].startswith("os:") for row in log)

@@ -80,6 +80,32 @@ def test_every_line_for_the_journal_begins_with_its_priority(
     )
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0912345678", "84912345678", "+84912345678", "0084912345678", "0912 345 678", "0912.345.678", "091-234-5678",
+        "+84 912 345 678", "+84-91-234-56-78", "84 912 345 678", "(+84)912345678", "(091) 234 5678",
+        "+84 (0)912 345 678", "0912\u00a0345\u00a0678",
+    ],
+)  # fmt: skip
+def test_a_number_is_left_out_however_it_is_written(written: str) -> None:
+    left = logs.without_numbers(f"asked by {written}, twice")
+    assert left.startswith("asked by ")
+    assert left.endswith("[redacted], twice")
+    assert sum(map(str.isdigit, left)) <= 2, "at most the country's code is left"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "84.253.145.167", "10.0.255.255:23456", "2026-11-30 09:11:28.123456Z", "file 17/2026", "1408",
+        "84.000.000.000", "0.123456", "01a1fa98-0732-7163-92f1-e12bc01316aa", "1796029890.361", "20261130", "0-9 5",
+    ],
+)  # fmt: skip
+def test_what_is_no_number_of_a_person_is_left_as_it_is(written: str) -> None:
+    assert logs.without_numbers(f"at {written} there") == f"at {written} there"
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_id_of_our_own_stands_in_a_line_whatever_its_digits(
     log_format: Literal["json", "console"], log_file: Path
