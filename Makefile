@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup install switch image demo test check generate bench capacity viewers flood ha jasmin operate torture deploy-check sbom lock
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 .bootstrap/.done: bootstrap.lock deploy/environment.py
 	@$(PYTHON) deploy/environment.py installer

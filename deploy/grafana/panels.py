@@ -110,7 +110,9 @@ def built(board: Board) -> models.Dashboard:
             if x == COLUMNS:
                 x, y = 0, y + height
         if x:
-            raise ValueError(f"{board.name}, {row.title}: {COLUMNS - x} columns are left")
+            raise ValueError(
+                f"{board.name}, {row.title}: {COLUMNS - x} of {COLUMNS} columns are left: widen its panels"
+            )
     return made.build()
 
 

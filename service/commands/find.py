@@ -8,7 +8,7 @@ import asyncpg
 
 from campaigns.gifts.finding import EVENTS_MAX, Found, as_request, find
 from campaigns.gifts.quarantined import Choice, Quarantined, select_quarantined
-from campaigns.gifts.receipts import receipt_code
+from campaigns.gifts.receipts import as_receipt, receipt_code
 from service.catalog.account_rows import AccountRow
 from service.catalog.accounts import load_accounts
 from service.commands.opening import CommandRefused, opened, require_account
@@ -29,7 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("account", metavar="ACCOUNT", help="the gateway's code")
     parser.add_argument("id", metavar="ID", help="the sender's id, or a request's (x-portal1400-request)")
+    parser.add_argument(
+        "--receipt", metavar="CODE", type=_receipt, help="tell whether a donor's receipt code is this message's"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _receipt(given: str) -> str:
+    """A code as somebody wrote it or read it out. Raises ArgumentTypeError."""
+    code = as_receipt(given)
+    if code is None:
+        raise argparse.ArgumentTypeError("no receipt code: a letter is wrong or missing, or two changed places")
+    return code
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -60,6 +71,8 @@ async def run(arguments: argparse.Namespace) -> int:
         "events_complete": not any(len(rows) == EVENTS_MAX for rows in found),
         "spool": waiting,
     }
+    if arguments.receipt is not None:
+        shown["receipt_is_its"] = any(row["receipt"] == arguments.receipt for row in shown["messages"])
     is_known = bool(found) or bool(kept)
     if arguments.json:
         print(as_json({"account": arguments.account, "id": asked, "known": is_known} | shown))
@@ -121,6 +134,8 @@ def _tell(shown: Mapping[str, Any], is_known: bool, account: str) -> None:
                 place = f"{as_local(line['at'])} {line['campaign']} {line['stage']}"
                 sums = f"{line['messages']:+} messages, {line['units']:+} units, {line['vnd']:+} VND"
                 print(visible(f"  money        {place} {sums} ({line['cause']})"))
+    if (is_its := shown.get("receipt_is_its")) is not None:
+        print(f"receipt      is {'this' if is_its else 'no'} message's")
     if not shown["events_complete"]:
         print(f"{EVENTS_MAX} events of a kind are shown, and there may be more of this id")
     if not shown["quarantine_complete"]:

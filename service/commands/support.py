@@ -142,6 +142,4 @@ def _secrets(settings: Settings) -> list[bytes]:
 
 
 def _may_be_secret(name: str) -> bool:
-    return not name.startswith(PREFIX) and any(
-        word in name.upper() for word in ("SECRET", "PASSWORD", "TOKEN", "KEY")
-    )
+    return not name.startswith(PREFIX) and any(word in name.upper() for word in SECRET_WORDS)

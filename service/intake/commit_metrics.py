@@ -85,7 +85,7 @@ class CommitMetrics:
 
 def _delay_seconds(message: MessageRow) -> float:
     """From a message's own time to its arrival. A time that is not believed was put aside, and lies far ahead."""
-    if TIME_IN_FUTURE in message.flags:
+    if _is_in_future(message):
         return -AHEAD_MAX.total_seconds() - 1
     return (message.received_at - message.message_at).total_seconds()
 
@@ -93,6 +93,11 @@ def _delay_seconds(message: MessageRow) -> float:
 def _compared(message: MessageRow) -> str:
     """How the time that a message bears compares with its arrival. One far ahead is not believed, but flagged."""
     delay = message.received_at - message.message_at
-    if delay < -AHEAD or TIME_IN_FUTURE in message.flags.split(","):
+    if delay < -AHEAD or _is_in_future(message):
         return "ahead"
     return "behind" if delay > BEHIND else "near"
+
+
+def _is_in_future(message: MessageRow) -> bool:
+    """Whether the time that it bears was put aside."""
+    return TIME_IN_FUTURE in message.flags.split(",")

@@ -1,4 +1,4 @@
-"""Words and figures as a reader of one language sees them. Every sentence stands in texts.toml."""
+"""Words and figures as a reader of one language sees them. Every sentence stands in one of TEXT_FILES."""
 
 import re
 import tomllib

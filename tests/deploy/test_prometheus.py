@@ -207,7 +207,7 @@ async def test_every_panel_shows_something(observed: Observed, title: str, expr:
 
     if title not in MOVED_BY_A_FAULT:
         values = await in_time(shown)
-        assert values, "no data, or nothing but zeros"
+        assert values, "no data, or nothing but zeros: tests/support/observed_load.py brings about what panels show"
         assert title not in NEVER or not any(values)
 
 

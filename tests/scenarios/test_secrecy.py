@@ -19,7 +19,7 @@ import orjson
 import pytest
 import structlog
 
-from service.intake import row_builder as desk
+from service.intake import row_builder
 from service.runtime import logs
 from tests.support.canary import NATIONAL, NUMBER, TEXT, WORDS, found_in
 from tests.support.portal import PATH_SECRET, Portal, message, running, signed
@@ -138,7 +138,7 @@ async def every_way(portal: Portal, turn: str, monkeypatch: pytest.MonkeyPatch) 
 
     with monkeypatch.context() as patched:
         # The one replaced function: a bug of ours whose exception quotes the donor.
-        patched.setattr(desk, "read", break_down)
+        patched.setattr(row_builder, "read", break_down)
         for sender in SENDERS.values():
             answer = await sender.send(portal, f"{turn} bug", TEXT, NUMBER)
             assert answer.status == 503

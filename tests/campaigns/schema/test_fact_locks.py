@@ -1,11 +1,14 @@
 """What was recorded is neither changed nor removed; what is a projection, personal or too old still may be."""
 
+import re
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from campaigns.schema.partitions import drop_partitions, list_partitions
+from metrics.fact_checks import FACTS_ARE_LOCKED
+from service.operations.backup.manifest import SELECT_ROWS
 from tests.support.portal import Portal, message, running
 from tests.support.reports import REPORT_BOOK
 from tests.support.tampering import fill_reports
@@ -72,8 +75,19 @@ COLUMNS_FREE = {
     },
 }
 """Every table of facts, with the columns of it that may change: none that a figure is made of."""
+OPEN = {
+    "campaign_minute", "campaign_total", "charge_person", "desk_challenge", "desk_passkey", "desk_recovery_code",
+    "desk_session", "desk_token", "desk_write", "evidence_day", "invariant_broken", "invariant_pass",
+    "reattribution_claim", "reply", "review", "schema_migration", "unallocated_total", "uncharged_person",
+    "waiting_event",
+}  # fmt: skip
+"""Every other table: what is worked out from facts, what waits, and what may end."""
 ROWS_FREE = {"message_person", "data_key", "test_callback", "test_event"}
 """Whose rows may be deleted: a person is forgotten, a day's key destroyed, a test too old."""
+SELECT_TABLES = """
+SELECT relname::text AS name FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+"""
 SELECT_COLUMNS = """
 SELECT attname::text AS name FROM pg_attribute
 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
@@ -95,6 +109,18 @@ async def test_facts_are_neither_changed_nor_removed_but_for_what_stands_here(
         assert await goes(connection, f"DELETE FROM {table}") == (table in ROWS_FREE), table
         assert not await goes(connection, f"TRUNCATE {table} CASCADE"), table
     await connection.close()
+
+
+async def test_a_table_is_one_of_facts_that_is_proved_and_counted_or_said_to_be_none(
+    connection: asyncpg.Connection,
+) -> None:
+    tables = {row["name"] for row in await connection.fetch(SELECT_TABLES)}
+    assert tables == COLUMNS_FREE.keys() | OPEN
+    assert COLUMNS_FREE.keys().isdisjoint(OPEN)
+    proved = set(re.findall(r"'(\w+)'", FACTS_ARE_LOCKED.partition("]")[0])) - {"table", "locked", "open"}
+    assert {name for name in COLUMNS_FREE if name not in proved} == set(), "`verify` looks at their locks"
+    counted = set(re.findall(r"FROM (\w+)\)", SELECT_ROWS))
+    assert COLUMNS_FREE.keys() - counted == set(), "a backup's manifest counts their rows"
 
 
 async def goes(connection: asyncpg.Connection, sql: str) -> bool:

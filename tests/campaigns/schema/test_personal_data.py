@@ -9,11 +9,11 @@ SELECT_OPAQUE = """
 SELECT c.relname || '.' || a.attname AS name
 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-    AND (a.atttypid = 'bytea'::regtype OR a.attname ~ 'msisdn|phone|sealed')
+    AND (a.atttypid = 'bytea'::regtype OR a.attname ~ 'msisdn|phone|sealed|^note$|^reason$')
 """
 
 
-async def test_whatever_is_sealed_or_made_of_a_number_stands_in_the_page(database_dsn: str) -> None:
+async def test_whatever_is_sealed_made_of_a_number_or_typed_by_people_stands_in_the_page(database_dsn: str) -> None:
     connection = await asyncpg.connect(database_dsn)
     columns = {row["name"] for row in await connection.fetch(SELECT_OPAQUE)}
     await connection.close()

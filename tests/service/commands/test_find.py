@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from campaigns.gifts.receipts import as_receipt
+from campaigns.gifts.receipts import as_receipt, receipt_code
 from gateways.callback import Callback
 from service.commands import find
 from service.commands import list as listing
@@ -62,6 +62,16 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
     }  # fmt: skip
     assert as_receipt(stored["receipt"]) == stored["receipt"]
     assert stored["receipt"] in told
+    written = stored["receipt"].lower().replace("-", " ")
+    _, found, told = await asked(find, capsys, "hub", "m-1", "--receipt", written)
+    assert (found["receipt_is_its"], "receipt      is this message's" in told) == (True, True)
+    another = receipt_code(b"another key", 1, "m-1")
+    _, found, told = await asked(find, capsys, "hub", "m-1", "--receipt", another)
+    assert (found["receipt_is_its"], "receipt      is no message's" in told) == (False, True)
+    with pytest.raises(SystemExit):
+        await asked(find, capsys, "hub", "m-1", "--receipt", another[:-1] + ("A" if another[-1] != "A" else "C"))
+    assert "a letter is wrong or missing, or two changed places" in capsys.readouterr().err
+    code, found, told = await asked(find, capsys, "hub", "m-1")
     assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000]
     assert [(each["charge_id"], each["status"], each["message"]) for each in found["charges"]] == [
         ("c-1", "succeeded", "m-1"),

@@ -5,6 +5,7 @@ import itertools
 import re
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -31,6 +32,34 @@ from tests.support.desk import PASSWORD, TESTER, Visitor, logged_in, person, phc
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
 
 logins = (f"nguoi{number}" for number in itertools.count())
+TOLD = {
+    "figures": {Act.SEE_FIGURES},
+    "worklists, numbers masked, and notes in them": {Act.SEE_LISTS},
+    "a number, a text, a callback as it came, for a reason": {Act.READ_PERSONS},
+    "proposals and moved gifts: see": {Act.SEE_PROPOSALS},
+    "proposals and moved gifts: make, propose, withdraw": {Act.PROPOSE},
+    "put a change into force alone, in an emergency": {Act.ACT_AT_ONCE},
+    "proposals of somebody else: approve, refuse, confirm": {Act.APPROVE},
+    "exports of totals": {Act.EXPORT_TOTALS},
+    "exports of messages and money lines": {Act.EXPORT_FACTS},
+    "quarantine: try and replay": {Act.REPLAY},
+    "own account": {Act.OWN_ACCOUNT, Act.ENTER, Act.PROVE},
+    "audit log": {Act.SEE_AUDIT},
+    "audit log as CSV": {Act.EXPORT_AUDIT},
+    "people": {Act.SEE_PEOPLE},
+    "disable people": {Act.MANAGE_PEOPLE},
+}
+"""The rows of the table in docs/desk.md, and which acts each tells of."""
+
+
+def test_the_page_tells_who_may_do_each_act() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "desk.md").read_text(encoding="utf-8")
+    table = page.partition("## Who may do what\n\n")[2].partition("\n\n")[0].splitlines()
+    head, _, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table)
+    told = {what: {Role(role) for role, may in zip(head[1:], cells, strict=True) if may} for what, *cells in lines}
+    assert told.keys() == TOLD.keys()
+    assert set.union(*TOLD.values()) == set(Act), "each act has its place in a row"
+    assert {what: told[what] for what, acts in TOLD.items() for act in acts if told[what] != RIGHTS[act]} == {}
 
 
 def bearer(token: str) -> dict[str, str]:

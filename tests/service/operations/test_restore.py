@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from service.live.high_water_file import HighWaterFile, Versions
-from service.operations.backup.manifest import beside, measure, read_manifest
+from service.operations.backup.manifest import FORMAT, beside, measure, read_manifest
 from service.operations.backup.times import last
 from service.postgres.embedded.data_folder import DataFolder, open_lock, try_lock
 from service.runtime.files import write_durably
@@ -60,7 +60,7 @@ def other_figures(file: Path) -> None:
 
 def of_a_later_format(file: Path) -> None:
     document = orjson.loads(beside(file).read_bytes())
-    document["manifest"] |= {"format": 3, "what_only_a_later_release_knows": True}
+    document["manifest"] |= {"format": FORMAT + 1, "what_only_a_later_release_knows": True}
     beside(file).write_bytes(orjson.dumps(document))
 
 
@@ -87,7 +87,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is damaged or no manifest",
     ),
     "a manifest that somebody edited": (raise_a_figure, "was changed since it was made"),
-    "a manifest of a later format": (of_a_later_format, "another format than this release reads (up to 2): install"),
+    "a manifest of a later format": (
+        of_a_later_format,
+        f"another format than this release reads (up to {FORMAT}): install",
+    ),
     "figures that differ": (other_figures, "campaigns.vnn.pledged_vnd: the manifest says 1, the database 300000"),
     "a newer release": (of_a_newer_release, "with migration 9999_later.sql, unknown to this release"),
     "a newer PostgreSQL": (lambda file: resealed(file, server=99), "comes from PostgreSQL 99 and this server is "),
