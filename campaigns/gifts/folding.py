@@ -160,7 +160,7 @@ def _in_order(facts: GiftEvents, counting: str | None) -> list[StoredReversal]:
     claim more, totals and then the largest come first, so that the time of a claim decides nothing.
     """
     claims = list(facts.reversals)
-    if facts.basis is Basis.ON_REPORT and counting is not None:
+    if counting is not None:
         others = facts.charges.keys() - {counting}
         claims = [each for each in claims if each.charge_ref not in others]
     if sum(each.amount_vnd for each in claims) <= facts.pledged_vnd:
@@ -192,7 +192,7 @@ def _list_notices(
                 continue
             elif facts.basis is Basis.UNCOUNTED and stands:
                 listed[notice.id] = "succeeded, but its message is not counted"
-            elif facts.basis is Basis.ON_REPORT and charge_id != counting and stands:
+            elif charge_id != counting and stands:
                 listed[notice.id] = "succeeded, but another charge of its message did so too"
             elif (
                 facts.basis is Basis.ON_REPORT

@@ -198,6 +198,16 @@ ON_MESSAGE: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     "of another amount": ("VNN 5", [charge("succeeded", amount=1)], []),
     "failed": ("VNN 5", [charge("pending"), charge("failed")], ["failed, but its message is counted"]),
     "failed, then another": ("VNN 5", [charge("failed"), charge("succeeded", "c-2")], []),
+    "twice": (
+        "VNN 5",
+        [charge("succeeded"), charge("succeeded", "c-2")],
+        ["succeeded, but another charge of its message did so too"],
+    ),
+    "twice, of which one is given back": (
+        "VNN 5",
+        [charge("succeeded"), charge("succeeded", "c-2", amount=90_000), taken_back("r-1", 100_000, charge_id="c-1")],
+        [],
+    ),
     "both ways": (
         "VNN 5",
         [charge("succeeded"), charge("failed")],
