@@ -212,24 +212,28 @@ class Replayed:
         return self.is_stored or self.outcome == DONE
 
 
-# By the number where it is kept, by the whole content where it is not any more.
+# By the number where it is kept. Of a person who was erased it is kept no more, and nobody can tell whether it is the
+# same: then id and short code are enough, so that nothing counts twice.
 SELECT_ELSEWHERE = """
 SELECT a.code
-FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[]) AS t (native_id, short_code, number, digest)
+FROM unnest($2::text[], $3::text[], $4::bytea[]) AS t (native_id, short_code, number)
 CROSS JOIN gateway_account AS a
 JOIN message AS m ON m.account_id = a.id AND m.native_id = t.native_id
 LEFT JOIN message_person AS p ON p.message_id = m.id
-WHERE a.id <> $1 AND m.short_code = t.short_code AND (p.msisdn_hash = t.number OR m.digest = t.digest)
+WHERE a.id <> $1 AND m.short_code = t.short_code AND (p.msisdn_hash = t.number OR p.message_id IS NULL)
 ORDER BY a.code LIMIT 1
 """
 
 
 async def select_elsewhere(connection: asyncpg.Connection, rows: Sequence[MessageRow]) -> str | None:
-    """The code of another account that has one of these messages, all of one account: same id, number, short code."""
+    """The code of another account that has one of these messages, all of one account: same id, number, short code.
+
+    A number that was erased is taken for the same.
+    """
     if not rows:
         return None
     found: str | None = await connection.fetchval(
         SELECT_ELSEWHERE, rows[0].account_id, [row.native_id for row in rows], [row.short_code for row in rows],
-        [row.msisdn_hash for row in rows], [row.digest for row in rows],
+        [row.msisdn_hash for row in rows],
     )  # fmt: skip
     return found

@@ -316,6 +316,25 @@ async def test_a_factor_that_was_not_kept_wants_a_person_who_answers_for_the_sen
     assert [tuple(row) for row in acts] == [(True, "Lan")] * 2
 
 
+async def test_what_was_sent_again_over_another_account_is_refused_after_its_person_was_erased_too(
+    unmended: Portal, tmp_path: Path, capsys: Capture
+) -> None:
+    portal = unmended
+    for native_id in ("m-1", "m-2"):
+        body = orjson.dumps(message(native_id))
+        await portal.post(body, headers=signed(body, secret=NEW_SECRET))
+        await get_kannel(portal, native_id)
+    await portal.fetch(
+        "DELETE FROM message_person USING message AS m WHERE m.id = message_id AND m.native_id = 'm-2'"
+    )
+    await kept(portal)
+    await mend(portal, tmp_path)
+    code, refused = await ran(quarantine, capsys, "replay", "--account", "hub")
+    assert (code, [each["outcome"] for each in refused["callbacks"]]) == (1, ["refused", "refused"])
+    assert all("has a message of the same id, number" in each["found"] for each in refused["callbacks"])
+    assert [row["messages"] for row in await portal.fetch("SELECT messages FROM money_line")] == [1, 1]
+
+
 async def test_no_person_can_answer_for_a_signature_that_was_kept_and_is_wrong(
     unmended: Portal, capsys: Capture
 ) -> None:
