@@ -82,6 +82,7 @@ SELECT * FROM (
 ) AS broken
 LIMIT $1
 """
+# A lock is what its function does: the bodies as the migrations made them, by their SHA-256.
 FACTS_ARE_LOCKED = """
 SELECT format('table %s', fact.name) AS place, 'locked' AS expected, 'open to change' AS found
 FROM unnest(ARRAY[
@@ -93,15 +94,19 @@ FROM unnest(ARRAY[
     'reattribution_end', 'worklist_note'
 ]) AS fact (name)
 WHERE NOT EXISTS (
-    SELECT FROM pg_trigger AS t
+    SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
     WHERE t.tgrelid = to_regclass(fact.name) AND t.tgname = 'fact_lock' AND t.tgenabled IN ('O', 'A')
+        AND t.tgqual IS NULL AND encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex')
+            = '1fabbaaa2beb574f6eee394fb7479c4f318bc0bac1d36a58b85f6ba5f9e193f0'
 )
 UNION ALL
 SELECT format('table %s', fact.name), 'changed only with a row that tells of it', 'open to change'
 FROM unnest(ARRAY['raw_callback', 'quarantine', 'data_key', 'installation']) AS fact (name)
 WHERE NOT EXISTS (
-    SELECT FROM pg_trigger AS t
+    SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
     WHERE t.tgrelid = to_regclass(fact.name) AND t.tgname = 'fact_lock_told' AND t.tgenabled IN ('O', 'A')
+        AND t.tgqual IS NULL AND encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex')
+            = '56e523d87b57ce1229a6d21d0a77845c298484a07d9f37942912f7dab3d3cddf'
 )
 ORDER BY 1 LIMIT $1
 """

@@ -111,12 +111,13 @@ def _ids(path: Path) -> set[str]:
     try:
         if path.stat().st_size > IDS_BYTES_MAX:
             raise CommandRefused(f"{path} is larger than {IDS_BYTES_MAX // 1024**2} MiB")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a mark first
+        # Editors of Windows write a mark first, and end lines in their own way. Blanks are an id's own.
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise CommandRefused(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise CommandRefused(f"{path} is not UTF-8: want the ids, one a line") from None
-    return {line.strip() for line in lines if line.strip()}
+    return {line for line in lines if line.strip()}
 
 
 def _day(given: str) -> date:

@@ -257,9 +257,9 @@ class QuarantineReplay:
         found = await select_elsewhere(self._connection, messages)
         if found:
             raise ReplayRefused(
-                f"account {found} has a message of the same id, number and short code, or one whose number was erased: "
-                "it was probably sent again there and counts; if the carrier says that they are two, replay it with --trust-source, --by and "
-                "--reason-text"
+                f"account {found} has a message of the same id, number and short code, or one whose number was "
+                "erased: it was probably sent again there and counts; if the carrier says that they are two, replay "
+                "it with --trust-source, --by and --reason-text"
             )
 
 

@@ -257,6 +257,28 @@ TAMPERED_EVENTS: dict[str, tuple[str, set[str]]] = {
         {"quarantine_is_held"},
     ),
     "a lock": ("ALTER TABLE money_line DISABLE TRIGGER fact_lock", {"facts_are_locked"}),
+    "what the locks do": (
+        """
+        CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END; END $$
+        """,
+        {"facts_are_locked"},
+    ),
+    "what the locks do that open for a row": (
+        """
+        CREATE OR REPLACE FUNCTION refuse_unless_told() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RETURN NEW; END $$
+        """,
+        {"facts_are_locked"},
+    ),
+    "when a lock holds": (
+        """
+        DROP TRIGGER fact_lock ON reversal;
+        CREATE TRIGGER fact_lock BEFORE DELETE OR UPDATE ON reversal
+            FOR EACH ROW WHEN (false) EXECUTE FUNCTION refuse_change()
+        """,
+        {"facts_are_locked"},
+    ),
 }
 
 

@@ -112,7 +112,7 @@ async def test_the_digest_of_a_day_is_what_its_carrier_computes_and_is_signed(
     portal: Portal, clock: Clock, tmp_path: Path, capsys: Capture
 ) -> None:
     clock.now = late = datetime(2026, 10, 17, 16, 59, tzinfo=UTC)
-    ids = ["m-2", "m-10", "Z", "a"]
+    ids = ["m-2", "m-10", "Z", "a\u00a0"]
     for native_id, text in zip(ids, ("VNN 2", "VNN x", "VNN", "XYZ"), strict=True):
         await post(portal, clock, message(native_id, text, operator_time=late.isoformat()))
     clock.now = late + timedelta(minutes=5)
@@ -138,14 +138,14 @@ async def test_the_digest_of_a_day_is_what_its_carrier_computes_and_is_signed(
     theirs.write_text("m-2\nm-10\nZ\nlost\nnext-day\n", encoding="utf-8-sig")
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs), "--json")
     found = json.loads(told.splitlines()[-1])
-    assert (code, found["missing"]) == (1, {"ours": ["lost"], "theirs": ["a"]})
+    assert (code, found["missing"]) == (1, {"ours": ["lost"], "theirs": ["a\u00a0"]})
     assert found["other_days"] == {"next-day": "2026-10-18"}
     theirs.write_text("".join(f"{each}\n" for each in [*ids, "next-day"]))
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs))
     assert code == 1
     assert "0 id(s) did not come to us\n1 id(s) came, and are not of this digest\n" in told
     assert "  next-day bears a time of 2026-10-18\n" in told
-    theirs.write_text("".join(f"{each}\n" for each in ids))
+    theirs.write_text("\n" + "".join(f"{each}\n" for each in ids), newline="\r\n")
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs))
     assert code == 0
     assert "0 id(s) did not come to us" in told
