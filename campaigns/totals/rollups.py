@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import asyncpg
 
@@ -146,6 +146,8 @@ class Series:
 
     version: int
     points: tuple[Point, ...]
+    held: tuple[datetime, datetime] | None = None
+    """The first and the last minute of the campaign that have a figure, whatever was asked for; None: none has."""
 
 
 class TooManyPoints(Exception):
@@ -154,6 +156,33 @@ class TooManyPoints(Exception):
 
 Bucket = Literal["minute", "hour", "day"]
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
+MINUTE = timedelta(minutes=1)
+
+
+class Question(NamedTuple):
+    """What a series is asked for: sums per `bucket` (of Asia/Ho_Chi_Minh) of a campaign, by full minutes.
+
+    `since` is inclusive, `until` exclusive. Where it `reaches_back` or `reaches_ahead`, that end is the latest first
+    or the earliest last one: what lies beyond it is in the series too, which so sums to the totals of its version.
+    Money given back lies in the minute its carrier names, which may be years before a campaign opened (that of a gift
+    moved to it) or some minutes ahead of our clock.
+    """
+
+    campaign_id: int
+    bucket: Bucket
+    since: datetime
+    until: datetime
+    reaches_back: bool = False
+    reaches_ahead: bool = False
+
+    def reaching(self, held: tuple[datetime, datetime] | None) -> Self:
+        """The same with the ends it has where a campaign's first and last minute are these."""
+        if held is None:
+            return self
+        since = min(self.since, held[0]) if self.reaches_back else self.since
+        until = max(self.until, held[1] + MINUTE) if self.reaches_ahead else self.until
+        return self._replace(since=since, until=until)
+
 
 # Ordered as the primary key is: the server need not sort what it hands out in pieces.
 SELECT_SERIES = """
@@ -169,35 +198,37 @@ SELECT count(*) FROM (
   WHERE campaign_id = $1 AND minute >= $3 AND minute < $4 GROUP BY 1 LIMIT $5
 ) AS buckets
 """
-SELECT_VERSION = "SELECT coalesce(sum(version), 0)::bigint FROM campaign_total WHERE campaign_id = $1"
+SELECT_HEAD = """
+SELECT (SELECT coalesce(sum(version), 0)::bigint FROM campaign_total WHERE campaign_id = $1) AS version,
+       (SELECT min(minute) FROM campaign_minute WHERE campaign_id = $1) AS first,
+       (SELECT max(minute) FROM campaign_minute WHERE campaign_id = $1) AS last
+"""
 BUCKET_LENGTHS: dict[Bucket, timedelta] = {
-    "minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1),
+    "minute": MINUTE, "hour": timedelta(hours=1), "day": timedelta(days=1),
 }  # fmt: skip
 SERIES_ROWS_AT_ONCE = 500
 """Rows that are decoded and summed in one go: about two milliseconds of the event loop."""
 
 
 async def series_in_pieces(
-    connection: asyncpg.Connection,
-    campaign_id: int,
-    bucket: Bucket,
-    since: datetime,
-    until: datetime,
-    points_max: int,
+    connection: asyncpg.Connection, question: Question, points_max: int
 ) -> AsyncGenerator[Series, None]:
-    """Sums per `bucket` (minute, hour or day in Asia/Ho_Chi_Minh) from `since` (inclusive) to `until` (exclusive).
+    """The series that answers `question`.
 
-    Both are on full minutes. At least one piece comes, all have the same version and are of one snapshot; whoever
-    takes them decides how fast. Raises TooManyPoints beyond `points_max` buckets, before the first piece.
+    At least one piece comes, all have the same version and are of one snapshot; whoever takes them decides how fast.
+    Raises TooManyPoints beyond `points_max` buckets, before the first piece.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        head = await connection.fetchrow(SELECT_HEAD, question.campaign_id)
+        assert head is not None  # noqa: S101 -- a question without FROM always has a row
+        version, held = head["version"], (head["first"], head["last"]) if head["first"] is not None else None
+        campaign_id, bucket, since, until, *_ = question.reaching(held)
         asked = (campaign_id, bucket, since, until)
         # A span that cannot have so many buckets need not be counted; its ends may lie inside of two more.
         if (until - since) // BUCKET_LENGTHS[bucket] + 2 > points_max:
             buckets = await connection.fetchval(COUNT_BUCKETS, *asked, points_max + 1)
             if buckets > points_max:
                 raise TooManyPoints
-        version = await connection.fetchval(SELECT_VERSION, campaign_id)
         cursor = await connection.cursor(SELECT_SERIES, *asked)
         at: datetime | None = None
         shares: list[CarrierTotals] = []
@@ -210,8 +241,8 @@ async def series_in_pieces(
                     at, shares = row["at"], []
                 shares.append(CarrierTotals(row["carrier"], row["messages"], row["units"], row["pledged_vnd"]))
             if points:
-                yield Series(version, tuple(points))
-        yield Series(version, (_point(at, shares),) if at is not None else ())
+                yield Series(version, tuple(points), held)
+        yield Series(version, (_point(at, shares),) if at is not None else (), held)
 
 
 def _point(at: datetime, shares: list[CarrierTotals]) -> Point:

@@ -31,7 +31,8 @@ POINTS_MAX = 1_500
 """Of a line; a longer range has larger points."""
 TABLE_ROWS = 100
 KEPT_MAX = 64
-BUCKETS = MappingProxyType({"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)})
+MINUTE = timedelta(minutes=1)
+BUCKETS = MappingProxyType({"minute": MINUTE, "hour": timedelta(hours=1), "day": timedelta(days=1)})
 FRESH_SECONDS = MappingProxyType({"minute": 5.0, "hour": 15.0, "day": 60.0})
 """How long the answer to a question is good, by its bucket."""
 SPANS = MappingProxyType(
@@ -50,12 +51,16 @@ MEASURES = ("messages", "vnd", "total")
 MIDNIGHT = datetime(2000, 1, 1, tzinfo=VIETNAM)
 """From where buckets of the clock are counted: hours and days of Vietnam."""
 
+# Since the opening a line tells a total, and nothing is left out of it: what lies before (given back of a gift that
+# was moved to the campaign) is of the first minute, what lies ahead of our clock by a carrier's is of the newest.
 SELECT_LINES = """
-SELECT l.number, date_bin($1::interval, m.minute, l.origin) AS at,
+SELECT l.number, date_bin($1::interval, least(greatest(m.minute, l.first), l.last), l.origin) AS at,
        sum(m.messages)::bigint AS messages, sum(m.pledged_vnd)::bigint AS vnd
-FROM unnest($2::integer[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
-        AS l (campaign_id, since, until, origin, number)
-    JOIN campaign_minute AS m ON m.campaign_id = l.campaign_id AND m.minute >= l.since AND m.minute < l.until
+FROM unnest($2::integer[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::boolean[], $7::boolean[])
+        WITH ORDINALITY AS l (campaign_id, first, last, origin, reaches_back, reaches_ahead, number)
+    JOIN campaign_minute AS m ON m.campaign_id = l.campaign_id
+        AND m.minute >= CASE WHEN l.reaches_back THEN '-infinity' ELSE l.first END
+        AND m.minute <= CASE WHEN l.reaches_ahead THEN 'infinity' ELSE l.last END
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
@@ -199,7 +204,7 @@ class Charts:
 
 async def _read(connection: asyncpg.Connection, choice: Choice, now: datetime) -> Lines:
     bucket, span = BUCKETS[choice.bucket], SPANS[choice.span]
-    end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    end = now.replace(second=0, microsecond=0) + MINUTE
     is_clock = choice.axis == "clock"
     origins, since, until = [], [], []
     for each in choice.campaigns:
@@ -213,7 +218,10 @@ async def _read(connection: asyncpg.Connection, choice: Choice, now: datetime) -
         first = min(each.opens_at for each in choice.campaigns)
         since = [max(each, _floor(first, bucket, MIDNIGHT)) for each in since]
     ids = [each.id for each in choice.campaigns]
-    found = await connection.fetch(SELECT_LINES, bucket, ids, since, until, origins)
+    last = [each - MINUTE for each in until]
+    reaches_back = [not is_clock] * len(ids)
+    reaches_ahead = [not is_clock and each == end for each in until]
+    found = await connection.fetch(SELECT_LINES, bucket, ids, since, last, origins, reaches_back, reaches_ahead)
     zero = [datetime.fromtimestamp(0, VIETNAM) if is_clock else each for each in origins]
     points: list[dict[int, tuple[int, int]]] = [{} for _ in ids]
     for row in found:

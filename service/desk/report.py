@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from campaigns.audit.entries import record
 from campaigns.book.book import VIETNAM, Book, Campaign, CampaignState, Organisation
 from campaigns.gifts.corrections import Correction, select_corrections
-from campaigns.totals.rollups import Point, select_totals, series_in_pieces
+from campaigns.totals.rollups import Point, Question, select_totals, series_in_pieces
 from campaigns.totals.totals import UNCOUNTED_REASONS, CampaignTotals
 from service.desk.desk import Desk
 from service.desk.door import Row, Visit
@@ -91,10 +91,12 @@ async def select_closed(connection: asyncpg.Connection, campaign: Campaign, now:
         (totals,) = [each for each in await select_totals(connection) if each.campaign_id == campaign.id]
         corrections = [each for each in await select_corrections(connection) if each.campaign_id == campaign.id]
         days: list[Point] = []
-        # What was given back or moved lies in its own minute: long after the closing, in the running one, or ahead of
+        # What was given back or moved lies in its own minute: before the opening, long after the closing, or ahead of
         # our clock by a carrier's. The days add up to the totals of the same snapshot.
-        since, until = _whole(campaign.opens_at), _whole(now) + timedelta(days=1)
-        async for piece in series_in_pieces(connection, campaign.id, "day", since, until, POINTS_MAX):
+        question = Question(
+            campaign.id, "day", _whole(campaign.opens_at), _whole(now), reaches_back=True, reaches_ahead=True
+        )
+        async for piece in series_in_pieces(connection, question, POINTS_MAX):
             days += piece.points
     return Closed(campaign, totals, days, corrections)
 
@@ -123,7 +125,7 @@ def _written(make: "type[ReportSheet]", closed: Closed, book: Book, words: Words
     _write_stages(sheet, totals, words)
     _write_carriers(sheet, totals, words)
     _write_corrections(sheet, closed, book, words)
-    _write_parts(sheet, closed.days, words, bucket)
+    _write_parts(sheet, closed, words, bucket)
     sheet.foot(
         [
             words("report_foot", as_of=words.as_of(totals.as_of), version=totals.version),
@@ -203,8 +205,11 @@ def _write_corrections(sheet: "ReportSheet", closed: Closed, book: Book, words: 
         sheet.text(words("report_moved_more", count=words.number(len(closed.corrections) - MOVED_MAX)))
 
 
-def _write_parts(sheet: "ReportSheet", days: Sequence[Point], words: Words, bucket: str) -> None:
+def _write_parts(sheet: "ReportSheet", closed: Closed, words: Words, bucket: str) -> None:
+    days, opened = closed.days, closed.campaign.opens_at.astimezone(VIETNAM).date()
     sheet.heading(words(f"report_by_{bucket}"))
+    if any(each.at.astimezone(VIETNAM).date() < opened for each in days):
+        sheet.text(words("report_before_opening"), 7, grey=True)
     head = [words("column_at"), words("column_messages"), words("report_vnd")]
     parts = _parts(days, BUCKETS[bucket])
     lines = [[each.label, words.number(each.messages), words.number(each.vnd)] for each in parts]

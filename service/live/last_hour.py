@@ -5,7 +5,7 @@ import time
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from campaigns.totals.rollups import Series
+from campaigns.totals.rollups import Question, Series
 from service.live.series import ReadPieces
 
 HOUR = timedelta(hours=1)
@@ -47,7 +47,7 @@ class LastHour:
             done.exception()  # looked at, in case every page has left
 
     async def _read(self, campaign_id: int, until: datetime) -> Series:
-        async with aclosing(self._read_pieces((campaign_id, "minute", until - HOUR, until))) as pieces:
+        async with aclosing(self._read_pieces(Question(campaign_id, "minute", until - HOUR, until))) as pieces:
             read = [piece async for piece in pieces]
         series = Series(read[0].version, tuple(point for piece in read for point in piece.points))
         self._kept[campaign_id] = time.monotonic(), until, series

@@ -30,12 +30,14 @@ SERIES = [
     ),
     _query(
         "from",
-        "inclusive; default: the campaign opens; taken down to its full minute",
+        "inclusive; default: the campaign opens, or the first minute that has a figure of it, where that is earlier "
+        "(money given back as of a time before the opening); taken down to its full minute",
         **TIME,
     ),
     _query(
         "to",
-        "exclusive; default: the later of its end and now; taken up to its full minute",
+        "exclusive; default: the later of its end and now, or the end of the last minute that has a figure of it, "
+        "where that is later (a carrier whose clock is ahead); taken up to its full minute",
         **TIME,
     ),
 ]

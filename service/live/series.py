@@ -18,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from campaigns.book.book import VIETNAM
-from campaigns.totals.rollups import Bucket, Series, series_in_pieces
+from campaigns.totals.rollups import Question, Series, series_in_pieces
 from metrics.board import Board, encode_share
 from service.catalog.catalog import Catalog
 from service.listeners.entity import TAG_BYTES, Entity
@@ -29,7 +29,7 @@ KEPT_MAX = 256
 KEPT_BYTES_MAX = 64 * 2**20
 """Answers kept for the next who asks; the largest there can be has about 28 MiB."""
 SHORT_SPAN = timedelta(days=1)
-"""Up to this a series is cheap whatever its bucket: at most 1,440 points."""
+"""Up to this a series is cheap whatever its bucket: at most 1,440 points, and those it has beyond its ends."""
 REST_SHARE = 2.0
 """After a slice the encoding rests for so many times what the slice took: callbacks come first."""
 COSTLY_SECONDS = 0.25
@@ -38,8 +38,6 @@ COSTLY_FRESH_SECONDS_MAX = 60.0
 """A series that took long is given again for so many times as long, whatever was published meanwhile."""
 BORROW_SECONDS = 2.0
 
-Question = tuple[int, Bucket, datetime, datetime]
-"""Campaign id, bucket, from, to."""
 ReadPieces = Callable[[Question], AsyncGenerator[Series, None]]
 
 
@@ -138,10 +136,10 @@ class SeriesCache:
             yield await self._get(slug, question)
 
     def _lane(self, question: Question) -> _Lane:
-        return self._lanes[question[3] - question[2] <= SHORT_SPAN]
+        return self._lanes[question.until - question.since <= SHORT_SPAN]
 
     async def _get(self, slug: str, question: Question) -> EncodedSeries:
-        wanted = self._published_version(question[0])
+        wanted = self._published_version(question.campaign_id)
         kept = self._look_up(question, wanted)
         if kept is not None:
             return kept
@@ -209,13 +207,12 @@ class SeriesCache:
 
 async def encode(slug: str, question: Question, pieces: AsyncIterator[Series]) -> EncodedSeries:
     """The contract's JSON object, made piece by piece with rests in between."""
-    _, bucket, since, until = question
     made: list[bytes] = []
     digest = hashlib.blake2b(digest_size=TAG_BYTES)
-    version = 0
+    version, held = 0, None
     async for piece in pieces:
         started = time.monotonic()
-        version = piece.version
+        version, held = piece.version, piece.held
         if piece.points:
             points = [
                 {
@@ -230,6 +227,7 @@ async def encode(slug: str, question: Question, pieces: AsyncIterator[Series]) -
             made.append((b"," if made else b"") + orjson.dumps(points)[1:-1])
             digest.update(made[-1])
         await asyncio.sleep(REST_SHARE * (time.monotonic() - started))
+    _, bucket, since, until, *_ = question.reaching(held)
     head = orjson.dumps(
         {"campaign": slug, "version": version, "bucket": bucket, "from": rfc3339(since), "to": rfc3339(until)}
     )
@@ -250,7 +248,7 @@ def reading(database: Database) -> ReadPieces:
         try:
             async with (
                 database.borrow(BORROW_SECONDS) as connection,
-                aclosing(series_in_pieces(connection, *question, POINTS_MAX)) as pieces,
+                aclosing(series_in_pieces(connection, question, POINTS_MAX)) as pieces,
             ):
                 async for piece in pieces:
                     yield piece

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from campaigns.book.book import VIETNAM, Book, Campaign
-from campaigns.totals.rollups import BUCKETS, TooManyPoints
+from campaigns.totals.rollups import BUCKETS, Question, TooManyPoints
 from metrics.board import Board, local
 from service.listeners.entity import Entity, answer, digest_of
 from service.listeners.large_answer import LargeAnswers
@@ -133,13 +133,15 @@ class TotalsApi:
         bucket = next((each for each in BUCKETS if each == asked), None)
         if bucket is None:
             raise ParameterRefused("bucket", "want minute, hour or day")
-        since = _floor(_moment(request, "from") or found.opens_at)
-        until = _ceil(_moment(request, "to") or max(found.closes_at, self._clock()))
-        if until < since and "to" not in request.query:
+        begin, end = _moment(request, "from"), _moment(request, "to")
+        since, until = _floor(begin or found.opens_at), _ceil(end or max(found.closes_at, self._clock()))
+        if until < since and end is None:
             raise ParameterRefused("from", "lies after the end of what there is; give to as well")
         if until < since:
             raise ParameterRefused("to", "lies before from")
-        async with self._cache.answering(found.slug, (found.id, bucket, since, until)) as encoded:
+        # What is not asked for by a moment of its own leaves nothing out.
+        question = Question(found.id, bucket, since, until, begin is None, end is None)
+        async with self._cache.answering(found.slug, question) as encoded:
             return await self._large.send(request, encoded.entity, PUBLIC_HEADERS)
 
     async def corrections(self, request: web.Request) -> web.Response:

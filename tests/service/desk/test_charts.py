@@ -20,6 +20,7 @@ from service.web.words import Language, load_words
 from tests.support.desk import logged_in, person
 from tests.support.pages_site import BOOK, OLD, ORANGE, POOR, totals
 from tests.support.portal import Portal, message
+from tests.support.reports import taken_back
 
 WORDS = load_words()
 VI, EN = WORDS[Language.VI], WORDS[Language.EN]
@@ -142,6 +143,31 @@ async def test_the_minute_within_which_a_campaign_opens_is_the_first_on_the_axis
         lines = await charts._read(connection, asked, last + timedelta(seconds=59))
     assert charts.drawn(lines, asked, VI).x == [0]
     assert lines.lines[0].points[0][0] >= 1
+
+
+async def test_a_line_since_the_opening_ends_with_the_total_whatever_lies_before_it_or_ahead_of_the_clock(
+    desk_portal: Portal,
+) -> None:
+    portal, now = desk_portal, datetime.now(UTC)
+    await portal.post(message("summed", "BL", short_code="1407"))
+    for number, at in enumerate((now - timedelta(hours=6), now + timedelta(minutes=5))):
+        back = taken_back(f"summed-{number}", 3_000, "summed", scope="partial", occurred_at=at.isoformat())
+        assert (await portal.post(back)).outcome == "accepted"
+    campaign = portal.service.desk.desk.book().by_slug["bao-lu"]
+    opened = replace(
+        campaign, decisions=(replace(campaign.decisions[0], opens_at=now - timedelta(hours=5, minutes=7)),)
+    )
+    async with portal.service.desk.desk.borrow() as connection:
+        total = await connection.fetchval(
+            "SELECT sum(pledged_vnd)::bigint FROM campaign_total WHERE campaign_id = $1", campaign.id
+        )
+        for bucket in charts.BUCKETS:
+            asked = Choice((opened,), bucket, "6h", "opening", "total", ())
+            made = charts.drawn(await charts._read(connection, asked, datetime.now(UTC)), asked, VI)
+            assert made.values[0][-1] == total, bucket
+        by_the_hour = Choice((opened,), "minute", "1h", "opening", "total", ())
+        lines = await charts._read(connection, by_the_hour, datetime.now(UTC))
+    assert sum(vnd for _, vnd in lines.lines[0].points.values()) < 0, "what came later than its end is none of it"
 
 
 def test_a_young_appeal_begins_with_minutes_and_a_fifth_campaign_is_not_dropped_in_silence() -> None:

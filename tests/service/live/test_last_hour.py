@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campaigns.totals.rollups import Point, Series
+from campaigns.totals.rollups import Point, Question, Series
 from service.live import last_hour
 from service.live.last_hour import LastHour
-from service.live.series import Question
 
 NOW = datetime(2026, 11, 21, 8, 30, 15, tzinfo=UTC)
 
@@ -20,11 +19,12 @@ async def test_a_crowd_reads_it_once_and_again_when_the_minute_is_over() -> None
     async def read(question: Question) -> AsyncGenerator[Series, None]:
         asked.append(question)
         for minute in (1, 2):
-            yield Series(7, (Point(question[2] + timedelta(minutes=minute), 1, 1, 20_000, ()),))
+            yield Series(7, (Point(question.since + timedelta(minutes=minute), 1, 1, 20_000, ()),))
 
     hours = LastHour(read)
     found = await asyncio.gather(*(hours.get(1, NOW) for _ in range(20)))
-    assert asked == [(1, "minute", NOW.replace(hour=7, minute=31, second=0), NOW.replace(minute=31, second=0))]
+    until = NOW.replace(minute=31, second=0)
+    assert asked == [Question(1, "minute", until - timedelta(hours=1), until)]
     assert {id(each) for each in found} == {id(await hours.get(1, NOW))}
     assert found[0] is not None
     assert (found[0].version, len(found[0].points)) == (7, 2)
@@ -38,7 +38,7 @@ async def test_a_page_does_without_when_it_takes_long_or_fails(monkeypatch: pyte
     may_answer = asyncio.Event()
 
     async def read(question: Question) -> AsyncGenerator[Series, None]:
-        if question[0] == 2:
+        if question.campaign_id == 2:
             raise ConnectionError
         await may_answer.wait()
         yield Series(7, ())

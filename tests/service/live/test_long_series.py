@@ -10,9 +10,9 @@ import aiohttp
 import orjson
 import pytest
 
-from campaigns.totals.rollups import Series
+from campaigns.totals.rollups import Question, Series
 from service.listeners import large_answer
-from service.live.series import LONG, Question
+from service.live.series import LONG
 from tests.support.portal import Portal
 from tests.support.protocols import fetch
 

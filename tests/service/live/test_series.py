@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from campaigns.totals.rollups import Point, Series
+from campaigns.totals.rollups import Point, Question, Series
 from campaigns.totals.totals import CarrierTotals
 from service.live import series as series_module
-from service.live.series import KEPT_MAX, LONG, EncodedSeries, Question, SeriesBusy, SeriesCache
+from service.live.series import KEPT_MAX, LONG, EncodedSeries, SeriesBusy, SeriesCache
 
 SINCE = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=1)
-HOUR: Question = (1, "minute", SINCE, UNTIL)
+HOUR = Question(1, "minute", SINCE, UNTIL)
 SHARE = CarrierTotals("viettel", 1, 1, 20_000)
 
 
@@ -37,7 +37,7 @@ class Ledger:
         if self.fails:
             raise ConnectionError
         for number in range(self.points):
-            yield Series(version, (Point(question[2] + timedelta(minutes=number), 1, 1, 20_000, (SHARE,)),))
+            yield Series(version, (Point(question.since + timedelta(minutes=number), 1, 1, 20_000, (SHARE,)),))
         yield Series(version, ())
 
 
@@ -60,7 +60,7 @@ async def get(cache: SeriesCache, question: Question = HOUR) -> EncodedSeries:
 def span(days: int, start: int = 0) -> Question:
     """A question about so many days."""
     since = SINCE + timedelta(minutes=start)
-    return 1, "minute", since, since + timedelta(days=days)
+    return Question(1, "minute", since, since + timedelta(days=days))
 
 
 async def waited_for(ledger: Ledger, asked: int) -> None:
@@ -87,7 +87,7 @@ async def test_a_question_is_asked_again_only_when_something_newer_is_published(
 ) -> None:
     first = await get(cache)
     assert await get(cache) is first
-    assert (await get(cache, (1, "hour", SINCE, UNTIL))) is not first
+    assert (await get(cache, HOUR._replace(bucket="hour"))) is not first
     ledger.version = 2
     assert (await get(cache)).version == 2
     assert ledger.asked == 3
@@ -140,10 +140,10 @@ async def test_a_failure_is_not_kept(ledger: Ledger, cache: SeriesCache) -> None
 
 async def test_it_keeps_a_bounded_number(ledger: Ledger, cache: SeriesCache) -> None:
     for campaign in range(KEPT_MAX + 1):
-        await get(cache, (campaign, "minute", SINCE, UNTIL))
-    await get(cache, (KEPT_MAX, "minute", SINCE, UNTIL))
+        await get(cache, HOUR._replace(campaign_id=campaign))
+    await get(cache, HOUR._replace(campaign_id=KEPT_MAX))
     assert ledger.asked == KEPT_MAX + 1
-    await get(cache, (0, "minute", SINCE, UNTIL))
+    await get(cache, HOUR._replace(campaign_id=0))
     assert ledger.asked == KEPT_MAX + 2
 
 
