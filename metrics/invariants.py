@@ -60,12 +60,14 @@ INVARIANTS = (
     ),
     Invariant(
         "reversed_equal_money_lines",
-        "what each campaign gave back is the sum of its reversals' money lines",
+        "what each campaign gave back of a gift is what the lines of its reversals took there, or nothing",
         """
         WITH line AS (
-            SELECT campaign_id, carrier, -sum(messages) AS messages, -sum(vnd) AS vnd
-            FROM money_line WHERE stage = 'pledged' AND cause ~ '^([0-9]+:)?reversal:'
-            GROUP BY campaign_id, carrier
+            SELECT campaign_id, carrier, sum(messages) AS messages, sum(vnd) AS vnd FROM (
+                SELECT campaign_id, carrier, greatest(-sum(messages), 0) AS messages, greatest(-sum(vnd), 0) AS vnd
+                FROM money_line WHERE stage = 'pledged' AND cause ~ '^([0-9]+:)?reversal:'
+                GROUP BY gift_id, campaign_id, carrier
+            ) AS given GROUP BY campaign_id, carrier
         ), total AS (
             SELECT campaign_id, carrier, sum(reversed_messages) AS messages, sum(reversed_vnd) AS vnd
             FROM campaign_total GROUP BY campaign_id, carrier

@@ -4,6 +4,7 @@ None reads the facts one by one. Together with the stretches (stretches.py) they
 are the sum of minutes here, and minutes the sum of money lines there.
 """
 
+from campaigns.totals.reversed import GIVEN_BACK
 from metrics.invariant import Invariant
 from metrics.invariants import INVARIANTS
 
@@ -54,14 +55,8 @@ WHERE (coalesce(fact.wrong_syntax, 0), coalesce(fact.before_open, 0), coalesce(f
     <> (coalesce(total.wrong_syntax, 0), coalesce(total.before_open, 0), coalesce(total.after_close, 0))
 ORDER BY 1 LIMIT $1
 """
-# The first line of a reversal takes something, and an index has it; what corrects it is found by the gift.
 REVERSED_EQUAL_LINES = """
-WITH line AS (
-    SELECT campaign_id, carrier, -sum(messages) AS messages, -sum(vnd) AS vnd
-    FROM money_line WHERE stage = 'pledged' AND cause ~ '^([0-9]+:)?reversal:' AND gift_id IN (
-        SELECT gift_id FROM money_line WHERE stage = 'pledged' AND messages <> 1 AND cause ~ '^([0-9]+:)?reversal:'
-    ) GROUP BY campaign_id, carrier
-), total AS (
+WITH line AS (given_back), total AS (
     SELECT campaign_id, carrier, sum(reversed_messages) AS messages, sum(reversed_vnd) AS vnd
     FROM campaign_total GROUP BY campaign_id, carrier
 )
@@ -71,7 +66,7 @@ SELECT format('campaign %s, %s', campaign_id, carrier) AS place,
 FROM line FULL JOIN total USING (campaign_id, carrier)
 WHERE (coalesce(line.messages, 0), coalesce(line.vnd, 0)) <> (coalesce(total.messages, 0), coalesce(total.vnd, 0))
 ORDER BY 1 LIMIT $1
-"""
+""".replace("given_back", GIVEN_BACK)
 UNALLOCATED_EQUAL_MESSAGES = """
 WITH fact AS (
     SELECT count(*) FILTER (WHERE reading = 'unknown_keyword') AS unknown_keyword,

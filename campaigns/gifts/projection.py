@@ -157,6 +157,8 @@ async def _write_gifts(connection: asyncpg.Connection, changed: Sequence[tuple[G
         await connection.execute(WRITE_GIFTS, *zip(*rows, strict=True))
 
 
+# What a campaign gave back of a gift is never less than nothing (campaigns/totals/reversed.py). A statement sees none
+# of the lines that it adds: `old` is what was written before of the gift's reversals in that campaign.
 RECORD_LINES = """
 WITH line AS (
     INSERT INTO money_line (gift_id, stage, cause, campaign_id, carrier, messages, units, vnd, at)
@@ -165,7 +167,20 @@ WITH line AS (
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::integer[], $6::integer[], $7::bigint[],
         $8::timestamptz[]
     ) AS t (gift_id, cause, campaign_id, carrier, messages, units, vnd, at)
-    RETURNING campaign_id, carrier, cause, messages, units, vnd, at
+    RETURNING gift_id, campaign_id, carrier, cause, messages, units, vnd, at
+), given AS (
+    SELECT campaign_id, carrier,
+           sum(greatest(-old.messages - taken.messages, 0) - greatest(-old.messages, 0)) AS messages,
+           sum(greatest(-old.vnd - taken.vnd, 0) - greatest(-old.vnd, 0)) AS vnd
+    FROM (
+        SELECT gift_id, campaign_id, carrier, sum(messages) AS messages, sum(vnd) AS vnd
+        FROM line WHERE cause ~ '^([0-9]+:)?reversal:' GROUP BY gift_id, campaign_id, carrier
+    ) AS taken CROSS JOIN LATERAL (
+        SELECT coalesce(sum(messages), 0) AS messages, coalesce(sum(vnd), 0) AS vnd FROM money_line AS held
+        WHERE held.gift_id = taken.gift_id AND held.stage = 'pledged' AND held.campaign_id = taken.campaign_id
+            AND held.cause ~ '^([0-9]+:)?reversal:'
+    ) AS old
+    GROUP BY campaign_id, carrier
 ), minute AS (
     INSERT INTO campaign_minute AS old (campaign_id, minute, carrier, slot, messages, units, pledged_vnd)
     SELECT campaign_id, date_trunc('minute', at), carrier, $9, sum(messages), sum(units), sum(vnd)
@@ -178,10 +193,10 @@ INSERT INTO campaign_total AS old (
     campaign_id, carrier, slot, version, lines, messages, units, pledged_vnd, reversed_messages, reversed_vnd,
     wrong_syntax, before_open, after_close, as_of
 )
-SELECT campaign_id, carrier, $9, 1, count(*), sum(messages), sum(units), sum(vnd),
-       -coalesce(sum(messages) FILTER (WHERE cause ~ '^([0-9]+:)?reversal:'), 0),
-       -coalesce(sum(vnd) FILTER (WHERE cause ~ '^([0-9]+:)?reversal:'), 0), 0, 0, 0, clock_timestamp()
-FROM line GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
+SELECT campaign_id, carrier, $9, 1, count(*), sum(line.messages), sum(line.units), sum(line.vnd),
+       coalesce(min(given.messages), 0), coalesce(min(given.vnd), 0), 0, 0, 0, clock_timestamp()
+FROM line LEFT JOIN given USING (campaign_id, carrier)
+GROUP BY campaign_id, carrier ORDER BY campaign_id, carrier
 ON CONFLICT ON CONSTRAINT campaign_total_key DO UPDATE SET
     version = old.version + 1, lines = old.lines + excluded.lines, messages = old.messages + excluded.messages,
     units = old.units + excluded.units, pledged_vnd = old.pledged_vnd + excluded.pledged_vnd,

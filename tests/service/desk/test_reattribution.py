@@ -12,7 +12,10 @@ import pytest
 from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
 from campaigns.gifts.move_plan import Figures, MoveRefused, plan_of
+from campaigns.totals.reversed import mend_reversed
+from metrics.invariant import check
 from metrics.proofs import prove
+from metrics.roll_up_checks import ROLL_UP_CHECKS
 from service.commands import reattribute
 from service.commands.opening import CommandRefused
 from service.desk.roles import Role
@@ -20,7 +23,7 @@ from service.simulator.moved import moved_since
 from service.simulator.posting import Poster
 from tests.support.desk import logged_in, object_in, person
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
-from tests.support.reports import taken_back
+from tests.support.reports import charge, gift, taken_back
 
 AN, BINH = Who("an"), Who("binh")
 OF_MONEY = {
@@ -59,10 +62,21 @@ async def broken(portal: Portal) -> list[tuple[str, Any]]:
         await connection.close()
 
 
-async def proposed(portal: Portal, *native_ids: str, who: Who = AN, taker: str = "bao-lu") -> int:
+async def given_back(portal: Portal) -> dict[str, tuple[int, int]]:
+    """Messages and VND that each campaign gave back, as the database has them for pages and API."""
+    rows = await portal.fetch(
+        "SELECT slug, coalesce(sum(reversed_messages), 0)::int, coalesce(sum(reversed_vnd), 0)::int"
+        " FROM campaign LEFT JOIN campaign_total ON campaign_id = campaign.id GROUP BY slug"
+    )
+    return {slug: (messages, vnd) for slug, messages, vnd in rows}
+
+
+async def proposed(
+    portal: Portal, *native_ids: str, who: Who = AN, taker: str = "bao-lu", account: str = "hub"
+) -> int:
     """Propose to move gifts; the number."""
     async with portal.service.desk.desk.borrow() as connection, connection.transaction():
-        plan = await plan_of(connection, "hub", native_ids, taker, now=datetime.now(UTC))
+        plan = await plan_of(connection, account, native_ids, taker, now=datetime.now(UTC))
         return await reattribution.propose(connection, who, plan, "keyword", "sai từ khóa")
 
 
@@ -118,6 +132,40 @@ async def test_what_was_moved_counts_there_alone_whatever_is_given_back_before_a
     assert (await figures(portal, "bao-lu"), await broken(portal)) == (taker, [])
     await portal.post(taken_back("r-4", 50_000, "m-1", scope="total"))
     assert (await figures(portal, "vnn"), await broken(portal)) == (Figures(*after), [])
+
+
+async def test_a_correction_of_what_another_campaign_gave_back_is_no_negative(desk_portal: Portal) -> None:
+    portal = desk_portal
+    charged = gift(ref="n-1"), charge("succeeded", "n-c", "n-1")
+    for event in (*charged, taken_back("n-r1", 30_000, None, charge_id="n-c", scope="partial")):
+        assert (await portal.post(event, account="reports")).outcome == "accepted"
+    before = await given_back(portal)
+    number = await proposed(portal, "n-1", account="reports")
+    await approved(portal, number, await looked(portal, number))
+    held = await figures(portal, "bao-lu")
+    # Another charge counts, and the first is given back whole: so the gift has lost nothing, where it is now.
+    await portal.post(charge("succeeded", "n-d", "n-1"), account="reports")
+    await portal.post(taken_back("n-r2", 70_000, None, charge_id="n-c", scope="total"), account="reports")
+    assert await figures(portal, "bao-lu") == Figures(held.messages, held.units, held.vnd + 30_000)
+    assert (await given_back(portal), await broken(portal)) == (before, [])
+    # A release before took it for a negative: the next start shows none.
+    await portal.fetch(
+        "UPDATE campaign_total SET reversed_vnd = reversed_vnd - 30000"
+        " WHERE campaign_id = (SELECT id FROM campaign WHERE slug = 'bao-lu')"
+        " AND slot = (SELECT min(slot) FROM campaign_total WHERE lines > 0)"
+    )
+    assert [name for name, _ in await broken(portal)] == ["reversed_equal_money_lines"]
+    async with portal.opened.database.borrow() as connection:
+        await mend_reversed(connection)
+        assert [each.name for each in ROLL_UP_CHECKS if each.name in OF_MONEY and await check(connection, each)] == []
+    assert (await given_back(portal), await broken(portal)) == (before, [])
+    # What is then given back of it there is what that campaign has less than was brought.
+    await portal.post(taken_back("n-r3", 100_000, None, charge_id="n-d", scope="total"), account="reports")
+    messages, vnd = before["bao-lu"]
+    assert await given_back(portal) == {**before, "bao-lu": (messages + 1, vnd + 70_000)}
+    assert (await figures(portal, "bao-lu"), await broken(portal)) == (
+        Figures(held.messages - 1, held.units - 5, held.vnd - 70_000), [],
+    )  # fmt: skip
 
 
 async def test_a_move_is_refused_whole_when_anything_is_other_than_what_was_seen(desk_portal: Portal) -> None:
