@@ -140,6 +140,10 @@ SELECT n.id, n.account_id, n.native_id, n.amount_vnd, n.scope, n.charge_ref, n.m
        r.reason AS listed
 FROM named AS n LEFT JOIN review AS r ON r.event_id = n.id
 """
+SELECT_NAMED_BESIDE = """
+SELECT DISTINCT r.account_id, r.message_ref FROM unnest($1::integer[], $2::text[]) AS t (account_id, charge_ref)
+JOIN reversal AS r USING (account_id, charge_ref) WHERE r.message_ref IS NOT NULL
+"""
 SELECT_LISTED_REVERSALS = """
 SELECT r.id FROM unnest($1::integer[], $2::text[]) AS t (account_id, charge_ref)
 JOIN reversal AS r USING (account_id, charge_ref) JOIN review AS v ON v.event_id = r.id
@@ -185,6 +189,28 @@ async def select_reversals(
         )
         reversals.setdefault(target, []).append(reversal)
     return reversals, {row["id"]: row["listed"] for row in found if row["listed"] is not None}
+
+
+async def owners_named(
+    connection: asyncpg.Connection, reversals: Mapping[Key, Collection[StoredReversal]], charges: Charges
+) -> dict[Key, dict[str, str]]:
+    """For each gift the messages to which the charges belong that its reversals name, where that is known."""
+    named = {
+        key: {(key[0], each.charge_ref) for each in several if each.charge_ref is not None}
+        for key, several in reversals.items()
+    }
+    owners = charges.owners()
+    if others := set().union(*named.values()) - charges.notices.keys():
+        owners = owners | (await select_notices(connection, others)).owners()
+    return {key: {each[1]: owners[each][1] for each in several if each in owners} for key, several in named.items()}
+
+
+async def select_named_beside(connection: asyncpg.Connection, keys: Collection[ChargeKey]) -> set[Key]:
+    """The messages that reversals of these charges name themselves."""
+    if not keys:
+        return set()
+    found = await connection.fetch(SELECT_NAMED_BESIDE, *zip(*sorted(keys), strict=True))
+    return {(row["account_id"], row["message_ref"]) for row in found}
 
 
 async def select_listed_reversals(connection: asyncpg.Connection, keys: Collection[ChargeKey]) -> list[UUID]:

@@ -47,7 +47,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class GiftEvents:
-    """All that is known of one gift. `charges` are those that belong to it, each with all of its notices."""
+    """All that is known of one gift. `charges` are those that belong to it, each with all of its notices.
+
+    `owners` are the messages to which the charges belong that `reversals` name, as far as that is known.
+    """
 
     basis: Basis
     message_ref: str
@@ -56,6 +59,7 @@ class GiftEvents:
     pledged_vnd: int
     charges: Mapping[str, Sequence[Notice]]
     reversals: Sequence[StoredReversal]
+    owners: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -132,6 +136,9 @@ def fold(facts: GiftEvents) -> Folded:
             )
         if step.disposition is Disposition.REVIEW:
             folded.listed[each.id] = step.reason
+    for each in facts.reversals:
+        if each.charge_ref is not None and facts.owners.get(each.charge_ref, facts.message_ref) != facts.message_ref:
+            folded.listed.setdefault(each.id, "names another message than its charge")
     _list_notices(facts, standings, together, counting, folded.listed)
     return folded
 

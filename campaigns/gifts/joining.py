@@ -14,7 +14,15 @@ import asyncpg
 
 from campaigns.gifts.charge_matching import forget_people
 from campaigns.gifts.event_rows import ChargeRow, Key, ReversalRow, columns
-from campaigns.gifts.events import ChargeKey, Charges, GiftRow, select_gifts, select_listed_reversals, select_notices
+from campaigns.gifts.events import (
+    ChargeKey,
+    Charges,
+    GiftRow,
+    select_gifts,
+    select_listed_reversals,
+    select_named_beside,
+    select_notices,
+)
 from campaigns.gifts.folding import Notice, owner_of, succeeded_vnd
 from campaigns.gifts.projection import MoneyLine, project
 
@@ -109,12 +117,15 @@ async def join(connection: asyncpg.Connection, arrivals: Arrivals, slot: int) ->
     touched |= set(arrivals.matched)
     charges = await select_notices(connection, touched) if touched else Charges()
     before = _Before(charges, arrivals, frozenset(row.id for row in arrivals.charges))
+    # A reversal may name a message and a charge of another: that is a question about the message it names.
+    told_anew = {key for key in charges.notices if charges.owners().get(key) != before.owner(key)}
     keys = {
         *arrivals.awaited,
         *arrivals.missed.values(),
         *_named(arrivals),
         *charges.owners().values(),
         *before.owners(),
+        *await select_named_beside(connection, told_anew),
     }
     gifts = await select_gifts(connection, keys)
     # Before others' charges are added, whose owners were not looked for.

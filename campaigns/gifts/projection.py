@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from campaigns.gifts.event_rows import Key, columns
-from campaigns.gifts.events import Charges, GiftRow, LineSum, select_lines, select_reversals
+from campaigns.gifts.events import Charges, GiftRow, LineSum, owners_named, select_lines, select_reversals
 from campaigns.gifts.folding import Folded, GiftEvents, Line, Notice, fold
 from campaigns.gifts.gift import Basis, GiftState
 
@@ -63,6 +63,7 @@ async def changes_of(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow
     reversals, listed = await select_reversals(connection, gifts, charges)
     listed |= charges.listed
     lines_by_gift = await select_lines(connection, gifts)
+    owners = await owners_named(connection, reversals, charges)
     belonging: dict[Key, dict[str, list[Notice]]] = {}
     for charge_key, owner in charges.owners().items():
         belonging.setdefault(owner, {})[charge_key[1]] = list(charges.notices[charge_key].values())
@@ -70,7 +71,7 @@ async def changes_of(connection: asyncpg.Connection, gifts: Mapping[Key, GiftRow
         lines = lines_by_gift.get(row.id, {})
         facts = GiftEvents(
             _basis(row, lines), row.message_ref, row.message_at, row.units, row.amount_vnd, belonging.get(key, {}),
-            reversals.get(key, []),
+            reversals.get(key, []), owners.get(key, {}),
         )  # fmt: skip
         changes.add(row, lines, facts, listed)
     return changes

@@ -73,6 +73,7 @@ SAID = {
     "succeeded, but another charge of its message did so too": "said_charged_twice",
     "its amount is not the book's; the book's counts": "said_other_amount",
     "reversals would exceed the gift": "said_too_much_back",
+    "names another message than its charge": "said_charge_of_another",
     "message": "said_message", "charge": "said_charge", "reversal": "said_reversal",
 }  # fmt: skip
 """What reviews and conflicts are stored with, by the sentence of the page; anything else is shown as stored."""

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from campaigns.schema.migrate import shipped_migrations
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, running
 from tests.support.postgres import TestServer
@@ -90,6 +91,10 @@ STORIES: dict[str, tuple[list[Event], str | None, tuple[int, int, int], str, int
         [gift(), charge("pending", ref="m-0"), charge("succeeded")],
         "counted", WHOLE, "c-1:pending: names another message than other notices of its charge", 1,
     ),
+    "given back by the charge of another message": (
+        [gift(), charge("succeeded", ref="m-0"), taken_back("r-1", 30_000, charge_id="c-1")],
+        "received", NONE, "r-1: names another message than its charge", 1,
+    ),
     "not counted, but paid": (
         [gift("VNN x"), charge("succeeded")],
         "uncounted", NONE, "c-1:succeeded: succeeded, but its message is not counted", 0,
@@ -137,3 +142,15 @@ async def test_a_gift_ends_the_same_in_every_order_of_its_events(
     found = ends[labels[0]]
     assert (found[0] or "", found[2], found[3]) == (state or "", listed, waiting)
     assert set(ends.values()) == {found}
+
+
+async def test_an_upgrade_lists_what_was_given_back_by_the_charge_of_another_message(reporting: Portal) -> None:
+    events, *_ = STORIES["given back by the charge of another message"]
+    for event in events:
+        assert (await reporting.post(renamed(event, "upgraded"))).status == 200
+    listed = "SELECT * FROM review WHERE reason LIKE '%than its charge' ORDER BY event_id"
+    before = await reporting.fetch(listed)
+    await reporting.fetch("DELETE FROM review WHERE reason LIKE '%than its charge'")
+    (migration,) = [each.sql for each in shipped_migrations() if each.number == 36]
+    await reporting.fetch(migration)
+    assert [row["event_id"] for row in before] == [row["event_id"] for row in await reporting.fetch(listed)] != []

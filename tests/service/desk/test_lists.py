@@ -185,7 +185,8 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
 
 def test_every_reason_of_reviews_and_conflicts_has_its_sentence() -> None:
     code = "".join(inspect.getsource(module) for module in (folding, gift))
-    reasons = re.findall(r'listed\[notice\.id\] = "(.+)"|Disposition\.REVIEW, "(.+)"\)', code)
-    assert {one or other for one, other in reasons} | {"message", "charge", "reversal"} == SAID.keys()
+    ways = r'listed\[notice\.id\] = "(.+)"|listed\.setdefault\(each\.id, "(.+)"\)|Disposition\.REVIEW, "(.+)"\)'
+    reasons = {"".join(found) for found in re.findall(ways, code)}
+    assert reasons | {"message", "charge", "reversal"} == SAID.keys()
     words = load_words()[Language.VI]
     assert len({words(key) for key in SAID.values()}) == len(SAID)
