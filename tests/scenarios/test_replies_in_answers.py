@@ -111,12 +111,9 @@ async def test_a_gift_is_thanked_in_the_answer_once_and_the_same_at_every_repeat
     # Another text holds for what comes from now on, and for nothing that was answered.
     other = ANSWERING.replace("Cam on Quy vi", f"{protocol.upper().replace('_', '-')}: Tran trong cam on")
     await apply_file(answering.opened, book_file(tmp_path, other.replace("Sai cu phap. H", "Khong dung. H")))
-    version = answering.service.catalog.book.version
 
     async def is_loaded() -> bool:
-        return answering.service.catalog.book.version > version or "Tran trong" in str(
-            answering.service.catalog.book.campaigns[0].replies.reply_thank_you
-        )
+        return "Tran trong" in str(answering.service.catalog.book.campaigns[0].replies.reply_thank_you)
 
     await eventually(is_loaded)
     assert (await send(answering, f"{protocol}-1", "VNN 5")).body == first.body
@@ -125,7 +122,8 @@ async def test_a_gift_is_thanked_in_the_answer_once_and_the_same_at_every_repeat
     await apply_file(answering.opened, book_file(tmp_path, ANSWERING))
 
     async def is_counted() -> bool:
-        return bool((await answering.totals())["messages"] == before + 2)
+        # The next protocol is answered by the book as it was.
+        return bool((await answering.totals())["messages"] == before + 2) and not await is_loaded()
 
     await eventually(is_counted)
     flagged = "SELECT count(*) FROM message WHERE flags @> '{charged_not_counted}'"

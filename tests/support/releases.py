@@ -30,7 +30,8 @@ def release_before(migration: Migration, folder: Path) -> Path:
     # Not committed yet: what is committed is the release before.
     tree = git("archive", "--format=tar", f"{added}~1" if added else "HEAD", "service", *PACKAGES)
     with tarfile.open(fileobj=BytesIO(tree)) as archive:
-        archive.extractall(folder, filter="data")
+        # What git itself packed; the filter is younger than some Python 3.11.
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]  # known to either
     _take_over_byte_code(folder)
     return folder
 
