@@ -112,8 +112,12 @@ def parts_of(dsn: str) -> SplitResult:
     try:
         return urlsplit(dsn)
     except ValueError:
-        # Its own sentence may quote the password.
-        raise ValueError("want postgresql://USER@HOST/DATABASE with a host that is a name or an address") from None
+        # Its own sentence may quote the password. Newer releases of Python, and asyncpg with them, take no address in
+        # brackets behind another server (CVE-2025-0938).
+        raise ValueError(
+            "want postgresql://USER@HOST/DATABASE with a host that is a name or an address; several servers, with "
+            "IPv6 addresses among them, as postgresql://USER@/DATABASE?host=10.0.0.1,[::1]&port=5432,5432"
+        ) from None
 
 
 def _split(host: str) -> tuple[str, str]:

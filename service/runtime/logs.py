@@ -28,8 +28,10 @@ RESERVED_KEYS = frozenset({"event", "level", "timestamp"})
 """What every line says of itself: an event's own value under one of these would be lost."""
 _NUMBER = re.compile(
     r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)"
-    # As people write it, in groups. With 84 alone no points: an address of IPv4 may look like that.
-    r"|(?<![\w-])\(?(?:(?:(?:\+|00)84|0)\)?(?:[ \u00a0.-]?\(?[235789])(?:\)?[ \u00a0.-]?\d){8}"
+    # As people write it, in groups. With 84 alone no points: an address of IPv4 may look like that. Nor is it a day
+    # with a time behind it, as in 07-08-2026 12.30.
+    r"|(?<![\w.-])(?!0\d[ .-](?:\d\d[ .-])?(?:19|20)\d\d(?!\d))"
+    r"\(?(?:(?:(?:\+|00)84|0)\)?(?:[ \u00a0.-]?\(?[235789])(?:\)?[ \u00a0.-]?\d){8}"
     r"|84\)?[ \u00a0-]?[235789](?:[ \u00a0-]?\d){8})(?!\d)"
 )
 NUMBER_CHARACTERS_MIN = 10

@@ -10,7 +10,8 @@ NAMED = {
     "one with its port": ("postgresql://u:p@db:6432/d", [("db", 6432)]),
     "three": ("postgresql://u:p@db1:1,db2:2,db3/d", [("db1", 1), ("db2", 2), ("db3", 5432)]),
     "without a user": ("postgresql://db1,db2/d", [("db1", 5432), ("db2", 5432)]),
-    "addresses": ("postgres://u@10.0.0.1:1,[::1]:2,[::2]/d", [("10.0.0.1", 1), ("::1", 2), ("::2", 5432)]),
+    "addresses": ("postgres://u@[::1]:2,10.0.0.1:1,[::2]/d", [("::1", 2), ("10.0.0.1", 1), ("::2", 5432)]),
+    "addresses as parameters": ("postgres://u@/d?host=10.0.0.1,[::1]&port=1,2", [("10.0.0.1", 1), ("::1", 2)]),
     "folders of sockets": ("postgresql://u@/d?host=/run/a,/run/b", [("/run/a", 5432), ("/run/b", 5432)]),
     "a folder in the place of a host": ("postgresql://u@%2Frun%2Fa/d", [("/run/a", 5432)]),
     "hosts and ports as parameters": ("postgresql://u@/d?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
@@ -30,6 +31,18 @@ def test_a_refused_dsn_is_not_quoted() -> None:
         with pytest.raises(ValueError, match=r"^want ") as caught:
             servers_of(dsn)
         assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_in_brackets_behind_another_server_is_understood_or_the_sentence_says_how_to_name_it() -> None:
+    try:
+        found = servers_of("postgresql://u@10.0.0.1:1,[::1]:2/d")
+    except ValueError as refused:
+        # Newer releases of Python take none.
+        _, _, other_way = str(refused).partition("postgresql://USER@/DATABASE")
+        found = servers_of(f"postgresql://u@/d{other_way}")
+        assert [server.host for server in found] == ["10.0.0.1", "::1"]
+    else:
+        assert found == (Server("10.0.0.1", 1), Server("::1", 2))
 
 
 FOR_TOOLS = {
