@@ -323,9 +323,7 @@ class Replay:
                 await self._trials.store(entry)
                 return
             await self._writer.store(entry, self._wait_seconds)
-        except (NoDataKey, QueueFull, ReadByOldBook):
-            raise Later from None
-        except TrialsAway:
+        except (NoDataKey, QueueFull, ReadByOldBook, TrialsAway):
             raise NotInTime from None
         except DayFull:
             log.warning("spooled_test_let_go", account=account.code, request=callback.request_id)
@@ -355,5 +353,8 @@ class Replay:
         if spooled.is_test:
             log.warning("spooled_test_let_go", account=account.code, request=spooled.callback.request_id)
             return
-        if await self._quarantine.keep(account, spooled.callback, Outcome.MALFORMED, reason) is not Kept.YES:
+        kept = await self._quarantine.keep(account, spooled.callback, Outcome.MALFORMED, reason)
+        if kept is Kept.AWAY:
+            raise NotInTime
+        if kept is Kept.FULL:
             raise Later

@@ -51,7 +51,9 @@ async def outage(victim: TestServer, tmp_path: Path) -> AsyncIterator[Portal]:
     connection = await asyncpg.connect(victim.dsn(name))
     await migrate(connection)
     await connection.close()
-    async with running(victim.dsn(name), tmp_path, statement_seconds="4", shutdown_seconds="3") as started:
+    async with running(
+        victim.dsn(name), tmp_path, queue_wait_seconds="1", statement_seconds="4", shutdown_seconds="3"
+    ) as started:
         yield started
         signalled(victim, signal.SIGCONT)
 

@@ -42,14 +42,17 @@ def signalled(server: TestServer, number: signal.Signals) -> None:
 
 
 @asynccontextmanager
-async def locked(dsn: str) -> AsyncIterator[None]:
-    """Nobody can connect to the database `dsn` names, and nobody is connected."""
+async def locked(dsn: str, application: str = "%") -> AsyncIterator[None]:
+    """Nobody can connect to the database `dsn` names, and nobody is connected, or of `application` nobody."""
     name = dsn.partition("/app@/")[2] or dsn.rpartition("@/")[2]
     name = name.partition("?")[0]
     admin = await asyncpg.connect(dsn.replace(f"/{name}?", "/postgres?"))
     try:
         await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
-        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE $2",
+            name, application,
+        )  # fmt: skip
         yield
     finally:
         await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")

@@ -252,6 +252,28 @@ async def test_what_cannot_be_read_waits_in_the_spool_for_its_quarantine(lasting
     assert await stored(lasting_portal, "odd-") == []
 
 
+async def test_what_goes_to_quarantine_waits_no_longer_than_the_database_is_away(portal: Portal) -> None:
+    replay, send = portal.service.intake.replay, SENDERS["kannel"].send
+    await cancel_and_wait(replay._task)
+    async with database_away(portal):
+        for number in range(3):
+            await send(portal, f"odd-{number}", number="12")
+
+    async def is_back() -> bool:
+        return bool(portal.service.intake.writer.connected)
+
+    async def is_tried() -> bool:
+        return replay._progress[replay.own.name].passed > 0
+
+    await eventually(is_back)
+    # Its writers are connected again, and whoever keeps something in quarantine is refused.
+    async with locked(portal.dsn, "portal1400 reader"):
+        replay.start()
+        await eventually(is_tried)
+    await replayed(portal)
+    assert len(await portal.fetch("SELECT FROM quarantine")) == 3
+
+
 async def test_a_record_that_cannot_be_stored_does_not_stop_the_rest(portal: Portal) -> None:
     await portal.fetch("ALTER TABLE message ADD CONSTRAINT no_seven CHECK (units IS DISTINCT FROM 7)")
     async with database_away(portal):
