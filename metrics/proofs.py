@@ -138,7 +138,6 @@ async def refold(connection: asyncpg.Connection) -> list[Difference]:
         for line in changes.lines:
             expected = f"{line.messages:+} messages, {line.units:+} units, {line.vnd:+} VND more"
             differences.append(Difference(f"gift {line.gift_id}", expected, "what is written"))
-        differences += [Difference(f"event {event}", "listed for a person", "not so") for event in changes.listed]
         differences += [Difference(f"event {event}", "listed", "not listed") for event in changes.listed]
         differences += [Difference(f"event {event}", "not listed", "listed") for event in changes.unlisted]
     return differences[:DIFFERENCES_MAX]

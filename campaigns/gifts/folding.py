@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from campaigns.gifts.gift import ON_CHARGES, Basis, Disposition, Gift, GiftState, ReversalKind, Standing, reverse
+from campaigns.gifts.gift import NAMES_LESS, ON_CHARGES, Basis, Gift, GiftState, ReversalKind, Standing, reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,13 @@ def fold(facts: GiftEvents) -> Folded:
             folded.lines[REVERSAL_CAUSE + each.native_id] = Line(
                 step.messages, step.units, step.vnd, each.occurred_at
             )
-        if step.disposition is Disposition.REVIEW:
-            folded.listed[each.id] = step.reason
+        if step.question:
+            folded.listed[each.id] = step.question
     for each in facts.reversals:
         if each.charge_ref is not None and facts.owners.get(each.charge_ref, facts.message_ref) != facts.message_ref:
             folded.listed.setdefault(each.id, "names another message than its charge")
-    _list_notices(facts, standings, together, counting, folded.listed)
+    _list_less_than_charged(facts, standings, counting, folded.listed)
+    _list_notices(facts, standings, together, counting, folded)
     return folded
 
 
@@ -149,14 +150,30 @@ def _counting(facts: GiftEvents, standings: Mapping[str, Standing]) -> str | Non
     return min(succeeded, key=lambda charge_id: (_is_given_back(facts, charge_id), charge_id), default=None)
 
 
-def _is_given_back(facts: GiftEvents, charge_id: str) -> bool:
-    amounts = [notice.amount_vnd for notice in facts.charges[charge_id] if notice.amount_vnd is not None]
-    whole = max(amounts, default=facts.pledged_vnd)
-    return any(
-        each.scope == "total" or (each.scope is None and each.amount_vnd >= whole)
-        for each in facts.reversals
-        if each.charge_ref == charge_id
-    )
+def _taken(facts: GiftEvents, charge_id: str) -> int:
+    """What a charge took by its notices of success, else what the gift is."""
+    return succeeded_vnd(facts.charges[charge_id]) or facts.pledged_vnd
+
+
+def _is_given_back(facts: GiftEvents, charge_id: str, *, by_message: bool = False) -> bool:
+    """Whether a charge was given back whole, at once or in parts; `by_message`: also by what names no charge."""
+    claims = [each for each in facts.reversals if each.charge_ref == charge_id]
+    if by_message:
+        claims += [each for each in facts.reversals if each.charge_ref is None]
+    total = sum(each.amount_vnd for each in claims)
+    return any(each.scope == "total" for each in claims) or (bool(claims) and total >= _taken(facts, charge_id))
+
+
+def _list_less_than_charged(
+    facts: GiftEvents, standings: Mapping[str, Standing], counting: str | None, listed: dict[UUID, str]
+) -> None:
+    """Totals that give back a charge which does not count, and name less than it took."""
+    for charge_id, standing in standings.items():
+        if standing is not Standing.SUCCEEDED or (charge_id == counting and facts.basis is not Basis.UNCOUNTED):
+            continue
+        claims = [each for each in facts.reversals if each.charge_ref == charge_id]
+        if sum(each.amount_vnd for each in claims) < _taken(facts, charge_id):
+            listed.update((each.id, NAMES_LESS) for each in claims if each.scope == "total")
 
 
 def _in_order(facts: GiftEvents, counting: str | None) -> list[StoredReversal]:
@@ -173,7 +190,10 @@ def _in_order(facts: GiftEvents, counting: str | None) -> list[StoredReversal]:
     if sum(each.amount_vnd for each in claims) <= facts.pledged_vnd:
         rank = {"partial": 0, None: 1, "total": 2}
         return sorted(claims, key=lambda each: (rank[each.scope], each.occurred_at, each.native_id))
-    return sorted(claims, key=lambda each: (each.scope != "total", -each.amount_vnd, each.native_id))
+    rank = {"total": 0, None: 1, "partial": 1}
+    return sorted(
+        claims, key=lambda each: (rank[each.scope], -each.amount_vnd, each.scope == "partial", each.native_id)
+    )
 
 
 def _list_notices(
@@ -181,16 +201,23 @@ def _list_notices(
     standings: Mapping[str, Standing],
     together: Standing,
     counting: str | None,
-    listed: dict[UUID, str],
+    folded: Folded,
 ) -> None:
-    """Which notices do not fit their gift, and why. None of this moves money."""
+    """Which notices do not fit their gift, and why. None of this moves money.
+
+    Of a gift that was given back whole nobody is asked whether it counts, nor how much it was.
+    """
+    listed, is_gone = folded.listed, folded.gift.state is GiftState.REVERSED
+    is_only = [*standings.values()].count(Standing.SUCCEEDED) == 1 and facts.basis is Basis.UNCOUNTED
     for charge_id, notices in facts.charges.items():
         succeeded = standings[charge_id] is Standing.SUCCEEDED
-        stands = succeeded and not _is_given_back(facts, charge_id)
+        stands = succeeded and not _is_given_back(facts, charge_id, by_message=is_only)
         for notice in notices:
             said = _STANDINGS[notice.status]
             if notice.message_ref not in (None, facts.message_ref):
                 listed[notice.id] = "names another message than other notices of its charge"
+            elif is_gone and (said is Standing.FAILED or charge_id == counting):
+                continue
             elif said is Standing.FAILED and succeeded:
                 listed[notice.id] = "failed, but another notice of its charge says succeeded"
             elif said is Standing.FAILED and facts.basis is Basis.ON_MESSAGE and together is not Standing.SUCCEEDED:

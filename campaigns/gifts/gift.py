@@ -34,7 +34,7 @@ class Standing(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What became of a reversal: `review` moves no money and is listed for a person, `waiting` may move some yet."""
+    """What became of a reversal: `review` moves no money, `waiting` may move some yet."""
 
     APPLIED = "applied"
     IGNORED = "ignored"
@@ -59,11 +59,14 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The effect of a reversal: the gift afterwards and the signed change of its campaign's figures."""
+    """The effect of a reversal: the gift afterwards and the signed change of its campaign's figures.
+
+    `question` is why a person has to look at it; empty: nobody has to.
+    """
 
     gift: Gift
     disposition: Disposition
-    reason: str = ""
+    question: str = ""
     messages: int = 0
     units: int = 0
     vnd: int = 0
@@ -82,14 +85,16 @@ ON_CHARGES: dict[Basis, dict[Standing, GiftState]] = {
 """Where a gift stands by its basis and by what its charges say, before any reversal."""
 
 ReversalKind = Literal["total", "partial"]
+NAMES_LESS = "total, but it names less than was left"
 
-# State -> what a total and what a partial reversal does there. `take` moves money, the rest does not.
+# State -> what a total and what a partial reversal does there. `take` moves money, the rest does not; of what is gone
+# nobody may claim more, of what never counted anything.
 _ON_REVERSAL: dict[GiftState, dict[ReversalKind, str]] = {
     GiftState.RECEIVED: {"total": "close", "partial": "wait"},
     GiftState.PENDING: {"total": "close", "partial": "wait"},
     GiftState.COUNTED: {"total": "take", "partial": "take"},
     GiftState.FAILED: {"total": "ignore", "partial": "ignore"},
-    GiftState.REVERSED: {"total": "ignore", "partial": "ignore"},
+    GiftState.REVERSED: {"total": "refuse", "partial": "refuse"},
     GiftState.UNCOUNTED: {"total": "ignore", "partial": "ignore"},
 }
 
@@ -97,23 +102,26 @@ _ON_REVERSAL: dict[GiftState, dict[ReversalKind, str]] = {
 def reverse(gift: Gift, amount_vnd: int, scope: ReversalKind | None) -> Step:
     """Apply a reversal of `amount_vnd` (> 0). Without a scope it is total when the amount is what is left.
 
-    A total reversal takes one message, its units and what is left; a partial one only its amount, and waits
-    while the gift is not counted. One that would take more than is left is for review: the sum of reversals
-    never exceeds the gift.
+    A total reversal takes one message, its units and what is left; where it names less, a person is asked. A partial
+    one takes only its amount, and waits while the gift is not counted. One that would take more than is left, also
+    where all is gone, is for review: the sum of reversals never exceeds the gift.
     """
     kind: ReversalKind = scope or ("total" if amount_vnd == gift.left_vnd else "partial")
     act = _ON_REVERSAL[gift.state][kind]
     if act == "ignore":
-        return Step(gift, Disposition.IGNORED, f"gift is {gift.state}")
+        return Step(gift, Disposition.IGNORED)
     if act == "wait":
-        return Step(gift, Disposition.WAITING, f"gift is {gift.state}")
+        return Step(gift, Disposition.WAITING)
     if act == "close":
         closed = Gift(GiftState.REVERSED, gift.units, gift.pledged_vnd, gift.reversed_vnd)
         return Step(closed, Disposition.APPLIED)
     if amount_vnd > gift.left_vnd:
         return Step(gift, Disposition.REVIEW, "reversals would exceed the gift")
+    if act == "refuse":
+        return Step(gift, Disposition.IGNORED)
     if kind == "partial":
         after = Gift(gift.state, gift.units, gift.pledged_vnd, gift.reversed_vnd + amount_vnd)
         return Step(after, Disposition.APPLIED, vnd=-amount_vnd)
     after = Gift(GiftState.REVERSED, gift.units, gift.pledged_vnd, gift.pledged_vnd)
-    return Step(after, Disposition.APPLIED, messages=-1, units=-gift.units, vnd=-gift.left_vnd)
+    question = NAMES_LESS if amount_vnd < gift.left_vnd else ""
+    return Step(after, Disposition.APPLIED, question, messages=-1, units=-gift.units, vnd=-gift.left_vnd)

@@ -11,6 +11,7 @@ from campaigns.gifts.event_rows import Key
 from campaigns.gifts.joining import Arrivals, join
 from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine
+from campaigns.gifts.refolding import refold_some
 from campaigns.schema.ids import least_id
 from campaigns.schema.locks import SWEEP_LOCK
 from campaigns.totals.announce import announce
@@ -36,6 +37,15 @@ async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     to which. Otherwise there is nothing to do, unless something failed that nobody thought of. Does nothing while
     another process sweeps.
     """
+    async with connection.transaction():
+        if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
+            return []
+        again = await refold_some(connection, SWEEP_SLOT)
+    lines = await _join_missed(connection)
+    return [*(again or ()), *lines]
+
+
+async def _join_missed(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     async with connection.transaction():
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return []
@@ -70,10 +80,15 @@ SELECT c.id, 'charge', c.account_id, 'no message was found for it within 24 hour
 FROM charge_notice AS c JOIN charge_owner AS o USING (account_id, charge_id)
 WHERE c.id BETWEEN $2 AND $3 AND c.status = 'succeeded' AND c.message_ref IS NULL AND o.message_ref IS NULL
 UNION ALL
-SELECT r.id, 'reversal', r.account_id, 'its charge has not come within 24 hours'
+SELECT r.id, 'reversal', r.account_id,
+       CASE WHEN EXISTS (
+           SELECT FROM charge_notice AS c WHERE c.account_id = r.account_id AND c.charge_id = r.charge_ref
+       ) THEN 'the message of its charge has not come within 24 hours'
+       ELSE 'its charge has not come within 24 hours' END
 FROM reversal AS r
 WHERE r.id BETWEEN $2 AND $3 AND r.message_ref IS NULL AND NOT EXISTS (
-    SELECT FROM charge_notice AS c WHERE c.account_id = r.account_id AND c.charge_id = r.charge_ref
+    SELECT FROM charge_owner AS o JOIN message AS m ON m.account_id = o.account_id AND m.native_id = o.message_ref
+    WHERE o.account_id = r.account_id AND o.charge_id = r.charge_ref
 )
 ON CONFLICT (event_id) DO NOTHING
 """

@@ -25,6 +25,7 @@ READABLE: Mapping[str, tuple[str, ...]] = {
     "charge_owner": _ALL,
     "waiting_event": _ALL,
     "review": _ALL,
+    "refolding": _ALL,
     "late_fact": _ALL,
     "evidence_day": _ALL,
     "quarantine_act": _ALL,

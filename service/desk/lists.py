@@ -21,7 +21,7 @@ from service.desk.door import Row, Visit
 from service.desk.roles import Act, Role
 from service.listeners.problems import problem
 from service.runtime.keyring import Keyring, SealBroken, Sealer
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 
 PAGE_ROWS = 50
 FILTERS = ("account", "reason", "campaign", "since", "until")
@@ -73,6 +73,7 @@ SAID = {
     "succeeded, but another charge of its message did so too": "said_charged_twice",
     "its amount is not the book's; the book's counts": "said_other_amount",
     "reversals would exceed the gift": "said_too_much_back",
+    "total, but it names less than was left": "said_total_of_less",
     "names another message than its charge": "said_charge_of_another",
     "message": "said_message", "charge": "said_charge", "reversal": "said_reversal",
 }  # fmt: skip

@@ -137,6 +137,9 @@ async def test_what_finds_nothing_for_a_day_is_listed_until_it_does(reporting: P
         charge("succeeded", "c-3", None),
         taken_back("r-1", 40_000),
         taken_back("r-2", 50_000, None, charge_id="c-4"),
+        # Their charges have come, and no message of theirs.
+        taken_back("r-3", 1_000, None, charge_id="c-2"),
+        taken_back("r-4", 2_000, None, charge_id="c-3"),
     ):
         await reporting.post(event)
     now = datetime.now(UTC)
@@ -149,12 +152,17 @@ async def test_what_finds_nothing_for_a_day_is_listed_until_it_does(reporting: P
         "its message has not come within 24 hours",
         "its message has not come within 24 hours",
         "no message was found for it within 24 hours",
+        "the message of its charge has not come within 24 hours",
+        "the message of its charge has not come within 24 hours",
     ]
     assert await orphans(reporting) == (2, 200_000)
     await reporting.post(gift())
     await reporting.post(charge("succeeded", "c-4", "m-4"))
     await reporting.post(gift(ref="m-4"))
-    assert await reasons(reporting) == ["no message was found for it within 24 hours"]
+    await reporting.post(gift(ref="m-2"))
+    assert await reasons(reporting) == [
+        "no message was found for it within 24 hours", "the message of its charge has not come within 24 hours",
+    ]  # fmt: skip
     assert await money(reporting) == (2, 60_000 + 50_000)
     await require_sound(reporting)
 

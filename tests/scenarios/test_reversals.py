@@ -31,7 +31,7 @@ STORIES: dict[str, tuple[list[dict[str, Any]], tuple[int, int, int], int, int]] 
     "a part, then the rest": ([GIFT, reversal("r", 40_000), reversal("s", 60_000)], (0, 0, 0), 0, 0),
     "more than the gift": ([GIFT, reversal("r", 100_001)], (1, 5, 100_000), 1, 0),
     "more than is left": ([GIFT, reversal("r", 60_000), reversal("s", 60_000)], (1, 5, 40_000), 1, 0),
-    "after it is gone": ([GIFT, reversal("r", 100_000), reversal("s", 100_000)], (0, 0, 0), 0, 0),
+    "after it is gone": ([GIFT, reversal("r", 100_000), reversal("s", 100_000)], (0, 0, 0), 1, 0),
     "the same again": ([GIFT, reversal("r", 40_000), reversal("r", 40_000)], (1, 5, 60_000), 0, 0),
     "other content": ([GIFT, reversal("r", 40_000), reversal("r", 50_000)], (1, 5, 60_000), 0, 0),
     "before its message": ([reversal("r", 100_000), GIFT], (0, 0, 0), 0, 0),

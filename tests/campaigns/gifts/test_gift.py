@@ -10,6 +10,7 @@ COUNTED = Gift(GiftState.COUNTED, 5, 100_000)
 PARTLY = Gift(GiftState.COUNTED, 5, 100_000, 30_000)
 
 GONE = Gift(GiftState.REVERSED, 5, 100_000, 100_000)
+CLOSED = Gift(GiftState.REVERSED, 5, 100_000)
 UNCOUNTED = Gift(GiftState.UNCOUNTED, 0, 0)
 FAILED, RECEIVED, PENDING = (
     Gift(state, 5, 100_000) for state in (GiftState.FAILED, GiftState.RECEIVED, GiftState.PENDING)
@@ -31,8 +32,13 @@ TABLE: dict[str, Row] = {
     "more than the gift": (COUNTED, 100_001, None, REVIEW, GiftState.COUNTED, 0, NOTHING),
     "more than is left": (PARTLY, 70_001, "partial", REVIEW, GiftState.COUNTED, 30_000, NOTHING),
     "a total of more than is left": (PARTLY, 100_000, "total", REVIEW, GiftState.COUNTED, 30_000, NOTHING),
-    "already reversed, total": (GONE, 100_000, "total", IGNORED, GiftState.REVERSED, 100_000, NOTHING),
-    "already reversed, partial": (GONE, 1, "partial", IGNORED, GiftState.REVERSED, 100_000, NOTHING),
+    "already reversed, total": (GONE, 100_000, "total", REVIEW, GiftState.REVERSED, 100_000, NOTHING),
+    "already reversed, partial": (GONE, 1, "partial", REVIEW, GiftState.REVERSED, 100_000, NOTHING),
+    "already reversed, nothing": (GONE, 0, "total", IGNORED, GiftState.REVERSED, 100_000, NOTHING),
+    "closed before it was paid, again": (CLOSED, 100_000, "total", IGNORED, GiftState.REVERSED, 0, NOTHING),
+    "closed before it was paid, more than it was": (
+        CLOSED, 100_001, "total", REVIEW, GiftState.REVERSED, 0, NOTHING,
+    ),
     "never counted": (UNCOUNTED, 20_000, "total", IGNORED, GiftState.UNCOUNTED, 0, NOTHING),
     "failed": (FAILED, 100_000, None, IGNORED, GiftState.FAILED, 0, NOTHING),
     "received, total": (RECEIVED, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
@@ -51,7 +57,8 @@ def test_a_reversal_does_what_its_row_says(
     assert (step.disposition, step.gift.state, step.gift.reversed_vnd) == (disposition, state, reversed_vnd)
     assert (step.messages, step.units, step.vnd) == change
     assert (step.gift.units, step.gift.pledged_vnd) == (gift.units, gift.pledged_vnd)
-    assert bool(step.reason) == (disposition is not Disposition.APPLIED)
+    is_total_of_less = disposition is APPLIED and step.messages < 0 and amount < gift.left_vnd
+    assert bool(step.question) == (disposition is REVIEW or is_total_of_less), "whether a person is asked"
 
 
 def test_every_state_has_its_rows() -> None:

@@ -78,8 +78,8 @@ COLUMNS_FREE = {
 OPEN = {
     "campaign_minute", "campaign_total", "charge_person", "desk_challenge", "desk_passkey", "desk_recovery_code",
     "desk_session", "desk_token", "desk_write", "evidence_day", "invariant_broken", "invariant_pass",
-    "reattribution_claim", "reply", "review", "schema_migration", "unallocated_total", "uncharged_person",
-    "waiting_event",
+    "reattribution_claim", "refolding", "reply", "review", "schema_migration", "unallocated_total",
+    "uncharged_person", "waiting_event",
 }  # fmt: skip
 """Every other table: what is worked out from facts, what waits, and what may end."""
 ROWS_FREE = {"message_person", "data_key", "test_callback", "test_event"}

@@ -157,7 +157,7 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
     address = f"/rows/{row['request']}"
     assert NUMBER not in (await visitor.get(address)).text
     # What stays for ever says something, and holds no number.
-    for unfit in (" ", f"gọi lại {NUMBER}"):
+    for unfit in (" ", f"gọi lại {NUMBER}", f"gọi lại {NUMBER[-9:]}", "gọi lại 0977/123/456"):
         assert (await visitor.post(address, note=unfit)).status == 422
         refused = await sent(portal, "POST", f"{address}/notes", token, {"note": unfit}, "note-0")
         assert (refused[0], refused[1]["errors"][0]["path"]) == (400, "note"), refused
@@ -185,7 +185,8 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
 
 def test_every_reason_of_reviews_and_conflicts_has_its_sentence() -> None:
     code = "".join(inspect.getsource(module) for module in (folding, gift))
-    ways = r'listed\[notice\.id\] = "(.+)"|listed\.setdefault\(each\.id, "(.+)"\)|Disposition\.REVIEW, "(.+)"\)'
+    listed = r'listed\[notice\.id\] = "(.+)"|listed\.setdefault\(each\.id, "(.+)"\)'
+    ways = listed + r'|Disposition\.REVIEW, "(.+)"\)|NAMES_LESS = "(.+)"'
     reasons = {"".join(found) for found in re.findall(ways, code)}
     assert reasons | {"message", "charge", "reversal"} == SAID.keys()
     words = load_words()[Language.VI]

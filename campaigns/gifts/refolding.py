@@ -1,0 +1,54 @@
+"""Gifts with reversals folded again, once, where a release makes something else of their events than the one before.
+
+What is written of a gift is worked out anew with its next event; most have none any more. So after a change of the
+rules whoever sweeps goes through the reversals, some in each transaction, and writes what differs: questions for a
+person, and lines that correct.
+"""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from campaigns.gifts.events import Charges, select_gifts, select_notices
+from campaigns.gifts.messages import lock_accounts
+from campaigns.gifts.projection import MoneyLine, project
+from campaigns.totals.announce import announce
+
+RULES = 2
+"""Raised with every change of `folding.py` or `gift.py` by which stored events make something else of a gift."""
+REVERSALS_AT_ONCE = 500
+
+SELECT_PROGRESS = "SELECT upto, ended_at FROM refolding WHERE rules = $1"
+SELECT_SOME = """
+SELECT id, account_id, message_ref, charge_ref FROM reversal
+WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
+"""
+RECORD_PROGRESS = """
+INSERT INTO refolding (rules, upto, ended_at) VALUES ($1, $2, CASE WHEN $3 THEN clock_timestamp() END)
+ON CONFLICT (rules) DO UPDATE SET upto = excluded.upto, ended_at = excluded.ended_at
+"""
+
+
+async def refold_some(connection: asyncpg.Connection, slot: int) -> Sequence[MoneyLine] | None:
+    """Fold the gifts of the next reversals again; returns the money lines written, None where all are done.
+
+    In the caller's transaction, which holds the sweeper's lock.
+    """
+    progress = await connection.fetchrow(SELECT_PROGRESS, RULES)
+    if progress is not None and progress["ended_at"] is not None:
+        return None
+    rows = await connection.fetch(SELECT_SOME, progress and progress["upto"], REVERSALS_AT_ONCE)
+    lines: list[MoneyLine] = []
+    if rows:
+        await lock_accounts(connection, (), {row["account_id"] for row in rows})
+        keys = {(row["account_id"], row["message_ref"]) for row in rows if row["message_ref"] is not None}
+        if named := {(row["account_id"], row["charge_ref"]) for row in rows if row["charge_ref"] is not None}:
+            keys |= set((await select_notices(connection, named)).owners().values())
+        if gifts := await select_gifts(connection, keys):
+            charges = Charges()
+            await charges.add_those_of(connection, gifts)
+            lines = await project(connection, gifts, charges, slot)
+            await announce(connection)
+    last = rows[-1]["id"] if rows else progress and progress["upto"]
+    await connection.execute(RECORD_PROGRESS, RULES, last, len(rows) < REVERSALS_AT_ONCE)
+    return lines
