@@ -12,13 +12,17 @@ import asyncpg
 # Of one callback all events bear the millisecond in which it came: $3 and $4 bound it, $5 is its id.
 SELECT_MESSAGES_FOUND = """
 SELECT m.id, a.code AS account, m.native_id, m.raw_id AS request, m.received_at, m.message_at, m.carrier,
-       m.short_code, m.reading, c.slug AS campaign, m.keyword, m.units, m.amount_vnd, m.claimed_vnd, m.flags,
-       m.book_version, g.reversed_vnd,
+       m.short_code, m.reading, c.slug AS campaign, nullif(h.slug, c.slug) AS moved_to, m.keyword, m.units,
+       m.amount_vnd, m.claimed_vnd, m.flags, m.book_version, g.reversed_vnd,
        coalesce(g.state, CASE WHEN m.reading = 'counted' THEN 'counted' ELSE 'uncounted' END) AS state,
        r.state AS reply, r.attempts AS reply_calls, r.reason AS reply_reason
 FROM message AS m LEFT JOIN gateway_account AS a ON a.id = m.account_id
 LEFT JOIN campaign AS c ON c.id = m.campaign_id LEFT JOIN gift AS g ON g.message_id = m.id
 LEFT JOIN reply AS r ON r.message_id = m.id
+LEFT JOIN LATERAL (
+    SELECT to_campaign_id FROM moved_gift WHERE gift_id = m.id ORDER BY reattribution_id DESC LIMIT 1
+) AS v ON true
+LEFT JOIN campaign AS h ON h.id = v.to_campaign_id
 WHERE m.id IN (
     SELECT id FROM message WHERE account_id = $1 AND native_id = $2
     UNION SELECT id FROM message WHERE id >= $3 AND id < $4 AND raw_id = $5
@@ -53,6 +57,10 @@ WHERE r.id IN (
     SELECT id FROM reversal WHERE account_id = $1 AND native_id = $2
     UNION SELECT id FROM reversal WHERE account_id = $1 AND message_ref = $2
     UNION SELECT id FROM reversal WHERE account_id = $1 AND charge_ref = $2
+    UNION SELECT b.id FROM charge_notice AS o JOIN reversal AS b ON b.account_id = $1 AND b.charge_ref = o.charge_id
+        WHERE o.account_id = $1 AND o.message_ref = $2
+    UNION SELECT b.id FROM charge_match AS o JOIN reversal AS b ON b.account_id = $1 AND b.charge_ref = o.charge_id
+        WHERE o.account_id = $1 AND o.message_ref = $2
     UNION SELECT id FROM reversal WHERE id >= $3 AND id < $4 AND raw_id = $5
 )
 ORDER BY r.id LIMIT $6

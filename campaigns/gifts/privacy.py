@@ -69,15 +69,24 @@ COUNT_WAITING = """
 SELECT (SELECT count(*) FROM uncharged_person WHERE msisdn_hash = $1)
      + (SELECT count(*) FROM charge_person WHERE msisdn_hash = $1)
 """
-# Of the person's own messages: an id of digits alone holds any nine of them by chance.
-COUNT_IDS = "SELECT count(*) FROM message WHERE id = ANY($1::uuid[]) AND position($2 IN native_id) > 0"
+# Whoever's they are by what is kept: of an erased person nothing says any more which messages were theirs. An id of
+# digits alone holds any nine of them by chance, so that inside a longer row of digits only theirs are looked at.
+COUNT_IDS = """
+SELECT count(*) FROM (
+    SELECT account_id, native_id FROM message
+    WHERE native_id LIKE '%' || $2 || '%' AND (id = ANY($1::uuid[]) OR native_id ~ $3)
+    UNION SELECT account_id, charge_id FROM charge_notice WHERE charge_id LIKE '%' || $2 || '%' AND charge_id ~ $3
+    UNION SELECT account_id, native_id FROM reversal WHERE native_id LIKE '%' || $2 || '%' AND native_id ~ $3
+) AS made
+"""
 
 
 async def select_kept(connection: asyncpg.Connection, number_hash: bytes, national: str) -> Kept:
     """What is kept about the number with this hash; `national` are its nine digits after the country code."""
     messages = [row["message_id"] for row in await connection.fetch(SELECT_MESSAGES, number_hash)]
     waiting = await connection.fetchval(COUNT_WAITING, number_hash)
-    return Kept(messages, waiting, await connection.fetchval(COUNT_IDS, messages, national))
+    whole = rf"(^|[^0-9])((00|\+)?84|0)?{national}($|[^0-9])"
+    return Kept(messages, waiting, await connection.fetchval(COUNT_IDS, messages, national, whole))
 
 
 SELECT_RAW = """

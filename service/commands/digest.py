@@ -11,12 +11,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from campaigns.book.book import VIETNAM
 from metrics.account_digests import AccountDay, days_of, digest_accounts, final_at
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
 from service.runtime.keyring import Keyring
 from service.runtime.settings import read_settings
 
+FIRST_DAY = date(2000, 1, 1)
 IDS_BYTES_MAX = 1024 * 1024 * 1024
 IDS_SHOWN_MAX = 100
 NO_TIME_LIMIT = "SET LOCAL statement_timeout = 0"
@@ -39,6 +41,10 @@ async def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.day is None:
         raise CommandRefused("DAY: want a day in Vietnam, as in 2026-10-17")
+    if arguments.day > datetime.now(VIETNAM).date():
+        raise CommandRefused("DAY: has not begun in Vietnam, and nothing is signed of it")
+    if arguments.day < FIRST_DAY:
+        raise CommandRefused(f"DAY: lies before {FIRST_DAY}, and no message bears such a time")
     if arguments.ids is not None and arguments.account is None:
         raise CommandRefused("--ids: whose they are is said by --account")
     theirs = await asyncio.to_thread(_ids, arguments.ids) if arguments.ids is not None else None

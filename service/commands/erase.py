@@ -11,8 +11,9 @@ from gateways.wire.fields import MSISDN_PATTERN, msisdn_of
 from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import actor, name, reason
 from service.commands.printing import as_local
-from service.commands.running import running_workers
+from service.commands.spooled import spooled
 from service.operations.erasure import Erased, Found, erase_person, erased_at, find_person
+from service.runtime.phone_numbers import digits_of
 from service.runtime.settings import Settings, read_settings
 
 HELD = {
@@ -45,8 +46,9 @@ async def run(arguments: argparse.Namespace) -> int:
     if arguments.yes and not (who.name and who.reason):
         raise CommandRefused("what is erased does not come back: say --by NAME and --reason-text WHY too")
     msisdn = _asked()
-    if who.reason and msisdn[2:] in re.sub(r"\D", "", who.reason):
-        raise CommandRefused("--reason-text names the number, and would be kept for ever: name a file of yours")
+    for option, said in (("--reason-text", arguments.reason_text), ("--by", arguments.by)):
+        if msisdn[2:] in digits_of(said or ""):
+            raise CommandRefused(f"{option} names the number, and would be kept for ever: name a file of yours")
     async with opened(settings, may_migrate=False) as ready:
         require_live(ready)
         connection = await ready.database.connect("portal1400 erase", may_take_long=True)
@@ -73,12 +75,7 @@ def _asked() -> str:
 
 async def _left(settings: Settings, found: Found, arguments: argparse.Namespace) -> list[str]:
     """A sentence for each thing that this run does not end."""
-    left = [
-        f"worker {worker.index}: {each}: run this again when it is empty"
-        for worker in await running_workers(settings)
-        for each in worker.degraded
-        if "wait in the spool" in each
-    ]
+    left = [f"{each}: run this again when it is empty" for each in await spooled(settings)]
     if found.kept.waiting:
         left.append(
             f"{found.kept.waiting} row(s) wait for their charge or message and go within a day: run this again then"

@@ -13,10 +13,10 @@ from service.catalog.account_rows import AccountRow
 from service.catalog.accounts import load_accounts
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, visible
-from service.commands.running import running_workers
+from service.commands.spooled import spooled
 from service.operations.quarantine_search import holding
 from service.runtime.keyring import Keyring
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 from service.runtime.settings import read_settings
 
 ID_LETTERS_MAX = 200
@@ -58,12 +58,7 @@ async def run(arguments: argparse.Namespace) -> int:
             kept, is_complete = await _quarantined(connection, ready.keyring, account_id, asked)
         finally:
             await connection.close()
-    waiting = [
-        f"worker {worker.index}: {each}"
-        for worker in await running_workers(settings)
-        for each in worker.degraded
-        if "wait in the spool" in each
-    ]
+    waiting = await spooled(settings)
     ids = {code: row.id for code, row in rows.items()}
     shown = _shown(found, asked, lambda code, ref: receipt_code(ready.keyring.receipt_key, ids[code], ref)) | {
         "quarantine": [_without(row._asdict()) for row in kept],

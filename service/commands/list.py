@@ -10,7 +10,7 @@ from service.commands import quarantine
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import ROWS_MAX, add_listing, as_json, as_local, row_count, visible
 from service.desk.lists import shown
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 from service.runtime.settings import read_settings
 
 HELP = {

@@ -8,7 +8,7 @@ from typing import get_args
 
 from campaigns.book.apply_entries import Language
 from campaigns.gifts.quarantined import Actor
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers_of_people
 
 NAME_LETTERS_MAX = 100
 REASON_LETTERS_MAX = 500
@@ -30,9 +30,11 @@ def language_of(asked: Language | None, environ: Mapping[str, str] = os.environ)
 
 
 def name(given: str) -> str:
-    """A person's name on the command line. Raises ArgumentTypeError."""
+    """A person's name on the command line, kept for ever as a reason is. Raises ArgumentTypeError."""
     if not 1 <= len(given.strip()) <= NAME_LETTERS_MAX or not given.isprintable():
         raise argparse.ArgumentTypeError(f"a name of 1 to {NAME_LETTERS_MAX} letters")
+    if without_numbers_of_people(given) != given:
+        raise argparse.ArgumentTypeError("a name and no phone number: it is kept for ever")
     return given.strip()
 
 
@@ -40,7 +42,7 @@ def reason(given: str) -> str:
     """Why something is done, on the command line: kept for ever, so no phone number is. Raises ArgumentTypeError."""
     if not 1 <= len(given.strip()) <= REASON_LETTERS_MAX or not given.isprintable():
         raise argparse.ArgumentTypeError(f"a reason of 1 to {REASON_LETTERS_MAX} letters, in one line")
-    return without_numbers(given.strip())
+    return without_numbers_of_people(given.strip())
 
 
 def os_user() -> str:

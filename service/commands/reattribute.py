@@ -17,7 +17,7 @@ from service.commands.opening import CommandRefused, opened, require_live
 from service.commands.person import os_user, reason
 from service.commands.printing import ROWS_MAX, as_json, as_local, row_count, visible
 from service.runtime.clock import utc_now
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 from service.runtime.settings import read_settings
 
 WHY = {

@@ -7,7 +7,7 @@ from campaigns.gifts.quarantined import Choice, count_quarantined
 from campaigns.gifts.resending import RANGES_MAX, Resend, select_resend
 from service.commands.opening import CommandRefused, opened, require_account
 from service.commands.printing import as_json, as_local, moment
-from service.commands.running import running_workers
+from service.commands.spooled import spooled
 from service.runtime.settings import read_settings
 
 WINDOW_MAX = timedelta(hours=24)
@@ -40,15 +40,15 @@ async def run(arguments: argparse.Namespace) -> int:
             kept = sum(each.callbacks for each in await count_quarantined(connection, choice))
         finally:
             await connection.close()
-    spooled = [each for worker in await running_workers(settings) for each in worker.degraded if "the spool" in each]
-    shown = _shown(arguments.account, since, until, found) | {"quarantined": kept, "spool": spooled}
+    waiting = await spooled(settings)
+    shown = _shown(arguments.account, since, until, found) | {"quarantined": kept, "spool": waiting}
     if arguments.json:
         print(as_json(shown))
     else:
         _tell(arguments.account, since, until, found)
         if kept:
             print(f"{kept} callback(s) since then lie in quarantine and may be among these: see `quarantine list`")
-        for each in spooled:
+        for each in waiting:
             print(f"wait until the spool is empty and ask again: {each}")
     return 0
 

@@ -6,6 +6,7 @@ import json
 from service.commands.opening import CommandRefused, opened
 from service.commands.person import actor, name, reason
 from service.commands.running import Running, running_workers
+from service.commands.spooled import spooled
 from service.operations.key_rotation import Behind, behind, rotate
 from service.runtime.keyring import Keyring
 from service.runtime.secret_key import make_secret_key
@@ -41,7 +42,7 @@ async def run(arguments: argparse.Namespace) -> int:
             left = await behind(connection, ready.keyring)
         finally:
             await connection.close()
-    return _tell_left(left, workers, arguments)
+    return _tell_left(left, await spooled(settings), arguments)
 
 
 def _require_both(settings: Settings, workers: list[Running]) -> None:
@@ -70,13 +71,7 @@ def _tell_done(done: Behind, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_left(left: Behind, workers: list[Running], arguments: argparse.Namespace) -> int:
-    waiting = [
-        f"running worker {each.index}: {one}"
-        for each in workers
-        for one in each.degraded
-        if "wait in the spool" in one
-    ]
+def _tell_left(left: Behind, waiting: list[str], arguments: argparse.Namespace) -> int:
     needed = [f"{left.days} key(s) of days are wrapped with the former key"] if left.days else []
     needed += [f"{left.accounts} account(s) have secrets sealed with the former key"] if left.accounts else []
     needed += [f"{left.factors} second factor(s) are sealed with the former key"] if left.factors else []

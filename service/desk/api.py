@@ -15,7 +15,7 @@ from service.desk.bodies import BodyRefused, read_body, unusable
 from service.desk.desk import Desk
 from service.desk.door import Handler, Visit
 from service.listeners.problems import problem
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers_of_people
 
 KEY_HEADER = "Idempotency-Key"
 KEY = re.compile(r"[!-~]{1,100}")
@@ -52,7 +52,7 @@ Reason = Annotated[
         pattern=rf"^[^{_UNSEEN}]*[^ {_UNSEEN}]$",
         description="why; it stays for ever, so what is shaped like a phone number is left out of it",
     ),
-    AfterValidator(without_numbers),
+    AfterValidator(without_numbers_of_people),
 ]
 
 

@@ -23,7 +23,7 @@ from service.desk.roles import Act, Role, may
 from service.desk.uploads import UPLOAD_SECONDS, UPLOADS_AT_ONCE, read_upload
 from service.listeners.peers import peer_of
 from service.postgres.database import DATABASE_ERRORS, is_away
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers_of_people
 from service.web.words import Language, Words
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ class Visit:
 
         Nor does it hold a number of a person: it stays for ever.
         """
-        given = self.form.get("reason", "")[:REASON_LETTERS_MAX]
-        return without_numbers(" ".join("".join(letter if letter.isprintable() else " " for letter in given).split()))
+        given = self.form.get("reason", "")[: 10 * REASON_LETTERS_MAX]
+        shown = "".join(letter if letter.isprintable() else " " for letter in given)
+        # Looked through before it is cut, which may leave nine digits of a number at its end.
+        return without_numbers_of_people(" ".join(shown.split()))[:REASON_LETTERS_MAX]
 
     def query_in(self, language: str) -> str:
         """What leads to this page in another language: what it was asked for stays."""

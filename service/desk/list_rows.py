@@ -15,7 +15,7 @@ from service.desk.api import SEEN_LINE, About, ActRefused, Answered, Asked, json
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers, without_numbers_of_people
 
 SENT = frozenset({"native_id", "message", "charge", "charge_id"})
 """What senders chose themselves, who may make ids of numbers."""
@@ -49,7 +49,7 @@ def _problem_of(note: str) -> str | None:
     """Why a note, without blanks around it, is not kept; None: it is. What is kept for ever holds no number."""
     if not note or len(note) > NOTE_LETTERS_MAX or not note.isprintable():
         return "note_unfit"
-    return "note_number" if without_numbers(note) != note else None
+    return "note_number" if without_numbers_of_people(note) != note else None
 
 
 def rows(desk: Desk) -> list[Row]:

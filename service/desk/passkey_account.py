@@ -23,6 +23,7 @@ from service.desk.passkeys import (
 )
 from service.desk.people import hold
 from service.desk.roles import Act
+from service.runtime.phone_numbers import without_numbers_of_people
 
 
 def rows(desk: Desk) -> list[Row]:
@@ -126,6 +127,6 @@ class OwnPasskeys:
 
 
 def _name(visit: Visit) -> str | None:
-    """What the person calls it; None for what is no name."""
-    name = visit.form.get("name", "").strip()
+    """What the person calls it, which the audit log keeps, and so no number; None for what is no name."""
+    name = without_numbers_of_people(visit.form.get("name", "").strip())
     return name if name.isprintable() and 0 < len(name) <= NAME_LETTERS_MAX else None

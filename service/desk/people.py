@@ -9,6 +9,7 @@ import asyncpg
 
 from campaigns.audit.entries import Who, record
 from service.desk.roles import Role
+from service.runtime.phone_numbers import without_numbers_of_people
 
 LOGIN_LETTERS_MAX = 40
 LOGIN = re.compile(rf"[a-z0-9][a-z0-9._-]{{1,{LOGIN_LETTERS_MAX - 1}}}")
@@ -86,6 +87,8 @@ async def add_person(
     """Make somebody, whose first password has the hash `phc`. Raises PersonRefused."""
     if not LOGIN.fullmatch(login):
         raise PersonRefused("a login is 2 to 40 of a-z 0-9 . _ - and begins with a letter or digit")
+    if without_numbers_of_people(login) != login:
+        raise PersonRefused("a login is no phone number: the audit log keeps it for ever")
     if (role is Role.MANAGER) != bool(organisations):
         raise PersonRefused("a manager, and nobody else, has organisations: give --organisation CODE for each")
     async with connection.transaction():

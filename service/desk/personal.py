@@ -21,7 +21,7 @@ from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
 from service.runtime.keyring import SealBroken
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers_of_people
 from service.simulator.conformance.masking import HIDDEN, secrets_of
 
 REASON_LETTERS = range(5, 501)
@@ -65,7 +65,7 @@ class Personal:
             if message is None and callback is None:
                 return await self._page(request, visit)
             # The entry stays for ever, also when the person whose number this is has been forgotten.
-            reason = without_numbers(reason)
+            reason = without_numbers_of_people(reason)
             async with connection.transaction():
                 after = {"what": what, "table": callback.table if what == "callback" and callback else None}
                 await record(connection, visit.who, "personal.read", str(asked), after=after, reason=reason)

@@ -14,7 +14,7 @@ from service.desk.bodies import BodyRefused
 from service.desk.desk import Desk, see_other
 from service.desk.door import Row, Visit
 from service.desk.roles import Act
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 
 ID_LETTERS_MAX = 200
 TOLD_MAX = 10

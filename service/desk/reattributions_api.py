@@ -31,7 +31,7 @@ from service.desk.desk import Desk
 from service.desk.door import Row, Visit
 from service.desk.reattributions import found_in
 from service.desk.roles import Act
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 
 
 class FiguresObject(Answered):

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from campaigns.book.book import VIETNAM
 from campaigns.gifts.exported import Kind
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 
 if TYPE_CHECKING:
     from xlsxwriter.workbook import Workbook

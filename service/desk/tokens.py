@@ -15,6 +15,7 @@ from service.desk.door import Row, Visit
 from service.desk.people import Person, hold, person_of
 from service.desk.roles import SCOPES, Act, may
 from service.runtime.keyring import Keyring
+from service.runtime.phone_numbers import without_numbers_of_people
 
 PREFIX = "p1400_"
 RANDOM_BYTES = 24
@@ -96,7 +97,7 @@ class OwnTokens:
         """`POST /desk/tokens`: name, days and scopes; the answer shows the token, once."""
         del request
         desk, person = self._desk, visit.person
-        name = visit.form.get("name", "").strip()
+        name = without_numbers_of_people(visit.form.get("name", "").strip())
         days = visit.form.get("days", "")
         scopes = [act for act in SCOPES if visit.form.get(f"scope-{act}") and may(person.role, act)]
         if not name or len(name) > NAME_LETTERS_MAX or not name.isprintable() or days not in map(str, DAYS):

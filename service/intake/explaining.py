@@ -16,7 +16,7 @@ from gateways.gateway import MalformedCallback
 from gateways.outcome import Outcome
 from service.catalog.catalog import Party
 from service.intake.ending import Ending, forwarding
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers, without_numbers_of_people
 
 LETTERS_MAX = 400
 HIDDEN = frozenset({"digest", "msisdn"})
@@ -102,6 +102,9 @@ def _fields(event: Event, is_test: bool) -> dict[str, str]:
             shown[name] = f"84 and {len(value) - 2} digits"
         elif name == "text":
             shown[name] = without_numbers(value)[:LETTERS_MAX] if is_test else f"{len(value)} characters"
+        elif name in ("reason", "kind"):
+            # A carrier's own sentence, as it is kept.
+            shown[name] = without_numbers_of_people(str(value))[:LETTERS_MAX]
         elif name not in HIDDEN:
             written = ", ".join(value) if isinstance(value, tuple) else str(value)
             shown[name] = without_numbers(written)[:LETTERS_MAX]

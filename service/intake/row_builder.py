@@ -18,6 +18,7 @@ from service.intake.entry import Entry, Row
 from service.intake.packing import pack_answer, pack_callback
 from service.postgres.data_keys import DataKeys
 from service.runtime.keyring import Keyring, Sealer
+from service.runtime.phone_numbers import without_numbers_of_people
 from service.runtime.random_pool import RandomPool
 from service.runtime.uuid7 import uuid7
 
@@ -140,8 +141,8 @@ class RowBuilder:
         at, flags = _believed(charge.occurred_at, received_at, (*charge.flags, *of.doubts))
         return ChargeRow(
             row_id, of.account.events_id, charge.native_id, charge.digest, charge.charge_id, charge.status.value,
-            charge.amount_vnd, charge.message_ref, charge.short_code, charge.reason, ",".join(flags), at, received_at,
-            of.raw_id, self._number_to_match(charge),
+            charge.amount_vnd, charge.message_ref, charge.short_code, _kept(charge.reason), ",".join(flags), at,
+            received_at, of.raw_id, self._number_to_match(charge),
         )  # fmt: skip
 
     def _number_to_match(self, charge: Charge) -> bytes | None:
@@ -155,7 +156,7 @@ class RowBuilder:
         return ReversalRow(
             row_id, of.account.events_id, reversal.native_id, reversal.digest, reversal.charge_ref,
             reversal.message_ref, reversal.amount_vnd, reversal.scope.value if reversal.scope else None,
-            reversal.kind, ",".join(flags), at, received_at, of.raw_id,
+            _kept(reversal.kind), ",".join(flags), at, received_at, of.raw_id,
         )  # fmt: skip
 
 
@@ -193,6 +194,11 @@ class _Callback(NamedTuple):
             reply = reply_to(replies, reading.outcome, reading.amount_vnd, receipt)
         result = Result(outcome=outcome, now=self.callback.received_at, events=(message,), reply=reply)
         return pack_answer(gateway.respond(result))
+
+
+def _kept(word: str | None) -> str | None:
+    """A sender's own word for why or what, without what is shaped like a number: it stays for ever."""
+    return None if word is None else without_numbers_of_people(word)
 
 
 def _believed(at: datetime | None, received_at: datetime, flags: tuple[str, ...]) -> tuple[datetime, tuple[str, ...]]:

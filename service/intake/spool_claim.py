@@ -14,7 +14,7 @@ import structlog
 from service.intake.spool import Spool
 from service.intake.spool_answers import has_said_yes
 from service.intake.spool_file import SpoolDamaged, SpoolFile, SpoolRefused, describe
-from service.intake.spool_lock import SpoolLock
+from service.intake.spool_lock import MarkBroken, SpoolLock, read_mark
 from service.runtime.keyring import Keyring
 
 log = structlog.get_logger("spool")
@@ -88,6 +88,27 @@ def claim_left(
         except OSError as error:
             problems[stem] = f"the spool file {path} cannot be claimed ({describe(error)})"
     return found, problems
+
+
+def waiting_in(folder: Path) -> list[str]:
+    """A sentence for each file of `folder` in which acknowledged callbacks wait, or may; some process may have it.
+
+    By the mark beside it, which is written before a sender is answered. Nothing is changed or claimed.
+    """
+    found: list[str] = []
+    for stem in sorted({path.stem for suffix in ("sqlite", "lock") for path in folder.glob(f"[0-9][0-9].{suffix}")}):
+        path = folder / f"{stem}.sqlite"
+        try:
+            mark = read_mark(path.with_suffix(".lock"))
+            if mark is None and path.exists() and path.stat().st_size:
+                found.append(f"callbacks may wait in the spool file {path}, which has no mark")
+            elif mark is not None and mark.taken > mark.let_go:
+                found.append(f"{mark.taken - mark.let_go} callbacks wait in the spool file {path}")
+        except MarkBroken:
+            found.append(f"callbacks may wait in the spool file {path}: its mark cannot be read")
+        except OSError as error:
+            found.append(f"callbacks may wait in the spool file {path}, which cannot be read ({describe(error)})")
+    return found
 
 
 class SpoolFolder:

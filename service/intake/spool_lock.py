@@ -33,6 +33,18 @@ class Mark(NamedTuple):
     let_go: int
 
 
+def read_mark(path: Path) -> Mark | None:
+    """The mark in the lock file at `path`, whoever holds it. Returns and raises as `SpoolLock.read` does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return SpoolLock(descriptor).read()
+    finally:
+        os.close(descriptor)
+
+
 class SpoolLock:
     """A held lock, freed by the kernel when this process ends."""
 

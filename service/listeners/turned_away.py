@@ -16,6 +16,7 @@ from metrics.families.listeners import NO_PROTOCOL
 from metrics.instruments import Instruments
 from service.listeners.bad_http import HttpFault
 from service.runtime.addresses import NOBODY, Address, address, site_of
+from service.runtime.phone_numbers import without_numbers_of_people
 
 log = structlog.get_logger("http")
 
@@ -129,5 +130,9 @@ class TurnedAway:
 
 
 def word(part: str) -> str:
-    """A part of an address for the log: bounded, and of the characters that codes have."""
+    """A part of an address for the log: bounded, of the characters that codes have, no number and no sentence."""
+    if without_numbers_of_people(part) != part:
+        return "[a number]"
+    if len(part.split()) > 1:
+        return "[words]"
     return _UNUSUAL.sub("?", part[:WORD_CHARACTERS_MAX])

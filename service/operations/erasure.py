@@ -26,9 +26,10 @@ from service.runtime.keyring import Keyring, SealBroken, Sealer
 CURSOR_ROWS = 500
 RECEIPT_BYTES = 15
 """A multiple of five, so that Base32 fills it without padding."""
-_BETWEEN = rb"[\s.()+-]*"
+_BETWEEN = rb"[\s./_,()+-]*"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){9,}")
+_FULL_WIDTH = re.compile(rb"\xef\xbc([\x90-\x99])")
 _ESCAPED = re.compile(rb"\\u00([0-9A-Fa-f]{2})")
 
 
@@ -57,10 +58,15 @@ SPELLINGS: tuple[Callable[[bytes], bytes], ...] = (
 """What a request may say its bytes in: as they are, percent-encoded, escaped in XML or JSON, UTF-16, Base64, hex."""
 
 
+def _ascii_digits(content: bytes) -> bytes:
+    """Full-width digits (U+FF10 to U+FF19) as 0 to 9."""
+    return _FULL_WIDTH.sub(lambda found: b"%d" % (found[1][0] - 0x90), content)
+
+
 def mention(msisdn: str) -> Callable[[bytes], bool]:
-    """Whether a callback's bytes name `msisdn`, with or without a country code, or blanks between its digits."""
+    """Whether a callback's bytes name `msisdn`, with or without a country code, or signs between its digits."""
     digits = re.compile(_BETWEEN.join(b"%c" % digit for digit in msisdn[2:].encode()))
-    return lambda content: any(digits.search(spelled(content)) for spelled in SPELLINGS)
+    return lambda content: any(digits.search(_ascii_digits(spelled(content))) for spelled in SPELLINGS)
 
 
 @dataclass(frozen=True, slots=True)

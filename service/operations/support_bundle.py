@@ -17,7 +17,7 @@ import orjson
 from pydantic import SecretStr
 
 from service.runtime.dsn import servers_of
-from service.runtime.logs import without_numbers
+from service.runtime.phone_numbers import without_numbers
 from service.runtime.settings import Settings
 
 LINES_MAX = 2_000
@@ -166,7 +166,7 @@ def _as_json(line: str) -> str | None:
     return without_numbers(orjson.dumps({key: said[key] for key in said if key not in SENT}).decode())
 
 
-SENT = frozenset({"native_id", "id", "message", "path", "address"})
+SENT = frozenset({"native_id", "id", "message", "path", "address", "tried"})
 """Keys of the log with what came from outside."""
 
 

@@ -7,7 +7,6 @@ import atexit
 import io
 import logging
 import os
-import re
 import sys
 import threading
 import traceback
@@ -22,23 +21,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.runtime.journal import STANDARD_ERROR, is_journal, prefixed
 from service.runtime.log_writer import LogWriter
+from service.runtime.phone_numbers import CHARACTERS_MIN, REDACTED, without_numbers
 
 FORBIDDEN_KEYS = frozenset({"msisdn", "number", "text", "body", "query", "secret", "password", "path", "url"})
 RESERVED_KEYS = frozenset({"event", "level", "timestamp"})
 """What every line says of itself: an event's own value under one of these would be lost."""
-_NUMBER = re.compile(
-    r"(?<!\d)(?:\+|00)?(?:84|0)\d{9}(?!\d)"
-    # As people write it, in groups. With 84 alone no points: an address of IPv4 may look like that. Nor is it a day
-    # with a time behind it, as in 07-08-2026 12.30.
-    r"|(?<![\w.-])(?!0\d[ .-](?:\d\d[ .-])?(?:19|20)\d\d(?!\d))"
-    r"\(?(?:(?:(?:\+|00)84|0)\)?(?:[ \u00a0.-]?\(?[235789])(?:\)?[ \u00a0.-]?\d){8}"
-    r"|84\)?[ \u00a0-]?[235789](?:[ \u00a0-]?\d){8})(?!\d)"
-)
-NUMBER_CHARACTERS_MIN = 10
 SMALLEST_NUMBER = 10**8
 PLAIN = (int, float, bool, type(None))
 """Counts and durations; everything else is turned into text and looked through."""
-REDACTED = "[redacted]"
 
 
 def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -48,19 +38,14 @@ def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
             event[key] = REDACTED
         elif isinstance(value, str):
             # Nothing shorter can be a number: most values are done here.
-            if len(value) >= NUMBER_CHARACTERS_MIN and _NUMBER.search(value):
-                event[key] = _NUMBER.sub(REDACTED, value)
+            if len(value) >= CHARACTERS_MIN:
+                event[key] = without_numbers(value)
         elif isinstance(value, UUID):
             # One of our own making: its digits may look like a number, and are none.
             event[key] = str(value)
         elif type(value) not in PLAIN or (type(value) is int and abs(value) >= SMALLEST_NUMBER):
-            event[key] = _NUMBER.sub(REDACTED, repr(value))
+            event[key] = without_numbers(repr(value))
     return event
-
-
-def without_numbers(text: str) -> str:
-    """`text` with whatever is shaped like a phone number left out: a sender may make ids of numbers."""
-    return _NUMBER.sub(REDACTED, text)
 
 
 Render = Callable[[WrappedLogger, str, EventDict], bytes]

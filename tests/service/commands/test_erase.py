@@ -21,13 +21,15 @@ from service.commands.opening import CommandRefused
 from service.operations.erasure import mention
 from service.runtime import logs
 from service.runtime.keyring import Keyring
+from service.runtime.tasks import cancel_and_wait
 from tests.scenarios.test_secrecy import HIDING
+from tests.support.away import database_away, replayed
 from tests.support.canary import NATIONAL, NUMBER, TEXT, found_in
 from tests.support.databases import empty_database
 from tests.support.portal import SECRET_KEY, Portal, message, running, signed
 from tests.support.postgres import TestServer
 from tests.support.protocols import SENDERS
-from tests.support.reports import REPORT_BOOK, charge
+from tests.support.reports import REPORT_BOOK, charge, require_sound, taken_back
 
 Capture = pytest.CaptureFixture[str]
 RECORD = ("--yes", "--by", "Lan", "--reason-text", "request 17/2026")
@@ -41,7 +43,16 @@ def test_a_number_is_found_in_whatever_spelling_a_request_has(hide: Callable[[by
 
 @pytest.mark.parametrize(
     "written",
-    [b"0912 340 987", b"+84-912.340.987", b"&#57;&#49;2340987", rb"\u0039\u00312340987", b"0%39 12+340+987"],
+    [
+        b"0912 340 987",
+        b"+84-912.340.987",
+        b"&#57;&#49;2340987",
+        rb"\u0039\u00312340987",
+        b"0%39 12+340+987",
+        b"0912/340_987",
+        "０９１２３４０９８７".encode(),
+        b"%EF%BC%99%EF%BC%91%EF%BC%92340987",
+    ],
 )
 def test_a_number_is_found_with_blanks_in_it_and_with_its_digits_escaped(written: bytes) -> None:
     assert mention(NUMBER)(written)
@@ -169,6 +180,82 @@ async def test_after_an_erasure_nothing_is_left_of_a_person_and_the_money_is_as_
         assert not file.is_file() or found_in(file.read_bytes()) == [], file
 
 
+@pytest.mark.parametrize("worker", ["runs", "is gone"])
+async def test_what_waits_in_a_spool_is_left_whoever_has_it(
+    environ: pytest.MonkeyPatch,
+    database_dsn: str,
+    tmp_path: Path,
+    capsys: Capture,
+    says: Callable[[str], None],
+    worker: str,
+) -> None:
+    data = tmp_path / "data"
+    environ.setenv("PORTAL1400_DATA_DIR", str(data))
+
+    async def erased() -> tuple[int, list[str]]:
+        says(NUMBER)
+        code, told = await ran(erase, capsys, *RECORD)
+        return code, told["left"]
+
+    data.mkdir()
+    async with running(database_dsn, data) as portal:
+        await cancel_and_wait(portal.service.intake.replay._task)
+        async with database_away(portal):
+            assert (await portal.post(message("m-1", "VNN 5", msisdn=NUMBER))).status == 200
+        if worker == "runs":
+            # It answers nobody: this test does not tell the command where its workers listen.
+            code, (left,) = await erased()
+            assert (code, "1 callbacks wait in the spool file" in left) == (1, True)
+    code, (left,) = await erased()
+    assert (code, "1 callbacks wait in the spool file" in left) == (1, True)
+    # A receipt would be for nothing: the person is there again when a worker runs.
+    async with running(database_dsn, data, book="") as portal:
+        await replayed(portal)
+        assert await erased() == (0, [])
+        assert await kept_about(database_dsn) == []
+    assert await erased() == (0, [])
+    (lock,) = (data / "spool").glob("*.lock")
+    lock.write_bytes(b"broken" * 9)
+    code, (left,) = await erased()
+    assert (code, "its mark cannot be read" in left) == (1, True)
+
+
+async def test_ids_that_are_made_of_the_number_are_told_again_after_the_erasure(
+    environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture, says: Callable[[str], None]
+) -> None:
+    async with running(database_dsn, tmp_path) as portal:
+        for native_id in (f"0{NATIONAL}-1", f"sms{NUMBER}", f"20261121{NATIONAL}"):
+            await portal.post(message(native_id, "VNN 5", msisdn=NUMBER))
+        await portal.post(message(f"7{NATIONAL}1", "VNN 5"))  # somebody else's, with the same digits by chance
+        await portal.post(charge("failed", f"c/{NATIONAL}", "m-1"))
+        await portal.post(taken_back(f"r-+{NUMBER}", 1, "m-2"))
+        told = []
+        for words in ((), RECORD, ()):
+            says(NUMBER)
+            told.append((await ran(erase, capsys, *words))[1]["ids_of_senders"])
+        # What held the digits somewhere in its middle was known for the person's own, and is not any more.
+        assert told == [5, 5, 4]
+
+
+async def test_what_a_carrier_says_of_a_charge_is_kept_without_a_number(portal: Portal) -> None:
+    """What stays for ever beside the money: the reason of a failure, the kind of a reversal, the carrier's time."""
+    await portal.post(message("m-1", "VNN 5"))
+    failed = charge("failed", "c-1", "m-1", 100_000)
+    failed["data"]["reason"] = f"insufficient credit of 0{NATIONAL}"
+    await portal.post(failed)
+    back = taken_back("r-1", 10_000)
+    back["data"]["kind"] = f"complaint +84 {NATIONAL}"
+    await portal.post(back)
+    (kept,) = await portal.fetch(
+        "SELECT n.reason, r.kind FROM charge_notice AS n, reversal AS r WHERE n.native_id LIKE 'c-1%'"
+    )
+    assert tuple(kept) == ("insufficient credit of [redacted]", "complaint [redacted]")
+    # They are the same events still when they come again, as they were sent.
+    assert [(await portal.post(each)).status for each in (failed, back)] == [200, 200]
+    assert await portal.fetch("SELECT FROM conflict") == []
+    await require_sound(portal)
+
+
 async def test_what_waits_for_its_charge_is_left_and_told_and_the_charge_still_counts(
     environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture, says: Callable[[str], None]
 ) -> None:
@@ -186,7 +273,13 @@ async def test_what_waits_for_its_charge_is_left_and_told_and_the_charge_still_c
     [
         ("12345", (), "stdin: want one mobile number"),
         (NUMBER, ("--yes",), "say --by NAME and --reason-text"),
-        (NUMBER, ("--yes", "--by", "Lan", "--reason-text", "0912/340/987 asks"), "names the number"),
+        (NUMBER, ("--yes", "--by", "Lan", "--reason-text", "0912 asks, 340987"), "--reason-text names the number"),
+        (
+            NUMBER,
+            ("--yes", "--by", "Lan", "--reason-text", "asks: ９１２ hay ３４０９８７"),
+            "--reason-text names the",
+        ),
+        (NUMBER, ("--yes", "--by", "Lan 912x340987", "--reason-text", "asks"), "--by names the number"),
     ],
 )
 async def test_what_is_refused_repeats_no_number(

@@ -53,6 +53,7 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
     await portal.post(taken_back("r-1", 10_000))
     await portal.post(taken_back("r-2", 900_000))
     await portal.post(charge("failed", "c-2", amount=0))
+    await portal.post(taken_back("r-3", 5_000, None, charge_id="c-1"))
     code, found, told = await asked(find, capsys, "hub", "m-1")
     assert (code, found["known"]) == (0, True)
     (stored,) = found["messages"]
@@ -72,7 +73,7 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
         await asked(find, capsys, "hub", "m-1", "--receipt", another[:-1] + ("A" if another[-1] != "A" else "C"))
     assert "a letter is wrong or missing, or two changed places" in capsys.readouterr().err
     code, found, told = await asked(find, capsys, "hub", "m-1")
-    assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000]
+    assert [line["vnd"] for line in stored["lines"]] == [100_000, -10_000, -5_000]
     assert [(each["charge_id"], each["status"], each["message"]) for each in found["charges"]] == [
         ("c-1", "succeeded", "m-1"),
         ("c-2", "failed", "m-1"),
@@ -81,6 +82,7 @@ async def test_a_gift_is_found_with_all_that_speaks_of_it(portal: Portal, capsys
     assert [(each["native_id"], each["review"] is None) for each in found["reversals"]] == [
         ("r-1", True),
         ("r-2", False),
+        ("r-3", True),
     ]
     assert [each["request"] for each in found["conflicts"]] == [other.headers[REQUEST]]
     for word in (

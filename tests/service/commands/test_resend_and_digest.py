@@ -134,6 +134,12 @@ async def test_the_digest_of_a_day_is_what_its_carrier_computes_and_is_signed(
     with pytest.raises(InvalidSignature):
         key.verify(signature, "".join(lines).replace("vnd 60000", "vnd 60001").encode())
 
+    for future in ("2099-01-01", "9999-12-31"):
+        with pytest.raises(CommandRefused, match="DAY: has not begun in Vietnam"):
+            await printed(digest, capsys, future)
+    with pytest.raises(CommandRefused, match="DAY: lies before 2000-01-01"):
+        await printed(digest, capsys, "0001-01-01")
+
     theirs = tmp_path / "ids.txt"
     theirs.write_text("m-2\nm-10\nZ\nlost\nnext-day\n", encoding="utf-8-sig")
     code, told = await printed(digest, capsys, "2026-10-17", "--account", "hub", "--ids", str(theirs), "--json")

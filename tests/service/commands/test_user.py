@@ -43,6 +43,7 @@ async def test_people_are_made_listed_disabled_and_reset(
             "no organisation has the code",
         ),
         (("add", "Chi Lan", "--name", "Chi", "--role", "press"), "a login is 2 to 40"),
+        (("add", "an.0912345678", "--name", "An", "--role", "press"), "a login is no phone number"),
         (("disable", "nobody"), "nobody has the login"),
         (("reset", "nobody"), "nobody has the login"),
     ):

@@ -102,7 +102,7 @@ async def test_a_token_is_made_shown_once_and_revoked(desk_portal: Portal) -> No
     assert (await visitor.post("/tokens", name="kho", days="30")).status == 422
     assert (await visitor.post("/tokens", name="", days="30", **{"scope-see_lists": "1"})).status == 422
     made = await visitor.post(
-        "/tokens", name="kho", days="30", **{"scope-see_lists": "1", "scope-manage_people": "1"}
+        "/tokens", name="kho 0912/345/678", days="30", **{"scope-see_lists": "1", "scope-manage_people": "1"}
     )
     token = re.search(r"p1400_[A-Za-z0-9_=-]+", made.text)
     assert token is not None
@@ -119,8 +119,10 @@ async def test_a_token_is_made_shown_once_and_revoked(desk_portal: Portal) -> No
         await whose.post(revoke[1])
         async with desk_portal.http.get(address, headers=bearer(token[0])) as answer:
             assert answer.status == status
-    kept = await desk_portal.fetch("SELECT act FROM audit_entry WHERE act LIKE 'token.%' ORDER BY id")
-    assert [row["act"] for row in kept] == ["token.add", "token.revoke"]
+    kept = await desk_portal.fetch(
+        "SELECT act, after::jsonb->>'name' AS name FROM audit_entry WHERE act LIKE 'token.%' ORDER BY id"
+    )
+    assert [tuple(row) for row in kept] == [("token.add", "kho [redacted]"), ("token.revoke", None)]
 
 
 async def test_every_address_opens_for_the_roles_of_its_row_and_for_nobody_else(desk_portal: Portal) -> None:

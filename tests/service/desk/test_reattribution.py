@@ -11,6 +11,7 @@ import pytest
 
 from campaigns.audit.entries import Who
 from campaigns.gifts import reattribution
+from campaigns.gifts.finding import find
 from campaigns.gifts.move_plan import Figures, MoveRefused, plan_of
 from campaigns.totals.reversed import mend_reversed
 from metrics.invariant import check
@@ -18,9 +19,11 @@ from metrics.proofs import prove
 from metrics.roll_up_checks import ROLL_UP_CHECKS
 from service.commands import reattribute
 from service.commands.opening import CommandRefused
+from service.desk.door import Visit
 from service.desk.roles import Role
 from service.simulator.moved import moved_since
 from service.simulator.posting import Poster
+from service.web.words import Language, load_words
 from tests.support.desk import logged_in, object_in, person
 from tests.support.portal import SECRET_KEY, Portal, eventually, message
 from tests.support.reports import charge, gift, taken_back
@@ -130,6 +133,12 @@ async def test_what_was_moved_counts_there_alone_whatever_is_given_back_before_a
     again = await proposed(portal, "m-1", taker="vnn")
     await approved(portal, again, await looked(portal, again))
     assert (await figures(portal, "bao-lu"), await broken(portal)) == (taker, [])
+    connection = await asyncpg.connect(portal.dsn)
+    (hub,) = await portal.fetch("SELECT id FROM gateway_account WHERE code = 'hub'")
+    for native_id, place in (("m-1", None), ("m-2", "bao-lu"), ("m-3", None)):
+        (stored,) = (await find(connection, hub["id"], native_id)).messages
+        assert (stored["campaign"], stored["moved_to"]) == ("vnn", place), "where the gift is now"
+    await connection.close()
     await portal.post(taken_back("r-4", 50_000, "m-1", scope="total"))
     assert (await figures(portal, "vnn"), await broken(portal)) == (Figures(*after), [])
 
@@ -234,6 +243,11 @@ async def test_two_people_move_gifts_by_pages_that_say_what_the_public_will_see(
     proposer = await logged_in(portal, await person(portal, "chuyen.mot", Role.OPERATOR))
     second = await logged_in(portal, await person(portal, "chuyen.hai", Role.FINANCE))
     stranger = await logged_in(portal, await person(portal, "chuyen.ba", Role.MANAGER, "redcross"))
+    # A reason that is cut leaves no nine digits of a number at its end.
+    assert (
+        Visit(load_words()[Language.VI], "", form={"reason": "x" * 491 + " 0912345678"}).reason
+        == "x" * 491 + " [redacte"
+    )
     form = {
         "account": "hub",
         "ids": "p-1\np-2\n",

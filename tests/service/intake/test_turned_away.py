@@ -63,6 +63,10 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "'[a path secret]'",
     ),
     "a secret for a protocol": (f"POST /gw/{PATH_SECRET.upper()}./x", "wrong_address", "'/gw/[a path secret]/x'"),
+    "a number for an account": ("GET /gw/kannel/0912%3B345%3B678/x", "unknown account", "tried='[a number]'"),
+    "nine digits for an account": ("POST /gw/standard/912345678", "unknown account", "tried='[a number]'"),
+    "a text for an account": ("GET /gw/kannel/VNN%205%20toi%20la/x", "unknown account", "tried=[words]"),
+    "a text for a protocol": ("GET /gw/VNN%205%20toi/x", "wrong_address", "address=/gw/[words]/x"),
     "a misspelt protocol": (f"POST /gw/standart/hub/{PATH_SECRET}", "wrong_address", "address=/gw/standart/hub"),
     "no account": ("POST /gw/standard", "wrong_address", "address=/gw/standard"),
     "another method": ("GET /gw/standard/hub", "wrong_method", "account=hub"),
@@ -163,7 +167,7 @@ async def test_the_log_names_what_failed_and_for_whom(
             wrong = await portal.post(message("m-3", "VNN xx"))
             await portal.post(message("m-4", operator_time="soon"))
             assert [each.headers["x-portal1400-reading"] for each in (counted, wrong)] == ["counted", "wrong_syntax"]
-            for kind, count in {"wrong_address": 6, "wrong_method": 1, "unknown_account": 6}.items():
+            for kind, count in {"wrong_address": 7, "wrong_method": 1, "unknown_account": 9}.items():
                 assert await away(portal, kind) == count, kind
     *bad, incomplete = (line for line in lines if "fault=" in line)
     assert f"fault='{HttpFault.BODY_BROKEN_OFF.value}'" in incomplete
