@@ -26,11 +26,19 @@ from service.runtime.keyring import Keyring, SealBroken, Sealer
 CURSOR_ROWS = 500
 RECEIPT_BYTES = 15
 """A multiple of five, so that Base32 fills it without padding."""
-_BETWEEN = rb"[\s./_,()+-]*"
+# Blanks and signs of every script: none is of letters or digits of ASCII.
+_BETWEEN = rb"[^0-9A-Za-z]{0,7}"
+_BEFORE = re.compile(
+    rb"(?:^|[^0-9]|20[0-9]{6}|20[0-9]{10}|20[0-9]{12})(?:(?:00)?84%b0?|0)?%b$" % (_BETWEEN, _BETWEEN)
+)
+_BEFORE_BYTES = 40
+_BEHIND = re.compile(rb"(?![0-9])|20[2-9][0-9](?:0[1-9]|1[0-2])")
+"""Within a longer row of digits nine are nobody's number, unless the rest is a time: senders make ids of both."""
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){9,}")
-_FULL_WIDTH = re.compile(rb"\xef\xbc([\x90-\x99])")
-_ESCAPED = re.compile(rb"\\u00([0-9A-Fa-f]{2})")
+_OTHER_DIGITS = re.compile(rb"\xef\xbc[\x90-\x99]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]")
+"""In UTF-8: of full width, Arabic-Indic, and those of Persian."""
+_ESCAPED = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 
 
 def _base64(content: bytes) -> bytes:
@@ -50,7 +58,7 @@ SPELLINGS: tuple[Callable[[bytes], bytes], ...] = (
     lambda content: content,
     lambda content: unquote_to_bytes(content.replace(b"+", b" ")),
     lambda content: html.unescape(content.decode("latin-1")).encode("utf-8", "replace"),
-    lambda content: _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), content),
+    lambda content: _ESCAPED.sub(lambda found: chr(int(found[1], 16)).encode("utf-8", "replace"), content),
     lambda content: content.replace(b"\0", b""),
     _base64,
     _hex,
@@ -59,14 +67,23 @@ SPELLINGS: tuple[Callable[[bytes], bytes], ...] = (
 
 
 def _ascii_digits(content: bytes) -> bytes:
-    """Full-width digits (U+FF10 to U+FF19) as 0 to 9."""
-    return _FULL_WIDTH.sub(lambda found: b"%d" % (found[1][0] - 0x90), content)
+    """Digits of other scripts as 0 to 9: the last byte of each ends in its value."""
+    return _OTHER_DIGITS.sub(lambda found: b"%d" % (found[0][-1] & 0x0F), content)
 
 
 def mention(msisdn: str) -> Callable[[bytes], bool]:
     """Whether a callback's bytes name `msisdn`, with or without a country code, or signs between its digits."""
     digits = re.compile(_BETWEEN.join(b"%c" % digit for digit in msisdn[2:].encode()))
-    return lambda content: any(digits.search(_ascii_digits(spelled(content))) for spelled in SPELLINGS)
+
+    def is_in(content: bytes) -> bool:
+        # The nine digits first, which are found soon where they are not.
+        return any(
+            _BEHIND.match(content, found.end())
+            and _BEFORE.search(content[max(0, found.start() - _BEFORE_BYTES) : found.start()])
+            for found in digits.finditer(content)
+        )
+
+    return lambda content: any(is_in(_ascii_digits(spelled(content))) for spelled in SPELLINGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,12 @@ def test_a_number_is_found_in_whatever_spelling_a_request_has(hide: Callable[[by
         rb"\u0039\u00312340987",
         b"0%39 12+340+987",
         b"0912/340_987",
+        b"0912:340:987",
+        "0912\u00a0340\u2013987".encode(),
+        "٠٩١٢٣٤٠٩٨٧".encode(),
+        rb"\uff10\uff19\uff11\uff12340987",
+        b"20261121153000" + NUMBER.encode(),
+        NUMBER.encode() + b"20261121",
         "０９１２３４０９８７".encode(),
         b"%EF%BC%99%EF%BC%91%EF%BC%92340987",
     ],
@@ -224,17 +230,21 @@ async def test_ids_that_are_made_of_the_number_are_told_again_after_the_erasure(
     environ: pytest.MonkeyPatch, database_dsn: str, tmp_path: Path, capsys: Capture, says: Callable[[str], None]
 ) -> None:
     async with running(database_dsn, tmp_path) as portal:
-        for native_id in (f"0{NATIONAL}-1", f"sms{NUMBER}", f"20261121{NATIONAL}"):
+        wide = "".join(chr(0xFF10 + int(digit)) for digit in NATIONAL)
+        grouped = f"m-0{NATIONAL[:3]}-{NATIONAL[3:6]}.{NATIONAL[6:]}-b"
+        for native_id in (f"0{NATIONAL}-1", f"sms{NUMBER}", f"20261121{NATIONAL}", f"x{wide}", grouped):
+            await portal.post(message(native_id, "VNN 5", msisdn=NUMBER))
+        for native_id in (f"7{NATIONAL}2",):
             await portal.post(message(native_id, "VNN 5", msisdn=NUMBER))
         await portal.post(message(f"7{NATIONAL}1", "VNN 5"))  # somebody else's, with the same digits by chance
-        await portal.post(charge("failed", f"c/{NATIONAL}", "m-1"))
+        await portal.post(charge("failed", f"c/{NATIONAL}", f"none-{NUMBER}"))
         await portal.post(taken_back(f"r-+{NUMBER}", 1, "m-2"))
         told = []
         for words in ((), RECORD, ()):
             says(NUMBER)
             told.append((await ran(erase, capsys, *words))[1]["ids_of_senders"])
         # What held the digits somewhere in its middle was known for the person's own, and is not any more.
-        assert told == [5, 5, 4]
+        assert told == [9, 9, 8]
 
 
 async def test_what_a_carrier_says_of_a_charge_is_kept_without_a_number(portal: Portal) -> None:
