@@ -14,6 +14,8 @@ from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine, project
 from campaigns.totals.announce import announce
 
+SLOT = 0
+"""Of no writer."""
 RULES = 2
 """Raised with every change of `folding.py` or `gift.py` by which stored events make something else of a gift."""
 REVERSALS_AT_ONCE = 500
@@ -29,7 +31,7 @@ ON CONFLICT (rules) DO UPDATE SET upto = excluded.upto, ended_at = excluded.ende
 """
 
 
-async def refold_some(connection: asyncpg.Connection, slot: int) -> Sequence[MoneyLine] | None:
+async def refold_some(connection: asyncpg.Connection) -> Sequence[MoneyLine] | None:
     """Fold the gifts of the next reversals again; returns the money lines written, None where all are done.
 
     In the caller's transaction, which holds the sweeper's lock.
@@ -47,8 +49,16 @@ async def refold_some(connection: asyncpg.Connection, slot: int) -> Sequence[Mon
         if gifts := await select_gifts(connection, keys):
             charges = Charges()
             await charges.add_those_of(connection, gifts)
-            lines = await project(connection, gifts, charges, slot)
+            lines = await project(connection, gifts, charges, SLOT)
             await announce(connection)
     last = rows[-1]["id"] if rows else progress and progress["upto"]
     await connection.execute(RECORD_PROGRESS, RULES, last, len(rows) < REVERSALS_AT_ONCE)
     return lines
+
+
+async def refold_all(connection: asyncpg.Connection) -> None:
+    """Fold all of them, where no worker runs beside: in a backup that was brought back."""
+    is_done = False
+    while not is_done:
+        async with connection.transaction():
+            is_done = await refold_some(connection) is None

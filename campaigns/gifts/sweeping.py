@@ -40,7 +40,7 @@ async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     async with connection.transaction():
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return []
-        again = await refold_some(connection, SWEEP_SLOT)
+        again = await refold_some(connection)
     lines = await _join_missed(connection)
     return [*(again or ()), *lines]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import asyncpg
 
+from campaigns.gifts.refolding import refold_all
 from campaigns.schema.locks import MIGRATION_LOCK, if_free
 from campaigns.schema.migrate import MigrationRefused, migrate, shipped_migrations
+from campaigns.totals.reversed import mend_reversed
 from metrics.proofs import prove
 from service.operations.backup import tools as dump_tools
 from service.operations.backup.manifest import BackupRefused, Manifest, collect, compare, compare_lasting
@@ -137,6 +139,9 @@ async def _prove(connection: asyncpg.Connection, keyring: Keyring, manifest: Man
         differences = agree(manifest.figures, await collect(connection))
     if differences:
         raise RestoreDiffers("what was restored differs from the manifest: " + "; ".join(differences))
+    # What the first worker of a release makes of what one before wrote, where the rules have changed since.
+    await mend_reversed(connection)
+    await refold_all(connection)
     await connection.execute("ANALYZE")
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         proved = 0

@@ -21,6 +21,7 @@ from service.runtime.files import write_durably
 from tests.support.backups import COUNT_TABLES, KEYRING, ROOT, as_a_process, ask, command, environ, give, short_folder
 from tests.support.portal import running
 from tests.support.processes import SERVICE
+from tests.support.reports import taken_back
 
 
 def resealed(file: Path, **changes: Any) -> None:
@@ -128,6 +129,25 @@ async def test_a_backup_whose_figures_were_wrong_already_is_not_restored(
     assert ended.code == 1
     assert "the backup breaks the invariant totals_equal_money_lines" in ended.err
     assert await ask(target, COUNT_TABLES) == 0
+
+
+async def test_a_backup_of_a_release_with_other_rules_is_brought_to_those_of_this_one(
+    database_dsn: str, target: str, tmp_path: Path
+) -> None:
+    async with running(database_dsn, tmp_path) as portal:
+        await give(portal, "a")
+        for native_id in ("r-1", "r-2"):
+            assert (await portal.post(taken_back(native_id, 100_000, "a"))).status == 200
+        (listed,) = await portal.fetch("SELECT event_id FROM review")
+        # A release before asked nobody of what came twice, and knew no figure of what was given back.
+        await portal.fetch("DELETE FROM review")
+        await portal.fetch("DELETE FROM refolding")
+        await portal.fetch("UPDATE campaign_total SET reversed_messages = 0, reversed_vnd = 0")
+        assert (await command(database_dsn, tmp_path, "backup", tmp_path / "former.dump")).code == 0
+    ended = await command(target, tmp_path, "restore", tmp_path / "former.dump")
+    assert (ended.code, ended.err) == (0, "")
+    assert await ask(target, "SELECT event_id FROM review") == listed["event_id"]
+    assert await ask(target, "SELECT sum(reversed_vnd)::int FROM campaign_total") == 100_000
 
 
 async def test_only_an_empty_database_is_restored_into(made: Path, target: str, tmp_path: Path) -> None:
