@@ -15,6 +15,7 @@ import pytest
 from service.commands import secret_key, verify
 from service.commands.opening import CommandRefused, opened
 from service.desk.second_factor import place_of
+from service.intake.spool_lock import Mark, SpoolLock
 from service.runtime.keyring import EitherSealer, Keyring, Sealer, WrongSecretKey
 from service.runtime.secret_key import PREFIX, make_secret_key
 from service.runtime.settings import read_settings
@@ -112,6 +113,17 @@ async def test_the_secret_is_changed_beside_the_service_whole_or_not_at_all(
         await prepared(portal)
         assert (await sealed_by(portal))["days"] == 6
         assert await ran(capsys, "status") == (0, {"former_key_needed": False, "because": []})
+        # What a worker left in its spool was sealed with the former key, and nobody runs any more who could say so.
+        environ.setenv("PORTAL1400_DATA_DIR", str(tmp_path / "left"))
+        (tmp_path / "left" / "spool").mkdir(parents=True)
+        lock = SpoolLock.claim(tmp_path / "left" / "spool" / "07.lock")
+        assert lock is not None
+        lock.write(Mark(5, 3))
+        lock.free()
+        code, left = await ran(capsys, "status")
+        assert (code, left["former_key_needed"]) == (1, True)
+        assert left["because"] == [f"2 callbacks wait in the spool file {tmp_path}/left/spool/07.sqlite"]
+        environ.setenv("PORTAL1400_DATA_DIR", str(tmp_path))
     with pytest.raises(WrongSecretKey):
         async with opened(read_settings(dict(os.environ) | settings_of(SECRET_KEY)), may_migrate=False):
             pass
