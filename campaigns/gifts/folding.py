@@ -155,13 +155,22 @@ def _taken(facts: GiftEvents, charge_id: str) -> int:
     return succeeded_vnd(facts.charges[charge_id]) or facts.pledged_vnd
 
 
-def _is_given_back(facts: GiftEvents, charge_id: str, *, by_message: bool = False) -> bool:
-    """Whether a charge was given back whole, at once or in parts; `by_message`: also by what names no charge."""
+def _is_given_back(facts: GiftEvents, charge_id: str) -> bool:
+    """Whether a charge was given back whole, at once or in parts."""
     claims = [each for each in facts.reversals if each.charge_ref == charge_id]
-    if by_message:
-        claims += [each for each in facts.reversals if each.charge_ref is None]
     total = sum(each.amount_vnd for each in claims)
     return any(each.scope == "total" for each in claims) or (bool(claims) and total >= _taken(facts, charge_id))
+
+
+def _are_given_back_by_message(facts: GiftEvents, standings: Mapping[str, Standing]) -> bool:
+    """Whether what names no charge gives back all that the charges of a message took which does not count."""
+    left = [
+        _taken(facts, charge_id)
+        for charge_id, standing in standings.items()
+        if standing is Standing.SUCCEEDED and not _is_given_back(facts, charge_id)
+    ]
+    given = [each.amount_vnd for each in facts.reversals if each.charge_ref is None]
+    return facts.basis is Basis.UNCOUNTED and bool(given) and sum(given) >= sum(left)
 
 
 def _list_less_than_charged(
@@ -207,16 +216,18 @@ def _list_notices(
 
     Of a gift that was given back whole nobody is asked whether it counts, nor how much it was.
     """
-    listed, is_gone = folded.listed, folded.gift.state is GiftState.REVERSED
-    is_only = [*standings.values()].count(Standing.SUCCEEDED) == 1 and facts.basis is Basis.UNCOUNTED
+    listed, gift = folded.listed, folded.gift
+    is_nothing_left = gift.state is GiftState.COUNTED and gift.reversed_vnd > 0 and not gift.left_vnd
+    is_gone = gift.state is GiftState.REVERSED or is_nothing_left
+    all_given_back = _are_given_back_by_message(facts, standings)
     for charge_id, notices in facts.charges.items():
         succeeded = standings[charge_id] is Standing.SUCCEEDED
-        stands = succeeded and not _is_given_back(facts, charge_id, by_message=is_only)
+        stands = succeeded and not all_given_back and not _is_given_back(facts, charge_id)
         for notice in notices:
             said = _STANDINGS[notice.status]
             if notice.message_ref not in (None, facts.message_ref):
                 listed[notice.id] = "names another message than other notices of its charge"
-            elif is_gone and (said is Standing.FAILED or charge_id == counting):
+            elif said is Standing.FAILED and (is_gone or facts.basis is Basis.UNCOUNTED):
                 continue
             elif said is Standing.FAILED and succeeded:
                 listed[notice.id] = "failed, but another notice of its charge says succeeded"
@@ -230,6 +241,7 @@ def _list_notices(
                 listed[notice.id] = "succeeded, but another charge of its message did so too"
             elif (
                 facts.basis is Basis.ON_REPORT
+                and not is_gone
                 and charge_id == counting
                 and notice.amount_vnd not in (None, facts.pledged_vnd)
             ):

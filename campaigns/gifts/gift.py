@@ -85,6 +85,7 @@ ON_CHARGES: dict[Basis, dict[Standing, GiftState]] = {
 """Where a gift stands by its basis and by what its charges say, before any reversal."""
 
 ReversalKind = Literal["total", "partial"]
+EXCEEDS = "reversals would exceed the gift"
 NAMES_LESS = "total, but it names less than was left"
 
 # State -> what a total and what a partial reversal does there. `take` moves money, the rest does not; of what is gone
@@ -114,9 +115,9 @@ def reverse(gift: Gift, amount_vnd: int, scope: ReversalKind | None) -> Step:
         return Step(gift, Disposition.WAITING)
     if act == "close":
         closed = Gift(GiftState.REVERSED, gift.units, gift.pledged_vnd, gift.reversed_vnd)
-        return Step(closed, Disposition.APPLIED)
+        return Step(closed, Disposition.APPLIED, EXCEEDS if amount_vnd > gift.left_vnd else "")
     if amount_vnd > gift.left_vnd:
-        return Step(gift, Disposition.REVIEW, "reversals would exceed the gift")
+        return Step(gift, Disposition.REVIEW, EXCEEDS)
     if act == "refuse":
         return Step(gift, Disposition.IGNORED)
     if kind == "partial":

@@ -92,7 +92,8 @@ BETWEEN_DIGITS = "[^0-9A-Za-z]{0,3}"
 def _whole(national: str) -> str:
     """The number by itself, or with a time glued to it (PostgreSQL, regular expressions, 9.7.3)."""
     digits = BETWEEN_DIGITS.join(national)
-    begins, ends = "(^|[^0-9]|20[0-9]{6}|20[0-9]{10}|20[0-9]{12})", "($|[^0-9]|20[2-9][0-9](0[1-9]|1[0-2]))"
+    begins = "(^|[^0-9]|20[0-9]{6}|20[0-9]{10}|20[0-9]{12}|1[5-9][0-9]{8}|1[5-9][0-9]{11})"
+    ends = "($|[^0-9]|20[2-9][0-9](0[1-9]|1[0-2])|1[5-9][0-9]{8}([0-9]{3})?($|[^0-9]))"
     return rf"{begins}((00|\+)?84{BETWEEN_DIGITS}0?|0)?{BETWEEN_DIGITS}{digits}{ends}"
 
 

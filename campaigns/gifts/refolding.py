@@ -2,7 +2,8 @@
 
 What is written of a gift is worked out anew with its next event; most have none any more. So after a change of the
 rules whoever sweeps goes through the reversals, some in each transaction, and writes what differs: questions for a
-person, and lines that correct.
+person, and lines that correct. A process of the release before may run beside for a while and write by its rules:
+each start of a worker has it gone through once more, to an end that is later than such a process lives on.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,14 @@ RULES = 2
 """Raised with every change of `folding.py` or `gift.py` by which stored events make something else of a gift."""
 REVERSALS_AT_ONCE = 500
 
-SELECT_PROGRESS = "SELECT upto, ended_at FROM refolding WHERE rules = $1"
+BESIDE_SECONDS = 120
+"""How long after the start of a worker one of the release before may still write: its reload is over by then."""
+
+SELECT_PROGRESS = """
+SELECT upto, ended_at IS NOT NULL AS is_ended,
+       $2::float8 IS NULL OR ended_at > clock_timestamp() - make_interval(secs => $2 - $3) AS is_late_enough
+FROM refolding WHERE rules = $1
+"""
 SELECT_SOME = """
 SELECT id, account_id, message_ref, charge_ref FROM reversal
 WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
@@ -31,15 +39,21 @@ ON CONFLICT (rules) DO UPDATE SET upto = excluded.upto, ended_at = excluded.ende
 """
 
 
-async def refold_some(connection: asyncpg.Connection) -> Sequence[MoneyLine] | None:
+async def refold_some(
+    connection: asyncpg.Connection, running_seconds: float | None = None
+) -> Sequence[MoneyLine] | None:
     """Fold the gifts of the next reversals again; returns the money lines written, None where all are done.
 
-    In the caller's transaction, which holds the sweeper's lock.
+    In the caller's transaction, which holds the sweeper's lock. `running_seconds`: how long this worker runs; None:
+    no process of another release is beside.
     """
-    progress = await connection.fetchrow(SELECT_PROGRESS, RULES)
-    if progress is not None and progress["ended_at"] is not None:
-        return None
-    rows = await connection.fetch(SELECT_SOME, progress and progress["upto"], REVERSALS_AT_ONCE)
+    progress = await connection.fetchrow(SELECT_PROGRESS, RULES, running_seconds, float(BESIDE_SECONDS))
+    upto = None
+    if progress is not None:
+        if progress["is_ended"] and progress["is_late_enough"]:
+            return None
+        upto = None if progress["is_ended"] else progress["upto"]
+    rows = await connection.fetch(SELECT_SOME, upto, REVERSALS_AT_ONCE)
     lines: list[MoneyLine] = []
     if rows:
         await lock_accounts(connection, (), {row["account_id"] for row in rows})
@@ -51,7 +65,7 @@ async def refold_some(connection: asyncpg.Connection) -> Sequence[MoneyLine] | N
             await charges.add_those_of(connection, gifts)
             lines = await project(connection, gifts, charges, SLOT)
             await announce(connection)
-    last = rows[-1]["id"] if rows else progress and progress["upto"]
+    last = rows[-1]["id"] if rows else upto
     await connection.execute(RECORD_PROGRESS, RULES, last, len(rows) < REVERSALS_AT_ONCE)
     return lines
 

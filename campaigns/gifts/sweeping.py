@@ -30,17 +30,17 @@ ORDER BY w.account_id, w.message_ref LIMIT $1
 """
 
 
-async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
+async def sweep(connection: asyncpg.Connection, running_seconds: float | None = None) -> Sequence[MoneyLine]:
     """Join what can be joined and was not; returns the money lines written.
 
     Charges that name no message are joined here where it was not plain, when they or the message came, which belongs
     to which. Otherwise there is nothing to do, unless something failed that nobody thought of. Does nothing while
-    another process sweeps.
+    another process sweeps. `running_seconds`: as for `refold_some`.
     """
     async with connection.transaction():
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return []
-        again = await refold_some(connection)
+        again = await refold_some(connection, running_seconds)
     lines = await _join_missed(connection)
     return [*(again or ()), *lines]
 

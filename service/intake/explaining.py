@@ -101,7 +101,7 @@ def _fields(event: Event, is_test: bool) -> dict[str, str]:
         if name == "msisdn":
             shown[name] = f"84 and {len(value) - 2} digits"
         elif name == "text":
-            shown[name] = without_numbers(value)[:LETTERS_MAX] if is_test else f"{len(value)} characters"
+            shown[name] = without_numbers_of_people(value)[:LETTERS_MAX] if is_test else f"{len(value)} characters"
         elif name in ("reason", "kind"):
             # A carrier's own sentence, as it is kept.
             shown[name] = without_numbers_of_people(str(value))[:LETTERS_MAX]
@@ -118,7 +118,7 @@ def _reading(message: Message, received_at: datetime, book: Book, is_test: bool)
         if (value := getattr(reading, name)) is not None:
             step[name] = value
     if is_test:
-        step["folded"] = without_numbers(reading.folded)[:LETTERS_MAX]
+        step["folded"] = without_numbers_of_people(reading.folded)[:LETTERS_MAX]
     return step
 
 

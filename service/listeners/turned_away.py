@@ -16,7 +16,7 @@ from metrics.families.listeners import NO_PROTOCOL
 from metrics.instruments import Instruments
 from service.listeners.bad_http import HttpFault
 from service.runtime.addresses import NOBODY, Address, address, site_of
-from service.runtime.phone_numbers import without_numbers_of_people
+from service.runtime.phone_numbers import CHARACTERS_MIN, digits_of
 
 log = structlog.get_logger("http")
 
@@ -131,7 +131,7 @@ class TurnedAway:
 
 def word(part: str) -> str:
     """A part of an address for the log: bounded, of the characters that codes have, no number and no sentence."""
-    if without_numbers_of_people(part) != part:
+    if len(digits_of(part)) >= CHARACTERS_MIN:
         return "[a number]"
     if len(part.split()) > 1:
         return "[words]"

@@ -29,10 +29,11 @@ RECEIPT_BYTES = 15
 # Blanks and signs of every script: none is of letters or digits of ASCII.
 _BETWEEN = rb"[^0-9A-Za-z]{0,7}"
 _BEFORE = re.compile(
-    rb"(?:^|[^0-9]|20[0-9]{6}|20[0-9]{10}|20[0-9]{12})(?:(?:00)?84%b0?|0)?%b$" % (_BETWEEN, _BETWEEN)
+    rb"(?:^|[^0-9]|20[0-9]{6}|20[0-9]{10}|20[0-9]{12}|1[5-9][0-9]{8}|1[5-9][0-9]{11})(?:(?:00)?84%b0?|0)?%b$"
+    % (_BETWEEN, _BETWEEN)
 )
 _BEFORE_BYTES = 40
-_BEHIND = re.compile(rb"(?![0-9])|20[2-9][0-9](?:0[1-9]|1[0-2])")
+_BEHIND = re.compile(rb"(?![0-9])|20[2-9][0-9](?:0[1-9]|1[0-2])|1[5-9][0-9]{8}(?:[0-9]{3})?(?![0-9])")
 """Within a longer row of digits nine are nobody's number, unless the rest is a time: senders make ids of both."""
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){9,}")

@@ -53,6 +53,7 @@ class Housekeeping:
         self._database = database
         self._keyring = keyring
         self._clock = clock
+        self._began = time.monotonic()
         self._count = count
         self._tasks: list[asyncio.Task[None]] = []
         self.clock_ahead_seconds = 0.0
@@ -144,7 +145,7 @@ class Housekeeping:
     async def sweep(self, connection: asyncpg.Connection) -> None:
         """Join charges and reversals that were not joined as they came."""
         started = time.perf_counter()
-        lines = await sweep(connection)
+        lines = await sweep(connection, time.monotonic() - self._began)
         if lines:
             log.info("joined_later", lines=len(lines))
             self._count(CommitReport(time.perf_counter() - started, (), (), frozenset(), lines))

@@ -14,9 +14,9 @@ REDACTED = "[redacted]"
 CHARACTERS_MIN = 9
 """Nothing shorter can be a number."""
 
-# What the time has been glued to, yyyyMM and more, is a number of its own: senders make ids of both.
-_BEGINS = r"(?:(?<!\d)|(?<=20\d{6})|(?<=20\d{10})|(?<=20\d{12}))"
-_ENDS = r"(?:(?!\d)|(?=20[2-9]\d(?:0[1-9]|1[0-2])))"
+# What the time has been glued to, yyyyMM and more or seconds since 1970, is a number: senders make ids of both.
+_BEGINS = r"(?:(?<!\d)|(?<=20\d{6})|(?<=20\d{10})|(?<=20\d{12})|(?<=(?<!\d)1[5-9]\d{8})|(?<=(?<!\d)1[5-9]\d{11}))"
+_ENDS = r"(?:(?!\d)|(?=20[2-9]\d(?:0[1-9]|1[0-2]))|(?=1[5-9]\d{8}(?:\d{3})?(?!\d)))"
 _OURS = r"(?<![0-9a-f])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,})(?![0-9a-f])"
 """Ids of ours and digests: their digits are none of a number's."""
 
@@ -25,7 +25,7 @@ _NO_DAY = (
     r"(?!0[1-9](?P<day>[./-])(?:0[1-9]|1[0-2])(?P=day)[23]\d(?!(?P=day)|\d))"
 )
 _IN_IDS = re.compile(
-    rf"(?P<ours>{_OURS})|{_BEGINS}(?:(?:\+|00)?840?|0)\d{{9}}{_ENDS}"
+    rf"(?P<ours>{_OURS})|{_BEGINS}(?:(?:\+|00)?840?|0)[235789]\d{{8}}{_ENDS}"
     rf"|(?<![a-fA-F])(?<!\d)(?<!\d[./-]){_NO_DAY}(?:"
     # In groups. With 84 alone no points: an address may look like that.
     r"\(?(?:(?:\+|00)84|0)\)?[ .-]?\(?[235789](?:\)?[ .-]?\d){8}"
@@ -39,10 +39,14 @@ _MAY_BEGIN = re.compile(r"[0+(8][^A-Za-z]{8}")
 """What each of them has, found in a fraction of the time: a line of the log is looked through for every callback."""
 
 _YEAR = r"(?:19|20)\d\d"
-_UNIT = r"(?:VN[DĐÐ]|đ|₫|đồng(?!\s*chí)|dong|triệu|trieu|tr|tỷ|tỉ|ty|nghìn|nghin|ngàn|ngan|k|%)(?!\w)"
-# Behind a day (03 25.000.000 đ) by its points alone; with blanks it may be the end of a number.
-_POINTED = r"[1-9]\d{0,2}(?P<PLACE>[.,])\d{3}(?:(?P=PLACE)\d{3})*"
-_BLANK = r"[1-9]\d{0,2}(?:(?: \d{3})+|\d{1,7})"
+_UNIT = r"(?:VN[DĐÐ]|USD|đ|₫|(?:Việt Nam )?đồng(?!\s*chí)|dong|triệu|trieu|tỷ|tỉ|nghìn|nghin|ngàn|ngan)(?![\w/])"
+"""Not k nor tr, which are words as well (không, trả), and make no amount of nine digits."""
+# Behind a day (03 25.000.000 đ) by its points alone; otherwise it may be the end of a number.
+_POINTED = (
+    r"(?<!\d)(?<!\d[.,])(?<!0\d\d\d[\W_])(?<!0\d\d[\W_])(?<!84[\W_])"
+    r"[1-9]\d{0,2}(?P<PLACE>[.,])\d{3}(?:(?P=PLACE)\d{3})*"
+)
+_BLANK = r"(?<!\d)(?<!\d[\W_])(?<!\d[\W_][\W_])(?<!\d[\W_][\W_][\W_])[1-9]\d{0,2}(?:(?: \d{3})+|\d{1,7})"
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _DAY = (
     r"(?<!\d)(?<!\d[./-])(?:0?[1-9]|[12]\d|3[01])(?P<day>[./-])(?:0?[1-9]|1[0-2])"
@@ -53,8 +57,9 @@ _NO_NUMBERS = re.compile(
         (
             _OURS,
             # Addresses of the internet, decimals, times, days and months, files of a year: 027/2026.
-            rf"(?<![\d.])(?:{_OCTET}\.){{3}}{_OCTET}(?::\d{{1,5}})?(?!\.?\d)",
-            r"(?<!\d)(?<!\d[.,])\d[.,]\d{5,}",
+            rf"(?<![\d.])(?<!\d[\W_])(?<!\d[\W_][\W_])(?:{_OCTET}\.){{3}}{_OCTET}(?::\d{{1,5}})?(?!\.?\d)",
+            r"(?<![0-9a-f:])(?:[0-9a-f]{1,4}:){4,}[0-9a-f:]+",
+            r"(?<!\d)(?<!\d[.,])(?:\d[.,](?!(?:0|84)[35789]\d{8}(?!\d))\d{5,}|\d{1,3}[.,]\d{5,}(?=\s?%))",
             r"(?<!\d)(?:[01]?\d|2[0-3])[:h][0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?!:?\d)",
             r"(?<!\d)(?<!\d\.)(?:[01]?\d|2[0-3])\.[0-5]\d(?:\.[0-5]\d)?(?!\.?\d)",
             rf"(?<!\d){_YEAR}[./-](?:0[1-9]|1[0-2])[./-](?:0[1-9]|[12]\d|3[01])(?!\d)",
@@ -63,7 +68,8 @@ _NO_NUMBERS = re.compile(
             rf"(?<!\d)\d\d {_YEAR} \d\d \d\d(?!\d)",
             rf"(?<!\d)0\d{{1,3}}/{_YEAR}(?! ?\d)",
             # Amounts, by their unit.
-            rf"(?<!\d)(?<!\d[.,])(?:{_POINTED.replace('PLACE', 'point')}|(?<!\d[ -]){_BLANK})\s?\(?{_UNIT}",
+            rf"{_POINTED.replace('PLACE', 'point')}\s?\(?{_UNIT}",
+            rf"{_BLANK}\s?\(?{_UNIT}",
             rf"(?<!\w)(?:VN[DĐÐ]|đ|₫)[:\s]{{0,2}}(?:{_POINTED.replace('PLACE', 'behind')}|{_BLANK})(?!\d)",
         )
     ),
@@ -79,6 +85,8 @@ _SHORT_GROUP = re.compile(r"(?<!\d)\d{1,2}(?!\d)")
 _ROUND = re.compile(r"[1-9]\d{0,2}(?P<between>[., ]?)\d{3}(?:(?P=between)\d{3})*(?P=between)000")
 """An amount without its unit: thousands of VND, as gifts are."""
 _DECIMALS = re.compile(r"[.,]\d")
+_GROUPS = re.compile(r"\d+(?:[ .,\-\u00b7]\d+){2,8}")
+"""How nine digits alone are written: in three groups or more. Two are counts: 98765 - 4321, 52678/9123."""
 _LETTERS_FOR_DIGITS = (
     (re.compile(r"o(?=\d)|(?<=\d)o", re.IGNORECASE), "0"),
     (re.compile(r"(?<=\d)[lI](?![^\W\d_])"), "1"),
@@ -113,6 +121,10 @@ def without_numbers_of_people(sentence: str) -> str:
     spans, place = [], 0
     while found := _IN_SENTENCES.search(plain, place):
         if _is_number(found, plain):
+            # A count before a number (35 0912 345 678) is none of it.
+            behind = _IN_SENTENCES.search(plain, found.start() + 1) if found["begins"] is None else None
+            if behind and behind.start() < found.end() and behind["begins"] and _is_number(behind, plain):
+                found = behind
             spans.append(found.span())
             place = found.end()
         else:
@@ -129,10 +141,17 @@ def _is_number(found: re.Match[str], plain: str) -> bool:
     """Whether what looks like a mobile number is no list of days, and no amount."""
     if _LIST.search(found[0]) and _SHORT_GROUP.search(found[0]):
         return False
-    if found["begins"] is None and _DECIMALS.match(plain, found.end()):
+    if found["begins"] is None and not _is_bare_number(found[0], plain, found.end()):
         return False
     is_round = _ROUND.fullmatch(found[0])
     return is_round is None or (found["begins"] is not None and is_round["between"] not in (".", ","))
+
+
+def _is_bare_number(said: str, plain: str, end: int) -> bool:
+    if _DECIMALS.match(plain, end):
+        return False
+    between = {sign for sign in said if not sign.isdigit()}
+    return len(between) <= 1 and (said.isdigit() or _GROUPS.fullmatch(said) is not None)
 
 
 def _without(spans: list[tuple[int, int]], text: str) -> str:

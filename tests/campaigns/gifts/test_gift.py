@@ -43,6 +43,7 @@ TABLE: dict[str, Row] = {
     "failed": (FAILED, 100_000, None, IGNORED, GiftState.FAILED, 0, NOTHING),
     "received, total": (RECEIVED, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
     "received, partial": (RECEIVED, 1, "partial", WAITING, GiftState.RECEIVED, 0, NOTHING),
+    "received, a total of more": (RECEIVED, 100_001, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
     "pending, total": (PENDING, 100_000, "total", APPLIED, GiftState.REVERSED, 0, NOTHING),
     "pending, partial": (PENDING, 1, "partial", WAITING, GiftState.PENDING, 0, NOTHING),
 }  # fmt: skip
@@ -58,7 +59,9 @@ def test_a_reversal_does_what_its_row_says(
     assert (step.messages, step.units, step.vnd) == change
     assert (step.gift.units, step.gift.pledged_vnd) == (gift.units, gift.pledged_vnd)
     is_total_of_less = disposition is APPLIED and step.messages < 0 and amount < gift.left_vnd
-    assert bool(step.question) == (disposition is REVIEW or is_total_of_less), "whether a person is asked"
+    is_more = disposition is APPLIED and amount > gift.left_vnd
+    is_asked = disposition is REVIEW or is_total_of_less or is_more
+    assert bool(step.question) == is_asked, "whether a person is asked"
 
 
 def test_every_state_has_its_rows() -> None:

@@ -56,6 +56,8 @@ def test_a_number_is_found_in_whatever_spelling_a_request_has(hide: Callable[[by
         rb"\uff10\uff19\uff11\uff12340987",
         b"20261121153000" + NUMBER.encode(),
         NUMBER.encode() + b"20261121",
+        NUMBER.encode() + b"1764500000123",
+        b"1764500000" + NUMBER.encode(),
         "０９１２３４０９８７".encode(),
         b"%EF%BC%99%EF%BC%91%EF%BC%92340987",
     ],
@@ -77,6 +79,11 @@ async def ran(module: ModuleType, capsys: Capture, *words: str) -> tuple[int, An
 def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """What stands on stdin."""
     return lambda number: monkeypatch.setattr("sys.stdin", io.StringIO(number + "\n"))
+
+
+@pytest.mark.parametrize("written", [b"1912340987000", b"9123409871", b"x8491234098712", b"291234098", b"91234 0988"])
+def test_a_number_is_not_found_within_a_longer_one(written: bytes) -> None:
+    assert not mention(NUMBER)(b'{"ts": ' + written + b"}")
 
 
 async def kept_about(dsn: str) -> list[bytes]:

@@ -186,7 +186,7 @@ async def test_a_row_shows_all_that_is_stored_without_numbers_and_takes_notes(de
 def test_every_reason_of_reviews_and_conflicts_has_its_sentence() -> None:
     code = "".join(inspect.getsource(module) for module in (folding, gift))
     listed = r'listed\[notice\.id\] = "(.+)"|listed\.setdefault\(each\.id, "(.+)"\)'
-    ways = listed + r'|Disposition\.REVIEW, "(.+)"\)|NAMES_LESS = "(.+)"'
+    ways = listed + r'|(?:EXCEEDS|NAMES_LESS) = "(.+)"'
     reasons = {"".join(found) for found in re.findall(ways, code)}
     assert reasons | {"message", "charge", "reversal"} == SAID.keys()
     words = load_words()[Language.VI]

@@ -23,6 +23,7 @@ IN_A_SENTENCE = (
     "9 8 7 6 5 4 3 2 1", "o98765432l", "09l2345678", "O9I2345678", "00840912345678", "0912\u2212345\u2212678",
     "0912'345'678", "0912~345~678", "<0912> 345 678", "0912    345    678", "0912 -- 345 -- 678", "09.2012.3456",
     "05 2023 4567", "0909/1999 99", "84 912 345 000",
+    "+84 91.234.56.78", "(+84) 91.234.56.78", "+84-91.234.56.78", "+84 912.345.678",
 )  # fmt: skip
 """What only a person who wants it kept would write."""
 
@@ -67,6 +68,30 @@ def test_a_day_before_an_amount_stays_in_a_sentence(written: str) -> None:
     assert without_numbers_of_people(f"ngày {written} lệch") == f"ngày {written} lệch"
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "dòng 350-420, 560-780 của tệp", "52678/9123 tin", "98765 - 4321", "52678 - 9123 = 43555", "98.7654321%",
+        "97,8543210 %", "2001:0db8:0356:7891:2345::1", "356.789.123 USD", "912.345.678 Việt Nam đồng",
+    ],
+)  # fmt: skip
+def test_counts_and_shares_stay_in_a_sentence(written: str) -> None:
+    assert without_numbers_of_people(written) == written
+
+
+def test_a_count_before_a_number_stays_and_takes_nothing_of_it() -> None:
+    assert without_numbers_of_people("tuổi 35 0912 345 678") == "tuổi 35 [redacted]"
+    assert without_numbers_of_people("VNN 5 +84912 345 678") == "VNN 5 [redacted]"
+    assert without_numbers_of_people("1.0987654321 đã gọi") == "1.[redacted] đã gọi"
+
+
+@pytest.mark.parametrize(
+    "written", ["0000046377", "0000000001", "2026_09_0", "1764500000123", "202611300911280000000001"]
+)
+def test_a_counter_is_no_number(written: str) -> None:
+    assert without_numbers(written) == written
+
+
 @pytest.mark.parametrize("written", ["912345678", "TX912345678", "5-912345678"])
 def test_nine_digits_of_an_id_stay(written: str) -> None:
     assert without_numbers(written) == written
@@ -81,13 +106,18 @@ def test_a_number_is_found_wherever_it_stands(place: str) -> None:
             assert "[redacted]" in left
 
 
-@pytest.mark.parametrize("behind", ["đã hỏi hai lần", "đường dây bận", "đồng chí Lan", "đi", "trong ngày", "kể lại"])
+@pytest.mark.parametrize(
+    "behind", ["đã hỏi hai lần", "đường dây bận", "đồng chí Lan", "đi", "trong ngày", "kể lại", "k nghe", "đ/c Lan"]
+)
 def test_what_begins_like_a_unit_makes_no_amount_of_a_number(behind: str) -> None:
-    for written in ("987654321", "987.654.321", "0987 654 321"):
+    for written in (
+        "987654321", "987.654.321", "0987 654 321", "(+84) 987 654 321", "(0987) 654 321", "0987 - 654321",
+        "(098)7654321", "0987/654/321", "0987. 654. 321", "0987_654_321",
+    ):  # fmt: skip
         assert without_numbers_of_people(f"số {written} {behind}") == f"số [redacted] {behind}"
 
 
-@pytest.mark.parametrize("time", ["20261201", "202612010400", "20261201040000"])
+@pytest.mark.parametrize("time", ["20261201", "202612010400", "20261201040000", "1764500001", "1764500001123"])
 def test_a_number_to_which_a_time_is_glued_is_found_in_an_id(time: str) -> None:
     for without in (without_numbers, without_numbers_of_people):
         for number in ("84912345678", "0912345678"):
