@@ -1,78 +1,96 @@
-"""Gifts with reversals folded again, once, where a release makes something else of their events than the one before.
+"""Gifts with reversals folded again after each start of a worker: what another release made of them is mended.
 
-What is written of a gift is worked out anew with its next event; most have none any more. So after a change of the
-rules whoever sweeps goes through the reversals, some in each transaction, and writes what differs: questions for a
-person, and lines that correct. A process of the release before may run beside for a while and write by its rules:
-each start of a worker has it gone through once more, to an end that is later than such a process lives on.
+What is written of a gift is worked out anew with its next event; most have none any more. So where a release makes
+something else of stored events than the one before, whoever sweeps goes through the reversals, some in each
+transaction, and writes what differs: questions for a person, and lines that correct. A process of the release before
+may run beside for a while and write by its rules: it is gone through at once, and again when no such process is left.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 
 from campaigns.gifts.events import Charges, select_gifts, select_notices
 from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine, project
+from campaigns.schema.locks import SWEEP_LOCK
 from campaigns.totals.announce import announce
 
 SLOT = 0
 """Of no writer."""
-RULES = 2
-"""Raised with every change of `folding.py` or `gift.py` by which stored events make something else of a gift."""
 REVERSALS_AT_ONCE = 500
-
-BESIDE_SECONDS = 120
+BESIDE_SECONDS = 120.0
 """How long after the start of a worker one of the release before may still write: its reload is over by then."""
 
+TRY_SWEEP_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
+# A round of all counts for a worker that began before it, and for one that has run so long, if it began after that.
 SELECT_PROGRESS = """
-SELECT upto, ended_at IS NOT NULL AS is_ended,
-       $2::float8 IS NULL OR ended_at > clock_timestamp() - make_interval(secs => $2 - $3) AS is_late_enough
-FROM refolding WHERE rules = $1
+SELECT upto, ended_at IS NOT NULL AS is_ended, began_at >= clock_timestamp() - make_interval(secs => $1) AS is_recent
+FROM refolding
 """
 SELECT_SOME = """
 SELECT id, account_id, message_ref, charge_ref FROM reversal
 WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
 """
-RECORD_PROGRESS = """
-INSERT INTO refolding (rules, upto, ended_at) VALUES ($1, $2, CASE WHEN $3 THEN clock_timestamp() END)
-ON CONFLICT (rules) DO UPDATE SET upto = excluded.upto, ended_at = excluded.ended_at
+BEGIN = """
+INSERT INTO refolding (began_at) VALUES (clock_timestamp())
+ON CONFLICT (is_only) DO UPDATE SET began_at = excluded.began_at, upto = NULL, ended_at = NULL
 """
+RECORD_PROGRESS = "UPDATE refolding SET upto = $1, ended_at = CASE WHEN $2 THEN clock_timestamp() END"
 
 
-async def refold_some(
-    connection: asyncpg.Connection, running_seconds: float | None = None
-) -> Sequence[MoneyLine] | None:
-    """Fold the gifts of the next reversals again; returns the money lines written, None where all are done.
+class Refolded(NamedTuple):
+    """The money lines that were written, and the last reversal that was looked at; None: there are no more."""
 
-    In the caller's transaction, which holds the sweeper's lock. `running_seconds`: how long this worker runs; None:
-    no process of another release is beside.
+    lines: Sequence[MoneyLine]
+    last: UUID | None
+
+
+async def refold_some(connection: asyncpg.Connection, running_seconds: float) -> Sequence[MoneyLine] | None:
+    """Fold the gifts of the next reversals again; returns the money lines written, None where nothing is to be done.
+
+    `running_seconds`: for how long this worker runs. Does nothing while another process sweeps.
     """
-    progress = await connection.fetchrow(SELECT_PROGRESS, RULES, running_seconds, float(BESIDE_SECONDS))
-    upto = None
-    if progress is not None:
-        if progress["is_ended"] and progress["is_late_enough"]:
+    async with connection.transaction():
+        if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return None
-        upto = None if progress["is_ended"] else progress["upto"]
-    rows = await connection.fetch(SELECT_SOME, upto, REVERSALS_AT_ONCE)
-    lines: list[MoneyLine] = []
-    if rows:
-        await lock_accounts(connection, (), {row["account_id"] for row in rows})
-        keys = {(row["account_id"], row["message_ref"]) for row in rows if row["message_ref"] is not None}
-        if named := {(row["account_id"], row["charge_ref"]) for row in rows if row["charge_ref"] is not None}:
-            keys |= set((await select_notices(connection, named)).owners().values())
-        if gifts := await select_gifts(connection, keys):
-            charges = Charges()
-            await charges.add_those_of(connection, gifts)
-            lines = await project(connection, gifts, charges, SLOT)
-            await announce(connection)
-    last = rows[-1]["id"] if rows else upto
-    await connection.execute(RECORD_PROGRESS, RULES, last, len(rows) < REVERSALS_AT_ONCE)
-    return lines
+        since_seconds = running_seconds - (BESIDE_SECONDS if running_seconds >= BESIDE_SECONDS else 0.0)
+        progress = await connection.fetchrow(SELECT_PROGRESS, since_seconds)
+        upto = None if progress is None else progress["upto"]
+        if progress is None or progress["is_ended"]:
+            if progress is not None and progress["is_recent"]:
+                return None
+            await connection.execute(BEGIN)
+            upto = None
+        done = await _refold(connection, upto)
+        await connection.execute(RECORD_PROGRESS, done.last, done.last is None)
+    return done.lines
 
 
 async def refold_all(connection: asyncpg.Connection) -> None:
     """Fold all of them, where no worker runs beside: in a backup that was brought back."""
-    is_done = False
-    while not is_done:
+    done = Refolded((), None)
+    while True:
         async with connection.transaction():
-            is_done = await refold_some(connection) is None
+            done = await _refold(connection, done.last)
+        if done.last is None:
+            return
+
+
+async def _refold(connection: asyncpg.Connection, after: UUID | None) -> Refolded:
+    rows = await connection.fetch(SELECT_SOME, after, REVERSALS_AT_ONCE)
+    if not rows:
+        return Refolded((), None)
+    await lock_accounts(connection, (), {row["account_id"] for row in rows})
+    keys = {(row["account_id"], row["message_ref"]) for row in rows if row["message_ref"] is not None}
+    if named := {(row["account_id"], row["charge_ref"]) for row in rows if row["charge_ref"] is not None}:
+        keys |= set((await select_notices(connection, named)).owners().values())
+    lines: Sequence[MoneyLine] = ()
+    if gifts := await select_gifts(connection, keys):
+        charges = Charges()
+        await charges.add_those_of(connection, gifts)
+        lines = await project(connection, gifts, charges, SLOT)
+        await announce(connection)
+    return Refolded(lines, rows[-1]["id"])

@@ -11,7 +11,7 @@ from campaigns.gifts.event_rows import Key
 from campaigns.gifts.joining import Arrivals, join
 from campaigns.gifts.messages import lock_accounts
 from campaigns.gifts.projection import MoneyLine
-from campaigns.gifts.refolding import refold_some
+from campaigns.gifts.refolding import TRY_SWEEP_LOCK
 from campaigns.schema.ids import least_id
 from campaigns.schema.locks import SWEEP_LOCK
 from campaigns.totals.announce import announce
@@ -22,7 +22,6 @@ UNJOINED_AFTER = timedelta(hours=24)
 UNJOINED_FOR = timedelta(hours=72)
 """Charges that name no message are looked at until they are this old; those that name one, for ever."""
 
-TRY_SWEEP_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 SELECT_MISSED = """
 SELECT w.event_id, w.account_id, w.message_ref
 FROM waiting_event AS w JOIN message AS m ON m.account_id = w.account_id AND m.native_id = w.message_ref
@@ -30,22 +29,13 @@ ORDER BY w.account_id, w.message_ref LIMIT $1
 """
 
 
-async def sweep(connection: asyncpg.Connection, running_seconds: float | None = None) -> Sequence[MoneyLine]:
+async def sweep(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     """Join what can be joined and was not; returns the money lines written.
 
     Charges that name no message are joined here where it was not plain, when they or the message came, which belongs
     to which. Otherwise there is nothing to do, unless something failed that nobody thought of. Does nothing while
-    another process sweeps. `running_seconds`: as for `refold_some`.
+    another process sweeps.
     """
-    async with connection.transaction():
-        if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
-            return []
-        again = await refold_some(connection, running_seconds)
-    lines = await _join_missed(connection)
-    return [*(again or ()), *lines]
-
-
-async def _join_missed(connection: asyncpg.Connection) -> Sequence[MoneyLine]:
     async with connection.transaction():
         if not await connection.fetchval(TRY_SWEEP_LOCK, SWEEP_LOCK):
             return []
@@ -77,18 +67,25 @@ SELECT id, 'reversal', account_id, 'its message has not come within 24 hours'
 FROM reversal WHERE received_at < $1 AND id IN (SELECT event_id FROM waiting_event WHERE kind = 'reversal')
 UNION ALL
 SELECT c.id, 'charge', c.account_id, 'no message was found for it within 24 hours'
-FROM charge_notice AS c JOIN charge_owner AS o USING (account_id, charge_id)
+FROM charge_notice AS c CROSS JOIN LATERAL (
+    -- OFFSET 0: of each of these its charge, and not all charges there are.
+    SELECT message_ref FROM charge_owner WHERE account_id = c.account_id AND charge_id = c.charge_id OFFSET 0
+) AS o
 WHERE c.id BETWEEN $2 AND $3 AND c.status = 'succeeded' AND c.message_ref IS NULL AND o.message_ref IS NULL
 UNION ALL
 SELECT r.id, 'reversal', r.account_id,
-       CASE WHEN EXISTS (
-           SELECT FROM charge_notice AS c WHERE c.account_id = r.account_id AND c.charge_id = r.charge_ref
-       ) THEN 'the message of its charge has not come within 24 hours'
-       ELSE 'its charge has not come within 24 hours' END
-FROM reversal AS r
-WHERE r.id BETWEEN $2 AND $3 AND r.message_ref IS NULL AND NOT EXISTS (
-    SELECT FROM charge_owner AS o JOIN message AS m ON m.account_id = o.account_id AND m.native_id = o.message_ref
-    WHERE o.account_id = r.account_id AND o.charge_id = r.charge_ref
+       CASE WHEN o.charge_id IS NULL THEN 'its charge has not come within 24 hours'
+            ELSE 'the message of its charge has not come within 24 hours' END
+FROM reversal AS r LEFT JOIN LATERAL (
+    SELECT c.charge_id, c.message_ref FROM charge_owner AS c
+    WHERE c.account_id = r.account_id AND c.charge_id = r.charge_ref OFFSET 0
+) AS o ON true
+WHERE r.id BETWEEN $2 AND $3 AND r.message_ref IS NULL AND (
+    o.message_ref IS NULL OR NOT EXISTS (
+        -- By the index of messages, whose order is not that of the view.
+        SELECT FROM message AS m WHERE m.account_id = r.account_id AND m.native_id = o.message_ref COLLATE "default"
+        OFFSET 0
+    )
 )
 ON CONFLICT (event_id) DO NOTHING
 """

@@ -31,9 +31,8 @@ async def run(arguments: argparse.Namespace) -> int:
     if arguments.act == "new":
         print(make_secret_key(Keyring(settings.require_secret_key()).root))
         return 0
-    workers = await running_workers(settings)
     if arguments.act == "rotate":
-        _require_both(settings, workers)
+        _require_both(settings, await running_workers(settings))
     async with opened(settings, may_migrate=False) as ready:
         connection = await ready.database.connect("portal1400 secret-key")
         try:

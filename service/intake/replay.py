@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import structlog
 
@@ -36,6 +37,8 @@ log = structlog.get_logger("replay")
 ROUND_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 60.0
 """What was passed over, and a file that could not be used, is looked at again after this."""
+START_OVER_SECONDS = 2.0
+"""What was passed over for an instant's sake is."""
 QUEUED_EVENTS_MAX = 200
 """With more live events than this before the writer, the replay waits."""
 LIVE_FACTOR = 3
@@ -61,7 +64,11 @@ def rest_seconds(worked: float) -> float:
 
 
 class Later(Exception):
-    """The record stays where it is: the database is away, or its account cannot serve."""
+    """The record stays where it is: its account cannot serve, or quarantine is full."""
+
+
+class NotNow(Later):
+    """It stays for this instant: what it needs of the database or of the writer was not to be had. No fault of it."""
 
 
 class NotInTime(Later):
@@ -112,6 +119,8 @@ class Replay:
         self._task: asyncio.Task[None] | None = None
         self._live_at = 0.0
         self._look_again_at = 0.0
+        self._start_over_at = inf
+        """When records are looked at again that were passed over for an instant's sake."""
 
     @property
     def records(self) -> int:
@@ -161,6 +170,8 @@ class Replay:
         await self._adopt(again=again)
         if again:
             self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
+        if again or time.monotonic() >= self._start_over_at:
+            self._start_over_at = inf
             for progress in self._progress.values():
                 progress.start_over()
         for each in self._spools:
@@ -274,6 +285,8 @@ class Replay:
                 assert isinstance(fate, Exception)  # noqa: S101 -- gather hands cancellation on by itself
                 log.error("spooled_callback_not_replayed", request=record.stored.request_id, **describe_failure(fate))
         failures = {type(fate) for fate in fates}
+        if NotNow in failures:
+            self._start_over_at = min(self._start_over_at, time.monotonic() + START_OVER_SECONDS)
         return done, next((kind for kind in (LockHeld, NotInTime) if kind in failures), None)
 
     async def _suspect(self, spool: Spool, record: Record, commits: int) -> bool:
@@ -323,7 +336,9 @@ class Replay:
                 await self._trials.store(entry)
                 return
             await self._writer.store(entry, self._wait_seconds)
-        except (NoDataKey, QueueFull, ReadByOldBook, TrialsAway):
+        except (NoDataKey, QueueFull, ReadByOldBook):
+            raise NotNow from None
+        except TrialsAway:
             raise NotInTime from None
         except DayFull:
             log.warning("spooled_test_let_go", account=account.code, request=callback.request_id)
@@ -355,6 +370,6 @@ class Replay:
             return
         kept = await self._quarantine.keep(account, spooled.callback, Outcome.MALFORMED, reason)
         if kept is Kept.AWAY:
-            raise NotInTime
+            raise NotNow
         if kept is Kept.FULL:
             raise Later

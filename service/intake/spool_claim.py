@@ -54,6 +54,11 @@ def claim_own(folder: Path, *, key_check: bytes, former_checks: Container[bytes]
     )
 
 
+def _stems(folder: Path) -> list[str]:
+    """The numbers of its files; one that is gone has left its lock, and in it how much was in it."""
+    return sorted({path.stem for suffix in ("sqlite", "lock") for path in folder.glob(f"[0-9][0-9].{suffix}")})
+
+
 def claim_left(
     folder: Path,
     *,
@@ -68,9 +73,7 @@ def claim_left(
     """
     found: list[SpoolFile] = []
     problems: dict[str, str] = {}
-    # A file that is gone has left its lock, and in it how much was in it.
-    stems = {path.stem for suffix in ("sqlite", "lock") for path in folder.glob(f"[0-9][0-9].{suffix}")}
-    for stem in sorted(stem for stem in stems if stem not in leave):
+    for stem in (stem for stem in _stems(folder) if stem not in leave):
         path = folder / f"{stem}.sqlite"
         try:
             # Not even claimed for a moment, in which a worker that starts would take another number.
@@ -96,7 +99,7 @@ def waiting_in(folder: Path) -> list[str]:
     By the mark beside it, which is written before a sender is answered. Nothing is changed or claimed.
     """
     found: list[str] = []
-    for stem in sorted({path.stem for suffix in ("sqlite", "lock") for path in folder.glob(f"[0-9][0-9].{suffix}")}):
+    for stem in _stems(folder):
         path = folder / f"{stem}.sqlite"
         try:
             mark = read_mark(path.with_suffix(".lock"))

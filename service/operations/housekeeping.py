@@ -12,6 +12,7 @@ import structlog
 
 from campaigns.gifts.privacy import forget_oldest_day
 from campaigns.gifts.quarantined import Actor
+from campaigns.gifts.refolding import refold_some
 from campaigns.gifts.sweeping import give_up, sweep
 from campaigns.gifts.test_mode import clear_tests
 from campaigns.schema.locks import FORGET_LOCK, if_free
@@ -143,9 +144,14 @@ class Housekeeping:
         await self.sweep(connection)
 
     async def sweep(self, connection: asyncpg.Connection) -> None:
-        """Join charges and reversals that were not joined as they came."""
+        """Join charges and reversals that were not joined as they came; mend what another release made of others."""
         started = time.perf_counter()
-        lines = await sweep(connection, time.monotonic() - self._began)
+        lines = await sweep(connection)
         if lines:
             log.info("joined_later", lines=len(lines))
+            self._count(CommitReport(time.perf_counter() - started, (), (), frozenset(), lines))
+        started = time.perf_counter()
+        lines = await refold_some(connection, time.monotonic() - self._began) or ()
+        if lines:
+            log.info("worked_out_again", lines=len(lines))
             self._count(CommitReport(time.perf_counter() - started, (), (), frozenset(), lines))

@@ -26,7 +26,7 @@ _NO_DAY = (
 )
 _IN_IDS = re.compile(
     rf"(?P<ours>{_OURS})|{_BEGINS}(?:(?:\+|00)?840?|0)[235789]\d{{8}}{_ENDS}"
-    rf"|(?<![a-fA-F])(?<!\d)(?<!\d[./-]){_NO_DAY}(?:"
+    rf"|(?<![a-fA-F])(?<!\d)(?<!\d[./-])(?<!20\d\d_){_NO_DAY}(?:"
     # In groups. With 84 alone no points: an address may look like that.
     r"\(?(?:(?:\+|00)84|0)\)?[ .-]?\(?[235789](?:\)?[ .-]?\d){8}"
     r"|\(?84\)?[ -]?\(?[235789](?:\)?[ -]?\d){8}"

@@ -1,6 +1,7 @@
 """Accounts that count on report: every story of a gift, in every order in which its events can come."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from itertools import permutations
 from typing import Any
@@ -8,9 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from campaigns.gifts.refolding import refold_some
-from campaigns.gifts.sweeping import sweep
-from campaigns.schema.locks import SWEEP_LOCK
+from campaigns.gifts.refolding import BESIDE_SECONDS, refold_some
 from campaigns.schema.migrate import shipped_migrations
 from tests.support.databases import cloned_database
 from tests.support.portal import Portal, running
@@ -273,41 +272,41 @@ async def test_what_a_release_before_made_of_gifts_with_reversals_is_worked_out_
         " WHERE cause ~ '^([0-9]+:)?reversal:' GROUP BY 1, 2 ORDER BY 1, 2"
     )
     after = await reporting.fetch(everything)
+    began = "SELECT began_at FROM refolding"
     connection = await asyncpg.connect(reporting.dsn)
-    # The service beside sweeps as well, and is not to do it meanwhile.
-    await connection.execute("SELECT pg_advisory_lock($1)", SWEEP_LOCK)
+    await reporting.service.operations.housekeeping.stop()
 
-    async def refold(running_seconds: float | None = None) -> int:
-        """How many rounds it took until all were done."""
-        for rounds in range(100):
-            async with connection.transaction():
-                if await refold_some(connection, running_seconds) is None:
-                    return rounds
-            # Only the first round is that of a worker which has just started.
-            running_seconds = None
-        raise AssertionError("it has no end")
+    async def refold(running_seconds: float) -> list[asyncpg.Record]:
+        """As a worker does that runs for so long by now, until all is done; returns when that began."""
+        start = time.monotonic() - running_seconds
+        while await refold_some(connection, time.monotonic() - start) is not None:
+            pass
+        return await reporting.fetch(began)
 
-    # As if it had asked nobody, asked of what is no question, and taken one of them to be of another kind.
-    await reporting.fetch("DELETE FROM review WHERE reason ~ '^(reversals would exceed|total, but)'")
-    await reporting.fetch(
-        "INSERT INTO review (event_id, kind, account_id, reason)"
-        " SELECT id, 'reversal', account_id, 'reversals would exceed the gift' FROM reversal"
-        " WHERE native_id = 'given back before/r-1'"
-    )
-    await reporting.fetch(
-        "UPDATE gift SET state = 'counted', reversed_vnd = 30000 WHERE message_ref = 'given back before/m-1'"
-    )
+    async def of_a_former_release() -> None:
+        """It asked nobody, asked of what is no question, and took one of them to be of another kind."""
+        await reporting.fetch("DELETE FROM review WHERE reason ~ '^(reversals would exceed|total, but)'")
+        await reporting.fetch(
+            "INSERT INTO review (event_id, kind, account_id, reason)"
+            " SELECT id, 'reversal', account_id, 'reversals would exceed the gift' FROM reversal"
+            " WHERE native_id = 'given back before/r-1'"
+        )
+        await reporting.fetch(
+            "UPDATE gift SET state = 'counted', reversed_vnd = 30000 WHERE message_ref = 'given back before/m-1'"
+        )
+        assert await reporting.fetch(everything) != after
+
+    await of_a_former_release()
     await reporting.fetch("DELETE FROM refolding")
-    assert await reporting.fetch(everything) != after
-    assert await refold() > 0
+    first = await refold(1.0)
     assert await reporting.fetch(everything) == after
-    # Once, also long after the start of a worker; with the next start again: another release may have written.
-    assert await refold(300.0) == 0
-    await reporting.fetch("DELETE FROM review WHERE event_id IN (SELECT id FROM reversal)")
-    assert await refold(30.0) > 0
+    # What a process of the release before writes beside: looked for again when none of them lives on.
+    await of_a_former_release()
+    assert await refold(BESIDE_SECONDS - 10) == first, "it has begun since the start"
+    second = await refold(BESIDE_SECONDS)
     assert await reporting.fetch(everything) == after
+    assert await refold(2 * BESIDE_SECONDS) == second != first, "and once more is enough"
     await reporting.fetch("DELETE FROM refolding")
-    await connection.execute("SELECT pg_advisory_unlock($1)", SWEEP_LOCK)
-    await sweep(connection)
-    assert len(await reporting.fetch("SELECT FROM refolding")) == 1, "who sweeps does it"
+    await reporting.service.operations.housekeeping.sweep(connection)
+    assert len(await reporting.fetch(began)) == 1, "whoever sweeps does it"
     await connection.close()

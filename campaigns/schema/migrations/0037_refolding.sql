@@ -1,9 +1,10 @@
 -- additive
--- How far gifts with reversals were folded again by the rules of a release that makes something else of their events than
--- the one before: one row for each such change of the rules. A worker of a release before knows nothing of it; what it
--- writes of a gift meanwhile is mended by the gift's next event, and told by `verify`.
+-- How far gifts with reversals were folded again: since when, up to which reversal, and when all were done. A process of
+-- a release before knows nothing of it; what it writes of a gift meanwhile is folded again after the next start of a
+-- worker.
 CREATE TABLE refolding (
-    rules smallint PRIMARY KEY,
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    began_at timestamptz NOT NULL,
     upto uuid,
     ended_at timestamptz
 );

@@ -270,6 +270,7 @@ async def test_what_goes_to_quarantine_waits_no_longer_than_the_database_is_away
     async with locked(portal.dsn, "portal1400 reader"):
         replay.start()
         await eventually(is_tried)
+        assert replay._progress[replay.own.name].suspects == {}, "the fault is none of theirs"
     await replayed(portal)
     assert len(await portal.fetch("SELECT FROM quarantine")) == 3
 
