@@ -1,7 +1,7 @@
-"""Gifts with reversals folded again after each start of a worker: what another release made of them is mended.
+"""Gifts with reversals or questions folded again after each start of a worker: what another release made is mended.
 
 What is written of a gift is worked out anew with its next event; most have none any more. So where a release makes
-something else of stored events than the one before, whoever sweeps goes through the reversals, some in each
+something else of stored events than the one before, whoever sweeps goes through these events, some in each
 transaction, and writes what differs: questions for a person, and lines that correct. A process of the release before
 may run beside for a while and write by its rules: it is gone through at once, and again when no such process is left.
 """
@@ -20,7 +20,7 @@ from campaigns.totals.announce import announce
 
 SLOT = 0
 """Of no writer."""
-REVERSALS_AT_ONCE = 500
+EVENTS_AT_ONCE = 500
 BESIDE_SECONDS = 120.0
 """How long after the start of a worker one of the release before may still write: its reload is over by then."""
 
@@ -30,9 +30,16 @@ SELECT_PROGRESS = """
 SELECT upto, ended_at IS NOT NULL AS is_ended, began_at >= clock_timestamp() - make_interval(secs => $1) AS is_recent
 FROM refolding
 """
+# Reversals, and notices of charges that somebody is asked about: who is asked of what differs between releases too.
 SELECT_SOME = """
-SELECT id, account_id, message_ref, charge_ref FROM reversal
-WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
+SELECT id, account_id, message_ref, charge_ref FROM (
+    (SELECT id, account_id, message_ref, charge_ref FROM reversal
+     WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2)
+    UNION ALL
+    (SELECT c.id, c.account_id, c.message_ref, c.charge_id
+     FROM review AS v JOIN charge_notice AS c ON c.id = v.event_id
+     WHERE $1::uuid IS NULL OR v.event_id > $1 ORDER BY v.event_id LIMIT $2)
+) AS event ORDER BY id LIMIT $2
 """
 BEGIN = """
 INSERT INTO refolding (began_at) VALUES (clock_timestamp())
@@ -42,7 +49,7 @@ RECORD_PROGRESS = "UPDATE refolding SET upto = $1, ended_at = CASE WHEN $2 THEN 
 
 
 class Refolded(NamedTuple):
-    """The money lines that were written, and the last reversal that was looked at; None: there are no more."""
+    """The money lines that were written, and the last event that was looked at; None: there are no more."""
 
     lines: Sequence[MoneyLine]
     last: UUID | None
@@ -80,7 +87,7 @@ async def refold_all(connection: asyncpg.Connection) -> None:
 
 
 async def _refold(connection: asyncpg.Connection, after: UUID | None) -> Refolded:
-    rows = await connection.fetch(SELECT_SOME, after, REVERSALS_AT_ONCE)
+    rows = await connection.fetch(SELECT_SOME, after, EVENTS_AT_ONCE)
     if not rows:
         return Refolded((), None)
     await lock_accounts(connection, (), {row["account_id"] for row in rows})

@@ -267,7 +267,7 @@ async def test_what_a_release_before_made_of_gifts_with_reversals_is_worked_out_
         for event in events:
             assert (await reporting.post(renamed(event, f"{story} before"))).status == 200
     everything = (
-        "SELECT event_id::text, reason, 0 AS vnd FROM review WHERE event_id IN (SELECT id FROM reversal)"
+        "SELECT event_id::text, reason, 0 AS vnd FROM review"
         " UNION ALL SELECT gift_id::text, regexp_replace(cause, '^[0-9]+:', ''), sum(vnd)::bigint FROM money_line"
         " WHERE cause ~ '^([0-9]+:)?reversal:' GROUP BY 1, 2 ORDER BY 1, 2"
     )
@@ -291,6 +291,16 @@ async def test_what_a_release_before_made_of_gifts_with_reversals_is_worked_out_
             " SELECT id, 'reversal', account_id, 'reversals would exceed the gift' FROM reversal"
             " WHERE native_id = 'given back before/r-1'"
         )
+        # A gift with no reversal at all.
+        asked = await reporting.fetch(
+            "INSERT INTO review (event_id, kind, account_id, reason)"
+            " SELECT id, 'charge', account_id, 'failed, but another notice of its charge says succeeded'"
+            " FROM charge_notice AS c WHERE c.id NOT IN (SELECT event_id FROM review)"
+            " AND c.message_ref IN (SELECT message_ref FROM gift)"
+            " AND NOT EXISTS (SELECT FROM reversal AS r"
+            " WHERE r.message_ref = c.message_ref OR r.charge_ref = c.charge_id) RETURNING event_id"
+        )
+        assert asked
         await reporting.fetch(
             "UPDATE gift SET state = 'counted', reversed_vnd = 30000 WHERE message_ref = 'given back before/m-1'"
         )
