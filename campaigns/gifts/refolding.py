@@ -3,7 +3,7 @@
 What is written of a gift is worked out anew with its next event; most have none any more. So where a release makes
 something else of stored events than the one before, whoever sweeps goes through these events, some in each
 transaction, and writes what differs: questions for a person, and lines that correct. A process of the release before
-may run beside for a while and write by its rules: it is gone through at once, and again when no such process is left.
+may run beside for a while and write by its rules: it is gone through at once, and again when none should be left.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from campaigns.totals.announce import announce
 SLOT = 0
 """Of no writer."""
 EVENTS_AT_ONCE = 500
+BEFORE_ALL = UUID(int=0)
 BESIDE_SECONDS = 120.0
 """How long after the start of a worker one of the release before may still write: its reload is over by then."""
 
@@ -34,11 +35,11 @@ FROM refolding
 SELECT_SOME = """
 SELECT id, account_id, message_ref, charge_ref FROM (
     (SELECT id, account_id, message_ref, charge_ref FROM reversal
-     WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2)
+     WHERE id > $1 ORDER BY id LIMIT $2)
     UNION ALL
     (SELECT c.id, c.account_id, c.message_ref, c.charge_id
      FROM review AS v JOIN charge_notice AS c ON c.id = v.event_id
-     WHERE $1::uuid IS NULL OR v.event_id > $1 ORDER BY v.event_id LIMIT $2)
+     WHERE v.event_id > $1 ORDER BY v.event_id LIMIT $2)
 ) AS event ORDER BY id LIMIT $2
 """
 BEGIN = """
@@ -56,7 +57,7 @@ class Refolded(NamedTuple):
 
 
 async def refold_some(connection: asyncpg.Connection, running_seconds: float) -> Sequence[MoneyLine] | None:
-    """Fold the gifts of the next reversals again; returns the money lines written, None where nothing is to be done.
+    """Fold the gifts of the next events again; returns the money lines written, None where nothing is to be done.
 
     `running_seconds`: for how long this worker runs. Does nothing while another process sweeps.
     """
@@ -87,7 +88,7 @@ async def refold_all(connection: asyncpg.Connection) -> None:
 
 
 async def _refold(connection: asyncpg.Connection, after: UUID | None) -> Refolded:
-    rows = await connection.fetch(SELECT_SOME, after, EVENTS_AT_ONCE)
+    rows = await connection.fetch(SELECT_SOME, after or BEFORE_ALL, EVENTS_AT_ONCE)
     if not rows:
         return Refolded((), None)
     await lock_accounts(connection, (), {row["account_id"] for row in rows})
